@@ -1,0 +1,30 @@
+/* err - see err.h. */
+#include "base/err.h"
+
+#include "base/must.h"
+
+static const char *const texts[] = {
+#define X(name, text) text,
+    ERR_LIST(X)
+#undef X
+};
+static const char *const names[] = {
+    "none",     "proto",   "syntax", "range",  "too_big", "full",    "nomem",   "limit",
+    "not_found", "exists", "conflict", "auth", "denied",  "timeout", "resolve", "connect",
+    "reset",    "closed",  "tls",    "cert",   "io",      "sys",
+};
+_Static_assert(ARRAY_LEN(names) == ERR_COUNT, "every error has a name");
+
+const char *err_name(int err)
+{
+    int i = err < 0 ? -err : err;
+
+    return i < ERR_COUNT ? names[i] : "unknown";
+}
+
+const char *err_text(int err)
+{
+    int i = err < 0 ? -err : err;
+
+    return i < ERR_COUNT ? texts[i] : "unknown error";
+}

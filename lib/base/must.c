@@ -1,0 +1,41 @@
+/* must - see must.h. */
+#include "base/must.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void must_fail(const char *what, const char *file, int line)
+{
+    fprintf(stderr, "penstock: %s:%d: must(%s) does not hold\n", file, line, what);
+    abort();
+}
+
+void *must_alloc(size_t size)
+{
+    void *p = calloc(1, size ? size : 1);
+
+    must(p != NULL);
+    return p;
+}
+
+char *must_strdup(const char *s)
+{
+    char *copy = strdup(s);
+
+    must(copy != NULL);
+    return copy;
+}
+
+char *must_printf(const char *fmt, ...)
+{
+    va_list args;
+    char *out = NULL;
+
+    va_start(args, fmt);
+    int n = vasprintf(&out, fmt, args);
+    va_end(args);
+    must(n >= 0);
+    return out;
+}

@@ -1,0 +1,215 @@
+/* bufq - see bufq.h.
+ *
+ *   head -> [##] -> [####] -> [##..] <- tail      spare -> [....] -> [....]
+ *
+ * Chunks behind the tail exist only between reserve and commit; commit links what was filled and
+ * gives the rest back.
+ */
+#include "buf/bufq.h"
+
+#include <string.h>
+
+#include "base/err.h"
+
+static size_t chunk_used(const struct chunk *c)
+{
+    return c->tail - c->head;
+}
+
+static size_t chunk_left(const struct chunk *c)
+{
+    return CHUNK_BYTES - c->tail;
+}
+
+static void give_all(struct bufq *q, struct chunk *c)
+{
+    while (c) {
+        struct chunk *next = c->next;
+
+        chunk_give(q->pool, c);
+        c = next;
+    }
+}
+
+static void link_tail(struct bufq *q, struct chunk *c)
+{
+    c->next = NULL;
+    if (q->tail)
+        q->tail->next = c;
+    else
+        q->head = c;
+    q->tail = c;
+}
+
+void bufq_init(struct bufq *q, struct chunk_pool *pool, size_t cap)
+{
+    *q = (struct bufq){.pool = pool, .cap = cap};
+}
+
+void bufq_fini(struct bufq *q)
+{
+    if (!q->pool)
+        return;
+    bufq_clear(q);
+    q->pool = NULL;
+}
+
+void bufq_clear(struct bufq *q)
+{
+    give_all(q, q->head);
+    give_all(q, q->spare);
+    q->head = q->tail = q->spare = NULL;
+    q->len = 0;
+}
+
+void bufq_check(const struct bufq *q)
+{
+    size_t sum = 0;
+    const struct chunk *last = NULL;
+
+    for (const struct chunk *c = q->head; c; c = c->next) {
+        must(c->head >= CHUNK_HEADROOM && c->head < c->tail && c->tail <= CHUNK_BYTES);
+        sum += chunk_used(c);
+        last = c;
+    }
+    must(sum == q->len);
+    must(q->len <= q->cap);
+    must(last == q->tail);
+}
+
+size_t bufq_room(const struct bufq *q)
+{
+    return q->cap - q->len;
+}
+
+int bufq_push(struct bufq *q, const void *src, size_t n)
+{
+    const uint8_t *from = src;
+    struct chunk *fresh = NULL, **end = &fresh;
+    size_t in_tail, left;
+
+    must(!q->spare);
+    if (n > bufq_room(q))
+        return -ERR_FULL;
+    in_tail = q->tail ? MIN(n, chunk_left(q->tail)) : 0;
+    for (left = n - in_tail; left > 0; left -= MIN(left, CHUNK_ROOM)) { /* all chunks first */
+        *end = chunk_take(q->pool);
+        if (!*end) {
+            give_all(q, fresh);
+            return -ERR_NOMEM;
+        }
+        end = &(*end)->next;
+    }
+    if (in_tail) {
+        memcpy(q->tail->bytes + q->tail->tail, from, in_tail);
+        q->tail->tail += (uint32_t)in_tail;
+        from += in_tail;
+    }
+    left = n - in_tail;
+    while (fresh) {
+        struct chunk *next = fresh->next;
+        size_t part = MIN(left, CHUNK_ROOM);
+
+        memcpy(fresh->bytes + fresh->tail, from, part);
+        fresh->tail += (uint32_t)part;
+        from += part;
+        left -= part;
+        link_tail(q, fresh);
+        fresh = next;
+    }
+    q->len += n;
+    return 0;
+}
+
+size_t bufq_reserve(struct bufq *q, struct iovec *out, size_t max)
+{
+    size_t room = bufq_room(q), count = 0;
+    struct chunk **end = &q->spare;
+
+    must(!q->spare);
+    if (max > 0 && room > 0 && q->tail && chunk_left(q->tail) > 0) {
+        size_t part = MIN(room, chunk_left(q->tail));
+
+        out[count++] = (struct iovec){q->tail->bytes + q->tail->tail, part};
+        room -= part;
+    }
+    while (count < max && room > 0) {
+        struct chunk *c = chunk_take(q->pool);
+        size_t part = MIN(room, CHUNK_ROOM);
+
+        if (!c)
+            break;
+        *end = c;
+        end = &c->next;
+        out[count++] = (struct iovec){c->bytes + c->tail, part};
+        room -= part;
+    }
+    return count;
+}
+
+void bufq_commit(struct bufq *q, size_t n)
+{
+    must(n <= bufq_room(q));
+    q->len += n;
+    if (q->tail && n > 0) {
+        size_t part = MIN(n, chunk_left(q->tail));
+
+        q->tail->tail += (uint32_t)part;
+        n -= part;
+    }
+    while (n > 0) {
+        struct chunk *c = q->spare;
+        size_t part = MIN(n, CHUNK_ROOM);
+
+        must(c != NULL);
+        q->spare = c->next;
+        c->tail += (uint32_t)part;
+        n -= part;
+        link_tail(q, c);
+    }
+    give_all(q, q->spare);
+    q->spare = NULL;
+}
+
+size_t bufq_peek(const struct bufq *q, struct iovec *out, size_t max)
+{
+    size_t count = 0;
+
+    for (struct chunk *c = q->head; c && count < max; c = c->next)
+        out[count++] = (struct iovec){c->bytes + c->head, chunk_used(c)};
+    return count;
+}
+
+void bufq_skip(struct bufq *q, size_t n)
+{
+    must(n <= q->len);
+    must(!q->spare);
+    q->len -= n;
+    while (q->head && (n > 0 || chunk_used(q->head) == 0)) {
+        struct chunk *c = q->head;
+        size_t part = MIN(n, chunk_used(c));
+
+        c->head += (uint32_t)part;
+        n -= part;
+        if (chunk_used(c) > 0)
+            break;
+        q->head = c->next;
+        if (!q->head)
+            q->tail = NULL;
+        chunk_give(q->pool, c);
+    }
+}
+
+size_t bufq_copy(const struct bufq *q, void *dst, size_t n)
+{
+    uint8_t *to = dst;
+    size_t done = 0;
+
+    for (const struct chunk *c = q->head; c && done < n; c = c->next) {
+        size_t part = MIN(n - done, chunk_used(c));
+
+        memcpy(to + done, c->bytes + c->head, part);
+        done += part;
+    }
+    return done;
+}
