@@ -1,0 +1,104 @@
+/* admin - the management API server of a service: HTTP/1.1 and JSON on libmicrohttpd, driven by the
+ * control loop (no thread of its own), so a handler may touch the control thread's state freely.
+ *
+ * It does by itself: routing, 404/405 with Allow, bearer tokens (two scopes, two tokens each during
+ * rotation, constant time), Host and Origin checks, body limit, duplicate Content-Length and any
+ * Transfer-Encoding but one "chunked" (400 and close), strict JSON bodies, request ids, problem+json,
+ * ETag and If-Match, /healthz, /readyz, /metrics, /v1/config, /v1/log-level, /openapi.yaml.
+ * The service adds its table of routes.
+ *
+ * A handler answers with exactly one of the admin_reply_* functions, at once or, after admin_defer(),
+ * later from the control loop.
+ */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/must.h"
+#include "json/json.h"
+
+struct admin;
+struct admin_request;
+struct loop;
+struct metrics;
+
+enum admin_access {
+    ADMIN_PUBLIC, /* no token */
+    ADMIN_READ,   /* readToken or token */
+    ADMIN_WRITE,  /* token */
+};
+
+struct admin_route {
+    const char *method;  /* "GET" (HEAD comes with it), "PUT", "POST", "PATCH", "DELETE" */
+    const char *pattern; /* "/v1/edges/{id}/token": {x} takes one segment, percent-decoded */
+    enum admin_access access;
+    bool takes_body;     /* JSON; without one, or with another type: 415 or 400 */
+    bool body_is_optional;
+    size_t body_max;     /* 0: management.bodyBytes */
+    void (*handle)(void *service, struct admin_request *r);
+};
+
+struct admin_options {
+    struct loop *loop;         /* borrowed */
+    const char *service;       /* "hub": names, /openapi.yaml */
+    const char *listen;        /* "127.0.0.1:9001" */
+    const char *metrics_listen; /* or "": an open port with /metrics, /healthz, /readyz only */
+    const char *tokens;        /* one or two, separated by newline; never empty */
+    const char *read_tokens;
+    const char *cert_file, *key_file; /* or "": plain HTTP */
+    size_t body_max;
+    struct json_object *hosts; /* further Host names that are accepted, or NULL; borrowed */
+    const char *openapi;       /* the text of api/<service>.yaml */
+    const struct admin_route *routes; /* ended by a NULL method */
+    void *arg;                        /* handed to handlers and hooks: `service` */
+    /* Ready: true, or false with a sentence in `why`. */
+    bool (*is_ready)(void *service, char *why, size_t why_size);
+    void (*collect)(void *service, struct metrics *m);
+    struct json_object *(*config)(void *service); /* masked; the caller's */
+};
+
+/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`. */
+MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
+                         size_t why_size);
+void admin_stop(struct admin *a); /* fine with NULL; open deferred requests are answered 503 */
+/* The address it listens on, for port 0. */
+const char *admin_address(const struct admin *a);
+/* The file of a token, made with 32 random bytes (43 characters) and mode 0600 when missing; the
+ * folder too.  Reads at most two lines.  *out is the caller's.  0, -ERR_IO with `why`. */
+MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
+/* Reads or makes a file of one random secret in the same way (hub: edge secrets, hmac keys). */
+
+/* --- in a handler ------------------------------------------------------------------------- */
+
+const char *admin_param(const struct admin_request *r, const char *name);  /* of the path; "" */
+const char *admin_query(const struct admin_request *r, const char *name);  /* or NULL */
+struct json_object *admin_body(const struct admin_request *r);             /* borrowed, or NULL */
+const char *admin_peer(const struct admin_request *r);                     /* "127.0.0.1" */
+bool admin_is_dry_run(const struct admin_request *r); /* ?dryRun=true */
+/* If-Match against the present ETag (without quotes): true when absent, "*" or equal; else 412 has
+ * been answered and the handler returns. */
+MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
+
+/* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes, and
+ * a GET whose If-None-Match holds it gets 304. */
+void admin_reply(struct admin_request *r, unsigned status, struct json_object *body,
+                 const char *etag);
+void admin_reply_empty(struct admin_request *r, unsigned status);
+/* 201 with Location. */
+void admin_reply_created(struct admin_request *r, const char *location, struct json_object *body,
+                         const char *etag);
+/* problem+json; code is a short word ("notFound"): type becomes "urn:penstock:problem:<code>". */
+void admin_problem(struct admin_request *r, unsigned status, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* 422 with errors [{pointer, code, detail}], all of them. */
+void admin_problem_faults(struct admin_request *r, const struct json_check *faults);
+
+/* The handler returns without an answer; it comes later through the same functions.  `on_gone` is
+ * called (once, from the loop) when the client went away before: then answer no more. */
+void admin_defer(struct admin_request *r, void (*on_gone)(struct admin_request *r, void *arg),
+                 void *arg);
+
+#endif

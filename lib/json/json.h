@@ -1,0 +1,85 @@
+/* json - strict reading of JSON, and lists of what is wrong with it.
+ *
+ * One opinion for the wire, the configuration and the management API: RFC 8259, UTF-8 checked, no
+ * duplicate key anywhere, nesting at most 16, nothing behind the value, no NaN, comments or single
+ * quotes.  json-c parses; this module refuses what json-c lets pass.
+ *
+ * A json_check walks a document and collects faults with their JSON pointers (RFC 6901); it never
+ * stops at the first one.  Typical use:
+ *
+ *   struct json_check c;
+ *   json_check_init(&c);
+ *   json_only(&c, "", obj, (const char *const[]){"id", "listenPorts", NULL});
+ *   const char *id = json_str(&c, "", obj, "id", JSON_REQUIRED, 1, 64);
+ *   if (json_check_failed(&c)) ...
+ */
+#ifndef JSON_JSON_H
+#define JSON_JSON_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/must.h"
+
+#define JSON_DEPTH_MAX 16
+#define JSON_FAULTS_MAX 1000 /* further ones are counted only */
+
+/* What a text that is no acceptable JSON fails with, and at which byte. */
+struct json_syntax {
+    size_t offset;
+    char reason[160];
+};
+
+/* The document (the caller puts it: json_object_put), or -ERR_SYNTAX with *why filled.  `null` is a
+ * document too (*out NULL, 0 returned). */
+MUST_USE int json_read(struct json_object **out, const char *text, size_t n,
+                       struct json_syntax *why);
+
+struct json_fault {
+    char *pointer; /* owned */
+    char *detail;  /* owned */
+    const char *code; /* static: "required", "type", "range", "unknown", "duplicate", "invalid", ... */
+};
+
+struct json_check {
+    struct json_fault *faults; /* owned */
+    size_t count, total;       /* kept, seen */
+};
+
+void json_check_init(struct json_check *c);
+void json_check_fini(struct json_check *c);
+bool json_check_failed(const struct json_check *c);
+/* Adds a fault; `pointer` is copied. */
+void json_fault(struct json_check *c, const char *pointer, const char *code, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* The same with "<base>/<key>" as the pointer, key escaped (~0, ~1). */
+void json_fault_at(struct json_check *c, const char *base, const char *key, const char *code,
+                   const char *fmt, ...) PRINTF_LIKE(5, 6);
+/* [{pointer, code, detail}], the caller's. */
+struct json_object *json_faults_emit(const struct json_check *c);
+
+enum json_need { JSON_OPTIONAL, JSON_REQUIRED };
+
+/* The value of a key of `obj`, of the right type and within its limits; else a fault is added and
+ * the neutral value comes back (NULL, the fallback, 0).  An absent optional key is no fault.
+ * Strings: length in bytes, no control characters.  Borrowed from `obj`. */
+const char *json_str(struct json_check *c, const char *base, struct json_object *obj,
+                     const char *key, enum json_need need, size_t min, size_t max);
+int64_t json_int(struct json_check *c, const char *base, struct json_object *obj, const char *key,
+                 enum json_need need, int64_t min, int64_t max, int64_t fallback);
+bool json_bool(struct json_check *c, const char *base, struct json_object *obj, const char *key,
+               enum json_need need, bool fallback);
+struct json_object *json_array(struct json_check *c, const char *base, struct json_object *obj,
+                               const char *key, enum json_need need, size_t min, size_t max);
+struct json_object *json_obj(struct json_check *c, const char *base, struct json_object *obj,
+                             const char *key, enum json_need need);
+/* Adds "unknown" for each key of obj that is not in the NULL-ended list. */
+void json_only(struct json_check *c, const char *base, struct json_object *obj,
+               const char *const *keys);
+bool json_has(struct json_object *obj, const char *key);
+/* "string", "integer", "number", "boolean", "object", "array", "null". */
+const char *json_type_of(struct json_object *value);
+
+#endif
