@@ -7,25 +7,23 @@
 #ifndef TRAFFIC_ROUTE_H
 #define TRAFFIC_ROUTE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/must.h"
 #include "loop/listener.h"
+#include "traffic/auth.h"
 
 struct tls_cert;
 
 #define ROUTE_HOST_MAX 253
+#define ROUTE_DIGEST_BYTES 32
 
 struct destination {
     union addr addr;          /* with port */
     char key[ADDR_TEXT_MAX];  /* "192.0.2.1:80": names its pool and health in every worker */
-};
-
-struct route_auth {
-    char *user;               /* owned */
-    uint8_t pass_mac[32];     /* HMAC-SHA256 of the password under the state directory's key */
 };
 
 struct route {
@@ -35,33 +33,46 @@ struct route {
     char *chain_pem;           /* owned: publicKey as it came, for GET /v1/routes */
     struct destination *destinations; /* owned: destinationIps x destinationPorts, IPs outside */
     size_t destination_count;
-    struct route_auth *auth;   /* owned, or NULL */
+    size_t port_count;         /* destinations of one IP: destination_count / port_count IPs */
+    struct route_auth *auth;   /* owned, or NULL (auth.h) */
     bool forwards_authorization;
+    uint8_t cert_id[ROUTE_DIGEST_BYTES]; /* of chain and key: the same content is parsed once */
+    uint8_t digest[ROUTE_DIGEST_BYTES];  /* of everything above: tells what an update changed */
 };
 
 struct route_set {
     _Atomic unsigned refs;
     uint64_t revision;
     char etag[32];             /* "<revision>-<sha256 prefix>" */
+    uint8_t digest[ROUTE_DIGEST_BYTES]; /* of the routes' digests, whatever their order */
     struct route *routes;      /* owned, in the order given */
     size_t count;
-    uint32_t *table;           /* owned: open addressing over routes, by host */
-    size_t table_size;
+    uint32_t *table;           /* owned: open addressing over routes, by host; index + 1, 0 empty */
+    size_t table_size;         /* a power of two, at least twice the count */
 };
 
-/* An empty set with room for `count` routes, one reference. */
+/* An empty set with room for `count` routes (zeroed, to be filled), one reference. */
 struct route_set *route_set_new(size_t count);
 struct route_set *route_set_ref(struct route_set *set);
 void route_set_unref(struct route_set *set); /* any thread; fine with NULL */
-/* Builds the look-up table; after it nothing changes.  Every host must be there once. */
+/* Builds the look-up table and the digests; after it only route_set_number() changes anything.
+ * Every host must be there once. */
 void route_set_seal(struct route_set *set);
+/* Sets revision and etag: once, before others see the set. */
+void route_set_number(struct route_set *set, uint64_t revision);
 
 /* The route of a name (lower case, no trailing dot, no port): exact before wildcard; a wildcard
  * stands for exactly one label.  NULL: none. */
 const struct route *route_find(const struct route_set *set, const char *host);
+/* The entry of exactly this host name, "*.example.com" too; for the management API.  Or NULL. */
+const struct route *route_entry(const struct route_set *set, const char *host);
 
-/* Lower case, IDNA to A-labels where libidn2 is linked, one trailing dot removed; checks RFC 1123
- * labels.  `allow_wildcard`: a leading "*." may stand.  0, -ERR_SYNTAX. */
+/* A deep copy but for the certificate, which is counted.  `to` is zeroed. */
+void route_copy(struct route *to, const struct route *from);
+void route_fini(struct route *route); /* fine with a zeroed one */
+
+/* Lower case, one trailing dot removed; checks RFC 1123 labels: A-labels ("xn--...") pass, bytes
+ * above ASCII do not.  `allow_wildcard`: a leading "*." may stand.  0, -ERR_SYNTAX. */
 MUST_USE int route_normalise_host(const char *in, size_t n, bool allow_wildcard,
                                   char out[ROUTE_HOST_MAX + 1]);
 

@@ -1,0 +1,70 @@
+/* traffic_conf - what can be configured in traffic: the struct and its table of keys.
+ *
+ * The table (traffic_conf.c) is the only place where a key, its default, its unit and its counter
+ * stand; docs/limits.md and --help are printed from it.
+ */
+#ifndef TRAFFIC_TRAFFIC_CONF_H
+#define TRAFFIC_TRAFFIC_CONF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+
+struct json_object;
+
+/* Seconds. */
+struct traffic_timeouts {
+    int64_t handshake_secs;    /* accept (and PROXY header) to the end of the TLS handshake */
+    int64_t header_secs;       /* first byte of a request's head to its last */
+    int64_t body_idle_secs;    /* nothing moves in a body, either way */
+    int64_t idle_secs;         /* between two requests of a client connection */
+    int64_t connect_secs;      /* one attempt to reach a destination */
+    int64_t upgrade_idle_secs; /* nothing moves in an upgraded connection (WebSocket) */
+};
+
+struct traffic_limits {
+    int64_t connections;             /* client connections at once, both listeners */
+    int64_t connections_per_address; /* of one client: an IPv4 address or an IPv6 /64 */
+    int64_t header_bytes;            /* a request's or an answer's head */
+    int64_t header_fields;           /* its fields; a trailer's too */
+    int64_t request_line_bytes;      /* method, target and version */
+    int64_t requests_per_connection; /* then the client connection is closed in order */
+    int64_t upstream_connections;    /* to one destination, of one worker */
+    int64_t upstream_idle;           /* of those kept without work, of one worker */
+    int64_t buffer_bytes;            /* held of one exchange and direction */
+    int64_t pool_chunks;             /* 16 KiB each, of one worker: all its buffers together */
+    int64_t routes;                  /* in a set */
+    int64_t routes_bytes;            /* body of PUT /v1/routes, and routesFile */
+    int64_t route_bytes;             /* body of PUT /v1/routes/{hostName} */
+    int64_t route_destinations;      /* destinationIps x destinationPorts of a route */
+    int64_t waiting_updates;         /* updates of the routes that wait for their turn */
+};
+
+struct traffic_conf {
+    char *http_listen;  /* owned, like all strings here */
+    int64_t http_redirect_port;
+    char *https_listen;
+    struct json_object *proxy_trusted; /* owned: list of CIDRs, addresses and names */
+    char *routes_file;
+    char *version_header; /* the field's name */
+    struct traffic_timeouts timeouts;
+    struct traffic_limits limits;
+    char *management_listen;
+    char *management_token, *management_read_token; /* owned, secret */
+    char *management_cert_file, *management_key_file;
+    int64_t management_body_bytes;
+    struct json_object *management_hosts; /* owned: list of names */
+    char *metrics_listen;
+    int log_level;  /* enum log_level */
+    int log_format; /* enum traffic_log_format */
+    bool log_access; /* one line a request */
+    int64_t workers; /* 0: one a core */
+    char *state_dir;
+};
+
+enum traffic_log_format { TRAFFIC_LOG_AUTO, TRAFFIC_LOG_TEXT, TRAFFIC_LOG_JSON };
+
+extern const struct conf_table traffic_conf_table;
+
+#endif
