@@ -2,7 +2,8 @@
  *
  * One opinion for the wire, the configuration and the management API: RFC 8259, UTF-8 checked, no
  * duplicate key anywhere, nesting at most 16, nothing behind the value, no NaN, comments or single
- * quotes.  json-c parses; this module refuses what json-c lets pass.
+ * quotes, no half of a surrogate pair, no NUL in a key.  json-c parses; this module refuses what
+ * json-c lets pass.
  *
  * A json_check walks a document and collects faults with their JSON pointers (RFC 6901); it never
  * stops at the first one.  Typical use:
@@ -23,12 +24,14 @@
 
 #include "base/must.h"
 
-#define JSON_DEPTH_MAX 16
+#define JSON_DEPTH_MAX  16
 #define JSON_FAULTS_MAX 1000 /* further ones are counted only */
 
-/* What a text that is no acceptable JSON fails with, and at which byte. */
+/* What a text that is no acceptable JSON fails with, at which byte, and inside which value. */
 struct json_syntax {
     size_t offset;
+    const char *code;  /* static: "syntax", "duplicate", "depth" */
+    char pointer[128]; /* JSON pointer of the value it happened in, cut when it is longer */
     char reason[160];
 };
 
@@ -40,7 +43,8 @@ MUST_USE int json_read(struct json_object **out, const char *text, size_t n,
 struct json_fault {
     char *pointer; /* owned */
     char *detail;  /* owned */
-    const char *code; /* static: "required", "type", "range", "unknown", "duplicate", "invalid", ... */
+    const char
+        *code; /* static: "required", "type", "range", "unknown", "duplicate", "invalid", ... */
 };
 
 struct json_check {
@@ -63,13 +67,18 @@ struct json_object *json_faults_emit(const struct json_check *c);
 enum json_need { JSON_OPTIONAL, JSON_REQUIRED };
 
 /* The value of a key of `obj`, of the right type and within its limits; else a fault is added and
- * the neutral value comes back (NULL, the fallback, 0).  An absent optional key is no fault.
- * Strings: length in bytes, no control characters.  Borrowed from `obj`. */
+ * the neutral value comes back (NULL, the fallback, 0).  An absent optional key is no fault.  When
+ * `obj` itself is no object (or NULL), that is one fault at `base`.
+ * Strings: length in bytes, no control characters.  Borrowed from `obj`.
+ * Integers: 1.0 is none; what lies beyond int64_t, or is INT64_MIN, is out of range always. */
 const char *json_str(struct json_check *c, const char *base, struct json_object *obj,
                      const char *key, enum json_need need, size_t min, size_t max);
+/* As json_str, but line feeds, carriage returns and tabs are allowed: PEM. */
+const char *json_text(struct json_check *c, const char *base, struct json_object *obj,
+                      const char *key, enum json_need need, size_t min, size_t max);
 int64_t json_int(struct json_check *c, const char *base, struct json_object *obj, const char *key,
                  enum json_need need, int64_t min, int64_t max, int64_t fallback);
-bool json_bool(struct json_check *c, const char *base, struct json_object *obj, const char *key,
+bool json_flag(struct json_check *c, const char *base, struct json_object *obj, const char *key,
                enum json_need need, bool fallback);
 struct json_object *json_array(struct json_check *c, const char *base, struct json_object *obj,
                                const char *key, enum json_need need, size_t min, size_t max);
