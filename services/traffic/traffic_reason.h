@@ -36,7 +36,8 @@
     X(CODING_UNKNOWN, "coding_unknown", 501)                                                       \
     X(CODING_ON_HTTP10, "coding_on_http10", 400)                                                   \
     X(CONNECTION_INVALID, "connection_invalid", 400)   /* names a field that must stay */          \
-    X(CONNECT_REFUSED, "connect_refused", 405)                                                     \
+    X(METHOD_UNKNOWN, "method_unknown", 501)                                                       \
+    X(METHOD_REFUSED, "method_refused", 405)           /* CONNECT, TRACE */                        \
     X(EXPECT_UNKNOWN, "expect_unknown", 417)                                                       \
     X(MISDIRECTED, "misdirected", 421)                 /* SNI and Host differ */                   \
     X(NO_ROUTE, "no_route", 421)                       /* it had one at the handshake */           \

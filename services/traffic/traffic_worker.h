@@ -86,7 +86,6 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(connections, "client connections accepted")                                                  \
     X(redirects, "answers 301 of the plain listener")                                              \
     X(handshakes, "TLS handshakes finished")                                                       \
-    X(handshakes_resumed, "of them with a ticket")                                                 \
     X(requests, "requests read on the TLS listener")                                               \
     X(upgrades, "connections upgraded (101)")                                                      \
     X(bytes_in, "plaintext bytes of requests' bodies and upgraded connections, from clients")      \
