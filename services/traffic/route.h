@@ -71,6 +71,12 @@ const struct route *route_entry(const struct route_set *set, const char *host);
 void route_copy(struct route *to, const struct route *from);
 void route_fini(struct route *route); /* fine with a zeroed one */
 
+/* A sealed copy of `base` with this route (moved: zeroed in the caller) in the place of the one of
+ * the same host, or behind all others. */
+struct route_set *route_set_with(const struct route_set *base, struct route *route);
+/* A sealed copy without the route `gone` of it. */
+struct route_set *route_set_without(const struct route_set *base, const struct route *gone);
+
 /* Lower case, one trailing dot removed; checks RFC 1123 labels: A-labels ("xn--...") pass, bytes
  * above ASCII do not.  `allow_wildcard`: a leading "*." may stand.  0, -ERR_SYNTAX. */
 MUST_USE int route_normalise_host(const char *in, size_t n, bool allow_wildcard,

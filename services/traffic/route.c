@@ -1,0 +1,274 @@
+/* route - see route.h.  The look-up table is open addressing with linear probing over FNV-1a: the
+ * names in it come from the control plane, not from clients, so no one can aim at its collisions. */
+#include "traffic/route.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tls/tls.h"
+
+static uint64_t name_hash(const char *name)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
+    return hash ^ hash >> 32;
+}
+
+struct route_set *route_set_new(size_t count)
+{
+    struct route_set *set = must_alloc(sizeof(*set));
+
+    atomic_init(&set->refs, 1);
+    set->count = count;
+    set->routes = count > 0 ? must_alloc(count * sizeof(*set->routes)) : NULL;
+    return set;
+}
+
+struct route_set *route_set_ref(struct route_set *set)
+{
+    unsigned before = atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+
+    must(before > 0);
+    return set;
+}
+
+static void destroy(struct route_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        route_fini(&set->routes[i]);
+    free(set->routes);
+    free(set->table);
+    free(set);
+}
+
+void route_set_unref(struct route_set *set)
+{
+    if (!set)
+        return;
+    /* Release, so that what this thread read is read before another one frees it. */
+    unsigned before = atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel);
+
+    must(before > 0);
+    if (before == 1)
+        destroy(set);
+}
+
+static const struct route *probe(const struct route_set *set, const char *host)
+{
+    size_t mask = set->table_size - 1;
+
+    if (set->table_size == 0)
+        return NULL;
+    for (size_t at = name_hash(host) & mask; set->table[at] != 0; at = (at + 1) & mask) {
+        const struct route *route = &set->routes[set->table[at] - 1];
+
+        if (strcmp(route->host, host) == 0)
+            return route;
+    }
+    return NULL;
+}
+
+static void build_table(struct route_set *set)
+{
+    size_t size = 2;
+
+    while (size < 2 * set->count)
+        size *= 2;
+    must(set->count < UINT32_MAX);
+    set->table = must_alloc(size * sizeof(*set->table));
+    set->table_size = size;
+    for (size_t i = 0; i < set->count; i++) {
+        size_t at = name_hash(set->routes[i].host) & (size - 1);
+
+        while (set->table[at] != 0) {
+            must(strcmp(set->routes[set->table[at] - 1].host, set->routes[i].host) != 0);
+            at = (at + 1) & (size - 1);
+        }
+        set->table[at] = (uint32_t)i + 1;
+    }
+}
+
+static int compare_digests(const void *a, const void *b)
+{
+    return memcmp(a, b, ROUTE_DIGEST_BYTES);
+}
+
+/* The order of the routes changes nothing in what is served, so it does not count. */
+static void digest_set(struct route_set *set)
+{
+    uint8_t *all = must_alloc(set->count * ROUTE_DIGEST_BYTES + 1);
+
+    for (size_t i = 0; i < set->count; i++)
+        memcpy(all + i * ROUTE_DIGEST_BYTES, set->routes[i].digest, ROUTE_DIGEST_BYTES);
+    qsort(all, set->count, ROUTE_DIGEST_BYTES, compare_digests);
+    tls_sha256(all, set->count * ROUTE_DIGEST_BYTES, set->digest);
+    free(all);
+}
+
+/* Everything a client or the origin could notice goes in.  Each text is written with its end, so
+ * that no two different routes give the same bytes. */
+static void digest_route(struct route *route)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+
+    must(out != NULL);
+    fprintf(out, "%s%c%d%c%zu%c", route->host, 0, route->forwards_authorization, 0,
+            route->port_count, 0);
+    for (size_t i = 0; i < route->destination_count; i++)
+        fprintf(out, "%s%c", route->destinations[i].key, 0);
+    fwrite(route->cert_id, 1, sizeof(route->cert_id), out);
+    if (route->auth) {
+        fwrite(route->auth->user_mac, 1, AUTH_MAC_BYTES, out);
+        fwrite(route->auth->pass_mac, 1, AUTH_MAC_BYTES, out);
+    }
+    int failed = fclose(out);
+    must(failed == 0);
+    tls_sha256(text, len, route->digest);
+    tls_wipe(text, len);
+    free(text);
+}
+
+void route_set_seal(struct route_set *set)
+{
+    must(set->table == NULL);
+    for (size_t i = 0; i < set->count; i++) {
+        set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
+        digest_route(&set->routes[i]);
+    }
+    build_table(set);
+    digest_set(set);
+}
+
+void route_set_number(struct route_set *set, uint64_t revision)
+{
+    must(set->table != NULL);
+    set->revision = revision;
+    snprintf(set->etag, sizeof(set->etag), "%" PRIu64 "-%02x%02x%02x%02x", revision, set->digest[0],
+             set->digest[1], set->digest[2], set->digest[3]);
+}
+
+const struct route *route_find(const struct route_set *set, const char *host)
+{
+    char wildcard[ROUTE_HOST_MAX + 2];
+    const struct route *route;
+    const char *dot;
+    size_t n;
+
+    if (host[0] == '*' || host[0] == '.')
+        return NULL; /* "*.example.com" is an entry, never the name of a client's request */
+    route = probe(set, host);
+    if (route)
+        return route;
+    dot = strchr(host, '.');
+    if (!dot || (n = strlen(dot)) > ROUTE_HOST_MAX)
+        return NULL;
+    wildcard[0] = '*';
+    memcpy(wildcard + 1, dot, n + 1);
+    return probe(set, wildcard);
+}
+
+const struct route *route_entry(const struct route_set *set, const char *host)
+{
+    return probe(set, host);
+}
+
+void route_copy(struct route *to, const struct route *from)
+{
+    size_t bytes = from->destination_count * sizeof(*from->destinations);
+
+    *to = *from;
+    to->host = must_strdup(from->host);
+    to->chain_pem = must_strdup(from->chain_pem);
+    to->cert = tls_cert_ref(from->cert);
+    to->destinations = must_alloc(bytes);
+    memcpy(to->destinations, from->destinations, bytes);
+    to->auth = route_auth_copy(from->auth);
+}
+
+void route_fini(struct route *route)
+{
+    free(route->host);
+    free(route->chain_pem);
+    free(route->destinations);
+    if (route->cert)
+        tls_cert_unref(route->cert);
+    route_auth_free(route->auth);
+    memset(route, 0, sizeof(*route));
+}
+
+struct route_set *route_set_with(const struct route_set *base, struct route *route)
+{
+    const struct route *present = route_entry(base, route->host);
+    struct route_set *set = route_set_new(base->count + (present ? 0 : 1));
+    struct route *slot = present ? &set->routes[present - base->routes] : &set->routes[base->count];
+
+    for (size_t i = 0; i < base->count; i++)
+        if (&set->routes[i] != slot)
+            route_copy(&set->routes[i], &base->routes[i]);
+    *slot = *route;
+    memset(route, 0, sizeof(*route));
+    route_set_seal(set);
+    return set;
+}
+
+struct route_set *route_set_without(const struct route_set *base, const struct route *gone)
+{
+    struct route_set *set;
+    size_t at = 0;
+
+    must(gone >= base->routes && gone < base->routes + base->count);
+    set = route_set_new(base->count - 1);
+    for (size_t i = 0; i < base->count; i++)
+        if (&base->routes[i] != gone)
+            route_copy(&set->routes[at++], &base->routes[i]);
+    route_set_seal(set);
+    return set;
+}
+
+static bool is_label_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+}
+
+int route_normalise_host(const char *in, size_t n, bool allow_wildcard,
+                         char out[ROUTE_HOST_MAX + 1])
+{
+    size_t label = 0; /* where the present label begins */
+    size_t at = 0;
+
+    out[0] = '\0';
+    if (n > 0 && in[n - 1] == '.')
+        n--;
+    if (n == 0 || n > ROUTE_HOST_MAX)
+        return -ERR_SYNTAX;
+    if (allow_wildcard && n > 2 && in[0] == '*' && in[1] == '.') {
+        memcpy(out, "*.", 2);
+        at = label = 2;
+    }
+    for (; at <= n; at++) {
+        char c = '.';
+
+        if (at < n)
+            c = in[at] >= 'A' && in[at] <= 'Z' ? (char)(in[at] - 'A' + 'a') : in[at];
+        if (c == '.') {
+            if (at == label || at - label > 63 || out[label] == '-' || out[at - 1] == '-')
+                break;
+            label = at + 1;
+        } else if (!is_label_char(c)) {
+            break;
+        }
+        out[at] = at < n ? c : '\0';
+    }
+    if (at <= n) {
+        out[0] = '\0';
+        return -ERR_SYNTAX;
+    }
+    return 0;
+}

@@ -1,0 +1,393 @@
+/* route_apply - see route_apply.h.
+ *
+ * The line and everything else here belongs to the control thread; the apply thread sees one update
+ * at a time, handed over through `slot` under the lock and handed back by loop_post().  While it has
+ * it, the control thread touches nothing of the update but `request` (the client may go away), and
+ * the thread only reads the document: json-c's counts are not atomic. */
+#include "traffic/route_apply.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "tls/tls.h"
+
+struct route_apply {
+    struct route_apply_options options;
+    struct route_set *live; /* counted */
+    struct list waiting;    /* of struct route_update, oldest first */
+    struct route_update *running; /* owned */
+    uint64_t last_number;
+    struct route_apply_stats stats;
+    bool is_stopped;
+
+    pthread_t thread;
+    pthread_mutex_t lock; /* guards slot and quits */
+    pthread_cond_t wake;
+    struct route_update *slot; /* borrowed from running */
+    bool quits;
+};
+
+static const char *const fate_names[] = {
+#define X(name, word) [ROUTE_##name] = word,
+    ROUTE_FATES(X)
+#undef X
+};
+
+const char *route_fate_name(enum route_fate fate)
+{
+    return fate < ROUTE_FATE_COUNT ? fate_names[fate] : "?";
+}
+
+/* --- one update ------------------------------------------------------------------------------ */
+
+struct route_update *route_update_new(enum route_update_kind kind)
+{
+    struct route_update *u = must_alloc(sizeof(*u));
+
+    u->kind = kind;
+    list_init(&u->node);
+    return u;
+}
+
+void route_update_free(struct route_update *u)
+{
+    if (u->body) {
+        route_json_wipe(u->body);
+        json_object_put(u->body);
+    }
+    free(u->added.list);
+    free(u->changed.list);
+    free(u->removed.list);
+    route_build_fini(&u->build);
+    route_set_unref(u->base);
+    route_set_unref(u->set);
+    free(u);
+}
+
+static void names_add(struct route_names *names, const struct route *route)
+{
+    if ((names->count & (names->count - 1)) == 0) { /* full at each power of two */
+        size_t room = names->count ? 2 * names->count : 1;
+        const struct route **list = reallocarray(names->list, room, sizeof(*list));
+
+        must(list != NULL);
+        names->list = list;
+    }
+    names->list[names->count++] = route;
+}
+
+static void compare_sets(struct route_update *u)
+{
+    for (size_t i = 0; i < u->set->count; i++) {
+        const struct route *route = &u->set->routes[i];
+        const struct route *before = route_entry(u->base, route->host);
+
+        if (!before)
+            names_add(&u->added, route);
+        else if (memcmp(before->digest, route->digest, ROUTE_DIGEST_BYTES) != 0)
+            names_add(&u->changed, route);
+    }
+    for (size_t i = 0; i < u->base->count; i++)
+        if (!route_entry(u->set, u->base->routes[i].host))
+            names_add(&u->removed, &u->base->routes[i]);
+}
+
+/* --- the apply thread ------------------------------------------------------------------------ */
+
+static struct route_set *build_set(struct route_update *u)
+{
+    switch (u->kind) {
+    case ROUTE_UPDATE_SET:
+        return route_json_parse(&u->build, u->body);
+    case ROUTE_UPDATE_PUT:
+        return route_json_put(&u->build, u->host, u->body);
+    case ROUTE_UPDATE_DELETE:
+        break;
+    }
+    const struct route *gone = route_entry(u->base, u->host);
+    if (gone)
+        return route_set_without(u->base, gone);
+    json_fault(&u->build.faults, "", "notFound", "there is no route \"%s\"", u->host);
+    return NULL;
+}
+
+static void build(struct route_update *u)
+{
+    u->set = build_set(u);
+    if (u->body)
+        route_json_wipe(u->body);
+    if (!u->set) {
+        u->fate = ROUTE_REJECTED;
+    } else {
+        compare_sets(u);
+        bool is_same = memcmp(u->set->digest, u->base->digest, ROUTE_DIGEST_BYTES) == 0;
+        u->fate = is_same ? ROUTE_UNCHANGED : ROUTE_APPLIED;
+        if (u->is_dry_run)
+            u->fate = ROUTE_CHECKED;
+    }
+    u->built_us = clock_now_us();
+}
+
+static void *thread_main(void *arg)
+{
+    struct route_apply *a = arg;
+
+    pthread_setname_np(pthread_self(), "apply");
+    for (;;) {
+        struct route_update *u;
+
+        pthread_mutex_lock(&a->lock);
+        while (!a->slot && !a->quits)
+            pthread_cond_wait(&a->wake, &a->lock);
+        u = a->slot; /* what was handed over is finished even when it shall end */
+        a->slot = NULL;
+        pthread_mutex_unlock(&a->lock);
+        if (!u)
+            return NULL;
+        build(u);
+        loop_post(a->options.loop, &u->task);
+    }
+}
+
+/* --- the control thread ---------------------------------------------------------------------- */
+
+static void remember_error(struct route_apply *a, const struct route_update *u)
+{
+    const struct json_check *faults = &u->build.faults;
+
+    free(a->stats.last_error);
+    a->stats.last_error = NULL;
+    if (u->fate != ROUTE_REJECTED)
+        return;
+    a->stats.last_error = must_printf("%zu faults; the first: %s %s", faults->total,
+                                      faults->faults[0].pointer, faults->faults[0].detail);
+    a->stats.last_error_number = u->number;
+    a->stats.last_error_at = (int64_t)time(NULL);
+}
+
+static void log_outcome(const struct route_apply *a, const struct route_update *u)
+{
+    log_write(u->fate == ROUTE_REJECTED ? LOG_WARN : LOG_INFO, "routes", "update",
+              LOG_FIELDS(LOG_S("fate", route_fate_name(u->fate)), LOG_U("number", u->number),
+                         LOG_U("revision", a->live->revision), LOG_S("peer", u->peer),
+                         LOG_U("added", u->added.count), LOG_U("changed", u->changed.count),
+                         LOG_U("removed", u->removed.count),
+                         LOG_U("faults", u->build.faults.total),
+                         LOG_U("warnings", u->build.warnings.total),
+                         LOG_U("certificates_parsed", u->build.parsed),
+                         LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0)),
+              12);
+}
+
+/* The end of every update: counted, logged, answered. */
+static void settle(struct route_apply *a, struct route_update *u)
+{
+    a->stats.fates[u->fate]++;
+    if (!u->is_dry_run && (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED ||
+                           u->fate == ROUTE_REJECTED))
+        remember_error(a, u);
+    log_outcome(a, u);
+    u->on_done(u, a->live);
+}
+
+static void on_built(struct task *task);
+
+/* The next update goes to the thread; those that their sender drops are freed. */
+static void start_next(struct route_apply *a)
+{
+    struct list *node;
+
+    while (!a->running && !a->is_stopped && (node = list_pop(&a->waiting))) {
+        struct route_update *u = container_of(node, struct route_update, node);
+
+        a->stats.waiting--;
+        if (u->on_start && !u->on_start(u, a->live)) {
+            route_update_free(u);
+            continue;
+        }
+        u->base = route_set_ref(a->live);
+        route_build_init(&u->build, a->options.auth_key, u->base);
+        u->build.routes_max = a->options.routes_max;
+        u->build.destinations_max = a->options.destinations_max;
+        u->task.run = on_built;
+        a->running = u;
+        pthread_mutex_lock(&a->lock);
+        a->slot = u;
+        pthread_cond_signal(&a->wake);
+        pthread_mutex_unlock(&a->lock);
+    }
+}
+
+static void on_built(struct task *task)
+{
+    struct route_update *u = container_of(task, struct route_update, task);
+    struct route_apply *a = u->apply;
+
+    if (u->is_settled) { /* answered when the service ended; the apply object may be gone */
+        route_update_free(u);
+        return;
+    }
+    must(a->running == u);
+    a->running = NULL;
+    if (u->fate == ROUTE_APPLIED) {
+        route_set_number(u->set, u->number);
+        route_set_unref(a->live);
+        a->live = route_set_ref(u->set);
+        a->options.on_publish(a->options.arg, a->live);
+    }
+    settle(a, u);
+    route_update_free(u);
+    start_next(a);
+}
+
+/* Whether a new whole set makes an update pointless that waits. */
+static bool is_pointless(const struct route_update *waiting, const struct route_update *newer)
+{
+    if (newer->kind != ROUTE_UPDATE_SET || waiting->is_dry_run != newer->is_dry_run)
+        return false;
+    return !waiting->is_dry_run || waiting->kind == ROUTE_UPDATE_SET;
+}
+
+static unsigned count_pointless(const struct route_apply *a, const struct route_update *newer)
+{
+    unsigned count = 0;
+
+    LIST_EACH(&a->waiting, node, after)
+        count += is_pointless(container_of(node, struct route_update, node), newer);
+    return count;
+}
+
+static void supersede(struct route_apply *a, const struct route_update *newer)
+{
+    LIST_EACH(&a->waiting, node, after)
+    {
+        struct route_update *u = container_of(node, struct route_update, node);
+
+        if (!is_pointless(u, newer))
+            continue;
+        list_remove(&u->node);
+        a->stats.waiting--;
+        u->fate = ROUTE_SUPERSEDED;
+        u->superseded_by = newer->number;
+        settle(a, u);
+        route_update_free(u);
+    }
+}
+
+int route_apply_submit(struct route_apply *a, struct route_update *u)
+{
+    must(u->on_done != NULL && u->fate == ROUTE_PENDING);
+    if (a->is_stopped ||
+        a->stats.waiting - count_pointless(a, u) >= a->options.waiting_max) {
+        a->stats.refused++;
+        return -ERR_LIMIT;
+    }
+    if (!u->is_dry_run)
+        u->number = ++a->last_number;
+    supersede(a, u);
+    u->apply = a;
+    u->seen_revision = a->live->revision;
+    u->taken_us = clock_now_us();
+    list_push(&a->waiting, &u->node);
+    a->stats.waiting++;
+    start_next(a);
+    return 0;
+}
+
+int route_apply_new(struct route_apply **out, const struct route_apply_options *options,
+                    struct route_set *first)
+{
+    struct route_apply *a = must_alloc(sizeof(*a));
+    sigset_t all, before;
+    int rc;
+
+    *out = NULL;
+    a->options = *options;
+    list_init(&a->waiting);
+    a->live = route_set_ref(first);
+    a->last_number = first->revision;
+    rc = pthread_mutex_init(&a->lock, NULL);
+    must(rc == 0);
+    rc = pthread_cond_init(&a->wake, NULL);
+    must(rc == 0);
+    /* Signals are the control loop's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    rc = pthread_create(&a->thread, NULL, thread_main, a);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0) {
+        a->is_stopped = true;
+        route_apply_free(a);
+        return -ERR_SYS;
+    }
+    *out = a;
+    return 0;
+}
+
+void route_apply_stop(struct route_apply *a)
+{
+    struct list *node;
+
+    if (!a || a->is_stopped)
+        return;
+    a->is_stopped = true;
+    pthread_mutex_lock(&a->lock);
+    a->quits = true;
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+    pthread_join(a->thread, NULL);
+    /* The one that was built has been posted, but this loop has not run it: on_built() frees it. */
+    if (a->running) {
+        a->running->fate = ROUTE_STOPPED;
+        a->running->is_settled = true;
+        settle(a, a->running);
+        a->running = NULL;
+    }
+    while ((node = list_pop(&a->waiting))) {
+        struct route_update *u = container_of(node, struct route_update, node);
+
+        a->stats.waiting--;
+        u->fate = ROUTE_STOPPED;
+        settle(a, u);
+        route_update_free(u);
+    }
+}
+
+void route_apply_free(struct route_apply *a)
+{
+    if (!a)
+        return;
+    must(a->is_stopped && !a->running);
+    route_set_unref(a->live);
+    free(a->stats.last_error);
+    pthread_cond_destroy(&a->wake);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+struct route_set *route_apply_live(const struct route_apply *a)
+{
+    return a->live;
+}
+
+const struct route_apply_stats *route_apply_stats(struct route_apply *a)
+{
+    const struct route_update *u = a->running;
+
+    a->stats.is_busy = u != NULL;
+    a->stats.desired = a->live->revision;
+    if (u && !u->is_dry_run)
+        a->stats.desired = u->number;
+    LIST_EACH(&a->waiting, node, after)
+    {
+        u = container_of(node, struct route_update, node);
+        if (!u->is_dry_run)
+            a->stats.desired = MAX(a->stats.desired, u->number);
+    }
+    return &a->stats;
+}

@@ -1,0 +1,480 @@
+/* route_json - see route_json.h.
+ *
+ * A whole set is read in three passes: each route by itself, then the names against each other, then
+ * it is sealed.  Faults are collected throughout, so that one answer names them all.  Certificates
+ * are looked up by content in the base set and in this one before they are parsed: an update that
+ * changes one route of thousands parses one certificate. */
+#include "traffic/route_json.h"
+
+#include <arpa/inet.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/err.h"
+#include "tls/tls.h"
+#include "traffic/route_cert.h"
+
+#define PEM_MAX (256 * 1024)
+#define POINTER_MAX 64
+
+static const char *const route_keys[] = {
+    "hostName",   "destinationIps", "destinationPorts", "destinationIp",        "destinationPort",
+    "privateKey", "publicKey",      "authentication",   "forwardAuthorization", NULL,
+};
+
+void route_build_init(struct route_build *b, const struct auth_key *key,
+                      const struct route_set *base)
+{
+    *b = (struct route_build){
+        .auth_key = key,
+        .base = base,
+        .routes_max = SIZE_MAX,
+        .destinations_max = SIZE_MAX,
+        .now = (int64_t)time(NULL),
+    };
+    json_check_init(&b->faults);
+    json_check_init(&b->warnings);
+}
+
+void route_build_fini(struct route_build *b)
+{
+    json_check_fini(&b->faults);
+    json_check_fini(&b->warnings);
+}
+
+/* --- the parts of one route ------------------------------------------------------------------ */
+
+static bool is_ip_literal(const char *text)
+{
+    struct in6_addr any;
+
+    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
+}
+
+static void parse_host(struct route_build *b, const char *base, struct json_object *obj,
+                       const char *expected, struct route *route)
+{
+    char host[ROUTE_HOST_MAX + 1];
+    const char *text = json_str(&b->faults, base, obj, "hostName",
+                                expected ? JSON_OPTIONAL : JSON_REQUIRED, 1, ROUTE_HOST_MAX + 1);
+
+    if (!text) {
+        if (expected)
+            route->host = must_strdup(expected);
+        return;
+    }
+    if (route_normalise_host(text, strlen(text), true, host) != 0 || is_ip_literal(host)) {
+        json_fault_at(&b->faults, base, "hostName", "invalid",
+                      "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; "
+                      "names beyond ASCII as A-labels, xn--...)");
+        return;
+    }
+    if (expected && strcmp(host, expected) != 0)
+        json_fault_at(&b->faults, base, "hostName", "conflict", "differs from the path's, \"%s\"",
+                      expected);
+    route->host = must_strdup(host);
+}
+
+/* An address that a connection can go to; port 0 for now. */
+static bool parse_ip(struct route_build *b, const char *base, const char *key, const char *text,
+                     union addr *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (inet_pton(AF_INET, text, &out->in.sin_addr) == 1) {
+        out->in.sin_family = AF_INET;
+    } else if (inet_pton(AF_INET6, text, &out->in6.sin6_addr) == 1) {
+        out->in6.sin6_family = AF_INET6;
+        addr_unmap(out);
+    } else {
+        json_fault_at(&b->faults, base, key, "invalid", "is no IPv4 or IPv6 address");
+        return false;
+    }
+    bool is_v4 = out->sa.sa_family == AF_INET;
+    uint32_t v4 = is_v4 ? ntohl(out->in.sin_addr.s_addr) : 0;
+    if (is_v4 ? v4 == 0 || v4 >= 0xe0000000u
+              : IN6_IS_ADDR_UNSPECIFIED(&out->in6.sin6_addr) ||
+                    IN6_IS_ADDR_MULTICAST(&out->in6.sin6_addr)) {
+        json_fault_at(&b->faults, base, key, "invalid", "is no address of one machine");
+        return false;
+    }
+    return true;
+}
+
+/* The values of a list, or of its older single form.  Points *base and *one at what names them. */
+struct values {
+    struct json_object *list;  /* borrowed: an array, or NULL */
+    struct json_object *single; /* borrowed: the older form, or NULL */
+    size_t count;
+    char base[POINTER_MAX + 32]; /* of the elements; of the route for the single form */
+};
+
+static void find_values(struct route_build *b, const char *base, struct json_object *obj,
+                        const char *plural, const char *singular, struct values *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (json_has(obj, singular)) {
+        if (json_has(obj, plural))
+            json_fault_at(&b->faults, base, singular, "conflict",
+                          "stands beside \"%s\": give one of them", plural);
+        json_object_object_get_ex(obj, singular, &out->single);
+        out->count = 1;
+        snprintf(out->base, sizeof(out->base), "%s", base);
+        return;
+    }
+    out->list = json_array(&b->faults, base, obj, plural, JSON_REQUIRED, 1, b->destinations_max);
+    out->count = out->list ? json_object_array_length(out->list) : 0;
+    snprintf(out->base, sizeof(out->base), "%s/%s", base, plural);
+}
+
+static struct json_object *value_at(const struct values *v, size_t i, const char *singular,
+                                    char key[32])
+{
+    if (!v->list) {
+        snprintf(key, 32, "%s", singular);
+        return v->single;
+    }
+    snprintf(key, 32, "%zu", i);
+    return json_object_array_get_idx(v->list, i);
+}
+
+static size_t parse_ips(struct route_build *b, const struct values *v, union addr *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < v->count; i++) {
+        char key[32];
+        struct json_object *value = value_at(v, i, "destinationIp", key);
+        size_t same = 0;
+
+        if (!json_object_is_type(value, json_type_string)) {
+            json_fault_at(&b->faults, v->base, key, "type", "must be a string, is %s",
+                          json_type_of(value));
+            continue;
+        }
+        if (!parse_ip(b, v->base, key, json_object_get_string(value), &out[count]))
+            continue;
+        while (same < count && !addr_is_same_host(&out[same], &out[count]))
+            same++;
+        if (same < count)
+            json_fault_at(&b->warnings, v->base, key, "duplicateDestination",
+                          "stands in the list twice; used once");
+        else
+            count++;
+    }
+    return count;
+}
+
+static size_t parse_ports(struct route_build *b, const struct values *v, uint16_t *out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < v->count; i++) {
+        char key[32];
+        struct json_object *value = value_at(v, i, "destinationPort", key);
+        int64_t port;
+        size_t same = 0;
+
+        if (!json_object_is_type(value, json_type_int)) {
+            json_fault_at(&b->faults, v->base, key, "type", "must be an integer, is %s",
+                          json_type_of(value));
+            continue;
+        }
+        port = json_object_get_int64(value);
+        if (port < 1 || port > 65535) {
+            json_fault_at(&b->faults, v->base, key, "range", "must be 1 to 65535");
+            continue;
+        }
+        while (same < count && out[same] != (uint16_t)port)
+            same++;
+        if (same < count)
+            json_fault_at(&b->warnings, v->base, key, "duplicateDestination",
+                          "stands in the list twice; used once");
+        else
+            out[count++] = (uint16_t)port;
+    }
+    return count;
+}
+
+static void parse_destinations(struct route_build *b, const char *base, struct json_object *obj,
+                               struct route *route)
+{
+    struct values ips, ports;
+
+    find_values(b, base, obj, "destinationIps", "destinationIp", &ips);
+    find_values(b, base, obj, "destinationPorts", "destinationPort", &ports);
+    union addr *ip = must_alloc(ips.count * sizeof(*ip));
+    uint16_t *port = must_alloc(ports.count * sizeof(*port));
+    size_t ip_count = parse_ips(b, &ips, ip);
+    size_t port_count = parse_ports(b, &ports, port);
+
+    if (port_count > 0 && ip_count > b->destinations_max / port_count) {
+        json_fault_at(&b->faults, base, ips.list ? "destinationIps" : "destinationIp", "range",
+                      "%zu addresses x %zu ports are more than %zu destinations", ip_count,
+                      port_count, b->destinations_max);
+    } else if (ip_count > 0 && port_count > 0) {
+        route->destinations = must_alloc(ip_count * port_count * sizeof(*route->destinations));
+        route->port_count = port_count;
+        for (size_t i = 0; i < ip_count; i++)
+            for (size_t p = 0; p < port_count; p++) {
+                struct destination *d = &route->destinations[route->destination_count++];
+
+                d->addr = ip[i];
+                addr_set_port(&d->addr, port[p]);
+                addr_format(&d->addr, d->key);
+            }
+    }
+    free(ip);
+    free(port);
+}
+
+static void parse_auth(struct route_build *b, const char *base, struct json_object *obj,
+                       const struct route_auth *present, struct route *route)
+{
+    static const char *const keys[] = {"type", "user", "pass", NULL};
+    struct json_object *auth = json_obj(&b->faults, base, obj, "authentication", JSON_OPTIONAL);
+    char at[POINTER_MAX + 32];
+    struct json_check *c = &b->faults;
+
+    if (!auth)
+        return;
+    snprintf(at, sizeof(at), "%s/authentication", base);
+    json_only(c, at, auth, keys);
+    const char *type = json_str(c, at, auth, "type", JSON_REQUIRED, 1, 32);
+    const char *user = json_str(c, at, auth, "user", JSON_REQUIRED, 1, AUTH_USER_MAX);
+    bool keeps = present && user && strcmp(present->user, user) == 0 && !json_has(auth, "pass");
+    const char *pass = json_str(c, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1,
+                                AUTH_PASS_MAX);
+
+    if (type && strcmp(type, "Basic") != 0)
+        json_fault_at(c, at, "type", "invalid", "must be \"Basic\"");
+    if (user && strchr(user, ':')) {
+        json_fault_at(c, at, "user", "invalid", "must not have a colon (RFC 7617)");
+        user = NULL;
+    }
+    if (keeps)
+        route->auth = route_auth_copy(present);
+    else if (user && pass)
+        route->auth = route_auth_new(b->auth_key, user, pass, strlen(pass));
+}
+
+/* --- one route ------------------------------------------------------------------------------- */
+
+static void warn_certificate(struct route_build *b, const char *base, const struct route *route)
+{
+    char probe[ROUTE_HOST_MAX + 32];
+    const struct tls_cert *cert = route->cert;
+
+    if (tls_cert_not_after(cert) < b->now)
+        json_fault_at(&b->warnings, base, "publicKey", "certificateExpired",
+                      "the certificate has expired");
+    if (tls_cert_not_before(cert) > b->now)
+        json_fault_at(&b->warnings, base, "publicKey", "certificateNotYetValid",
+                      "the certificate is not valid yet");
+    if (!route->host)
+        return;
+    /* A wildcard is covered by what covers any one name below it. */
+    if (route->host[0] == '*')
+        snprintf(probe, sizeof(probe), "penstock-probe%s", route->host + 1);
+    else
+        snprintf(probe, sizeof(probe), "%s", route->host);
+    if (!tls_cert_covers(cert, probe))
+        json_fault_at(&b->warnings, base, "publicKey", "certificateNameMismatch",
+                      "no name in the certificate covers \"%s\"", route->host);
+}
+
+static void parse_certificate(struct route_build *b, struct route_certs *certs, const char *base,
+                              struct json_object *obj, const struct route *present,
+                              struct route *route)
+{
+    struct json_check *c = &b->faults;
+    bool keeps = present && !json_has(obj, "privateKey");
+    const char *chain = json_text(c, base, obj, "publicKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED,
+                                  1, PEM_MAX);
+    const char *key;
+
+    if (keeps && json_has(obj, "publicKey"))
+        keeps = chain && strcmp(chain, present->chain_pem) == 0;
+    key = json_text(c, base, obj, "privateKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
+    if (keeps) {
+        route->chain_pem = must_strdup(present->chain_pem);
+        route->cert = tls_cert_ref(present->cert);
+        memcpy(route->cert_id, present->cert_id, sizeof(route->cert_id));
+    } else if (chain && key) {
+        route->chain_pem = must_strdup(chain);
+        route->cert = route_certs_get(certs, c, base, chain, key, route->cert_id);
+    }
+    if (route->cert)
+        warn_certificate(b, base, route);
+}
+
+/* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:
+ * the route that it takes the place of (or NULL). */
+static void parse_route(struct route_build *b, struct route_certs *certs, const char *base,
+                        struct json_object *obj, const char *host, const struct route *present,
+                        struct route *route)
+{
+    if (!json_object_is_type(obj, json_type_object)) {
+        json_fault(&b->faults, base, "type", "must be an object, is %s", json_type_of(obj));
+        return;
+    }
+    json_only(&b->faults, base, obj, route_keys);
+    parse_host(b, base, obj, host, route);
+    parse_destinations(b, base, obj, route);
+    parse_certificate(b, certs, base, obj, present, route);
+    parse_auth(b, base, obj, present ? present->auth : NULL, route);
+    route->forwards_authorization =
+        json_flag(&b->faults, base, obj, "forwardAuthorization", JSON_OPTIONAL, false);
+}
+
+/* --- a set ----------------------------------------------------------------------------------- */
+
+static int compare_hosts(const void *a, const void *b)
+{
+    const struct route *const *x = a, *const *y = b;
+    int order = strcmp((*x)->host, (*y)->host);
+
+    if (order != 0)
+        return order;
+    return *x < *y ? -1 : 1; /* of one array: by place */
+}
+
+static void find_duplicates(struct route_build *b, const struct route_set *set)
+{
+    const struct route **sorted = must_alloc(set->count * sizeof(*sorted));
+    size_t count = 0, first = 0;
+
+    for (size_t i = 0; i < set->count; i++)
+        if (set->routes[i].host)
+            sorted[count++] = &set->routes[i];
+    qsort(sorted, count, sizeof(*sorted), compare_hosts);
+    for (size_t i = 1; i < count; i++) {
+        char base[POINTER_MAX];
+
+        if (strcmp(sorted[i]->host, sorted[first]->host) != 0) {
+            first = i;
+            continue;
+        }
+        snprintf(base, sizeof(base), "/routes/%zu", (size_t)(sorted[i] - set->routes));
+        json_fault_at(&b->faults, base, "hostName", "duplicate", "\"%s\" is /routes/%zu already",
+                      sorted[i]->host, (size_t)(sorted[first] - set->routes));
+    }
+    free(sorted);
+}
+
+/* The list inside the body, or NULL with a fault. */
+static struct json_object *find_list(struct route_build *b, struct json_object *body)
+{
+    static const char *const keys[] = {"routes", NULL};
+    struct json_object *list = body;
+
+    if (json_object_is_type(body, json_type_object)) {
+        json_only(&b->faults, "", body, keys);
+        list = json_array(&b->faults, "", body, "routes", JSON_REQUIRED, 0, SIZE_MAX);
+    } else if (!json_object_is_type(body, json_type_array)) {
+        json_fault(&b->faults, "", "type", "must be an array or {\"routes\": [...]}, is %s",
+                   json_type_of(body));
+        return NULL;
+    }
+    if (list && json_object_array_length(list) > b->routes_max) {
+        json_fault(&b->faults, "/routes", "range", "%zu routes are more than %zu (limits.routes)",
+                   json_object_array_length(list), b->routes_max);
+        return NULL;
+    }
+    return list;
+}
+
+struct route_set *route_json_parse(struct route_build *b, struct json_object *body)
+{
+    struct json_object *list = find_list(b, body);
+    struct route_certs certs;
+    struct route_set *set;
+
+    if (!list)
+        return NULL;
+    set = route_set_new(json_object_array_length(list));
+    route_certs_init(&certs, b->base, set->count);
+    for (size_t i = 0; i < set->count; i++) {
+        char base[POINTER_MAX];
+
+        snprintf(base, sizeof(base), "/routes/%zu", i);
+        parse_route(b, &certs, base, json_object_array_get_idx(list, i), NULL, NULL,
+                    &set->routes[i]);
+    }
+    b->parsed = certs.parsed;
+    b->reused = certs.reused;
+    route_certs_fini(&certs);
+    find_duplicates(b, set);
+    if (json_check_failed(&b->faults)) {
+        route_set_unref(set);
+        return NULL;
+    }
+    route_set_seal(set);
+    return set;
+}
+
+struct route_set *route_json_put(struct route_build *b, const char *host,
+                                 struct json_object *body)
+{
+    const struct route *present = route_entry(b->base, host);
+    struct route_certs certs;
+    struct route route = {.host = NULL};
+
+    if (!present && b->base->count >= b->routes_max) {
+        json_fault(&b->faults, "", "range", "there are %zu routes already (limits.routes)",
+                   b->base->count);
+        return NULL;
+    }
+    route_certs_init(&certs, b->base, 1);
+    parse_route(b, &certs, "", body, host, present, &route);
+    b->parsed = certs.parsed;
+    b->reused = certs.reused;
+    route_certs_fini(&certs);
+    if (json_check_failed(&b->faults)) {
+        route_fini(&route);
+        return NULL;
+    }
+    return route_set_with(b->base, &route);
+}
+
+/* --- wiping ---------------------------------------------------------------------------------- */
+
+static void wipe_text(struct json_object *obj, const char *key)
+{
+    struct json_object *value;
+
+    if (!json_object_is_type(obj, json_type_object) ||
+        !json_object_object_get_ex(obj, key, &value) ||
+        !json_object_is_type(value, json_type_string))
+        return;
+    /* json-c hands out its own memory of the string; the length stays. */
+    char *text = (char *)(uintptr_t)json_object_get_string(value);
+    tls_wipe(text, (size_t)json_object_get_string_len(value));
+}
+
+static void wipe_route(struct json_object *route)
+{
+    struct json_object *auth;
+
+    wipe_text(route, "privateKey");
+    if (json_object_is_type(route, json_type_object) &&
+        json_object_object_get_ex(route, "authentication", &auth))
+        wipe_text(auth, "pass");
+}
+
+void route_json_wipe(struct json_object *body)
+{
+    struct json_object *list = body;
+
+    if (json_object_is_type(body, json_type_object)) {
+        wipe_route(body);
+        if (!json_object_object_get_ex(body, "routes", &list))
+            return;
+    }
+    if (!json_object_is_type(list, json_type_array))
+        return;
+    for (size_t i = 0; i < json_object_array_length(list); i++)
+        wipe_route(json_object_array_get_idx(list, i));
+}
