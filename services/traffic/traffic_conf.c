@@ -1,0 +1,223 @@
+/* traffic_conf - the table of keys: see traffic_conf.h. */
+#include "traffic/traffic_conf.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "json/json.h"
+#include "traffic/http_head.h"
+#include "traffic/proxy_intake.h"
+
+#define AT(member) offsetof(struct traffic_conf, member)
+#define TOKEN_MIN 22 /* 128 bits in base64url */
+#define REFUSED(reason) "penstock_traffic_refused_total{reason=\"" reason "\"}"
+
+static const char *const level_choices[] = {"debug", "info", "warn", "error", NULL};
+static const char *const format_choices[] = {"auto", "text", "json", NULL};
+
+/* Letters, digits, hyphens, dots, and the underscore that Compose puts into its names. */
+static bool is_name(const char *text)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
+
+    return n > 0 && n <= 253 && text[n] == '\0' && text[0] != '.' && text[0] != '-';
+}
+
+/* Calls `is_fine` for each entry of a list of strings. */
+static void check_list(struct json_check *faults, const char *pointer, struct json_object *list,
+                       bool (*is_fine)(const char *text), const char *allowed)
+{
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        struct json_object *value = json_object_array_get_idx(list, i);
+        char key[24];
+
+        snprintf(key, sizeof(key), "%zu", i);
+        if (!json_object_is_type(value, json_type_string))
+            json_fault_at(faults, pointer, key, "type", "must be a string, is %s",
+                          json_type_of(value));
+        else if (!is_fine(json_object_get_string(value)))
+            json_fault_at(faults, pointer, key, "invalid", "\"%.64s\" is no %s",
+                          json_object_get_string(value), allowed);
+    }
+}
+
+static bool is_trustable(const char *text)
+{
+    struct proxy_trust *probe = proxy_trust_new();
+    bool is_network = proxy_trust_add(probe, text) == 0;
+
+    proxy_trust_unref(probe);
+    /* Digits, dots and colons alone are an address that is wrong, not a name. */
+    return is_network || (is_name(text) && text[strspn(text, "0123456789.")] != '\0');
+}
+
+static void check_trusted(struct json_check *faults, const char *pointer, const void *member)
+{
+    struct json_object *const *list = member;
+
+    check_list(faults, pointer, *list, is_trustable,
+               "address, network (10.0.0.0/8) or host name");
+}
+
+static void check_hosts(struct json_check *faults, const char *pointer, const void *member)
+{
+    struct json_object *const *list = member;
+
+    check_list(faults, pointer, *list, is_name, "host name");
+}
+
+/* Each line of it: what is made here has 43 characters, what people choose must not be guessed. */
+static void check_token(struct json_check *faults, const char *pointer, const void *member)
+{
+    const char *const *text = member;
+
+    for (const char *line = *text; line && *line;) {
+        size_t n = strcspn(line, "\n");
+
+        if (n < TOKEN_MIN)
+            json_fault(faults, pointer, "range", "must have %d characters or more", TOKEN_MIN);
+        line += n + (line[n] == '\n');
+    }
+}
+
+static void check_field_name(struct json_check *faults, const char *pointer, const void *member)
+{
+    const char *const *text = member;
+
+    if (!*text || !is_name(*text) || strchr(*text, '.'))
+        json_fault(faults, pointer, "invalid",
+                   "must be the name of a header field: letters, digits, \"-\" and \"_\"");
+}
+
+static void check_all(struct json_check *faults, const void *member)
+{
+    const struct traffic_conf *conf = member;
+    bool has_cert = conf->management_cert_file && *conf->management_cert_file;
+    bool has_key = conf->management_key_file && *conf->management_key_file;
+
+    if (has_cert != has_key)
+        json_fault(faults, has_cert ? "/management/keyFile" : "/management/certFile", "required",
+                   "management.certFile and management.keyFile go together");
+    if (conf->limits.request_line_bytes > conf->limits.header_bytes)
+        json_fault(faults, "/limits/requestLineBytes", "range",
+                   "must not be more than limits.headerBytes");
+    if (conf->limits.route_bytes > conf->limits.routes_bytes)
+        json_fault(faults, "/limits/routeBytes", "range",
+                   "must not be more than limits.routesBytes");
+}
+
+/* Rows of one shape each. */
+#define SECS(name, member_, fallback_, min_, max_, counter_, doc_)                                 \
+    {.path = "timeouts." name, .kind = CONF_INT, .offset = AT(timeouts.member_), .min = (min_),    \
+     .max = (max_), .fallback = (fallback_), .unit = "s", .counter = (counter_), .is_hot = true,   \
+     .doc = (doc_)}
+#define LIMIT(name, member_, fallback_, min_, max_, unit_, counter_, hot_, doc_)                   \
+    {.path = "limits." name, .kind = CONF_INT, .offset = AT(limits.member_), .min = (min_),        \
+     .max = (max_), .fallback = (fallback_), .unit = (unit_), .counter = (counter_),               \
+     .is_hot = (hot_), .doc = (doc_)}
+
+static const struct conf_key keys[] = {
+    {.path = "http.listen", .kind = CONF_LISTEN, .offset = AT(http_listen), .min = 1,
+     .fallback = "[::]:7999", .doc = "Where plain HTTP is redirected to https."},
+    {.path = "http.redirectPort", .kind = CONF_INT, .offset = AT(http_redirect_port), .min = 1,
+     .max = 65535, .fallback = "443", .is_hot = true,
+     .doc = "The port that redirects name; 443 is left out of the address."},
+    {.path = "https.listen", .kind = CONF_LISTEN, .offset = AT(https_listen), .min = 1,
+     .fallback = "[::]:8000", .doc = "Where TLS is ended and requests are routed."},
+    {.path = "proxyProtocol.trusted", .kind = CONF_JSON, .offset = AT(proxy_trusted),
+     .fallback = "[]", .is_hot = true, .check = check_trusted,
+     .doc = "Addresses, networks and names (looked up every 10 s) that must send a PROXY header; "
+            "from any other peer none is taken."},
+    {.path = "routesFile", .kind = CONF_STRING, .offset = AT(routes_file), .fallback = "",
+     .doc = "A JSON file with the routes to begin with, as in PUT /v1/routes."},
+    {.path = "versionHeader", .kind = CONF_STRING, .offset = AT(version_header), .min = 1,
+     .max = 128, .fallback = "servezone_coretraffic_version", .is_hot = true,
+     .check = check_field_name,
+     .doc = "The header field that carries the version in every answer of a known route."},
+    SECS("handshakeSecs", handshake_secs, "10", 1, 3600, REFUSED("handshake_timeout"),
+         "From accept to the end of the TLS handshake."),
+    SECS("headerSecs", header_secs, "10", 1, 3600, REFUSED("header_timeout"),
+         "From the first byte of a request's head to its last."),
+    SECS("bodyIdleSecs", body_idle_secs, "60", 1, 86400, REFUSED("body_timeout"),
+         "How long nothing may move in a request or its answer."),
+    SECS("idleSecs", idle_secs, "75", 1, 86400, NULL,
+         "How long a client connection may be without a request."),
+    SECS("connectSecs", connect_secs, "5", 1, 3600, REFUSED("upstream_connect"),
+         "One attempt to reach a destination."),
+    SECS("upgradeIdleSecs", upgrade_idle_secs, "3600", 1, 604800, REFUSED("upgrade_idle"),
+         "How long nothing may move in an upgraded connection (WebSocket)."),
+    LIMIT("connections", connections, "65536", 1, 10000000, "connections",
+          REFUSED("limit_connections"), true, "Client connections at once, both listeners."),
+    LIMIT("connectionsPerAddress", connections_per_address, "4096", 1, 10000000, "connections",
+          REFUSED("limit_address"), true,
+          "Client connections at once of one IPv4 address or IPv6 /64."),
+    LIMIT("headerBytes", header_bytes, "16384", 1024, 65535, "bytes",
+          REFUSED("header_too_large"), true, "The head of a request or an answer."),
+    LIMIT("headerFields", header_fields, "100", 8, HTTP_FIELDS_MAX, "fields",
+          REFUSED("too_many_fields"), true, "Fields of a head."),
+    LIMIT("requestLineBytes", request_line_bytes, "8192", 256, 65535, "bytes",
+          REFUSED("uri_too_long"), true, "The first line of a request."),
+    LIMIT("requestsPerConnection", requests_per_connection, "10000", 1, 1000000000, "requests",
+          NULL, true, "Requests on one client connection; then it is closed in order."),
+    LIMIT("upstreamConnections", upstream_connections, "4096", 1, 1000000, "connections",
+          REFUSED("upstream_full"), true, "Connections of one worker to one destination."),
+    LIMIT("upstreamIdle", upstream_idle, "128", 0, 1000000, "connections", NULL, true,
+          "Of those, how many are kept without work."),
+    LIMIT("bufferBytes", buffer_bytes, "65536", 32768, 16777216, "bytes", NULL, true,
+          "Held of one exchange and direction; then its source is not read on."),
+    LIMIT("poolChunks", pool_chunks, "32768", 64, 16777216, "chunks of 16 KiB",
+          REFUSED("no_memory"), false, "All buffers of one worker."),
+    LIMIT("routes", routes, "20000", 1, 1000000, "routes",
+          "penstock_traffic_route_updates_total{fate=\"rejected\"}", false, "Routes in a set."),
+    LIMIT("routesBytes", routes_bytes, "67108864", 1024, 1073741824, "bytes", NULL, false,
+          "The body of PUT /v1/routes, and routesFile."),
+    LIMIT("routeBytes", route_bytes, "262144", 1024, 16777216, "bytes", NULL, false,
+          "The body of PUT /v1/routes/{hostName}."),
+    LIMIT("routeDestinations", route_destinations, "256", 1, 65536, "destinations",
+          "penstock_traffic_route_updates_total{fate=\"rejected\"}", false,
+          "destinationIps x destinationPorts of one route."),
+    LIMIT("waitingUpdates", waiting_updates, "16", 1, 1024, "updates",
+          "penstock_traffic_route_updates_refused_total", false,
+          "Updates of the routes that wait while one is applied."),
+    {.path = "management.listen", .kind = CONF_LISTEN, .offset = AT(management_listen), .min = 1,
+     .fallback = "127.0.0.1:9003", .doc = "Where the management API listens."},
+    {.path = "management.token", .kind = CONF_SECRET, .offset = AT(management_token),
+     .fallback = "", .check = check_token,
+     .doc = "The bearer token that may change things (two lines during rotation); "
+            "made in stateDir when missing."},
+    {.path = "management.readToken", .kind = CONF_SECRET, .offset = AT(management_read_token),
+     .fallback = "", .check = check_token,
+     .doc = "The bearer token that may read; made in stateDir when missing."},
+    {.path = "management.certFile", .kind = CONF_STRING, .offset = AT(management_cert_file),
+     .fallback = "", .doc = "PEM chain of the management API; empty: plain HTTP."},
+    {.path = "management.keyFile", .kind = CONF_STRING, .offset = AT(management_key_file),
+     .fallback = "", .doc = "PEM key of management.certFile."},
+    {.path = "management.bodyBytes", .kind = CONF_INT, .offset = AT(management_body_bytes),
+     .min = 1024, .max = 1073741824, .fallback = "4194304", .unit = "bytes",
+     .doc = "The body of a management request, where no limit of its own is named."},
+    {.path = "management.hosts", .kind = CONF_JSON, .offset = AT(management_hosts),
+     .fallback = "[]", .check = check_hosts,
+     .doc = "Host names that the management API answers to, beside IP addresses and localhost."},
+    {.path = "metrics.listen", .kind = CONF_LISTEN, .offset = AT(metrics_listen), .fallback = "",
+     .doc = "An open port with /metrics and health only; empty: none."},
+    {.path = "log.level", .kind = CONF_ENUM, .offset = AT(log_level), .choices = level_choices,
+     .fallback = "info", .is_hot = true, .doc = "Lines below this level are not written."},
+    {.path = "log.format", .kind = CONF_ENUM, .offset = AT(log_format), .choices = format_choices,
+     .fallback = "auto", .doc = "auto is text on a terminal, else json."},
+    {.path = "log.access", .kind = CONF_BOOL, .offset = AT(log_access), .fallback = "true",
+     .is_hot = true, .doc = "One line for each request."},
+    {.path = "workers", .kind = CONF_INT, .offset = AT(workers), .max = 1024, .fallback = "0",
+     .unit = "threads", .doc = "Worker threads; 0: one a core."},
+    {.path = "stateDir", .kind = CONF_STRING, .offset = AT(state_dir), .min = 1,
+     .fallback = "/var/lib/penstock/traffic", .doc = "The folder of what is made at the first start."},
+    {.path = NULL},
+};
+
+const struct conf_table traffic_conf_table = {
+    .service = "traffic",
+    .summary = "HTTPS ingress: ends TLS, checks basic auth, proxies by host name",
+    .keys = keys,
+    .size = sizeof(struct traffic_conf),
+    .check = check_all,
+};
