@@ -3,47 +3,35 @@
  *
  * The control thread binds (listen_bind); SO_REUSEPORT gives each worker a socket of its own.
  * An acceptor takes connections in batches.  When the process is out of descriptors it uses its
- * spare one to accept and close (so that the client learns of it at once instead of hanging), then
- * pauses for 100 ms; it never spins.
+ * spare one to accept and reset one connection (so that a client learns of it instead of hanging),
+ * then pauses; it never spins.
  */
 #ifndef LOOP_LISTENER_H
 #define LOOP_LISTENER_H
 
-#include <netinet/in.h>
-#include <sys/socket.h>
+#include <stdatomic.h>
 
+#include "base/log.h"
+#include "loop/addr.h"
 #include "loop/loop.h"
+#include "loop/socket.h"
 
-union addr {
-    struct sockaddr sa;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    struct sockaddr_storage storage;
-};
-
-#define ADDR_TEXT_MAX 64 /* "[ipv6%scope]:port" and its end */
-
-/* "192.0.2.1:443", "[2001:db8::1]:443", "[::]:443", ":443" (= [::]:443).  0, -ERR_SYNTAX. */
-MUST_USE int addr_parse(union addr *out, const char *text);
-/* Writes "192.0.2.1:443" or "[2001:db8::1]:443"; an IPv4-mapped address as IPv4. */
-const char *addr_format(const union addr *a, char out[ADDR_TEXT_MAX]);
-/* The address alone, without port and brackets. */
-const char *addr_format_host(const union addr *a, char out[ADDR_TEXT_MAX]);
-socklen_t addr_len(const union addr *a);
-uint16_t addr_port(const union addr *a);
-void addr_set_port(union addr *a, uint16_t port);
-/* ::ffff:192.0.2.1 becomes 192.0.2.1. */
-void addr_unmap(union addr *a);
-bool addr_is_same(const union addr *a, const union addr *b);      /* with port */
-bool addr_is_same_host(const union addr *a, const union addr *b); /* without */
+#define LISTEN_BACKLOG 4096     /* the kernel clamps it to net.core.somaxconn */
+#define ACCEPT_BATCH 64         /* connections taken in one turn */
+#define ACCEPT_PAUSE_MS 100     /* after descriptors or memory ran out */
 
 /* Binds and listens `count` sockets on one address (SO_REUSEPORT when count > 1, V6ONLY, O_NONBLOCK,
- * CLOEXEC), all or none.  Port 0 takes one port for all; *bound tells which.
+ * CLOEXEC), all or none.  Port 0 takes one port for all; *bound (may be NULL) tells which.
+ *
+ * SO_REUSEPORT alone would let another process of the same user share the port in silence; so the
+ * port is first bound without it, which fails when anyone listens there.  What is left: two
+ * processes that bind the same port within the same moment, before either listens, may share it.
  * 0, or -errno of the first failure. */
 MUST_USE int listen_bind(const union addr *at, unsigned count, int *fds, union addr *bound);
-/* For an address that means "any" ([::]): a second set on 0.0.0.0, same port.  A machine without
- * IPv6 gets the second set only.  fds has room for 2 * count; *sets tells how many sets were bound.
- * 0, or -errno. */
+/* For [::]: a second set on 0.0.0.0, same port.  A machine without IPv6 gets the second set only,
+ * one without IPv4 the first; any other address gets one set.  fds has room for 2 * count; *sets
+ * tells how many sets were bound, *bound (may be NULL) where the first of them is.
+ * 0, or -errno: nothing is bound then. */
 MUST_USE int listen_bind_any(const union addr *at, unsigned count, int *fds, unsigned *sets,
                              union addr *bound);
 
@@ -53,23 +41,19 @@ struct acceptor {
     int fd;       /* owned, -1 when closed */
     int spare_fd; /* owned: /dev/null, given up for a moment when descriptors run out */
     bool is_stopped;
-    uint64_t accepted, exhausted; /* counters */
-    /* The descriptor is the callee's; it is non-blocking, with TCP_NODELAY. */
+    struct log_limit limit;
+    /* Counters, for any thread to read: connections taken; pauses for want of descriptors or memory. */
+    _Atomic uint64_t accepted, exhausted;
+    /* The descriptor is the callee's; it is non-blocking, CLOEXEC, with TCP_NODELAY.  The callee may
+     * stop or fini the acceptor. */
     void (*on_accept)(struct acceptor *a, int fd, const union addr *peer);
 };
 
-/* Takes `fd` over. */
+/* Takes `fd` over; does not accept yet. */
 void acceptor_init(struct acceptor *a, struct loop *loop, int fd,
                    void (*on_accept)(struct acceptor *a, int fd, const union addr *peer));
 void acceptor_start(struct acceptor *a);
 void acceptor_stop(struct acceptor *a); /* accepts no more for now; what is queued waits */
-void acceptor_fini(struct acceptor *a); /* closes; fine twice */
-
-/* Dead-path detection of PROTOCOL: keep-alive idle 3 s, interval 1 s, TCP_USER_TIMEOUT 6 s. */
-void socket_set_tunnel_options(int fd, const char *congestion);
-/* The next close() sends RST instead of FIN. */
-void socket_set_reset_on_close(int fd);
-/* Raises the soft limit of open files to the hard one; what it is now. */
-unsigned long rlimit_raise_files(void);
+void acceptor_fini(struct acceptor *a); /* closes; fine twice or zeroed */
 
 #endif

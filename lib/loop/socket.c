@@ -1,0 +1,68 @@
+/* socket - see socket.h. */
+#include "loop/socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+
+#define KEEPALIVE_IDLE_SECS 3
+#define KEEPALIVE_INTERVAL_SECS 1
+#define KEEPALIVE_PROBES 3
+#define USER_TIMEOUT_MS 6000
+#define UNSENT_BYTES_MAX 131072
+
+/* An option that cannot be set costs comfort, not the connection. */
+static void set_option(int fd, int level, int option, int value)
+{
+    if (setsockopt(fd, level, option, &value, sizeof(value)) != 0)
+        log_debug("loop", "socket_option_refused", LOG_I("option", option),
+                  LOG_S("error", strerrordesc_np(errno)));
+}
+
+void socket_set_tunnel_options(int fd, const char *congestion)
+{
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_SECS);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECS);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+    set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX);
+    socket_set_nodelay(fd);
+    if (!congestion || !*congestion)
+        return;
+    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) != 0)
+        log_warn("loop", "congestion_control_refused", LOG_S("name", congestion),
+                 LOG_S("error", strerrordesc_np(errno)));
+}
+
+void socket_set_nodelay(int fd)
+{
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void socket_set_reset_on_close(int fd)
+{
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)); /* else it is a FIN: no harm */
+}
+
+unsigned long rlimit_raise_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    if (limit.rlim_cur < limit.rlim_max) {
+        struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit = raised;
+    }
+    return (unsigned long)limit.rlim_cur;
+}
