@@ -8,7 +8,9 @@
  *
  * `tunnel.memoryBudget` is PENSTOCK_TUNNEL__MEMORY_BUDGET: camelCase becomes `_`, a dot `__`; lists
  * and maps are JSON.  A key of kind CONF_SECRET called `x` has a companion `xFile` (added by conf):
- * giving both is an error; --set refuses secrets (argv is public).
+ * giving both is an error; --set refuses secrets (argv is public).  Of such a file the newlines at
+ * its end are dropped, an empty one is an error.  A service that wants to make a missing file itself
+ * has `xFile` as a CONF_STRING key in its own table: then conf adds no companion.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
@@ -71,14 +73,16 @@ struct conf_command {
 /* Reads argv and environ.  Options: --config FILE, --set key=value (repeatable), --check,
  * --print-config, --print-keys (the Markdown table for docs/), --help, --version, --no-supervise
  * (accepted, nothing to do yet).  A first argument that stands in `commands` (ended by a NULL name)
- * is reported in *command, with the arguments behind it in *rest; conf is filled as well, for
- * commands need it.  conf must be zeroed, of table->size bytes. */
+ * is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv); conf is
+ * filled as well, for commands need it.  --config and --set are taken behind a command too, up to a
+ * "--".  conf must be zeroed, of table->size bytes. */
 MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
                                      const struct conf_command *commands, int argc, char **argv,
                                      char **environ_, void *conf, const char **command,
                                      char ***rest);
-/* The same without printing and without argv: for reloads and tests.  Faults go to `faults` with
- * pointers of the form /tunnel/memoryBudget, each detail begins with its source.  0, -ERR_SYNTAX. */
+/* The same without printing and without argv: for reloads and tests.  `file` and `sets` (NULL-ended)
+ * may be NULL.  Faults go to `faults` with pointers of the form /tunnel/memoryBudget, each detail
+ * begins with its source.  conf must be zeroed, and is zeroed again on -ERR_SYNTAX.  0, -ERR_SYNTAX. */
 MUST_USE int conf_read(const struct conf_table *table, const char *file, char **environ_,
                        const char *const *sets, void *conf, struct json_check *faults);
 void conf_free(const struct conf_table *table, void *conf);

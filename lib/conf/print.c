@@ -1,0 +1,187 @@
+/* print - what a configuration looks like: in force as JSON, its keys for --help and for docs/. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/reading.h"
+
+static struct json_object *emit_value(const struct conf_key *key, const void *conf)
+{
+    const void *member = conf_member(key, conf);
+
+    switch (key->kind) {
+    case CONF_SECRET:
+        return json_object_new_string(conf_is_unset(key, conf) ? "" : "***");
+    case CONF_STRING:
+    case CONF_LISTEN: {
+        const char *text = *(char *const *)member;
+        return json_object_new_string(text ? text : "");
+    }
+    case CONF_BOOL:
+        return json_object_new_boolean(*(const bool *)member);
+    case CONF_INT:
+        return json_object_new_int64(*(const int64_t *)member);
+    case CONF_ENUM:
+        return json_object_new_string(key->choices[*(const int *)member]);
+    case CONF_JSON:
+        return json_object_get(*(struct json_object *const *)member);
+    }
+    return NULL;
+}
+
+/* The map of a group, made when it is not there yet. */
+static struct json_object *group_of(struct json_object *top, const char **path)
+{
+    const char *dot;
+
+    while ((dot = strchr(*path, '.')) != NULL) {
+        char *name = strndup(*path, (size_t)(dot - *path));
+        struct json_object *next = NULL;
+
+        must(name != NULL);
+        if (!json_object_object_get_ex(top, name, &next)) {
+            next = json_object_new_object();
+            must(next != NULL);
+            json_object_object_add(top, name, next);
+        }
+        free(name);
+        top = next;
+        *path = dot + 1;
+    }
+    return top;
+}
+
+struct json_object *conf_emit(const struct conf_table *table, const void *conf)
+{
+    struct json_object *top = json_object_new_object();
+
+    must(top != NULL);
+    for (const struct conf_key *key = table->keys; key->path; key++) {
+        const char *name = key->path;
+        struct json_object *group = group_of(top, &name);
+
+        must(json_object_object_add(group, name, emit_value(key, conf)) == 0);
+    }
+    return top;
+}
+
+/* "tunnel.listen" and "tunnel.keyFile" are of one group, "workers" of none. */
+static bool is_same_group(const char *a, const char *b)
+{
+    size_t n = strcspn(a, ".");
+
+    if (!a[n])
+        return b && !strchr(b, '.');
+    return b && strcspn(b, ".") == n && b[n] && memcmp(a, b, n) == 0;
+}
+
+/* What may be given, as a sentence behind the key's own. */
+static char *allowed(const struct conf_key *key)
+{
+    if (key->kind == CONF_INT)
+        return must_printf(" %" PRId64 " to %" PRId64 ".", key->min, key->max);
+    if (key->kind == CONF_BOOL)
+        return must_strdup(" true or false.");
+    if (key->kind != CONF_ENUM)
+        return must_strdup("");
+    char *all = must_strdup(" One of");
+    for (int i = 0; key->choices[i]; i++) {
+        char *longer = must_printf("%s%s %s", all, i ? "," : "", key->choices[i]);
+        free(all);
+        all = longer;
+    }
+    char *ended = must_printf("%s.", all);
+    free(all);
+    return ended;
+}
+
+static void print_key_help(FILE *out, const struct conf_table *table, const struct conf_key *key)
+{
+    char *variable = conf_variable(key->path, false), *rule = allowed(key);
+
+    fprintf(out, "  %s  (%s)\n      %s%s", key->path, variable, key->doc, rule);
+    if (key->fallback && *key->fallback)
+        fprintf(out, " Default: %s%s%s.", key->fallback, key->unit ? " " : "",
+                key->unit ? key->unit : "");
+    else if (key->unit)
+        fprintf(out, " In %s.", key->unit);
+    fputc('\n', out);
+    if (conf_has_companion(table, key)) {
+        char *file = conf_variable(key->path, true);
+        fprintf(out, "  %sFile  (%s)\n      A file that holds it.\n", key->path, file);
+        free(file);
+    }
+    free(rule);
+    free(variable);
+}
+
+void conf_print_help(FILE *out, const struct conf_table *table, const struct conf_command *commands)
+{
+    fprintf(out,
+            "penstock-%s: %s\n\n"
+            "Usage: penstock-%s [options]%s\n\n"
+            "Options:\n"
+            "  --config FILE      read the JSON file FILE\n"
+            "  --set KEY=VALUE    give one key a value; may be repeated; not for secrets\n"
+            "  --check            check the configuration, print nothing when it is right\n"
+            "  --print-config     print what is in force, secrets masked\n"
+            "  --print-keys       print the keys as a Markdown table\n"
+            "  --no-supervise     run without a supervising parent process\n"
+            "  --version          print the version\n"
+            "  --help             print this\n",
+            table->service, table->summary, table->service,
+            commands && commands->name ? " [command]" : "");
+    if (commands && commands->name) {
+        fputs("\nCommands:\n", out);
+        for (; commands->name; commands++)
+            fprintf(out, "  %-18s %s\n", commands->name, commands->doc);
+    }
+    fputs("\nKeys; later wins: default, file, environment (the name in brackets), --set.\n", out);
+    for (const struct conf_key *key = table->keys, *last = NULL; key->path; last = key++) {
+        if (!last || !is_same_group(key->path, last->path))
+            fprintf(out, "\n%.*s\n",
+                    strchr(key->path, '.') ? (int)strcspn(key->path, ".") : (int)strlen("general"),
+                    strchr(key->path, '.') ? key->path : "general");
+        print_key_help(out, table, key);
+    }
+}
+
+/* A cell of a Markdown table: a bar would end it. */
+static void print_cell(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '|')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+static void print_code(FILE *out, const char *text)
+{
+    if (text && *text) {
+        fputc('`', out);
+        print_cell(out, text);
+        fputc('`', out);
+    }
+    fputs(" | ", out);
+}
+
+void conf_print_keys(FILE *out, const struct conf_table *table)
+{
+    fputs("| name | default | unit | counter | what it is |\n|---|---|---|---|---|\n", out);
+    for (const struct conf_key *key = table->keys; key->path; key++) {
+        char *rule = allowed(key);
+
+        fputs("| ", out);
+        print_code(out, key->path);
+        print_code(out, key->fallback);
+        fprintf(out, "%s | ", key->unit ? key->unit : "");
+        print_code(out, key->counter);
+        print_cell(out, key->doc);
+        print_cell(out, rule);
+        fprintf(out, "%s |\n",
+                conf_has_companion(table, key) ? " Secret; or a file by the same name and `File`."
+                                               : "");
+        free(rule);
+    }
+}
