@@ -1,5 +1,5 @@
-/* frame - see frame.h.  All that is known of a type stands in FRAME_TYPES; the functions look it up.
- * api/tunnel.md "Frames". */
+/* frame - see frame.h.  All that is known of a type stands in FRAME_TYPES; the functions look it
+ * up. api/tunnel.md "Frames". */
 #include "wire/frame.h"
 
 #include "base/err.h"
