@@ -14,8 +14,19 @@
 
 #include "base/err.h"
 #include "loop/listener.h"
+#include "wire/proxy.h"
 
 #define PROXY_INTAKE_MS 3000u
+
+/* Reads from the socket exactly the header's bytes, none behind it. */
+struct proxy_intake {
+    struct proxy_reader reader;
+};
+
+void proxy_intake_init(struct proxy_intake *p);
+/* IO_OK: the header is whole; *client is what it tells, or stays as it was (LOCAL, UNKNOWN).
+ * IO_WAIT: for the descriptor.  IO_EOF, IO_FAIL: no valid header, close. */
+MUST_USE enum io proxy_intake_run(struct proxy_intake *p, int fd, union addr *client);
 
 /* --- trusted networks --------------------------------------------------------------------- */
 
