@@ -56,11 +56,13 @@ struct proxy_reader {
     size_t total;               /* of a version 2 header, known from its 16th byte on; else 0 */
     size_t seen;                /* bytes taken so far */
     uint8_t held[PROXY_V1_MAX]; /* the line, or fixed part and addresses */
-    /* version 2, behind the addresses */
+    /* version 2 */
+    size_t tlvs_at;    /* where the TLVs begin; == total: there are none, or none to look at */
+    uint8_t tlv[3];    /* type and length of the present one */
+    uint8_t tlv_held;  /* how many of these three are there */
+    uint16_t tlv_left; /* bytes of its value to come */
     uint32_t crc, crc_told;
-    size_t tlv_left; /* of the value that is passed over */
-    uint8_t tlv[3], tlv_len, crc_at;
-    bool has_crc, has_tlvs;
+    bool has_crc;
 };
 
 void proxy_reader_init(struct proxy_reader *r);

@@ -31,8 +31,7 @@ void token_fini(struct token *t)
     explicit_bzero(t, sizeof(*t));
 }
 
-/* json-c does not wipe; the buffer it parses with it reuses, so that the secret's text is
- * overwritten there by the next string.  Its own copy of the value is wiped here. */
+/* json-c wipes nothing: its copy of the value is wiped here; the buffer it parsed with can't be. */
 static void wipe_value(struct json_object *obj, const char *key)
 {
     struct json_object *value;
