@@ -4,6 +4,7 @@
 #define BASE_LIST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct list {
     struct list *next, *prev; /* borrowed from their owners */

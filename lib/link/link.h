@@ -1,0 +1,115 @@
+/* link - one lane of a tunnel on a real connection: joins tunnel (frames, streams) with tls (bytes).
+ * It is all that hub and edge see of a tunnel connection; which transport is below is not their
+ * business.
+ *
+ *   HANDSHAKE -> LINE -> VERDICT -> OPEN -> LEAVING -> DEAD         any -> LEAVING or DEAD
+ *
+ *   HANDSHAKE  TLS; ALPN and (edge) pin or CA are checked
+ *   LINE       the peer's line of JSON is read: hub the hello, edge the answer
+ *   VERDICT    hub: the line is with the control thread; nothing is read
+ *   OPEN       frames
+ *   LEAVING    the last word (GOODBYE, or an error answer) is being sent; then our write side is shut
+ *              and what still comes is thrown away for up to 1 s, or the kernel's RST would destroy it
+ *   DEAD       told to the owner; freed by the loop
+ *
+ * One loop; everything here is for its thread.  The owner is told through link_ops and frees the link
+ * with link_free() (from on_dead, or at any other time).
+ */
+#ifndef LINK_LINK_H
+#define LINK_LINK_H
+
+#include "loop/listener.h"
+#include "loop/loop.h"
+#include "tls/tls.h"
+#include "tunnel/lane.h"
+
+struct link;
+
+enum link_side { LINK_EDGE, LINK_HUB };
+
+enum link_state {
+    LINK_HANDSHAKE,
+    LINK_LINE,
+    LINK_VERDICT,
+    LINK_OPEN,
+    LINK_LEAVING,
+    LINK_DEAD,
+    LINK_STATE_COUNT,
+};
+
+struct link_ops {
+    /* TLS is up.  Edge: say hello with link_send_line(). */
+    void (*on_secure)(struct link *link);
+    /* All bytes of the line that came so far.  Returns how many of them the whole line is (then
+     * link_open(), link_refuse() or link_wait() has been called), 0: more must come, < 0: close
+     * without a word (-ERR_x becomes link_error()). */
+    int (*on_line)(struct link *link, const uint8_t *bytes, size_t n);
+    /* The lane's own events while OPEN: lane.h. */
+    struct stream *(*on_open)(struct link *link, const struct proxy_header *client,
+                              enum stream_reset *refuse);
+    int (*on_control)(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
+                      struct wire_why *why);
+    void (*on_drain)(struct link *link);
+    /* It is over: link_error(), link_goodbye().  Streams were told already. */
+    void (*on_dead)(struct link *link);
+};
+
+struct link_options {
+    enum link_side side;
+    struct loop *loop;        /* borrowed */
+    struct tls_ctx *tls;      /* counted */
+    struct budget *budget;    /* borrowed from the process */
+    const struct link_ops *ops; /* borrowed */
+    void *owner;              /* borrowed: link_owner() */
+    const char *server_name;  /* edge: for SNI and CA; or NULL */
+    unsigned handshake_ms;    /* from now to OPEN (hub: to the right proof) */
+};
+
+/* Takes `fd` over (a connected, non-blocking socket), also when it fails.  0, -ERR_NOMEM. */
+MUST_USE int link_new(struct link **out, int fd, const struct link_options *options);
+/* Closes at once, without a word; on_dead is not called.  Streams are reset and told. */
+void link_free(struct link *link);
+
+/* --- LINE, VERDICT --- */
+
+/* Queues a line; `text` ends in '\n'. */
+void link_send_line(struct link *link, const char *text, size_t n);
+/* From on_line: the answer comes later; until then nothing is read. */
+void link_wait(struct link *link);
+/* The handshake is done: frames from now on.  From on_line, or later after link_wait(). */
+void link_open(struct link *link, uint32_t initial_window);
+/* Sends the line and leaves: an error answer. */
+void link_refuse(struct link *link, const char *line, size_t n, int error);
+/* The handshake's deadline counts no longer (waiting out the second of a wrong proof). */
+void link_extend(struct link *link, unsigned ms);
+
+/* --- OPEN --- */
+
+/* Edge.  0; -ERR_LIMIT, -ERR_CONFLICT, -ERR_PROTO: lane_open_stream(). */
+MUST_USE int link_open_stream(struct link *link, struct stream *s,
+                              const struct proxy_header *client);
+bool link_takes_streams(const struct link *link);
+void link_send_config(struct link *link, const char *json);
+void link_send_drain(struct link *link, uint32_t deadline_secs);
+/* GOODBYE, then LEAVING. */
+void link_goodbye(struct link *link, enum goodbye_code code, const char *message,
+                  uint32_t retry_after_secs);
+
+/* --- what it knows --- */
+
+void *link_owner(const struct link *link);
+struct loop *link_loop(const struct link *link);
+enum link_state link_state(const struct link *link);
+const char *link_state_name(enum link_state state);
+const struct lane *link_lane(const struct link *link); /* counters, rtt, drain; frames: NULL before OPEN */
+const struct tls *link_tls(const struct link *link);
+const union addr *link_peer(const struct link *link);
+/* RFC 9266 channel binding of this very connection; after on_secure.  0, -ERR_TLS. */
+MUST_USE int link_exporter(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);
+/* Why it is over: 0 in order, or the first error; and a sentence. */
+int link_error(const struct link *link);
+const char *link_error_text(const struct link *link);
+/* The peer's last word, or NULL. */
+const struct goodbye *link_peer_goodbye(const struct link *link);
+
+#endif

@@ -1,0 +1,215 @@
+/* relay - see relay.h.  One pump, run from the ready list after the socket or the stream moved. */
+#include "link/relay.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "loop/listener.h"
+
+#define RELAY_PIECES 16
+#define RELAY_ROUNDS 4 /* of each direction a run: then others have their turn */
+
+static void finish(struct relay *r, enum relay_end end) /* the only way to RELAY_DONE */
+{
+    must(r->state == RELAY_MOVING);
+    r->state = RELAY_DONE;
+    r->end = end;
+    loop_io_arm(&r->io, 0);
+    ready_cancel(&r->ready);
+    if (end != RELAY_ENDED)
+        socket_set_reset_on_close(r->fd);
+    close(r->fd);
+    r->fd = -1;
+    r->on_done(r);
+}
+
+/* Socket to stream.  IO_OK: moved, maybe more.  IO_WAIT: for the socket or for room. */
+static enum io read_socket(struct relay *r)
+{
+    struct iovec pieces[RELAY_PIECES];
+    size_t count, want = 0;
+    ssize_t n;
+
+    if (r->read_ended || r->read_blocked)
+        return IO_WAIT;
+    count = stream_reserve(r->stream, pieces, RELAY_PIECES);
+    if (count == 0)
+        return IO_WAIT;
+    for (size_t i = 0; i < count; i++)
+        want += pieces[i].iov_len;
+    do
+        n = readv(r->fd, pieces, (int)count);
+    while (n < 0 && errno == EINTR);
+    stream_commit(r->stream, n > 0 ? (size_t)n : 0);
+    if (n == 0) {
+        r->read_ended = true;
+        stream_finish(r->stream);
+        return IO_EOF;
+    }
+    if (n < 0) {
+        if (errno != EAGAIN)
+            return IO_FAIL;
+        r->read_blocked = true;
+        return IO_WAIT;
+    }
+    r->read_blocked = (size_t)n < want; /* the socket is empty: epoll will tell */
+    return IO_OK;
+}
+
+static enum io write_some(struct relay *r, struct iovec *pieces, size_t count, ssize_t *n)
+{
+    struct msghdr msg = {.msg_iov = pieces, .msg_iovlen = count};
+
+    do
+        *n = sendmsg(r->fd, &msg, MSG_NOSIGNAL);
+    while (*n < 0 && errno == EINTR);
+    if (*n >= 0)
+        return IO_OK;
+    if (errno != EAGAIN)
+        return IO_FAIL;
+    r->write_blocked = true;
+    return IO_WAIT;
+}
+
+static enum io write_prefix(struct relay *r)
+{
+    struct iovec piece = {r->prefix + r->prefix_at, (size_t)(r->prefix_len - r->prefix_at)};
+    ssize_t n;
+    enum io io = write_some(r, &piece, 1, &n);
+
+    if (io == IO_OK)
+        r->prefix_at = (uint8_t)(r->prefix_at + n);
+    return io;
+}
+
+/* Stream to socket. */
+static enum io write_socket(struct relay *r)
+{
+    struct iovec pieces[RELAY_PIECES];
+    size_t count;
+    ssize_t n;
+    enum io io;
+
+    if (r->write_ended || r->write_blocked)
+        return IO_WAIT;
+    if (r->prefix_at < r->prefix_len)
+        return write_prefix(r);
+    count = stream_peek(r->stream, pieces, RELAY_PIECES);
+    if (count == 0) {
+        if (!stream_is_at_end(r->stream))
+            return IO_WAIT;
+        r->write_ended = true;
+        return shutdown(r->fd, SHUT_WR) == 0 || errno == ENOTCONN ? IO_EOF : IO_FAIL;
+    }
+    io = write_some(r, pieces, count, &n);
+    if (io == IO_OK)
+        stream_taken(r->stream, (size_t)n, loop_now_ms(r->loop));
+    return io;
+}
+
+/* The only place that starts or stops the watcher. */
+static void relay_arm(struct relay *r)
+{
+    unsigned events = 0;
+
+    if (r->read_blocked && !r->read_ended)
+        events |= LOOP_READ;
+    if (r->write_blocked)
+        events |= LOOP_WRITE;
+    loop_io_arm(&r->io, events);
+}
+
+/* Not before our FIN has left: until then the stream is still in its lane. */
+static bool is_over(const struct relay *r)
+{
+    return r->read_ended && r->write_ended && r->stream->state == STREAM_ENDED;
+}
+
+static void relay_run(struct relay *r)
+{
+    enum io in = IO_OK, out = IO_OK;
+    unsigned rounds = RELAY_ROUNDS;
+
+    if (r->stream->state == STREAM_RESET) {
+        finish(r, RELAY_STREAM_RESET);
+        return;
+    }
+    for (; rounds > 0 && (in == IO_OK || out == IO_OK); rounds--) {
+        if (out == IO_OK)
+            out = write_socket(r);
+        if (in == IO_OK)
+            in = read_socket(r);
+        if (in == IO_FAIL || out == IO_FAIL) {
+            stream_abort(r->stream, RESET_BY_PEER);
+            finish(r, RELAY_SOCKET_RESET);
+            return;
+        }
+    }
+    if (is_over(r)) {
+        finish(r, RELAY_ENDED);
+        return;
+    }
+    if (in == IO_OK || out == IO_OK)
+        loop_again(r->loop, &r->ready);
+    relay_arm(r);
+}
+
+static void on_event(struct loop_io *io, unsigned events)
+{
+    struct relay *r = container_of(io, struct relay, io);
+
+    if (events & LOOP_READ)
+        r->read_blocked = false;
+    if (events & LOOP_WRITE)
+        r->write_blocked = false;
+    relay_run(r);
+}
+
+static void on_ready(struct ready *ready)
+{
+    relay_run(container_of(ready, struct relay, ready));
+}
+
+void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stream,
+                 const void *prefix, size_t n, void (*on_done)(struct relay *r))
+{
+    const uint8_t *from = prefix;
+
+    must(n <= RELAY_PREFIX_MAX);
+    *r = (struct relay){
+        .loop = loop, .stream = stream, .fd = fd, .state = RELAY_MOVING, .on_done = on_done};
+    for (size_t i = 0; i < n; i++)
+        r->prefix[i] = from[i];
+    r->prefix_len = (uint8_t)n;
+    loop_io_init(&r->io, loop, fd, on_event);
+    ready_init(&r->ready, on_ready);
+    loop_again(loop, &r->ready);
+}
+
+void relay_wake(struct relay *r)
+{
+    if (r->state == RELAY_MOVING)
+        loop_again(r->loop, &r->ready);
+}
+
+void relay_fini(struct relay *r)
+{
+    if (r->state != RELAY_MOVING)
+        return;
+    loop_io_arm(&r->io, 0);
+    ready_cancel(&r->ready);
+    socket_set_reset_on_close(r->fd);
+    close(r->fd);
+    r->fd = -1;
+    r->state = RELAY_DONE;
+}
+
+const char *relay_end_name(enum relay_end end)
+{
+    static const char *const names[] = {"ended", "socket_reset", "stream_reset"};
+
+    return names[end];
+}

@@ -1,0 +1,56 @@
+/* relay - joins one TCP socket with one stream of a tunnel and pumps both ways.
+ *
+ *   socket --readv--> stream (going out)          as far as credit and budget allow
+ *   socket <-sendmsg- stream (came in)            credit goes back as the socket takes the bytes
+ *
+ * Half-close and reset pass one to one: the socket's end becomes the stream's FIN and the stream's FIN
+ * shuts the socket's write side; a reset of either side becomes a reset of the other (RST on TCP).
+ * Used by the edge for clients and by the hub for targets.
+ *
+ * States: MOVING -> DONE.  The owner embeds the relay and its stream, starts it once both are there
+ * and gets on_done() once (from the loop, never from relay_start()).
+ */
+#ifndef LINK_RELAY_H
+#define LINK_RELAY_H
+
+#include "loop/loop.h"
+#include "tunnel/stream.h"
+
+#define RELAY_PREFIX_MAX 108 /* a PROXY header in front of everything */
+
+enum relay_state { RELAY_IDLE, RELAY_MOVING, RELAY_DONE };
+
+enum relay_end {
+    RELAY_ENDED,         /* both directions ended in order */
+    RELAY_SOCKET_RESET,  /* the socket broke; the stream was reset */
+    RELAY_STREAM_RESET,  /* stream.reset_code says why; the socket was reset */
+};
+
+struct relay {
+    struct loop *loop;     /* borrowed */
+    struct stream *stream; /* borrowed from the owner */
+    int fd;                /* owned */
+    enum relay_state state;
+    enum relay_end end;
+    bool read_ended;       /* the socket gave its end */
+    bool write_ended;      /* the socket's write side is shut */
+    bool read_blocked, write_blocked; /* the kernel said: later */
+    struct loop_io io;
+    struct ready ready;
+    uint8_t prefix[RELAY_PREFIX_MAX];
+    uint8_t prefix_len, prefix_at;
+    void (*on_done)(struct relay *r);
+};
+
+/* Takes over a connected, non-blocking socket.  `prefix` (n <= RELAY_PREFIX_MAX) is sent to the
+ * socket before anything else. */
+void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stream,
+                 const void *prefix, size_t n, void (*on_done)(struct relay *r));
+/* The stream's on_change() ends here: takes note.  Fine before relay_start() and after the end. */
+void relay_wake(struct relay *r);
+/* Resets the socket at once and closes it; fine on a zeroed one and twice.  The stream is the
+ * owner's to release. */
+void relay_fini(struct relay *r);
+const char *relay_end_name(enum relay_end end);
+
+#endif

@@ -1,0 +1,346 @@
+/* lane_in - frames into a lane.
+ *
+ * The bytes come as TLS gives them: a header may be split anywhere, and the payload of DATA is passed
+ * on piece by piece, so no frame is ever held whole.  Control payloads (small, or at most one CONFIG)
+ * are gathered only when they came in pieces.
+ *
+ *   header (9 bytes) --begin()--> DATA: on_data() piece by piece   | dropped (a stream that ended)
+ *                                 anything else: on_frame() once it is whole
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tunnel/lane_internal.h"
+
+static bool is_data(const struct frame *f)
+{
+    return f->type == FRAME_DATA || f->type == FRAME_DATA_BACK;
+}
+
+static bool is_open(const struct frame *f)
+{
+    return f->type == FRAME_OPEN || f->type == FRAME_UDP_OPEN;
+}
+
+/* Its bytes are thrown away: DATA of a stream that ended, datagrams of a session that ended. */
+static bool is_skipped(const struct lane *l)
+{
+    uint8_t type = l->in.frame.type;
+
+    return type == FRAME_UDP_DATA || type == FRAME_UDP_DATA_BACK || (is_data(&l->in.frame) && !l->in.stream);
+}
+
+/* A new header: what it is about, and whether it is allowed now. */
+static int begin(struct lane *l)
+{
+    struct frame *f = &l->in.frame;
+    bool from_edge = frame_is_from_edge(f->type);
+    bool from_hub = frame_is_from_hub(f->type);
+
+    l->stats.frames_in++;
+    l->in.left = f->len;
+    l->in.stream = NULL;
+    if (l->role == LANE_HUB ? !from_edge : !from_hub)
+        return lane_break(l, "%s must not come from this side", frame_name(f->type));
+    if (f->stream == 0)
+        return 0;
+    if (is_open(f)) {
+        if (f->stream <= l->highest_id)
+            return lane_break(l, "%s for stream %u, but %u was opened before",
+                              frame_name(f->type), f->stream, l->highest_id);
+        return 0;
+    }
+    if (f->stream > l->highest_id)
+        return lane_break(l, "%s for stream %u, which was never opened",
+                          frame_name(f->type), f->stream);
+    l->in.stream = stream_table_find(&l->table, f->stream);
+    if (!is_data(f) || !l->in.stream)
+        return 0;
+    if (l->in.stream->in != HALF_OPEN)
+        return lane_break(l, "data for stream %u after its FIN", f->stream);
+    if (f->len > l->in.stream->window.granted - l->in.stream->window.received)
+        return lane_break(l, "%u bytes for stream %u are past its credit", f->len, f->stream);
+    return 0;
+}
+
+static void on_data(struct lane *l, const uint8_t *bytes, size_t n)
+{
+    struct stream *s = l->in.stream;
+    int err = bufq_push(&s->recvq, bytes, n);
+
+    if (l->role == LANE_HUB)
+        l->stats.bytes_from_clients += n;
+    else
+        l->stats.bytes_to_clients += n;
+    if (err) {
+        stream_abort(s, RESET_NO_MEMORY);
+    } else {
+        err = window_received(&s->window, n);
+        must(err == 0); /* begin() looked */
+    }
+    stream_changed(s);
+}
+
+/* --- one function a frame; the payload is whole ------------------------------------------------ */
+
+static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
+{
+    enum stream_reset refuse = RESET_NOT_ALLOWED;
+    struct proxy_header client;
+    struct stream *s;
+    uint32_t id = l->in.frame.stream;
+    int err;
+
+    if (proxy_parse_open(&client, payload, n) != 0)
+        return lane_break(l, "OPEN of stream %u is not one PROXY v1 line", id);
+    l->highest_id = id;
+    if (l->drain.by_peer)
+        return lane_break(l, "OPEN of stream %u after DRAIN", id);
+    s = l->ops->on_open(l, &client, &refuse);
+    if (!s) {
+        l->stats.refused_ports += refuse == RESET_NOT_ALLOWED;
+        l->stats.refused_limit += refuse != RESET_NOT_ALLOWED;
+        lane_queue_reset(l, id, refuse, false);
+        return 0;
+    }
+    err = stream_join(s, l, id, l->now_ms);
+    if (err) {
+        l->stats.refused_limit++;
+        lane_queue_reset(l, id, RESET_BY_PEER, false);
+        s->reset_code = RESET_BY_PEER;
+        stream_changed(s);
+    }
+    return 0;
+}
+
+/* No UDP port is ever in force (api/tunnel.md, Versions): each session is refused as any port that is
+ * not allowed. */
+static int on_udp_open_frame(struct lane *l, const uint8_t *payload, size_t n)
+{
+    struct proxy_header client;
+
+    if (proxy_parse_udp_open(&client, payload, n) != 0)
+        return lane_break(l, "UDP_OPEN of session %u is not one PROXY v2 DGRAM header",
+                          l->in.frame.stream);
+    l->highest_id = l->in.frame.stream;
+    l->stats.refused_ports++;
+    lane_queue_reset(l, l->in.frame.stream, RESET_NOT_ALLOWED, true);
+    return 0;
+}
+
+static int on_close_frame(struct lane *l, const uint8_t *payload)
+{
+    struct stream *s = l->in.stream;
+    enum close_code code;
+
+    if (frame_close_parse(&code, &l->in.frame, payload) != 0)
+        return lane_break(l, "%s of stream %u carries an unlisted byte",
+                          frame_name(l->in.frame.type), l->in.frame.stream);
+    if (!s)
+        return 0;
+    if (code == CLOSE_FIN) {
+        if (s->in != HALF_OPEN)
+            return lane_break(l, "a second FIN for stream %u", s->id);
+        s->in = HALF_ENDED;
+        stream_end_if_done(s);
+    } else {
+        l->stats.resets_in++;
+        stream_enter(s, STREAM_RESET, (enum stream_reset)code);
+    }
+    stream_changed(s);
+    return 0;
+}
+
+static int on_window_frame(struct lane *l, const uint8_t *payload)
+{
+    struct stream *s = l->in.stream;
+    uint32_t n;
+
+    if (frame_credit_parse(&n, payload) != 0)
+        return lane_break(l, "a WINDOW_UPDATE of 0 or past 2^31 - 1 for stream %u",
+                          l->in.frame.stream);
+    if (!s)
+        return 0;
+    if (s->credit + n > FRAME_CREDIT_MAX)
+        return lane_break(l, "the credit of stream %u passes 2^31 - 1", s->id);
+    s->credit += n;
+    if (s->is_starved) {
+        s->is_starved = false;
+        stream_changed(s);
+    }
+    return 0;
+}
+
+static int on_ping_frame(struct lane *l, const uint8_t *payload)
+{
+    memcpy(l->out.pong, payload, sizeof(l->out.pong));
+    l->out.has_pong = true;
+    l->beat.silence_due_ms = l->now_ms + LANE_PING_SILENCE_MS;
+    lane_wake(l);
+    return 0;
+}
+
+static int on_pong_frame(struct lane *l, const uint8_t *payload)
+{
+    uint64_t serial = 0;
+
+    for (unsigned i = 0; i < 8; i++)
+        serial = serial << 8 | payload[i];
+    if (l->beat.serial == 0)
+        return lane_break(l, "%s", "a PONG without any PING");
+    if (serial != l->beat.serial)
+        return 0; /* an older one */
+    l->beat.pong_due_ms = 0;
+    l->beat.rtt_ms = (uint32_t)(l->now_ms - l->beat.pinged_ms);
+    return 0;
+}
+
+static int on_drain_frame(struct lane *l, const uint8_t *payload, size_t n)
+{
+    struct wire_why why;
+    uint32_t secs;
+    uint64_t deadline_ms;
+
+    if (drain_parse(&secs, payload, n, &why) != 0)
+        return lane_break(l, "DRAIN: %s", why.text);
+    deadline_ms = MAX(l->now_ms + (uint64_t)secs * 1000, 1u);
+    l->drain.by_peer = true;
+    if (!l->drain.deadline_ms || deadline_ms < l->drain.deadline_ms)
+        l->drain.deadline_ms = deadline_ms;
+    l->ops->on_drain(l);
+    lane_wake(l);
+    return 0;
+}
+
+static int on_goodbye_frame(struct lane *l, const uint8_t *payload, size_t n)
+{
+    struct wire_why why;
+
+    if (goodbye_parse(&l->goodbye, payload, n, &why) != 0)
+        return lane_break(l, "GOODBYE: %s", why.text);
+    l->has_goodbye = true;
+    free(l->out.last); /* it is closed without an answer */
+    l->out.last = NULL;
+    lane_end(l, -ERR_CLOSED, "GOODBYE %s: %s", goodbye_name(l->goodbye.code),
+             l->goodbye.message);
+    return -ERR_CLOSED;
+}
+
+static int on_frame(struct lane *l, const uint8_t *payload)
+{
+    size_t n = l->in.frame.len;
+    enum frame_type type = (enum frame_type)l->in.frame.type; /* frame_parse() knew it */
+    struct wire_why why = {""};
+
+    switch (type) {
+    case FRAME_OPEN:
+        return on_open_frame(l, payload, n);
+    case FRAME_UDP_OPEN:
+        return on_udp_open_frame(l, payload, n);
+    case FRAME_CLOSE:
+    case FRAME_CLOSE_BACK:
+        return on_close_frame(l, payload);
+    case FRAME_WINDOW_UPDATE:
+    case FRAME_WINDOW_UPDATE_BACK:
+        return on_window_frame(l, payload);
+    case FRAME_PING:
+        return on_ping_frame(l, payload);
+    case FRAME_PONG:
+        return on_pong_frame(l, payload);
+    case FRAME_CONFIG:
+    case FRAME_CONFIG_ACK:
+        if (l->ops->on_control(l, type, payload, n, &why) != 0)
+            return lane_break(l, "%s: %s", frame_name(type), why.text);
+        return 0;
+    case FRAME_DRAIN:
+        return on_drain_frame(l, payload, n);
+    case FRAME_GOODBYE:
+        return on_goodbye_frame(l, payload, n);
+    case FRAME_UDP_CLOSE:
+        return 0; /* for a session that ended: none is ever open */
+    case FRAME_DATA: /* no payload at all is allowed */
+    case FRAME_DATA_BACK:
+    case FRAME_UDP_DATA:
+    case FRAME_UDP_DATA_BACK:
+        return 0;
+    }
+    return lane_break(l, "frame type %u", (unsigned)type);
+}
+
+/* Payload of a frame that is looked at as a whole: in place when it came in one piece. */
+static int gather(struct lane *l, const uint8_t *bytes, size_t n)
+{
+    struct lane_in *in = &l->in;
+    int err;
+
+    if (n == in->frame.len)
+        return on_frame(l, bytes);
+    if (!in->payload) {
+        in->payload = must_alloc(in->frame.len);
+        in->payload_len = 0;
+    }
+    memcpy(in->payload + in->payload_len, bytes, n);
+    in->payload_len += (uint32_t)n;
+    if (in->left > 0)
+        return 0;
+    err = on_frame(l, in->payload);
+    free(in->payload);
+    in->payload = NULL;
+    return err;
+}
+
+static int take_payload(struct lane *l, const uint8_t *bytes, size_t n)
+{
+    l->in.left -= (uint32_t)n;
+    if (is_skipped(l))
+        return 0;
+    if (is_data(&l->in.frame)) {
+        on_data(l, bytes, n);
+        return 0;
+    }
+    return gather(l, bytes, n);
+}
+
+/* The next bytes of a header; how many were used. */
+static size_t take_header(struct lane *l, const uint8_t *bytes, size_t n, int *err)
+{
+    struct lane_in *in = &l->in;
+    size_t used = MIN(n, (size_t)(FRAME_HEADER_BYTES - in->header_len));
+
+    memcpy(in->header + in->header_len, bytes, used);
+    in->header_len += (uint32_t)used;
+    *err = 0;
+    if (in->header_len < FRAME_HEADER_BYTES)
+        return used;
+    in->header_len = 0;
+    if (frame_parse(&in->frame, in->header, FRAME_HEADER_BYTES) < 0)
+        *err = lane_break(l, "%s", frame_fault(&in->frame));
+    else
+        *err = begin(l);
+    if (*err == 0 && in->left == 0)
+        *err = on_frame(l, in->header); /* no payload: the pointer is not read */
+    return used;
+}
+
+int lane_input(struct lane *l, const uint8_t *bytes, size_t n, uint64_t now_ms)
+{
+    int err = 0;
+
+    l->now_ms = MAX(l->now_ms, now_ms);
+    while (n > 0 && l->state == LANE_OPEN) {
+        size_t used;
+
+        if (l->in.left > 0) {
+            used = MIN(n, (size_t)l->in.left);
+            err = take_payload(l, bytes, used);
+        } else {
+            used = take_header(l, bytes, n, &err);
+        }
+        if (err)
+            return err;
+        bytes += used;
+        n -= used;
+    }
+    return 0;
+}

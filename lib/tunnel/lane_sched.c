@@ -1,0 +1,97 @@
+/* lane_sched - see lane_sched.h. */
+#include "tunnel/lane_sched.h"
+
+void lane_sched_init(struct lane_sched *q, uint64_t now_ms)
+{
+    *q = (struct lane_sched){.earned_ms = now_ms, .second_ms = now_ms};
+    list_init(&q->normal);
+    list_init(&q->sustained);
+}
+
+/* Once sustained, a direction stays so. */
+static void classify(struct stream *s, uint64_t now_ms)
+{
+    uint64_t age_ms = now_ms - s->opened_ms;
+
+    if (!s->is_sustained && age_ms >= SCHED_SUSTAINED_AGE_MS &&
+        s->sendq.sent >= SCHED_SUSTAINED_RATE / 1000u * age_ms)
+        s->is_sustained = true;
+}
+
+void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms)
+{
+    if (!list_is_empty(&s->in_ring))
+        return;
+    classify(s, now_ms);
+    list_push(s->is_sustained ? &q->sustained : &q->normal, &s->in_ring);
+}
+
+void lane_sched_remove(struct lane_sched *q, struct stream *s)
+{
+    (void)q;
+    list_remove(&s->in_ring);
+}
+
+static void roll(struct lane_sched *q, uint64_t now_ms)
+{
+    uint64_t rate, most, earned;
+
+    if (now_ms - q->second_ms >= 1000) {
+        q->drained_before = now_ms - q->second_ms < 2000 ? q->drained : 0;
+        q->drained = 0;
+        q->second_ms = now_ms;
+    }
+    most = MAX(q->drained, q->drained_before);
+    rate = MIN(most / 10, (uint64_t)SCHED_FLOOR_RATE);
+    earned = rate * (now_ms - q->earned_ms) / 1000;
+    if (earned > 0) { /* a slow lane earns less than a byte a millisecond: let time add up */
+        q->tokens += earned;
+        q->earned_ms = now_ms;
+    }
+    /* Never so much saved up that normal streams would feel a burst. */
+    q->tokens = MIN(q->tokens, (uint64_t)SCHED_FLOOR_RATE / 4);
+}
+
+struct stream *lane_sched_pick(struct lane_sched *q, uint64_t now_ms)
+{
+    struct list *node;
+
+    if (now_ms != q->earned_ms && !list_is_empty(&q->sustained))
+        roll(q, now_ms);
+    if (!list_is_empty(&q->sustained) &&
+        (list_is_empty(&q->normal) || q->tokens >= SCHED_TURN_BYTES))
+        node = list_pop(&q->sustained);
+    else
+        node = list_pop(&q->normal);
+    return node ? container_of(node, struct stream, in_ring) : NULL;
+}
+
+void lane_sched_return(struct lane_sched *q, struct stream *s)
+{
+    struct list *ring = s->is_sustained ? &q->sustained : &q->normal;
+
+    list_push(ring->next, &s->in_ring); /* before the first: at the front */
+}
+
+void lane_sched_drained(struct lane_sched *q, const struct stream *s, uint64_t n, uint64_t now_ms)
+{
+    if (now_ms != q->earned_ms)
+        roll(q, now_ms);
+    q->drained += n;
+    if (s->is_sustained)
+        q->tokens -= MIN(q->tokens, n);
+}
+
+bool lane_sched_is_empty(const struct lane_sched *q)
+{
+    return list_is_empty(&q->normal) && list_is_empty(&q->sustained);
+}
+
+unsigned lane_sched_depth(const struct list *ring)
+{
+    unsigned n = 0;
+
+    for (const struct list *node = ring->next; node != ring; node = node->next)
+        n++;
+    return n;
+}

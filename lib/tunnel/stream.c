@@ -1,0 +1,315 @@
+/* stream - see stream.h.
+ *
+ * Memory: what waits to go out beyond the first chunk is charged to the budget, chunk by chunk, so
+ * that a process with many streams stays within its bound; what came in is bounded by the window,
+ * which is charged when it is lent.
+ */
+#include "tunnel/stream.h"
+
+#include "base/err.h"
+#include "tunnel/lane_internal.h"
+
+const char *stream_state_name(enum stream_state state)
+{
+    static const char *const names[] = {"idle", "open", "ended", "reset"};
+
+    return names[state];
+}
+
+const char *stream_reset_name(enum stream_reset code)
+{
+    switch (code) {
+    case RESET_NONE:
+        return "none";
+    case RESET_BY_PEER:
+        return "reset";
+    case RESET_UNREACHABLE:
+        return "unreachable";
+    case RESET_NOT_ALLOWED:
+        return "not_allowed";
+    case RESET_LANE_LOST:
+        return "lane_lost";
+    case RESET_NO_MEMORY:
+        return "no_memory";
+    }
+    return "unknown";
+}
+
+void stream_init(struct stream *s, void (*on_change)(struct stream *s))
+{
+    *s = (struct stream){.state = STREAM_IDLE, .on_change = on_change};
+    list_init(&s->in_lane);
+    list_init(&s->in_control);
+    list_init(&s->in_ring);
+    list_init(&s->in_quiet);
+}
+
+int stream_join(struct stream *s, struct lane *l, uint32_t id, uint64_t now_ms)
+{
+    must(s->state == STREAM_IDLE);
+    if (!budget_open_stream(l->budget))
+        return -ERR_LIMIT;
+    s->id = id;
+    if (stream_table_add(&l->table, s) != 0) {
+        budget_close_stream(l->budget);
+        return -ERR_NOMEM;
+    }
+    s->lane = l;
+    s->opened_ms = now_ms;
+    s->credit = l->initial_window;
+    bufq_init(&s->recvq, l->pool, SIZE_MAX); /* the window bounds it */
+    sendq_init(&s->sendq, l->pool, STREAM_SEND_CAP);
+    window_open(&s->window, l->budget, l->initial_window);
+    l->stats.opened++;
+    l->stream_count++;
+    list_push(&l->streams, &s->in_lane);
+    stream_enter(s, STREAM_OPEN, RESET_NONE);
+    return 0;
+}
+
+static void drop_unsent(struct stream *s)
+{
+    sendq_clear(&s->sendq);
+    if (s->send_charged > 0)
+        budget_give(s->lane->budget, s->send_charged);
+    s->send_charged = 0;
+}
+
+static void leave_lane(struct stream *s)
+{
+    struct lane *l = s->lane;
+
+    if (l->out.direct == s) /* its chunk is being sent just now */
+        must(!"a stream must not end between lane_next_record and lane_record_done");
+    drop_unsent(s);
+    list_remove(&s->in_lane);
+    list_remove(&s->in_control);
+    list_remove(&s->in_quiet);
+    lane_sched_remove(&l->out.sched, s);
+    stream_table_remove(&l->table, s);
+    if (l->in.stream == s)
+        l->in.stream = NULL;
+    l->stream_count--;
+    window_close(&s->window);
+    budget_close_stream(l->budget);
+    s->lane = NULL;
+}
+
+void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code)
+{
+    switch (to) {
+    case STREAM_IDLE:
+        must(!"no stream becomes idle again");
+        break;
+    case STREAM_OPEN:
+        must(s->state == STREAM_IDLE);
+        break;
+    case STREAM_ENDED:
+        must(s->state == STREAM_OPEN);
+        must(s->in == HALF_ENDED && s->out == HALF_ENDED);
+        leave_lane(s);
+        break;
+    case STREAM_RESET:
+        must(s->state == STREAM_OPEN);
+        s->reset_code = code;
+        leave_lane(s);
+        break;
+    }
+    s->state = to;
+}
+
+void stream_changed(struct stream *s)
+{
+    s->on_change(s);
+}
+
+void stream_end_if_done(struct stream *s)
+{
+    if (s->state == STREAM_OPEN && s->in == HALF_ENDED && s->out == HALF_ENDED)
+        stream_enter(s, STREAM_ENDED, RESET_NONE);
+}
+
+void stream_release(struct stream *s)
+{
+    if (!s->on_change)
+        return;
+    stream_abort(s, RESET_BY_PEER);
+    bufq_fini(&s->recvq);
+    sendq_fini(&s->sendq);
+    s->on_change = NULL;
+}
+
+void stream_check(const struct stream *s)
+{
+    if (s->state == STREAM_IDLE)
+        return;
+    bufq_check(&s->recvq);
+    sendq_check(&s->sendq);
+    if (s->state != STREAM_OPEN)
+        return;
+    window_check(&s->window);
+    must(s->window.received - s->window.taken == s->recvq.len);
+    must(!(s->in == HALF_ENDED && s->out == HALF_ENDED));
+    must(list_is_empty(&s->in_ring) ||
+         sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING);
+}
+
+/* --- going out --- */
+
+static size_t chunks_for(size_t bytes)
+{
+    return (bytes + CHUNK_ROOM - 1) / CHUNK_ROOM;
+}
+
+/* Charges what `bytes` unsent bytes need beyond one chunk. */
+static bool charge_unsent(struct stream *s, size_t bytes)
+{
+    size_t chunks = chunks_for(bytes);
+    uint64_t due = chunks > 1 ? (uint64_t)(chunks - 1) * CHUNK_BYTES : 0;
+
+    if (due > s->send_charged) {
+        if (!budget_take(s->lane->budget, due - s->send_charged))
+            return false;
+    } else if (due < s->send_charged) {
+        budget_give(s->lane->budget, s->send_charged - due);
+    }
+    s->send_charged = due;
+    return true;
+}
+
+size_t stream_room(struct stream *s)
+{
+    size_t room;
+
+    if (s->state != STREAM_OPEN || s->out != HALF_OPEN)
+        return 0;
+    room = MIN(sendq_room(&s->sendq), s->credit);
+    if (room == 0 && !s->is_starved && s->credit == 0)
+        s->lane->stats.window_stalls++;
+    s->is_starved = room == 0;
+    return room;
+}
+
+size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
+{
+    size_t room = stream_room(s), unsent = sendq_unsent(&s->sendq);
+
+    if (room > 0 && !charge_unsent(s, unsent + room)) /* no budget: its first chunk is free */
+        room = unsent < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - unsent) : 0;
+    s->is_starved = room == 0;
+    return room > 0 ? sendq_reserve(&s->sendq, room, out, max) : 0;
+}
+
+void stream_commit(struct stream *s, size_t n)
+{
+    bool fits;
+
+    must(n <= s->credit);
+    sendq_commit(&s->sendq, n);
+    s->credit -= n;
+    fits = charge_unsent(s, sendq_unsent(&s->sendq)); /* no more than stream_reserve() charged */
+    must(fits);
+    if (n > 0) {
+        stream_schedule(s, s->lane->now_ms);
+        lane_wake(s->lane);
+    }
+}
+
+void stream_schedule(struct stream *s, uint64_t now_ms)
+{
+    if (sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING)
+        lane_sched_add(&s->lane->out.sched, s, now_ms);
+}
+
+void stream_sent(struct stream *s, size_t n)
+{
+    sendq_sent(&s->sendq, n);
+    sendq_acked(&s->sendq, s->sendq.sent); /* TLS: what left is with the kernel */
+    if (s->send_charged > 0) {
+        bool fits = charge_unsent(s, sendq_unsent(&s->sendq)); /* only ever gives back here */
+
+        must(fits);
+    }
+    if (s->is_starved) {
+        s->is_starved = false;
+        stream_changed(s);
+    }
+}
+
+void stream_finish(struct stream *s)
+{
+    if (s->state != STREAM_OPEN)
+        return;
+    must(s->out == HALF_OPEN);
+    s->out = HALF_ENDING;
+    stream_schedule(s, s->lane->now_ms);
+    lane_wake(s->lane);
+}
+
+void stream_abort(struct stream *s, enum stream_reset code)
+{
+    struct lane *l = s->lane;
+
+    if (s->state != STREAM_OPEN)
+        return;
+    if (s->open_line_len == 0) /* else the peer never heard of it */
+        lane_queue_reset(l, s->id, code, false);
+    stream_enter(s, STREAM_RESET, code);
+    l->stats.resets_out++;
+    lane_wake(l);
+}
+
+/* --- coming in --- */
+
+size_t stream_peek(const struct stream *s, struct iovec *out, size_t max)
+{
+    return bufq_peek(&s->recvq, out, max);
+}
+
+void stream_return_credit(struct stream *s, bool at_rest)
+{
+    uint32_t grant;
+
+    if (s->in != HALF_OPEN) /* nothing more comes: the peer needs no credit */
+        return;
+    grant = window_grant(&s->window, at_rest);
+    if (grant == 0)
+        return;
+    s->grant += grant;
+    if (list_is_empty(&s->in_control))
+        list_push(&s->lane->out.control, &s->in_control);
+    lane_wake(s->lane);
+}
+
+void stream_taken(struct stream *s, size_t n, uint64_t now_ms)
+{
+    bufq_skip(&s->recvq, n);
+    if (s->state != STREAM_OPEN)
+        return;
+    window_taken(&s->window, n);
+    stream_return_credit(s, false);
+    list_remove(&s->in_quiet);
+    if (s->recvq.len == 0 && s->in == HALF_OPEN && window_is_owing(&s->window)) {
+        bool is_first = list_is_empty(&s->lane->out.quiet);
+
+        s->quiet_due_ms = now_ms + LANE_REST_MS;
+        list_push(&s->lane->out.quiet, &s->in_quiet);
+        if (is_first)
+            lane_wake(s->lane); /* the deadline moved */
+    }
+}
+
+bool stream_is_at_end(const struct stream *s)
+{
+    return s->in == HALF_ENDED && s->recvq.len == 0;
+}
+
+uint64_t stream_bytes_in(const struct stream *s)
+{
+    return s->window.received;
+}
+
+uint64_t stream_bytes_out(const struct stream *s)
+{
+    return s->sendq.sent;
+}

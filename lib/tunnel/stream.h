@@ -1,0 +1,104 @@
+/* stream - one client's TCP connection inside a tunnel, as hub and edge see it.
+ *
+ * It lives inside its owner (a relay) and belongs to one lane from its OPEN until it ended:
+ *
+ *   IDLE -> OPEN -> ENDED     both FINs were sent and received
+ *             \---> RESET     by either side, or the lane was lost
+ *
+ * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data) or
+ * ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came before an
+ * orderly end stay readable after the lane has let go of the stream.
+ *
+ * The lane tells the owner by on_change() that something moved: bytes came, room came, an end or a
+ * reset.  on_change() only takes note (loop_again); it calls nothing here.  All functions are for the
+ * loop of the lane.  (api/tunnel.md, Streams)
+ */
+#ifndef TUNNEL_STREAM_H
+#define TUNNEL_STREAM_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "base/list.h"
+#include "buf/bufq.h"
+#include "buf/sendq.h"
+#include "tunnel/window.h"
+
+struct lane;
+
+#define STREAM_OPEN_LINE_MAX 107           /* a PROXY v1 line */
+#define STREAM_SEND_CAP (16u * CHUNK_ROOM) /* on its way out, at most */
+
+enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
+enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
+
+/* Why a stream was reset; the first four travel as the byte of CLOSE and CLOSE_BACK. */
+enum stream_reset {
+    RESET_NONE = 0,
+    RESET_BY_PEER = 0x01,
+    RESET_UNREACHABLE = 0x02,
+    RESET_NOT_ALLOWED = 0x03,
+    RESET_LANE_LOST = 0x100, /* told to the owner only */
+    RESET_NO_MEMORY = 0x101,
+};
+
+struct stream {
+    struct lane *lane;      /* borrowed; NULL when IDLE, ENDED or RESET */
+    uint32_t id;
+    enum stream_state state;     /* written by stream_enter() only */
+    enum stream_half in, out;
+    enum stream_reset reset_code;
+    struct list in_lane;    /* all streams of the lane */
+    struct list in_control; /* has an OPEN or credit to send */
+    struct list in_ring;    /* has data or a FIN to send */
+    struct list in_quiet;   /* its queue ran empty: credit is due at quiet_due_ms */
+    uint64_t opened_ms, quiet_due_ms;
+    uint64_t credit;        /* bytes that may still be sent beyond sendq.end */
+    uint32_t grant;         /* credit that waits to be told to the peer */
+    bool is_sustained;
+    bool is_starved;        /* the owner found no room: tell it when there is some */
+    uint8_t open_line_len;  /* an OPEN waits to be sent while this is not 0 */
+    char open_line[STREAM_OPEN_LINE_MAX];
+    uint64_t send_charged;  /* taken from the budget for what waits in `sendq` */
+    struct bufq recvq;      /* came in, not taken yet */
+    struct sendq sendq;     /* going out */
+    struct window window;
+    void (*on_change)(struct stream *s);
+};
+
+const char *stream_state_name(enum stream_state state);
+const char *stream_reset_name(enum stream_reset code);
+
+/* A zeroed stream may be released; stream_init() makes it IDLE. */
+void stream_init(struct stream *s, void (*on_change)(struct stream *s));
+/* Lets go of everything: an OPEN stream is reset (0x01) first.  No on_change() comes after it. */
+void stream_release(struct stream *s);
+void stream_check(const struct stream *s);
+
+/* --- going out --- */
+
+/* How many bytes credit and queue allow to be put in now.  When it is 0, on_change() comes once there
+ * is room. */
+size_t stream_room(struct stream *s);
+/* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows;
+ * 0 pieces: on_change() comes.  stream_commit() must follow at once, if only with 0. */
+MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
+void stream_commit(struct stream *s, size_t n);
+/* No more bytes come from our side: a FIN follows the data.  Once. */
+void stream_finish(struct stream *s);
+/* Throws away what waits and tells the peer `code`.  Nothing happens unless OPEN. */
+void stream_abort(struct stream *s, enum stream_reset code);
+
+/* --- coming in --- */
+
+MUST_USE size_t stream_peek(const struct stream *s, struct iovec *out, size_t max);
+/* Our socket took n of the bytes: credit goes back to the sender. */
+void stream_taken(struct stream *s, size_t n, uint64_t now_ms);
+/* The peer's FIN came and everything before it was taken. */
+bool stream_is_at_end(const struct stream *s);
+
+/* Bytes so far: from the peer, and handed to the transport. */
+uint64_t stream_bytes_in(const struct stream *s);
+uint64_t stream_bytes_out(const struct stream *s);
+
+#endif

@@ -1,0 +1,88 @@
+/* stream_table - see stream_table.h. */
+#include "tunnel/stream_table.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "tunnel/stream.h"
+
+/* Ids rise one by one, so they spread well as they are; the multiplier guards against a peer that
+ * picks multiples of the table's size. */
+static uint32_t slot_of(const struct stream_table *t, uint32_t id)
+{
+    return (id * 2654435769u >> 7) & (t->size - 1);
+}
+
+void stream_table_fini(struct stream_table *t)
+{
+    free(t->slots);
+    *t = (struct stream_table){0};
+}
+
+static void put(struct stream_table *t, struct stream *s)
+{
+    uint32_t i = slot_of(t, s->id);
+
+    while (t->slots[i]) {
+        must(t->slots[i]->id != s->id);
+        i = (i + 1) & (t->size - 1);
+    }
+    t->slots[i] = s;
+}
+
+static int grow(struct stream_table *t)
+{
+    struct stream_table bigger = {.size = t->size ? t->size * 2 : 64, .count = t->count};
+
+    bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
+    if (!bigger.slots)
+        return -ERR_NOMEM;
+    for (uint32_t i = 0; i < t->size; i++)
+        if (t->slots[i])
+            put(&bigger, t->slots[i]);
+    free(t->slots);
+    *t = bigger;
+    return 0;
+}
+
+int stream_table_add(struct stream_table *t, struct stream *s)
+{
+    if ((t->count + 1) * 2 > t->size && grow(t) != 0)
+        return -ERR_NOMEM;
+    put(t, s);
+    t->count++;
+    return 0;
+}
+
+struct stream *stream_table_find(const struct stream_table *t, uint32_t id)
+{
+    if (t->size == 0)
+        return NULL;
+    for (uint32_t i = slot_of(t, id); t->slots[i]; i = (i + 1) & (t->size - 1))
+        if (t->slots[i]->id == id)
+            return t->slots[i];
+    return NULL;
+}
+
+void stream_table_remove(struct stream_table *t, struct stream *s)
+{
+    uint32_t mask = t->size - 1;
+    uint32_t hole = slot_of(t, s->id);
+
+    must(t->size > 0);
+    while (t->slots[hole] != s) {
+        must(t->slots[hole] != NULL);
+        hole = (hole + 1) & mask;
+    }
+    /* Whatever stands behind the hole and would be looked for across it moves into it. */
+    for (uint32_t i = (hole + 1) & mask; t->slots[i]; i = (i + 1) & mask) {
+        uint32_t home = slot_of(t, t->slots[i]->id);
+
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            t->slots[hole] = t->slots[i];
+            hole = i;
+        }
+    }
+    t->slots[hole] = NULL;
+    t->count--;
+}

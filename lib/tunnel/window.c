@@ -1,0 +1,105 @@
+/* window - see window.h. */
+#include "tunnel/window.h"
+
+#include "base/err.h"
+
+/* What must be charged for the window as it stands. */
+static uint64_t dues(const struct window *w)
+{
+    uint64_t out = MAX(w->granted - w->taken, (uint64_t)w->size);
+
+    return out > w->floor ? out - w->floor : 0;
+}
+
+static void settle(struct window *w)
+{
+    uint64_t due = dues(w);
+
+    must(due <= w->charged);
+    if (due < w->charged) {
+        budget_give(w->budget, w->charged - due);
+        w->charged = due;
+    }
+}
+
+void window_open(struct window *w, struct budget *budget, uint32_t initial)
+{
+    *w = (struct window){.budget = budget, .granted = initial, .size = initial, .floor = initial};
+}
+
+void window_close(struct window *w)
+{
+    if (w->budget && w->charged > 0)
+        budget_give(w->budget, w->charged);
+    w->charged = 0;
+    w->budget = NULL;
+}
+
+void window_check(const struct window *w)
+{
+    must(w->taken <= w->received);
+    must(w->received <= w->granted);
+    must(w->size >= w->floor);
+    must(w->charged == dues(w));
+}
+
+int window_received(struct window *w, uint64_t n)
+{
+    if (n > w->granted - w->received)
+        return -ERR_PROTO;
+    w->received += n;
+    return 0;
+}
+
+/* Doubled each time a whole window was taken, as far as the share of this moment and the budget
+ * allow; a share that fell below the window shrinks it. */
+static void resize(struct window *w)
+{
+    uint32_t share = MAX(budget_window(w->budget), w->floor);
+
+    if (w->size > share) {
+        w->size = share;
+        w->doubled_at = w->taken;
+        return;
+    }
+    if (w->size == share || w->taken - w->doubled_at < w->size)
+        return;
+    w->doubled_at = w->taken;
+    uint32_t grown = w->size > share / 2 ? share : w->size * 2;
+    uint32_t before = w->size;
+    w->size = grown;
+    uint64_t due = dues(w);
+    if (due > w->charged && !budget_take(w->budget, due - w->charged)) {
+        w->size = before;
+        return;
+    }
+    w->charged = MAX(due, w->charged);
+}
+
+void window_taken(struct window *w, uint64_t n)
+{
+    must(n <= w->received - w->taken);
+    w->taken += n;
+    if (!w->budget)
+        return;
+    resize(w);
+    settle(w);
+}
+
+bool window_is_owing(const struct window *w)
+{
+    return w->taken + w->size > w->granted;
+}
+
+uint32_t window_grant(struct window *w, bool at_rest)
+{
+    uint64_t due;
+
+    if (!window_is_owing(w))
+        return 0;
+    due = w->taken + w->size - w->granted;
+    if (!at_rest && due < w->size / 4)
+        return 0;
+    w->granted += due;
+    return (uint32_t)due;
+}

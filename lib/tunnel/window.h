@@ -1,0 +1,39 @@
+/* window - the receiver's side of one direction's flow control: how much credit is out, and when more
+ * is due.  (api/tunnel.md, Flow control)
+ *
+ *      taken            received           granted           taken + size
+ *        |<--- held ----->|<---- lent ------>|<---- due -------->|
+ *
+ * Invariant: taken <= received <= granted.  Granted never falls: credit is only withheld, never
+ * taken back.  `charged` is what of (granted - taken) or `size`, whichever is larger, lies beyond the
+ * free part; it is held in the budget until it shrinks or the window is closed.
+ */
+#ifndef TUNNEL_WINDOW_H
+#define TUNNEL_WINDOW_H
+
+#include "tunnel/budget.h"
+
+struct window {
+    struct budget *budget; /* borrowed from the process */
+    uint64_t taken, received, granted;
+    uint64_t doubled_at; /* `taken` at the last doubling */
+    uint32_t size;
+    uint32_t floor;      /* the initial window: size never falls below */
+    uint64_t charged;
+};
+
+void window_open(struct window *w, struct budget *budget, uint32_t initial);
+void window_close(struct window *w); /* gives everything back; fine twice */
+void window_check(const struct window *w);
+
+/* n bytes arrived.  0, -ERR_PROTO: past the credit. */
+MUST_USE int window_received(struct window *w, uint64_t n);
+/* n of the held bytes were taken by our own socket: may double or shrink the window. */
+void window_taken(struct window *w, uint64_t n);
+/* Credit to return now: at least a quarter of the window is due, or (`at_rest`) anything at all.
+ * 0: none.  What is returned counts as granted. */
+MUST_USE uint32_t window_grant(struct window *w, bool at_rest);
+/* Something is due, though perhaps less than a quarter. */
+bool window_is_owing(const struct window *w);
+
+#endif
