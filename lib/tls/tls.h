@@ -3,9 +3,9 @@
  *   socket --readv--> in --pull--> GnuTLS --> plaintext     tls_read
  *   socket <-writev-- out <-push-- GnuTLS <-- plaintext     tls_write, then tls_flush
  *
- * Many small records leave in one system call, and many arrive in one; GnuTLS's own rules for a call
- * that would block (same arguments again) never reach the caller, since neither queue blocks it.
- * An idle connection holds no chunk.  The socket stays the caller's.
+ * Many small records leave in one system call, and many arrive in one; GnuTLS's own rules for a
+ * call that would block (same arguments again) never reach the caller, since neither queue blocks
+ * it. An idle connection holds no chunk.  The socket stays the caller's.
  */
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
@@ -18,9 +18,9 @@
 #include "base/err.h"
 #include "base/must.h"
 
-#define TLS_RECORD_BYTES 16384u
+#define TLS_RECORD_BYTES   16384u
 #define TLS_EXPORTER_BYTES 32u
-#define TLS_PIN_BYTES 32u
+#define TLS_PIN_BYTES      32u
 
 struct chunk_pool;
 struct tls;      /* one connection */
@@ -29,15 +29,18 @@ struct tls_ctx;  /* what the connections of one listener or dialler have in comm
 
 /* --- certificates ------------------------------------------------------------------------- */
 
-/* Parses a PEM chain and its key and checks that they belong together.  0; -ERR_SYNTAX (what: which
- * part, why), -ERR_CERT (key does not match).  `why` gets a sentence for people. */
+/* Parses a PEM chain (the server's own certificate first, at most 16; other blocks are passed over)
+ * and its key, without a password, and checks that they belong together.  An expired one is no
+ * error.  0; -ERR_SYNTAX (what: which part, why), -ERR_CERT (the key is not the certificate's, or
+ * of a kind that no handshake here can use), -ERR_NOMEM.  `why` gets a sentence for people. */
 MUST_USE int tls_cert_parse(struct tls_cert **out, const char *chain_pem, const char *key_pem,
                             char *why, size_t why_size);
-/* Reads both files.  Also -ERR_IO. */
+/* Reads both files, each at most 1 MiB.  Also -ERR_IO; `why` names the file. */
 MUST_USE int tls_cert_load(struct tls_cert **out, const char *chain_file, const char *key_file,
                            char *why, size_t why_size);
-/* Makes a self-signed ECDSA P-256 certificate for `name` as PEM, valid from now for 10 years; both
- * strings are the caller's (free; zero the key first).  0, -ERR_TLS. */
+/* Makes a self-signed ECDSA P-256 certificate for `name` (a DNS name or an address) as PEM, valid
+ * for 10 years, from an hour ago since clocks differ; both strings are the caller's (free; tls_wipe
+ * the key first).  0, -ERR_TLS. */
 MUST_USE int tls_cert_make_pem(const char *name, char **chain_pem, char **key_pem);
 struct tls_cert *tls_cert_ref(struct tls_cert *cert);
 void tls_cert_unref(struct tls_cert *cert);
@@ -56,14 +59,15 @@ void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char 
 /* --- contexts ----------------------------------------------------------------------------- */
 
 enum tls_versions {
-    TLS_ONLY_13,   /* the tunnel: AES-128-GCM first, then AES-256-GCM, ChaCha20; X25519, P-256; no tickets */
-    TLS_12_AND_13, /* the ingress: forward secrecy and AEAD only */
+    TLS_ONLY_13,   /* the tunnel: AES-128-GCM, AES-256-GCM, ChaCha20 in this order; X25519, P-256 */
+    TLS_12_AND_13, /* the ingress: forward secrecy and AEAD only; also P-384 */
 };
 
 struct tls_server_options {
     enum tls_versions versions;
     const char *const *alpn; /* NULL-ended, in order of preference; or NULL */
-    struct tls_cert *cert;   /* counted here too: always this one (when `select` is NULL) */
+    /* One of the two.  `cert` is counted here too: always this one. */
+    struct tls_cert *cert;
     /* The certificate for a name (NULL: the client sent none; lower case, no trailing dot).
      * Borrowed for the call: tls takes its own reference.  NULL: refused with the alert
      * unrecognized_name. */
@@ -73,13 +77,17 @@ struct tls_server_options {
 struct tls_client_options {
     enum tls_versions versions;
     const char *const *alpn;
-    const uint8_t *pin;        /* 32 bytes, copied; or NULL */
-    const char *ca_file;       /* or NULL; the chain and the name are then checked */
-    bool use_system_ca;        /* the system's CAs instead of a file */
-    /* None of them: the certificate is not checked here (the tunnel's proof does it). */
+    const uint8_t *pin;  /* 32 bytes, copied; or NULL */
+    const char *ca_file; /* or NULL; the chain and the name are then checked */
+    bool use_system_ca;  /* the system's CAs instead of a file (not both) */
+    /* Pin and CA: both must agree.  None of them: the certificate is not checked here (the tunnel's
+     * proof does it). */
 };
 
+/* No tickets, no 0-RTT, no renegotiation; at most 8 protocols.  0, -ERR_TLS (GnuTLS lacks what we
+ * need). */
 MUST_USE int tls_ctx_new_server(struct tls_ctx **out, const struct tls_server_options *options);
+/* Also -ERR_IO, -ERR_SYNTAX: the CA file; `why` gets a sentence. */
 MUST_USE int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_options *options,
                                 char *why, size_t why_size);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
@@ -88,52 +96,58 @@ void tls_ctx_unref(struct tls_ctx *ctx);
 /* --- connections -------------------------------------------------------------------------- */
 
 /* `fd` is borrowed: close it after tls_free().  `select_arg` goes to the context's `select`.
- * 0, -ERR_NOMEM. */
+ * Takes no chunk before bytes come in.  0, -ERR_NOMEM, -ERR_TLS. */
 MUST_USE int tls_new_server(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
                             void *select_arg);
-/* `name` is sent as SNI and checked where a CA is given; NULL or an address: no SNI. */
+/* `name` is sent as SNI and checked where a CA is given (without a name no certificate passes
+ * then); NULL or an address: no SNI.  Also -ERR_SYNTAX: not a host name. */
 MUST_USE int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
                             const char *name);
 void tls_free(struct tls *t); /* sends nothing; fine with NULL */
 
 /* Bytes that were read from the socket before TLS began (behind a PROXY header): first in line.
- * Before the first handshake step.  0, -ERR_NOMEM. */
+ * Before the first handshake step.  0, -ERR_NOMEM, -ERR_FULL (more than 256 KiB). */
 MUST_USE int tls_feed(struct tls *t, const void *bytes, size_t n);
 
 /* One step of the handshake, reading and writing as much as the socket takes.
- * IO_OK: done.  IO_WAIT: tls_wants().  IO_FAIL: tls_error(). */
+ * IO_OK: done, the last flight is with the kernel; don't call it again.  IO_WAIT: tls_wants().
+ * IO_FAIL: tls_error(); the alert that tells the peer why was sent if the socket took it. */
 MUST_USE enum io tls_handshake(struct tls *t);
 
-/* Which readiness of the socket the next step needs: LOOP_READ | LOOP_WRITE of loop/loop.h. */
+/* Which readiness (level-triggered) of the socket the next step needs: LOOP_READ | LOOP_WRITE of
+ * loop/loop.h.  Once open: LOOP_READ until the end came, LOOP_WRITE while tls_out_len() > 0; 0
+ * after a failure. */
 unsigned tls_wants(const struct tls *t);
 
-/* The next plaintext, at most one record, borrowed until the next tls_read().  IO_WAIT: everything
- * that came in is used up and the socket has no more.  IO_EOF: close_notify.  IO_FAIL: tls_error()
- * (-ERR_CLOSED: end of file without close_notify). */
+/* The next plaintext, at most one record, never empty, borrowed until the next tls_read(). IO_WAIT:
+ * everything that came in is used up and the socket had no more; flush then, GnuTLS may have
+ * answered something by itself.  IO_EOF: close_notify, again at each call; writing is still
+ * allowed. IO_FAIL: tls_error() (-ERR_CLOSED: end of file without close_notify). */
 MUST_USE enum io tls_read(struct tls *t, const uint8_t **bytes, size_t *n);
 /* True while tls_read() could give something without new readiness of the socket. */
 bool tls_has_input(const struct tls *t);
 
 /* Encrypts n <= TLS_RECORD_BYTES bytes as one record into the out queue; nothing is sent yet.
- * Only when tls_out_len() is below the caller's own bound: tls keeps none.
- * IO_OK, IO_FAIL. */
+ * Only when tls_out_len() is below the caller's own bound: at 8 MiB the connection fails with
+ * -ERR_FULL.  After the handshake and before tls_bye().  IO_OK, IO_FAIL. */
 MUST_USE enum io tls_write(struct tls *t, const void *bytes, size_t n);
 /* Sends what is in the out queue.  IO_OK: all of it is with the kernel.  IO_WAIT, IO_FAIL. */
 MUST_USE enum io tls_flush(struct tls *t);
 size_t tls_out_len(const struct tls *t); /* ciphertext that waits */
-/* Queues close_notify, once; flush after it. */
+/* Queues close_notify, once, if the connection is open; flush after it. */
 void tls_bye(struct tls *t);
-/* Queues a fatal alert for a failed handshake (GnuTLS's own choice, or unrecognized_name). */
 
 /* After the handshake. */
 int tls_exporter(const struct tls *t, uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
-const char *tls_alpn(const struct tls *t);    /* "" when none was agreed */
-const char *tls_sni(const struct tls *t);     /* as the client sent it, normalised; "" when none */
+const char *tls_alpn(const struct tls *t); /* "" when none was agreed */
+const char *tls_sni(const struct tls *t);  /* whom the client dialled, normalised; "" when none */
 const char *tls_version(const struct tls *t); /* "TLS1.3" */
 const char *tls_cipher(const struct tls *t);  /* "AES-128-GCM" */
 
-/* The first error, -ERR_TLS, -ERR_CERT, -ERR_CLOSED, -ERR_RESET, -ERR_DENIED (no such name), ...;
- * and a sentence about it. */
+/* The first error, and a sentence about it:
+ * -ERR_TLS the peer's bytes or what it offers; -ERR_CERT the certificate, ours or the peer's;
+ * -ERR_DENIED no such name (on both sides); -ERR_CLOSED, -ERR_RESET the peer went away;
+ * -ERR_IO another error of the socket; -ERR_NOMEM no chunk; -ERR_FULL see tls_write().  0: none. */
 int tls_error(const struct tls *t);
 const char *tls_error_text(const struct tls *t);
 
