@@ -172,16 +172,15 @@ static void remember_error(struct route_apply *a, const struct route_update *u)
 
 static void log_outcome(const struct route_apply *a, const struct route_update *u)
 {
-    log_write(u->fate == ROUTE_REJECTED ? LOG_WARN : LOG_INFO, "routes", "update",
-              LOG_FIELDS(LOG_S("fate", route_fate_name(u->fate)), LOG_U("number", u->number),
-                         LOG_U("revision", a->live->revision), LOG_S("peer", u->peer),
-                         LOG_U("added", u->added.count), LOG_U("changed", u->changed.count),
-                         LOG_U("removed", u->removed.count),
-                         LOG_U("faults", u->build.faults.total),
-                         LOG_U("warnings", u->build.warnings.total),
-                         LOG_U("certificates_parsed", u->build.parsed),
-                         LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0)),
-              12);
+    enum log_level level = u->fate == ROUTE_REJECTED ? LOG_WARN : LOG_INFO;
+
+    LOG_AT(level, "routes", "update", LOG_S("fate", route_fate_name(u->fate)),
+           LOG_U("number", u->number), LOG_U("revision", a->live->revision),
+           LOG_S("peer", u->peer), LOG_B("dry_run", u->is_dry_run), LOG_U("added", u->added.count),
+           LOG_U("changed", u->changed.count), LOG_U("removed", u->removed.count),
+           LOG_U("faults", u->build.faults.total), LOG_U("warnings", u->build.warnings.total),
+           LOG_U("certificates_parsed", u->build.parsed),
+           LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0));
 }
 
 /* The end of every update: counted, logged, answered. */

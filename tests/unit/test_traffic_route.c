@@ -1,0 +1,264 @@
+/* The route table: names are normalised, exact comes before wildcard, sets are counted. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tls/tls.h"
+#include "traffic/route.h"
+#include "unit/traffic_route_fixture.h"
+
+static const struct {
+    const char *in;
+    bool allow_wildcard;
+    const char *expect; /* NULL: refused */
+} names[] = {
+    {"a.test", false, "a.test"},
+    {"A.Test.", false, "a.test"},
+    {"localhost", false, "localhost"},
+    {"xn--bcher-kva.example", false, "xn--bcher-kva.example"},
+    {"1-2.3", false, "1-2.3"},
+    {"*.A.test", true, "*.a.test"},
+    {"*.a.test", false, NULL},
+    {"*", true, NULL},
+    {"*.", true, NULL},
+    {"*..a", true, NULL},
+    {"*.*.a", true, NULL},
+    {"a.*.test", true, NULL},
+    {"*a.test", true, NULL},
+    {"", false, NULL},
+    {".", false, NULL},
+    {"..", false, NULL},
+    {"a..test", false, NULL},
+    {".a.test", false, NULL},
+    {"a.test..", false, NULL},
+    {"-a.test", false, NULL},
+    {"a-.test", false, NULL},
+    {"a.test-", false, NULL},
+    {"a_b.test", false, NULL},
+    {"a b.test", false, NULL},
+    {"a.test:443", false, NULL},
+    {"[::1]", false, NULL},
+    {"b\xc3\xbc" "cher.example", false, NULL},
+    {"a/b", false, NULL},
+};
+
+START_TEST(normalise)
+{
+    char out[ROUTE_HOST_MAX + 1];
+    int rc = route_normalise_host(names[_i].in, strlen(names[_i].in), names[_i].allow_wildcard, out);
+
+    if (names[_i].expect) {
+        ck_assert_int_eq(rc, 0);
+        ck_assert_str_eq(out, names[_i].expect);
+    } else {
+        ck_assert_msg(rc == -ERR_SYNTAX, "\"%s\" was taken", names[_i].in);
+        ck_assert_str_eq(out, "");
+    }
+}
+END_TEST
+
+START_TEST(normalise_lengths)
+{
+    char in[300], out[ROUTE_HOST_MAX + 1];
+
+    memset(in, 'a', sizeof(in));
+    ck_assert_int_eq(route_normalise_host(in, 63, false, out), 0);
+    ck_assert_int_eq(route_normalise_host(in, 64, false, out), -ERR_SYNTAX);
+    for (size_t i = 49; i < sizeof(in); i += 50)
+        in[i] = '.';
+    ck_assert_int_eq(route_normalise_host(in, 253, false, out), 0);
+    ck_assert_uint_eq(strlen(out), 253);
+    ck_assert_int_eq(route_normalise_host(in, 254, false, out), -ERR_SYNTAX);
+    in[253] = '.';
+    ck_assert_int_eq(route_normalise_host(in, 254, false, out), 0); /* the root's dot */
+    ck_assert_int_eq(route_normalise_host("a\0b", 3, false, out), -ERR_SYNTAX);
+}
+END_TEST
+
+static struct tls_cert *one_cert(void)
+{
+    struct tls_cert *cert;
+    char why[256];
+    int rc = tls_cert_parse(&cert, a_test_chain, a_test_key, why, sizeof(why));
+
+    ck_assert_msg(rc == 0, "%s", why);
+    return cert;
+}
+
+static void fill(struct route *route, const char *host, struct tls_cert *cert)
+{
+    int rc;
+
+    route->host = must_strdup(host);
+    route->cert = tls_cert_ref(cert);
+    route->chain_pem = must_strdup(a_test_chain);
+    route->destinations = must_alloc(sizeof(*route->destinations));
+    route->destination_count = route->port_count = 1;
+    rc = addr_parse(&route->destinations[0].addr, "192.0.2.1:80");
+    ck_assert_int_eq(rc, 0);
+    addr_format(&route->destinations[0].addr, route->destinations[0].key);
+}
+
+static struct route_set *set_of(const char *const *hosts)
+{
+    struct tls_cert *cert = one_cert();
+    struct route_set *set;
+    size_t count = 0;
+
+    while (hosts[count])
+        count++;
+    set = route_set_new(count);
+    for (size_t i = 0; i < count; i++)
+        fill(&set->routes[i], hosts[i], cert);
+    tls_cert_unref(cert);
+    route_set_seal(set);
+    return set;
+}
+
+static const char *found(const struct route_set *set, const char *host)
+{
+    const struct route *route = route_find(set, host);
+
+    return route ? route->host : "none";
+}
+
+START_TEST(exact_before_wildcard)
+{
+    struct route_set *set = set_of((const char *const[]){"*.a.test", "www.a.test", "a.test",
+                                                         "deep.www.a.test", NULL});
+
+    ck_assert_str_eq(found(set, "www.a.test"), "www.a.test");
+    ck_assert_str_eq(found(set, "other.a.test"), "*.a.test");
+    ck_assert_str_eq(found(set, "a.test"), "a.test");
+    ck_assert_str_eq(found(set, "deep.www.a.test"), "deep.www.a.test");
+    ck_assert_str_eq(found(set, "x.other.a.test"), "none"); /* one label only */
+    ck_assert_str_eq(found(set, "*.a.test"), "none");
+    ck_assert_str_eq(found(set, ".a.test"), "none");
+    ck_assert_str_eq(found(set, "test"), "none");
+    ck_assert_str_eq(found(set, ""), "none");
+    ck_assert(route_entry(set, "*.a.test")->is_wildcard);
+    ck_assert(!route_entry(set, "a.test")->is_wildcard);
+    ck_assert_ptr_null(route_entry(set, "other.a.test"));
+    route_set_unref(set);
+}
+END_TEST
+
+START_TEST(an_empty_set)
+{
+    struct route_set *set = set_of((const char *const[]){NULL});
+
+    ck_assert_str_eq(found(set, "a.test"), "none");
+    route_set_number(set, 7);
+    ck_assert_str_eq(set->etag, "7-e3b0c442"); /* SHA-256 of nothing */
+    route_set_unref(set);
+    route_set_unref(NULL);
+}
+END_TEST
+
+START_TEST(many_names)
+{
+    enum { COUNT = 5000 };
+    struct tls_cert *cert = one_cert();
+    struct route_set *set = route_set_new(COUNT);
+    char host[64];
+
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(host, sizeof(host), "host-%d.example", i);
+        fill(&set->routes[i], host, cert);
+    }
+    route_set_seal(set);
+    ck_assert_uint_ge(set->table_size, 2 * COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(host, sizeof(host), "host-%d.example", i);
+        ck_assert_ptr_eq(route_find(set, host), &set->routes[i]);
+        snprintf(host, sizeof(host), "host-%d.other", i);
+        ck_assert_ptr_null(route_find(set, host));
+    }
+    tls_cert_unref(cert);
+    route_set_unref(set);
+}
+END_TEST
+
+/* The order does not count in the digest, everything that is served does. */
+START_TEST(digests)
+{
+    struct route_set *a = set_of((const char *const[]){"x.test", "y.test", NULL});
+    struct route_set *b = set_of((const char *const[]){"y.test", "x.test", NULL});
+    struct route_set *c = set_of((const char *const[]){"y.test", "z.test", NULL});
+    struct route_set *d = route_set_new(2);
+
+    ck_assert_mem_eq(a->digest, b->digest, ROUTE_DIGEST_BYTES);
+    ck_assert_mem_ne(a->digest, c->digest, ROUTE_DIGEST_BYTES);
+    route_copy(&d->routes[0], &a->routes[0]);
+    route_copy(&d->routes[1], &a->routes[1]);
+    d->routes[1].forwards_authorization = true;
+    route_set_seal(d);
+    ck_assert_mem_eq(a->routes[0].digest, d->routes[0].digest, ROUTE_DIGEST_BYTES);
+    ck_assert_mem_ne(a->routes[1].digest, d->routes[1].digest, ROUTE_DIGEST_BYTES);
+    ck_assert_mem_ne(a->digest, d->digest, ROUTE_DIGEST_BYTES);
+    route_set_unref(a);
+    route_set_unref(b);
+    route_set_unref(c);
+    route_set_unref(d);
+}
+END_TEST
+
+/* An edit copies; the old set, still held by others, stays as it was. */
+START_TEST(with_and_without)
+{
+    struct route_set *a = set_of((const char *const[]){"x.test", "y.test", NULL}), *b, *c, *d;
+    struct tls_cert *cert = one_cert();
+    struct route more = {.host = NULL}, again = {.host = NULL};
+
+    fill(&more, "z.test", cert);
+    b = route_set_with(a, &more);
+    ck_assert_ptr_null(more.host);
+    ck_assert_uint_eq(b->count, 3);
+    ck_assert_str_eq(b->routes[2].host, "z.test");
+    ck_assert_ptr_eq(b->routes[0].cert, a->routes[0].cert);
+
+    fill(&again, "x.test", cert);
+    again.forwards_authorization = true;
+    c = route_set_with(b, &again);
+    ck_assert_uint_eq(c->count, 3);
+    ck_assert(c->routes[0].forwards_authorization);
+    ck_assert(!route_find(b, "x.test")->forwards_authorization);
+
+    d = route_set_without(c, route_entry(c, "y.test"));
+    ck_assert_uint_eq(d->count, 2);
+    ck_assert_str_eq(found(d, "y.test"), "none");
+    ck_assert_str_eq(found(d, "z.test"), "z.test");
+    ck_assert_str_eq(found(a, "y.test"), "y.test");
+    tls_cert_unref(cert);
+    route_set_unref(route_set_ref(a));
+    route_set_unref(a);
+    route_set_unref(b);
+    route_set_unref(c);
+    ck_assert_str_eq(found(d, "x.test"), "x.test");
+    route_set_unref(d);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic_route");
+    TCase *tcase = tcase_create("route");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_loop_test(tcase, normalise, 0, (int)(sizeof(names) / sizeof(names[0])));
+    tcase_add_test(tcase, normalise_lengths);
+    tcase_add_test(tcase, exact_before_wildcard);
+    tcase_add_test(tcase, an_empty_set);
+    tcase_add_test(tcase, many_names);
+    tcase_add_test(tcase, digests);
+    tcase_add_test(tcase, with_and_without);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,363 @@
+/* Updates of the routes, one after another: fates, numbers, who supersedes whom, the end.
+ *
+ * The test's thread is the control thread: nothing is published or answered before the loop runs, so
+ * the order in the waiting line is the test's own. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "tls/tls.h"
+#include "traffic/route_apply.h"
+#include "unit/traffic_route_fixture.h"
+
+#define ENDED_MAX 32
+
+static struct loop *loop;
+static struct route_apply *apply;
+static struct auth_key key;
+
+/* What became of each update, in the order of answers: "set 2 applied r2 +1 ~0 -0". */
+static char ended[ENDED_MAX][80];
+static unsigned ended_count, expected_count, published;
+static uint64_t published_revision;
+
+static void on_publish(void *arg, struct route_set *set)
+{
+    ck_assert_ptr_eq(arg, &apply);
+    published++;
+    published_revision = set->revision;
+}
+
+static void on_done(struct route_update *u, const struct route_set *live)
+{
+    static const char *const kinds[] = {"set", "put", "delete"};
+
+    ck_assert_uint_lt(ended_count, ENDED_MAX);
+    snprintf(ended[ended_count++], sizeof(ended[0]), "%s%s %d %s r%d +%zu ~%zu -%zu",
+             u->is_dry_run ? "dry " : "", kinds[u->kind], (int)u->number,
+             route_fate_name(u->fate), (int)live->revision, u->added.count, u->changed.count,
+             u->removed.count);
+    if (ended_count == expected_count)
+        loop_stop(loop);
+}
+
+static void start(unsigned waiting_max)
+{
+    struct route_set *empty = route_set_new(0);
+    struct route_apply_options options = {
+        .auth_key = &key,
+        .routes_max = 100,
+        .destinations_max = 16,
+        .waiting_max = waiting_max,
+        .on_publish = on_publish,
+        .arg = &apply,
+    };
+
+    log_set_level(LOG_ERR);
+    auth_key_init(&key);
+    options.loop = loop = loop_new("control", 0, 16);
+    route_set_seal(empty);
+    route_set_number(empty, 0);
+    int rc = route_apply_new(&apply, &options, empty);
+    ck_assert_int_eq(rc, 0);
+    route_set_unref(empty);
+}
+
+static void finish(void)
+{
+    route_apply_stop(apply);
+    route_apply_free(apply);
+    loop_free(loop);
+}
+
+static void setup(void)
+{
+    ended_count = published = 0;
+    start(4);
+}
+
+static struct json_object *a_route(const char *host, int port)
+{
+    struct json_object *route = json_object_new_object();
+    struct json_object *ips = json_object_new_array(), *ports = json_object_new_array();
+
+    json_object_array_add(ips, json_object_new_string("192.0.2.1"));
+    json_object_array_add(ports, json_object_new_int(port));
+    json_object_object_add(route, "hostName", json_object_new_string(host));
+    json_object_object_add(route, "destinationIps", ips);
+    json_object_object_add(route, "destinationPorts", ports);
+    json_object_object_add(route, "publicKey", json_object_new_string(a_test_chain));
+    json_object_object_add(route, "privateKey", json_object_new_string(a_test_key));
+    return route;
+}
+
+/* A set of the hosts, separated by blanks, all to one port. */
+static struct route_update *a_set(const char *hosts, int port)
+{
+    struct route_update *u = route_update_new(ROUTE_UPDATE_SET);
+    char copy[200], *rest = copy, *host;
+
+    snprintf(copy, sizeof(copy), "%s", hosts);
+    u->body = json_object_new_array();
+    while ((host = strsep(&rest, " ")))
+        if (*host)
+            json_object_array_add(u->body, a_route(host, port));
+    u->on_done = on_done;
+    return u;
+}
+
+static struct route_update *an_edit(const char *host, int port)
+{
+    struct route_update *u = route_update_new(port ? ROUTE_UPDATE_PUT : ROUTE_UPDATE_DELETE);
+
+    u->body = port ? a_route(host, port) : NULL;
+    snprintf(u->host, sizeof(u->host), "%s", host);
+    u->on_done = on_done;
+    return u;
+}
+
+static struct route_update *dry(struct route_update *u)
+{
+    u->is_dry_run = true;
+    return u;
+}
+
+static void submit(struct route_update *u)
+{
+    int rc = route_apply_submit(apply, u);
+
+    ck_assert_int_eq(rc, 0);
+}
+
+/* Runs the loop until so many updates have been answered in all. */
+static void run_until(unsigned count)
+{
+    expected_count = count;
+    if (ended_count < count)
+        loop_run(loop);
+    ck_assert_uint_eq(ended_count, count);
+}
+
+START_TEST(revisions)
+{
+    submit(a_set("a.test b.test", 80));
+    run_until(1);
+    submit(a_set("b.test a.test", 80)); /* the same content */
+    run_until(2);
+    submit(a_set("b.test c.test", 81));
+    run_until(3);
+    submit(a_set("", 0));
+    run_until(4);
+    ck_assert_str_eq(ended[0], "set 1 applied r1 +2 ~0 -0");
+    ck_assert_str_eq(ended[1], "set 2 unchanged r1 +0 ~0 -0");
+    ck_assert_str_eq(ended[2], "set 3 applied r3 +1 ~1 -1");
+    ck_assert_str_eq(ended[3], "set 4 applied r4 +0 ~0 -2");
+    ck_assert_uint_eq(published, 3);
+    ck_assert_uint_eq(published_revision, 4);
+    ck_assert_uint_eq(route_apply_live(apply)->count, 0);
+    finish();
+}
+END_TEST
+
+START_TEST(a_rejected_update_changes_nothing)
+{
+    const struct route_apply_stats *stats;
+    struct route_update *u = a_set("b.test", 80);
+
+    submit(a_set("a.test", 80));
+    run_until(1);
+    json_object_array_add(u->body, json_object_new_string("no route"));
+    submit(u);
+    run_until(2);
+    ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
+    ck_assert_ptr_nonnull(route_find(route_apply_live(apply), "a.test"));
+    stats = route_apply_stats(apply);
+    ck_assert_str_eq(stats->last_error, "1 faults; the first: /routes/1 must be an object, is string");
+    ck_assert_uint_eq(stats->last_error_number, 2);
+    ck_assert_uint_eq(stats->desired, 1);
+    submit(a_set("a.test", 80)); /* no fault any more, though it changes nothing */
+    run_until(3);
+    ck_assert_ptr_null(route_apply_stats(apply)->last_error);
+    ck_assert_uint_eq(stats->fates[ROUTE_REJECTED], 1);
+    finish();
+}
+END_TEST
+
+/* One is built, one waits, the newest wins; what a whole set replaces is told so at once. */
+START_TEST(the_newest_set_wins)
+{
+    submit(a_set("a.test", 80));
+    submit(a_set("b.test", 80));
+    submit(an_edit("x.test", 80));
+    ck_assert_uint_eq(route_apply_stats(apply)->desired, 3);
+    submit(a_set("c.test", 80));
+    ck_assert_uint_eq(ended_count, 2);
+    run_until(4);
+    ck_assert_str_eq(ended[0], "set 2 superseded r0 +0 ~0 -0");
+    ck_assert_str_eq(ended[1], "put 3 superseded r0 +0 ~0 -0");
+    ck_assert_str_eq(ended[2], "set 1 applied r1 +1 ~0 -0");
+    ck_assert_str_eq(ended[3], "set 4 applied r4 +1 ~0 -1");
+    ck_assert_uint_eq(route_apply_live(apply)->count, 1);
+    finish();
+}
+END_TEST
+
+/* Edits of several hosts are all applied, each to the outcome of the one before. */
+START_TEST(no_edit_is_lost)
+{
+    submit(a_set("a.test", 80));
+    submit(an_edit("x.test", 80));
+    submit(an_edit("y.test", 80));
+    submit(an_edit("x.test", 81));
+    submit(an_edit("a.test", 0));
+    run_until(5);
+    ck_assert_str_eq(ended[1], "put 2 applied r2 +1 ~0 -0");
+    ck_assert_str_eq(ended[2], "put 3 applied r3 +1 ~0 -0");
+    ck_assert_str_eq(ended[3], "put 4 applied r4 +0 ~1 -0");
+    ck_assert_str_eq(ended[4], "delete 5 applied r5 +0 ~0 -1");
+    submit(an_edit("a.test", 0));
+    run_until(6);
+    ck_assert_str_eq(ended[5], "delete 6 rejected r5 +0 ~0 -0");
+    ck_assert_uint_eq(route_apply_live(apply)->count, 2);
+    finish();
+}
+END_TEST
+
+START_TEST(dry_runs)
+{
+    struct route_update *bad = dry(a_set("a.test", 99999));
+
+    submit(a_set("a.test", 80));
+    submit(dry(a_set("b.test c.test", 80)));
+    submit(an_edit("x.test", 80));
+    submit(bad);                /* supersedes the dry run only */
+    submit(dry(an_edit("y.test", 80)));
+    run_until(5);
+    ck_assert_str_eq(ended[0], "dry set 0 superseded r0 +0 ~0 -0");
+    ck_assert_str_eq(ended[1], "set 1 applied r1 +1 ~0 -0");
+    ck_assert_str_eq(ended[2], "put 2 applied r2 +1 ~0 -0");
+    ck_assert_str_eq(ended[3], "dry set 0 rejected r2 +0 ~0 -0");
+    ck_assert_str_eq(ended[4], "dry put 0 checked r2 +1 ~0 -0");
+    ck_assert_uint_eq(published, 2);
+    ck_assert_ptr_null(route_apply_stats(apply)->last_error);
+    finish();
+}
+END_TEST
+
+START_TEST(the_line_is_bounded)
+{
+    struct route_update *more = an_edit("e.test", 80);
+    int rc;
+
+    submit(a_set("a.test", 80)); /* is built */
+    submit(an_edit("b.test", 80));
+    submit(an_edit("c.test", 80));
+    submit(an_edit("d.test", 80));
+    submit(an_edit("f.test", 80));
+    rc = route_apply_submit(apply, more);
+    ck_assert_int_eq(rc, -ERR_LIMIT);
+    ck_assert_uint_eq(route_apply_stats(apply)->refused, 1);
+    ck_assert_uint_eq(route_apply_stats(apply)->waiting, 4);
+    route_update_free(more);
+    submit(a_set("z.test", 80)); /* a whole set clears the line and finds room */
+    run_until(6);
+    ck_assert_str_eq(ended[5], "set 6 applied r6 +1 ~0 -1");
+    finish();
+}
+END_TEST
+
+static unsigned dropped;
+
+static bool drop(struct route_update *u, const struct route_set *live)
+{
+    ck_assert_uint_eq(u->seen_revision, 0);
+    ck_assert_uint_eq(live->revision, 1);
+    dropped++;
+    return false;
+}
+
+/* A precondition is looked at when the turn of an update comes, not when it is sent. */
+START_TEST(a_sender_may_drop_it)
+{
+    struct route_update *u = an_edit("x.test", 80);
+
+    u->on_start = drop;
+    submit(a_set("a.test", 80));
+    submit(u);
+    submit(an_edit("y.test", 80));
+    run_until(2);
+    ck_assert_uint_eq(dropped, 1);
+    ck_assert_str_eq(ended[1], "put 3 applied r3 +1 ~0 -0");
+    finish();
+}
+END_TEST
+
+/* Ended while one is built and others wait: each is answered once, nothing is published. */
+START_TEST(stop_answers_all)
+{
+    struct route_update *late = a_set("c.test", 80);
+    int rc;
+
+    submit(a_set("a.test", 80));
+    submit(an_edit("x.test", 80));
+    submit(dry(a_set("b.test", 80)));
+    route_apply_stop(apply);
+    ck_assert_uint_eq(ended_count, 3);
+    ck_assert_str_eq(ended[0], "set 1 stopped r0 +1 ~0 -0");
+    ck_assert_str_eq(ended[1], "put 2 stopped r0 +0 ~0 -0");
+    ck_assert_str_eq(ended[2], "dry set 0 stopped r0 +0 ~0 -0");
+    rc = route_apply_submit(apply, late);
+    ck_assert_int_eq(rc, -ERR_LIMIT);
+    route_update_free(late);
+    finish();
+    ck_assert_uint_eq(ended_count, 3);
+    ck_assert_uint_eq(published, 0);
+}
+END_TEST
+
+/* The document is wiped as soon as it has been read, also for those who still hold it. */
+START_TEST(the_document_is_wiped)
+{
+    struct route_update *u = a_set("a.test", 80);
+    struct json_object *body = json_object_get(u->body), *secret;
+    const char *text;
+
+    submit(u);
+    run_until(1);
+    secret = json_object_object_get(json_object_array_get_idx(body, 0), "privateKey");
+    text = json_object_get_string(secret);
+    ck_assert_int_eq(json_object_get_string_len(secret), (int)strlen(a_test_key));
+    for (size_t i = 0; i < strlen(a_test_key); i++)
+        ck_assert_int_eq(text[i], 0);
+    json_object_put(body);
+    finish();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic_route_apply");
+    TCase *tcase = tcase_create("route_apply");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, revisions);
+    tcase_add_test(tcase, a_rejected_update_changes_nothing);
+    tcase_add_test(tcase, the_newest_set_wins);
+    tcase_add_test(tcase, no_edit_is_lost);
+    tcase_add_test(tcase, dry_runs);
+    tcase_add_test(tcase, the_line_is_bounded);
+    tcase_add_test(tcase, a_sender_may_drop_it);
+    tcase_add_test(tcase, stop_answers_all);
+    tcase_add_test(tcase, the_document_is_wiped);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
