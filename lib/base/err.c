@@ -15,16 +15,22 @@ static const char *const names[] = {
 };
 _Static_assert(ARRAY_LEN(names) == ERR_COUNT, "every error has a name");
 
+/* Defined for INT_MIN too. */
+static unsigned magnitude(int err)
+{
+    return err < 0 ? 0u - (unsigned)err : (unsigned)err;
+}
+
 const char *err_name(int err)
 {
-    int i = err < 0 ? -err : err;
+    unsigned i = magnitude(err);
 
     return i < ERR_COUNT ? names[i] : "unknown";
 }
 
 const char *err_text(int err)
 {
-    int i = err < 0 ? -err : err;
+    unsigned i = magnitude(err);
 
     return i < ERR_COUNT ? texts[i] : "unknown error";
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096
+#define LINE_END_BYTES 32 /* room that values leave for what closes them and the line */
 
 static enum log_format line_format = LOG_TEXT;
 static int line_fd = 2;
@@ -57,10 +58,9 @@ int log_level_parse(const char *name)
     return -1;
 }
 
-/* Room is kept for the line's end, so that a cut line still ends well formed. */
 static void put(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof(l->text) - 8 - l->len;
+    size_t room = sizeof(l->text) - l->len;
 
     if (n > room)
         n = room;
@@ -92,7 +92,7 @@ static void put_escaped(struct line *l, const char *s)
             esc[0] = (char)c;
             n = 1;
         }
-        if (l->len + n + 24 > sizeof(l->text)) {
+        if (l->len + n + LINE_END_BYTES > sizeof(l->text)) {
             put_str(l, "...");
             return;
         }
@@ -131,7 +131,7 @@ static void put_value(struct line *l, const struct log_field *f, enum log_format
     switch (f->kind) {
     case LOG_KIND_STR:
         if (format == LOG_TEXT && f->str && is_bare(f->str)) {
-            put_str(l, f->str);
+            put_escaped(l, f->str); /* nothing to escape: it cuts what is too long */
             break;
         }
         if (!f->str) {
@@ -170,9 +170,9 @@ void log_write(enum log_level level, const char *module, const char *event,
     put_str(&l, json ? "\",\"level\":\"" : " ");
     put_str(&l, log_level_name(level));
     put_str(&l, json ? "\",\"module\":\"" : level == LOG_INFO || level == LOG_WARN ? "  " : " ");
-    put_str(&l, module);
+    put_escaped(&l, module);
     put_str(&l, json ? "\",\"event\":\"" : " ");
-    put_str(&l, event);
+    put_escaped(&l, event);
     if (json)
         put_str(&l, "\"");
     for (size_t i = 0; i < n; i++) {
@@ -196,9 +196,12 @@ bool log_limit_pass(struct log_limit *limit, uint64_t now_ms)
     unsigned every_ms = limit->every_ms ? limit->every_ms : 1000;
     uint64_t earned = (now_ms - limit->since_ms) / every_ms;
 
-    if (earned > 0) {
-        limit->used = earned >= limit->used ? 0 : limit->used - (unsigned)earned;
+    if (earned >= limit->used) { /* rested: the next period begins now */
+        limit->used = 0;
         limit->since_ms = now_ms;
+    } else {
+        limit->used -= (unsigned)earned;
+        limit->since_ms += earned * every_ms; /* what is left of a period counts on */
     }
     if (limit->used >= burst) {
         limit->held++;

@@ -5,8 +5,9 @@
  *   {"ts":"2026-01-02T03:04:05.678Z","level":"info","module":"link","event":"lane_open","edge":"e1","lane":3}
  *   2026-01-02T03:04:05.678Z info  link lane_open edge=e1 lane=3
  *
- * Values are escaped, so that no peer can forge a line or a field.  A line is at most 4 KiB; longer
- * values are cut.  Never log a secret, a key, a token, an Authorization header.
+ * Values are escaped, so that no peer can forge a line or a field; a byte above ASCII becomes
+ * \u00xx, since it may be no UTF-8.  A line is at most 4 KiB: longer values are cut, and marked with
+ * "...", fields that find no room are left out; it always ends well formed.  Never log a secret, a key, a token, an Authorization header.
  * Any thread may log.  What a peer can trigger is logged through a log_limit.
  */
 #ifndef BASE_LOG_H
@@ -59,8 +60,9 @@ int log_level_parse(const char *name);
 void log_write(enum log_level level, const char *module, const char *event,
                const struct log_field *fields, size_t n);
 
-/* At most `burst` lines at once and one more each `every_ms`; what is held back is counted and told
- * with the next line that passes.  One a call site, zeroed; used by one thread. */
+/* At most `burst` lines at once and one more each `every_ms`; what is held back is counted in `held`:
+ * the caller tells it with the next line that passes and sets it to 0.  One a call site, zeroed; used
+ * by one thread. */
 struct log_limit {
     unsigned burst, every_ms; /* 0: 10 lines, 1,000 ms */
     unsigned used;

@@ -79,7 +79,7 @@ void bufq_check(const struct bufq *q)
 
 size_t bufq_room(const struct bufq *q)
 {
-    return q->cap - q->len;
+    return q->len < q->cap ? q->cap - q->len : 0;
 }
 
 int bufq_push(struct bufq *q, const void *src, size_t n)

@@ -38,18 +38,29 @@ void sendq_clear(struct sendq *q)
 
 void sendq_check(const struct sendq *q)
 {
-    uint64_t held = 0;
+    uint64_t held = 0, unsent = 0;
+    const struct chunk *last = NULL;
+    bool is_unsent = false;
 
     must(q->acked <= q->sent);
     must(q->sent <= q->end);
     must(q->end <= q->acked + q->cap);
     for (const struct chunk *c = q->head; c; c = c->next) {
-        must(c->head >= CHUNK_HEADROOM && c->head <= c->tail && c->tail <= CHUNK_BYTES);
+        must(c->head >= CHUNK_HEADROOM && c->head < c->tail && c->tail <= CHUNK_BYTES);
         held += c->tail - c->head;
-        must(c->next || c == q->tail);
+        if (c == q->at) {
+            must(q->at_pos >= c->head && q->at_pos < c->tail);
+            is_unsent = true;
+            unsent = c->tail - q->at_pos;
+        } else if (is_unsent) {
+            unsent += c->tail - c->head;
+        }
+        last = c;
     }
+    must(last == q->tail);
     must(held == q->end - q->acked);
-    must((q->at != NULL) == (q->sent < q->end));
+    must(is_unsent == (q->at != NULL));
+    must(unsent == q->end - q->sent);
 }
 
 bool sendq_is_idle(const struct sendq *q)
@@ -64,7 +75,9 @@ size_t sendq_unsent(const struct sendq *q)
 
 size_t sendq_room(const struct sendq *q)
 {
-    return (size_t)(q->acked + q->cap - q->end);
+    uint64_t held = q->end - q->acked;
+
+    return held < q->cap ? q->cap - (size_t)held : 0;
 }
 
 size_t sendq_reserve(struct sendq *q, size_t limit, struct iovec *out, size_t max)
@@ -183,10 +196,11 @@ void sendq_sent(struct sendq *q, size_t n)
 
 void sendq_acked(struct sendq *q, uint64_t upto)
 {
-    must(upto >= q->acked);
-    must(upto <= q->sent);
     uint64_t n = upto - q->acked;
 
+    must(upto >= q->acked);
+    must(upto <= q->sent);
+    must(!q->spare); /* what is reserved may lie in a chunk that goes now */
     q->acked = upto;
     while (n > 0) {
         struct chunk *c = q->head;
@@ -194,8 +208,9 @@ void sendq_acked(struct sendq *q, uint64_t upto)
 
         c->head += (uint32_t)part;
         n -= part;
-        if (c->head < c->tail || c == q->at)
+        if (c->head < c->tail)
             break;
+        must(c != q->at);
         q->head = c->next;
         if (!q->head)
             q->tail = NULL;

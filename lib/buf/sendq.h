@@ -47,6 +47,6 @@ void sendq_acked(struct sendq *q, uint64_t upto);   /* the peer has them; TCP: u
 bool sendq_is_idle(const struct sendq *q);          /* nothing unsent */
 size_t sendq_unsent(const struct sendq *q);
 size_t sendq_room(const struct sendq *q);           /* 0: stop reading the other side */
-void sendq_clear(struct sendq *q);                  /* a reset throws away what is unsent */
+void sendq_clear(struct sendq *q);                  /* a reset: drops all, what is in flight too */
 
 #endif
