@@ -127,7 +127,7 @@ static int credentials_decode(const char *value, size_t n, char out[CREDENTIALS_
     return len;
 }
 
-enum auth_verdict auth_check(const struct route_auth *auth, const char *value, size_t n)
+enum auth_verdict route_auth_check(const struct route_auth *auth, const char *value, size_t n)
 {
     char text[CREDENTIALS_MAX];
     uint8_t user_mac[AUTH_MAC_BYTES], pass_mac[AUTH_MAC_BYTES];

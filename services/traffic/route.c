@@ -154,7 +154,7 @@ void route_set_number(struct route_set *set, uint64_t revision)
              set->digest[1], set->digest[2], set->digest[3]);
 }
 
-const struct route *route_find(const struct route_set *set, const char *host)
+const struct route *route_set_find(const struct route_set *set, const char *host)
 {
     char wildcard[ROUTE_HOST_MAX + 2];
     const struct route *route;
@@ -174,7 +174,7 @@ const struct route *route_find(const struct route_set *set, const char *host)
     return probe(set, wildcard);
 }
 
-const struct route *route_entry(const struct route_set *set, const char *host)
+const struct route *route_set_entry(const struct route_set *set, const char *host)
 {
     return probe(set, host);
 }
@@ -205,7 +205,7 @@ void route_fini(struct route *route)
 
 struct route_set *route_set_with(const struct route_set *base, struct route *route)
 {
-    const struct route *present = route_entry(base, route->host);
+    const struct route *present = route_set_entry(base, route->host);
     struct route_set *set = route_set_new(base->count + (present ? 0 : 1));
     struct route *slot = present ? &set->routes[present - base->routes] : &set->routes[base->count];
 

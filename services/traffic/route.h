@@ -63,9 +63,9 @@ void route_set_number(struct route_set *set, uint64_t revision);
 
 /* The route of a name (lower case, no trailing dot, no port): exact before wildcard; a wildcard
  * stands for exactly one label.  NULL: none. */
-const struct route *route_find(const struct route_set *set, const char *host);
+const struct route *route_set_find(const struct route_set *set, const char *host);
 /* The entry of exactly this host name, "*.example.com" too; for the management API.  Or NULL. */
-const struct route *route_entry(const struct route_set *set, const char *host);
+const struct route *route_set_entry(const struct route_set *set, const char *host);
 
 /* A deep copy but for the certificate, which is counted.  `to` is zeroed. */
 void route_copy(struct route *to, const struct route *from);

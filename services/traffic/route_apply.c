@@ -85,7 +85,7 @@ static void compare_sets(struct route_update *u)
 {
     for (size_t i = 0; i < u->set->count; i++) {
         const struct route *route = &u->set->routes[i];
-        const struct route *before = route_entry(u->base, route->host);
+        const struct route *before = route_set_entry(u->base, route->host);
 
         if (!before)
             names_add(&u->added, route);
@@ -93,7 +93,7 @@ static void compare_sets(struct route_update *u)
             names_add(&u->changed, route);
     }
     for (size_t i = 0; i < u->base->count; i++)
-        if (!route_entry(u->set, u->base->routes[i].host))
+        if (!route_set_entry(u->set, u->base->routes[i].host))
             names_add(&u->removed, &u->base->routes[i]);
 }
 
@@ -109,7 +109,7 @@ static struct route_set *build_set(struct route_update *u)
     case ROUTE_UPDATE_DELETE:
         break;
     }
-    const struct route *gone = route_entry(u->base, u->host);
+    const struct route *gone = route_set_entry(u->base, u->host);
     if (gone)
         return route_set_without(u->base, gone);
     json_fault(&u->build.faults, "", "notFound", "there is no route \"%s\"", u->host);

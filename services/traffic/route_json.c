@@ -418,7 +418,7 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
 struct route_set *route_json_put(struct route_build *b, const char *host,
                                  struct json_object *body)
 {
-    const struct route *present = route_entry(b->base, host);
+    const struct route *present = route_set_entry(b->base, host);
     struct route_certs certs;
     struct route route = {.host = NULL};
 

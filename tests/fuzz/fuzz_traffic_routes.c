@@ -35,7 +35,7 @@ static void check_set(struct route_set *set)
     must(strstr(json_object_to_json_string(shown), "\"privateKey\"") == NULL);
     must(strstr(json_object_to_json_string(shown), "\"pass\"") == NULL);
     for (size_t i = 0; i < set->count; i++) {
-        must(route_entry(set, set->routes[i].host) == &set->routes[i]);
+        must(route_set_entry(set, set->routes[i].host) == &set->routes[i]);
         must(set->routes[i].destination_count > 0 && set->routes[i].cert != NULL);
         put_back(set, &set->routes[i]);
     }
@@ -54,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     auth_key_init(&key);
     auth = route_auth_new(&key, "u", "p", 1);
-    must(auth_check(auth, (const char *)data, size) <= AUTH_WRONG);
+    must(route_auth_check(auth, (const char *)data, size) <= AUTH_WRONG);
     route_auth_free(auth);
     if (route_normalise_host((const char *)data, size, true, host) == 0)
         must(strlen(host) <= size && strlen(host) > 0);

@@ -9,7 +9,7 @@ static struct auth_key key;
 
 static enum auth_verdict check(const struct route_auth *auth, const char *value)
 {
-    return auth_check(auth, value, value ? strlen(value) : 0);
+    return route_auth_check(auth, value, value ? strlen(value) : 0);
 }
 
 static struct route_auth *alice(void)

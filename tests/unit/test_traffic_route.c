@@ -119,7 +119,7 @@ static struct route_set *set_of(const char *const *hosts)
 
 static const char *found(const struct route_set *set, const char *host)
 {
-    const struct route *route = route_find(set, host);
+    const struct route *route = route_set_find(set, host);
 
     return route ? route->host : "none";
 }
@@ -138,9 +138,9 @@ START_TEST(exact_before_wildcard)
     ck_assert_str_eq(found(set, ".a.test"), "none");
     ck_assert_str_eq(found(set, "test"), "none");
     ck_assert_str_eq(found(set, ""), "none");
-    ck_assert(route_entry(set, "*.a.test")->is_wildcard);
-    ck_assert(!route_entry(set, "a.test")->is_wildcard);
-    ck_assert_ptr_null(route_entry(set, "other.a.test"));
+    ck_assert(route_set_entry(set, "*.a.test")->is_wildcard);
+    ck_assert(!route_set_entry(set, "a.test")->is_wildcard);
+    ck_assert_ptr_null(route_set_entry(set, "other.a.test"));
     route_set_unref(set);
 }
 END_TEST
@@ -172,9 +172,9 @@ START_TEST(many_names)
     ck_assert_uint_ge(set->table_size, 2 * COUNT);
     for (int i = 0; i < COUNT; i++) {
         snprintf(host, sizeof(host), "host-%d.example", i);
-        ck_assert_ptr_eq(route_find(set, host), &set->routes[i]);
+        ck_assert_ptr_eq(route_set_find(set, host), &set->routes[i]);
         snprintf(host, sizeof(host), "host-%d.other", i);
-        ck_assert_ptr_null(route_find(set, host));
+        ck_assert_ptr_null(route_set_find(set, host));
     }
     tls_cert_unref(cert);
     route_set_unref(set);
@@ -224,9 +224,9 @@ START_TEST(with_and_without)
     c = route_set_with(b, &again);
     ck_assert_uint_eq(c->count, 3);
     ck_assert(c->routes[0].forwards_authorization);
-    ck_assert(!route_find(b, "x.test")->forwards_authorization);
+    ck_assert(!route_set_find(b, "x.test")->forwards_authorization);
 
-    d = route_set_without(c, route_entry(c, "y.test"));
+    d = route_set_without(c, route_set_entry(c, "y.test"));
     ck_assert_uint_eq(d->count, 2);
     ck_assert_str_eq(found(d, "y.test"), "none");
     ck_assert_str_eq(found(d, "z.test"), "z.test");

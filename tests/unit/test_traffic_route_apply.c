@@ -173,7 +173,7 @@ START_TEST(a_rejected_update_changes_nothing)
     submit(u);
     run_until(2);
     ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
-    ck_assert_ptr_nonnull(route_find(route_apply_live(apply), "a.test"));
+    ck_assert_ptr_nonnull(route_set_find(route_apply_live(apply), "a.test"));
     stats = route_apply_stats(apply);
     ck_assert_str_eq(stats->last_error, "1 faults; the first: /routes/1 must be an object, is string");
     ck_assert_uint_eq(stats->last_error_number, 2);

@@ -239,7 +239,7 @@ START_TEST(a_whole_route)
         good("{'routes':[{'hostName':'A.Test.','destinationIps':['192.0.2.1','2001:db8::1',"
              "'::ffff:192.0.2.2'],'destinationPorts':[80,8080]," PAIR ",'authentication':{'type':"
              "'Basic','user':'alice','pass':'s3:cret'},'forwardAuthorization':true}]}");
-    const struct route *r = route_find(set, "a.test");
+    const struct route *r = route_set_find(set, "a.test");
     static const char *const expected[] = {"192.0.2.1:80",       "192.0.2.1:8080",
                                            "[2001:db8::1]:80",   "[2001:db8::1]:8080",
                                            "192.0.2.2:80",       "192.0.2.2:8080"};
@@ -251,7 +251,7 @@ START_TEST(a_whole_route)
         ck_assert_str_eq(r->destinations[i].key, expected[i]);
     ck_assert_str_eq(r->chain_pem, a_test_chain);
     ck_assert(r->forwards_authorization);
-    ck_assert_int_eq(auth_check(r->auth, "Basic YWxpY2U6czM6Y3JldA==", 26), AUTH_OK);
+    ck_assert_int_eq(route_auth_check(r->auth, "Basic YWxpY2U6czM6Y3JldA==", 26), AUTH_OK);
     route_set_unref(set);
 }
 END_TEST
