@@ -6,9 +6,10 @@
  * and so on until the socket has nothing either.  GnuTLS also says EAGAIN when it has swallowed a
  * message of its own (a ticket, a KeyUpdate): so is_starved, not its code, decides whether to read.
  *
- * How much a peer can make us do without giving data is bounded: GnuTLS ends the connection after
- * 200 empty records in a row or 8 KeyUpdates in a second, we after QUIET_MAX messages of other
- * kinds, and one call reads the socket at most FILLS_MAX times.
+ * How much a peer can make us do or hold without giving data is bounded: GnuTLS ends the connection
+ * after 200 empty records in a row or 8 KeyUpdates in a second, we after QUIET_MAX messages of
+ * other kinds in one call or TLS_QUIET_BYTES in all, and one call reads the socket at most
+ * FILLS_MAX times.
  *
  * The first error wins.  It ends the connection: one attempt to send the alert, both queues given
  * back, every later call says IO_FAIL.
@@ -200,6 +201,9 @@ static void enter_last_flight(struct tls *t)
 
     if (gnutls_alpn_get_selected_protocol(t->session, &alpn) == 0 && alpn.size <= TLS_ALPN_NAME_MAX)
         memcpy(t->alpn, alpn.data, alpn.size);
+    if (t->source == SOURCE_DRAINED) /* long ago by now */
+        t->source = SOURCE_READY;
+    t->quiet_bytes = 0;
     t->state = TLS_LAST_FLIGHT;
 }
 
@@ -286,6 +290,7 @@ static enum io record_step(struct tls *t, const uint8_t **bytes, size_t *n)
     t->is_starved = false;
     code = gnutls_record_recv_packet(t->session, &t->packet);
     if (code > 0) {
+        t->quiet_bytes = 0;
         gnutls_packet_get(t->packet, &plain, NULL);
         *bytes = plain.data;
         *n = plain.size;

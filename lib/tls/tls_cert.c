@@ -18,7 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 #define CHAIN_MAX     16u
 #define PEM_BYTES_MAX (1u << 20)
 #define RSA_BITS_MIN  1024u /* below, no TLS 1.3 signature fits */

@@ -269,7 +269,6 @@ static int on_client_hello(gnutls_session_t session)
 static int setup_server(struct tls *t)
 {
     gnutls_handshake_set_post_client_hello_function(t->session, on_client_hello);
-    gnutls_handshake_set_max_packet_length(t->session, TLS_HELLO_BYTES);
     if (!t->ctx->cert)
         return 0;
     t->cert = tls_cert_ref(t->ctx->cert);
@@ -281,7 +280,6 @@ static int setup_client(struct tls *t)
     uint8_t address[16];
     int rc = gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, t->ctx->creds);
 
-    gnutls_handshake_set_max_packet_length(t->session, TLS_CHAIN_BYTES);
     if (rc < 0 || t->name[0] == '\0' || tls_name_address(t->name, address) > 0)
         return rc;
     return gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, t->name, strlen(t->name));

@@ -18,8 +18,11 @@
 #define TLS_SNI_MAX       253u /* a DNS name in text form */
 #define TLS_ALPN_NAME_MAX 32u  /* GnuTLS's own bound */
 #define TLS_ALPN_MAX      8u
-#define TLS_HELLO_BYTES   16384u /* the largest handshake message of a client */
-#define TLS_CHAIN_BYTES   65536u /* the largest of a server: its chain */
+/* The most that GnuTLS may take in before it is done with the handshake (a client's whole part, a
+ * server's with its chain), and later before it gives data. */
+#define TLS_HELLO_BYTES 32768u
+#define TLS_CHAIN_BYTES (160u << 10)
+#define TLS_QUIET_BYTES (64u << 10)
 
 struct tls_cert {
     atomic_uint refs;
@@ -65,6 +68,7 @@ struct tls {
     int fd;                   /* borrowed from the caller */
     enum tls_state state;
     enum tls_source source;
+    size_t quiet_bytes;         /* that GnuTLS took since it gave anything */
     unsigned pieces;            /* chunks to read into the next time */
     gnutls_packet_t packet;     /* owned: the plaintext lent by the last tls_read() */
     bool is_starved;            /* GnuTLS asked for input that was not there */

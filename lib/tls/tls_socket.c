@@ -17,11 +17,26 @@
 /* --- GnuTLS's side -----------------------------------------------------------------------------
  */
 
+/* GnuTLS stores a handshake message of up to 16 MiB before it looks at it, also once the handshake
+ * is done: too much to hold for somebody unknown. */
+static size_t quiet_max(const struct tls *t)
+{
+    if (t->state != TLS_HANDSHAKE)
+        return TLS_QUIET_BYTES;
+    return t->ctx->role == GNUTLS_SERVER ? TLS_HELLO_BYTES : TLS_CHAIN_BYTES;
+}
+
 static ssize_t on_pull(gnutls_transport_ptr_t ptr, void *to, size_t n)
 {
     struct tls *t = ptr;
     size_t got = bufq_copy(&t->in, to, n);
 
+    t->quiet_bytes += got;
+    if (t->quiet_bytes > quiet_max(t)) {
+        tls_note(t, -ERR_TLS, "the peer sends too much that is no data");
+        gnutls_transport_set_errno(t->session, EIO);
+        return -1;
+    }
     if (got > 0) {
         bufq_skip(&t->in, got);
         return (ssize_t)got;
