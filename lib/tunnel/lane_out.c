@@ -117,6 +117,8 @@ static bool put_control(struct lane *l)
 
     if (o->body && !put_body(l))
         return false;
+    if (l->state == LANE_ENDED && !o->last)
+        return false; /* what was just finished was the GOODBYE */
     if (o->last) {
         bool is_out = put_long(l, FRAME_GOODBYE, &o->last);
 
@@ -178,8 +180,10 @@ static bool put_turn(struct lane *l, struct stream *s, uint64_t now_ms)
     uint8_t *piece = NULL;
     size_t n = sendq_peek(&s->sendq, &piece, SCHED_TURN_BYTES);
 
-    if (n == 0)
+    if (n == 0) {
+        must(s->out == HALF_ENDING);
         return put_fin(l, s);
+    }
     if (n >= DIRECT_MIN) {
         if (o->batch_len > 0)
             return false; /* what was gathered goes first */
@@ -226,7 +230,7 @@ size_t lane_next_record(struct lane *l, uint64_t now_ms, const uint8_t **record)
     if (l->state == LANE_ENDED && !o->body && !o->last)
         return 0;
     if (put_control(l) && l->state == LANE_OPEN)
-        put_data(l, now_ms);
+        put_data(l, l->now_ms);
     if (o->direct) {
         n = sendq_peek(&o->direct->sendq, &piece, o->direct_len);
         must(n == o->direct_len);
