@@ -46,8 +46,10 @@ static void reset_all(struct lane *l, enum stream_reset code)
     {
         struct stream *s = container_of(node, struct stream, in_lane);
 
-        if (code != RESET_LANE_LOST && s->open_line_len == 0)
+        if (code != RESET_LANE_LOST && s->open_line_len == 0) {
             lane_queue_reset(l, s->id, code, false);
+            l->stats.resets_out++;
+        }
         stream_enter(s, STREAM_RESET, code);
         stream_changed(s);
     }
@@ -190,6 +192,7 @@ int lane_tick(struct lane *l, uint64_t now_ms)
         send_ping(l, now_ms);
     if (l->drain.deadline_ms && now_ms >= l->drain.deadline_ms) {
         l->drain.deadline_ms = 0;
+        l->drain.is_over = true;
         reset_all(l, RESET_BY_PEER);
         lane_wake(l);
     }
@@ -200,7 +203,7 @@ int lane_tick(struct lane *l, uint64_t now_ms)
 
 bool lane_takes_streams(const struct lane *l)
 {
-    return l->state == LANE_OPEN && !l->out.last && !l->drain.by_us &&
+    return l->state == LANE_OPEN && !l->out.last && !l->drain.by_us && !l->drain.is_over &&
            l->highest_id < LANE_ID_WORN;
 }
 
@@ -242,17 +245,25 @@ void lane_send_config(struct lane *l, const char *json)
     lane_wake(l);
 }
 
+void lane_drain_by(struct lane *l, uint64_t deadline_ms)
+{
+    if (l->drain.is_over || (l->drain.deadline_ms && deadline_ms >= l->drain.deadline_ms))
+        return;
+    l->drain.deadline_ms = MAX(deadline_ms, 1u);
+    lane_wake(l);
+}
+
 void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms)
 {
     uint64_t deadline_ms = now_ms + (uint64_t)deadline_secs * 1000;
 
     if (l->state == LANE_ENDED || l->out.last)
         return;
-    if (l->drain.by_us && l->drain.deadline_ms && deadline_ms >= l->drain.deadline_ms)
+    if (l->drain.by_us &&
+        (l->drain.is_over || (l->drain.deadline_ms && deadline_ms >= l->drain.deadline_ms)))
         return;
     l->drain.by_us = true;
-    if (!l->drain.deadline_ms || deadline_ms < l->drain.deadline_ms)
-        l->drain.deadline_ms = MAX(deadline_ms, 1u);
+    lane_drain_by(l, deadline_ms);
     replace(&l->out.drain, drain_emit(deadline_secs, NULL));
     lane_wake(l);
 }

@@ -118,7 +118,8 @@ struct lane {
 
     struct lane_drain {
         bool by_us, by_peer;
-        uint64_t deadline_ms;      /* 0: none; then what is open is reset */
+        bool is_over;              /* the deadline has passed: no stream is taken any more */
+        uint64_t deadline_ms;      /* 0: none, or passed; then what is open is reset */
     } drain;
 };
 
@@ -160,12 +161,14 @@ MUST_USE int lane_open_stream(struct lane *l, struct stream *s, const struct pro
                               uint64_t now_ms);
 /* CONFIG from the hub, CONFIG_ACK from the edge; copied; replaces one that was not sent yet. */
 void lane_send_config(struct lane *l, const char *json);
-/* No new streams from us (edge), none wanted (hub); a later call can only shorten it. */
+/* No new streams from us (edge), none wanted (hub); a later call can only shorten it, and does
+ * nothing once the deadline has passed. */
 void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms);
 /* The last frame.  Everything else that waits is dropped. */
 void lane_send_goodbye(struct lane *l, enum goodbye_code code, const char *message,
                        uint32_t retry_after_secs);
-/* Edge: may lane_open_stream() be tried?  Not draining, not worn, not ended. */
+/* Edge: may lane_open_stream() be tried?  Not drained by us, the hub's deadline has not passed, not
+ * worn, not ended. */
 bool lane_takes_streams(const struct lane *l);
 /* Draining, and the last stream has ended. */
 bool lane_is_drained(const struct lane *l);

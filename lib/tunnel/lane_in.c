@@ -97,6 +97,11 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
     l->highest_id = id;
     if (l->drain.by_peer)
         return lane_break(l, "OPEN of stream %u after DRAIN", id);
+    if (l->drain.is_over) {
+        l->stats.refused_limit++;
+        lane_queue_reset(l, id, RESET_BY_PEER, false);
+        return 0;
+    }
     s = l->ops->on_open(l, &client, &refuse);
     if (!s) {
         l->stats.refused_ports += refuse == RESET_NOT_ALLOWED;
@@ -204,10 +209,9 @@ static int on_drain_frame(struct lane *l, const uint8_t *payload, size_t n)
 
     if (drain_parse(&secs, payload, n, &why) != 0)
         return lane_break(l, "DRAIN: %s", why.text);
-    deadline_ms = MAX(l->now_ms + (uint64_t)secs * 1000, 1u);
+    deadline_ms = l->now_ms + (uint64_t)secs * 1000;
     l->drain.by_peer = true;
-    if (!l->drain.deadline_ms || deadline_ms < l->drain.deadline_ms)
-        l->drain.deadline_ms = deadline_ms;
+    lane_drain_by(l, deadline_ms);
     l->ops->on_drain(l);
     lane_wake(l);
     return 0;
@@ -221,7 +225,9 @@ static int on_goodbye_frame(struct lane *l, const uint8_t *payload, size_t n)
         return lane_break(l, "GOODBYE: %s", why.text);
     l->has_goodbye = true;
     free(l->out.last); /* it is closed without an answer */
+    free(l->out.body);
     l->out.last = NULL;
+    l->out.body = NULL;
     lane_end(l, -ERR_CLOSED, "GOODBYE %s: %s", goodbye_name(l->goodbye.code),
              l->goodbye.message);
     return -ERR_CLOSED;

@@ -10,6 +10,8 @@ void lane_end(struct lane *l, int error, const char *fmt, ...) PRINTF_LIKE(3, 4)
 /* The protocol was broken: lane_end() and GOODBYE protocol_error. */
 int lane_break(struct lane *l, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE;
 void lane_wake(struct lane *l);
+/* A DRAIN, of either side: what is open then is reset.  It can only come earlier. */
+void lane_drain_by(struct lane *l, uint64_t deadline_ms);
 
 /* A reset (or refusal) for the peer, as one byte of CLOSE, CLOSE_BACK or UDP_CLOSE. */
 void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code, bool is_udp);
