@@ -37,6 +37,8 @@ struct admin_route {
     enum admin_access access;
     bool takes_body;     /* JSON; without one, or with another type: 415 or 400 */
     bool body_is_optional;
+    bool body_is_raw;    /* not parsed here: admin_take_body() gives the bytes, for large sets that
+                            another thread parses */
     size_t body_max;     /* 0: management.bodyBytes */
     void (*handle)(void *service, struct admin_request *r);
 };
@@ -47,11 +49,16 @@ struct admin_options {
     const char *listen;        /* "127.0.0.1:9001" */
     const char *metrics_listen; /* or "": an open port with /metrics, /healthz, /readyz only */
     const char *tokens;        /* one or two, separated by newline; never empty */
-    const char *read_tokens;
+    const char *read_tokens;   /* the same, or "" or NULL: none */
     const char *cert_file, *key_file; /* or "": plain HTTP */
-    size_t body_max;
-    struct json_object *hosts; /* further Host names that are accepted, or NULL; borrowed */
-    const char *openapi;       /* the text of api/<service>.yaml */
+    size_t body_max;           /* bytes of one body; 0: 4 MiB */
+    size_t bodies_max;         /* of all bodies in memory together; 0: 128 MiB; then 503 */
+    unsigned connections_max;  /* a port; 0: 256; further ones are closed */
+    unsigned per_address_max;  /* connections of one address; 0: 32 */
+    unsigned timeout_secs;     /* of silence, of a head that crawls; 0: 15 */
+    struct json_object *hosts; /* further Host names that are accepted (a list), or NULL; counted */
+    const char *openapi;        /* the text of api/<service>.yaml; borrowed, lives longer */
+    const char *openapi_common; /* of api/common.yaml, which it refers to, served beside it; or NULL */
     const struct admin_route *routes; /* ended by a NULL method */
     void *arg;                        /* handed to handlers and hooks: `service` */
     /* Ready: true, or false with a sentence in `why`. */
@@ -60,26 +67,43 @@ struct admin_options {
     struct json_object *(*config)(void *service); /* masked; the caller's */
 };
 
-/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`. */
+/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`.  SIGPIPE must be ignored
+ * where TLS is used (process.h). */
 MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
                          size_t why_size);
-void admin_stop(struct admin *a); /* fine with NULL; open deferred requests are answered 503 */
-/* The address it listens on, for port 0. */
+/* Fine with NULL; not from a handler.  Deferred requests are answered 503; their on_gone is called
+ * first, so that nobody answers them again. */
+void admin_stop(struct admin *a);
+/* New tokens and host names from now on (SIGHUP); `hosts` is counted.  0, -ERR_SYNTAX: the old ones
+ * stay. */
+MUST_USE int admin_reload(struct admin *a, const char *tokens, const char *read_tokens,
+                          struct json_object *hosts);
+/* The address it listens on, for port 0; of the open port, or NULL. */
 const char *admin_address(const struct admin *a);
-/* The file of a token, made with 32 random bytes (43 characters) and mode 0600 when missing; the
- * folder too.  Reads at most two lines.  *out is the caller's.  0, -ERR_IO with `why`. */
+const char *admin_metrics_address(const struct admin *a);
+/* The file of a token, made with 32 random bytes (43 characters and a newline) and mode 0600 when
+ * missing; the folder too (0700).  Reads one or two lines of 16 to 256 characters without blanks,
+ * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`. */
 MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
-/* Reads or makes a file of one random secret in the same way (hub: edge secrets, hmac keys). */
+/* Reads or makes a file of exactly one random secret in the same way (hub: edge secrets, keys). */
+MUST_USE int admin_secret_file(const char *path, char **out, char *why, size_t why_size);
+/* 32 random bytes as 43 characters of base64url; the caller's: wipe it. */
+char *admin_secret_make(void);
 
 /* --- in a handler ------------------------------------------------------------------------- */
 
 const char *admin_param(const struct admin_request *r, const char *name);  /* of the path; "" */
 const char *admin_query(const struct admin_request *r, const char *name);  /* or NULL */
-struct json_object *admin_body(const struct admin_request *r);             /* borrowed, or NULL */
+/* An object or an array, borrowed; NULL when an optional body is absent. */
+struct json_object *admin_body(const struct admin_request *r);
+/* The bytes of a raw body, NUL-ended, the caller's from now on; NULL when an optional one is absent. */
+char *admin_take_body(struct admin_request *r, size_t *n);
+const char *admin_request_id(const struct admin_request *r); /* for logs */
 const char *admin_peer(const struct admin_request *r);                     /* "127.0.0.1" */
 bool admin_is_dry_run(const struct admin_request *r); /* ?dryRun=true */
 /* If-Match against the present ETag (without quotes): true when absent, "*" or equal; else 412 has
- * been answered and the handler returns. */
+ * been answered and the handler returns.  On a change an If-None-Match that holds the ETag, or is
+ * "*", answers 412 too.  Where there is nothing yet, don't call it: `If-None-Match: *` is then met. */
 MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
 
 /* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes, and
@@ -96,8 +120,12 @@ void admin_problem(struct admin_request *r, unsigned status, const char *code, c
 /* 422 with errors [{pointer, code, detail}], all of them. */
 void admin_problem_faults(struct admin_request *r, const struct json_check *faults);
 
+/* A raw body that is no JSON: 400 with errors [{pointer: "", code: "syntax", detail}]. */
+void admin_problem_syntax(struct admin_request *r, const struct json_syntax *why);
+
 /* The handler returns without an answer; it comes later through the same functions.  `on_gone` is
- * called (once, from the loop) when the client went away before: then answer no more. */
+ * called (once, from the loop) when the client went away or admin stops before: the request must not
+ * be touched any more then.  A client that shuts its sending side counts as gone. */
 void admin_defer(struct admin_request *r, void (*on_gone)(struct admin_request *r, void *arg),
                  void *arg);
 
