@@ -6,11 +6,15 @@
 #include "base/err.h"
 #include "tunnel/stream.h"
 
-/* Ids rise one by one, so they spread well as they are; the multiplier guards against a peer that
- * picks multiples of the table's size. */
+/* The peer picks the ids (any that rise), and must not be able to pick ones that fall on one slot: so
+ * they are mixed (MurmurHash3's finalizer) with what it can't know, the place of the slots in memory. */
 static uint32_t slot_of(const struct stream_table *t, uint32_t id)
 {
-    return (id * 2654435769u >> 7) & (t->size - 1);
+    uint32_t x = id + (uint32_t)((uintptr_t)t->slots >> 4);
+
+    x = (x ^ x >> 16) * 0x85ebca6bu;
+    x = (x ^ x >> 13) * 0xc2b2ae35u;
+    return (x ^ x >> 16) & (t->size - 1);
 }
 
 void stream_table_fini(struct stream_table *t)
