@@ -289,7 +289,7 @@ void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code, bool 
 {
     struct lane_out *o = &l->out;
 
-    if (code > RESET_NOT_ALLOWED)
+    if (code > RESET_NOT_ALLOWED || l->role == LANE_EDGE) /* CLOSE knows one byte only */
         code = RESET_BY_PEER;
     if (o->resets_count == LANE_RESETS_MAX) {
         lane_send_goodbye(l, GOODBYE_OVERLOADED, "too many resets wait to be sent", 0);

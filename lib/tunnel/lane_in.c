@@ -55,7 +55,15 @@ static int begin(struct lane *l)
         return lane_break(l, "%s for stream %u, which was never opened",
                           frame_name(f->type), f->stream);
     l->in.stream = stream_table_find(&l->table, f->stream);
-    if (!is_data(f) || !l->in.stream)
+    if (!l->in.stream)
+        return 0;
+    if (frame_kind(f->type) == FRAME_OF_UDP)
+        return lane_break(l, "%s for stream %u, which is a TCP stream", frame_name(f->type),
+                          f->stream);
+    if (l->in.stream->open_line_len > 0)
+        return lane_break(l, "%s for stream %u, whose OPEN was not sent yet", frame_name(f->type),
+                          f->stream);
+    if (!is_data(f))
         return 0;
     if (l->in.stream->in != HALF_OPEN)
         return lane_break(l, "data for stream %u after its FIN", f->stream);
@@ -113,7 +121,7 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
     if (err) {
         l->stats.refused_limit++;
         lane_queue_reset(l, id, RESET_BY_PEER, false);
-        s->reset_code = RESET_BY_PEER;
+        stream_enter(s, STREAM_RESET, RESET_BY_PEER); /* its owner learns it as any other reset */
         stream_changed(s);
     }
     return 0;

@@ -110,9 +110,10 @@ void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code
         leave_lane(s);
         break;
     case STREAM_RESET:
-        must(s->state == STREAM_OPEN);
+        must(s->state == STREAM_OPEN || s->state == STREAM_IDLE);
         s->reset_code = code;
-        leave_lane(s);
+        if (s->state == STREAM_OPEN)
+            leave_lane(s);
         break;
     }
     s->state = to;
