@@ -91,8 +91,7 @@ static enum io fail_gnutls(struct tls *t, int code)
     return fail(t, code);
 }
 
-/* --- life ----------------------------------------------------------------------------------------
- */
+/* --- life -------------------------------------------------------------------------------- */
 
 static int new_tls(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd)
 {
@@ -191,8 +190,7 @@ int tls_feed(struct tls *t, const void *bytes, size_t n)
     return bufq_push(&t->in, bytes, n);
 }
 
-/* --- handshake -----------------------------------------------------------------------------------
- */
+/* --- handshake --------------------------------------------------------------------------- */
 
 /* What is known from now on. */
 static void enter_last_flight(struct tls *t)
@@ -277,8 +275,7 @@ unsigned tls_wants(const struct tls *t)
     return wants;
 }
 
-/* --- records
- * -------------------------------------------------------------------------------------- */
+/* --- records ----------------------------------------------------------------------------- */
 
 /* One attempt to get a record out of GnuTLS.  IO_WAIT: not one is complete, or GnuTLS swallowed a
  * message (is_starved is false then). */
@@ -391,8 +388,7 @@ void tls_bye(struct tls *t)
         (void)fail_gnutls(t, code);
 }
 
-/* --- what was agreed
- * -------------------------------------------------------------------------------- */
+/* --- what was agreed --------------------------------------------------------------------- */
 
 int tls_exporter(const struct tls *t, uint8_t out[TLS_EXPORTER_BYTES])
 {

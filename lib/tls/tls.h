@@ -27,7 +27,7 @@ struct tls;      /* one connection */
 struct tls_cert; /* a chain with its key, counted; may be shared by threads */
 struct tls_ctx;  /* what the connections of one listener or dialler have in common, counted */
 
-/* --- certificates ------------------------------------------------------------------------- */
+/* --- certificates ------------------------------------------------------------------------ */
 
 /* Parses a PEM chain (the server's own certificate first, at most 16; other blocks are passed over)
  * and its key, without a password, and checks that they belong together.  An expired one is no
@@ -56,7 +56,7 @@ bool tls_cert_covers(const struct tls_cert *cert, const char *host);
 void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char *name, void *arg),
                         void *arg);
 
-/* --- contexts ----------------------------------------------------------------------------- */
+/* --- contexts ---------------------------------------------------------------------------- */
 
 enum tls_versions {
     TLS_ONLY_13,   /* the tunnel: AES-128-GCM, AES-256-GCM, ChaCha20 in this order; X25519, P-256 */
@@ -93,7 +93,7 @@ MUST_USE int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_op
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
 void tls_ctx_unref(struct tls_ctx *ctx);
 
-/* --- connections -------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------- */
 
 /* `fd` is borrowed: close it after tls_free().  `select_arg` goes to the context's `select`.
  * Takes no chunk before bytes come in.  0, -ERR_NOMEM, -ERR_TLS. */
@@ -151,7 +151,7 @@ const char *tls_cipher(const struct tls *t);  /* "AES-128-GCM" */
 int tls_error(const struct tls *t);
 const char *tls_error_text(const struct tls *t);
 
-/* --- bare cryptography --------------------------------------------------------------------- */
+/* --- bare cryptography ------------------------------------------------------------------- */
 
 void tls_hmac_sha256(const void *key, size_t key_len, const void *text, size_t text_len,
                      uint8_t out[32]);

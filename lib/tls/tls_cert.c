@@ -303,7 +303,7 @@ void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char 
     }
 }
 
-/* --- files ---------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------- */
 
 /* Reads all of fd into text[0..size); the number of bytes, or -1 with errno. */
 static ssize_t read_all(int fd, char *text, size_t size)

@@ -71,7 +71,7 @@ int tls_ctx_new_server(struct tls_ctx **out, const struct tls_server_options *op
     return 0;
 }
 
-/* --- the client's view of the server's certificate -------------------------------------------- */
+/* --- the client's view of the server's certificate --------------------------------------- */
 
 static int check_pin(struct tls *t, const gnutls_datum_t *leaf)
 {
@@ -212,8 +212,7 @@ void tls_ctx_unref(struct tls_ctx *ctx)
     free(ctx);
 }
 
-/* --- the server's choice -----------------------------------------------------------------------
- */
+/* --- the server's choice ----------------------------------------------------------------- */
 
 /* Reads and normalises the client's server name into t->name.  0; -ERR_NOT_FOUND: it sent none;
  * -ERR_SYNTAX: not a host name. */

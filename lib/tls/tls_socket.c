@@ -14,8 +14,7 @@
 
 #include "tls/tls_internal.h"
 
-/* --- GnuTLS's side -----------------------------------------------------------------------------
- */
+/* --- GnuTLS's side ----------------------------------------------------------------------- */
 
 /* GnuTLS stores a handshake message of up to 16 MiB before it looks at it, also once the handshake
  * is done: too much to hold for somebody unknown. */
@@ -82,8 +81,7 @@ void tls_socket_setup(struct tls *t)
     gnutls_transport_set_vec_push_function(t->session, on_push);
 }
 
-/* --- the socket's side -------------------------------------------------------------------------
- */
+/* --- the socket's side ------------------------------------------------------------------- */
 
 static enum io fail_io(struct tls *t, const char *what)
 {

@@ -236,8 +236,7 @@ struct tls_ctx *tls_pair_client_ctx(enum tls_versions versions, const char *cons
     return ctx;
 }
 
-/* --- a bare GnuTLS client ------------------------------------------------------------------------
- */
+/* --- a bare GnuTLS client ---------------------------------------------------------------- */
 
 void raw_client_open(struct raw_client *raw, int fd, const char *priority, const char *sni)
 {

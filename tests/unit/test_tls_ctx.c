@@ -1,6 +1,7 @@
 /* test_tls_ctx - what two sides agree on, and what they refuse: versions, ciphers, ALPN, names,
  * pins, CAs; and that the peer of a refusal is told why. */
 #include <check.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,7 @@ static struct tls_ctx *client_of(const struct tls_client_options *options)
     return ctx;
 }
 
-/* --- versions and ciphers ----------------------------------------------------------------------
- */
+/* --- versions and ciphers ---------------------------------------------------------------- */
 
 START_TEST(ours_agree)
 {
@@ -170,8 +170,61 @@ START_TEST(others_offers)
 }
 END_TEST
 
-/* --- ALPN
- * ------------------------------------------------------------------------------------------ */
+struct sharing {
+    struct tls_ctx *client, *server; /* borrowed */
+    unsigned agreed;
+};
+
+static void *shake_hands(void *arg)
+{
+    struct sharing *s = arg;
+
+    for (int i = 0; i < 8; i++) {
+        struct tls_pair p;
+        enum io client, server;
+
+        tls_pair_open(&p, PAIR_DIRECT, 0);
+        tls_pair_join(&p, s->client, "hub.test", s->server, NULL);
+        tls_pair_handshake(&p, &client, &server);
+        s->agreed += client == IO_OK && server == IO_OK;
+        tls_pair_close(&p);
+    }
+    return NULL;
+}
+
+START_TEST(contexts_are_shared_by_threads)
+{
+    struct tls_pem ca, pem;
+    struct tls_client_options options = {.versions = TLS_ONLY_13};
+    struct tls_ctx *server, *client;
+    struct sharing sharing[4];
+    pthread_t threads[4];
+    char *file;
+
+    tls_pem_make(&ca, &(struct tls_pem_options){.name = "CA", .is_ca = true});
+    tls_pem_make(&pem, &(struct tls_pem_options){.name = "hub.test", .issuer = &ca});
+    file = tls_pem_file(ca.chain);
+    options.ca_file = file;
+    server = server_of(&pem, TLS_ONLY_13);
+    client = client_of(&options);
+    for (int i = 0; i < 4; i++) {
+        sharing[i] = (struct sharing){tls_ctx_ref(client), server, 0};
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, shake_hands, &sharing[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        ck_assert_uint_eq(sharing[i].agreed, 8);
+        tls_ctx_unref(sharing[i].client);
+    }
+    tls_ctx_unref(client);
+    tls_ctx_unref(server);
+    tls_pem_fini(&ca);
+    tls_pem_fini(&pem);
+    free(file);
+}
+END_TEST
+
+/* --- ALPN -------------------------------------------------------------------------------- */
 
 START_TEST(alpn)
 {
@@ -200,8 +253,7 @@ START_TEST(alpn)
 }
 END_TEST
 
-/* --- SNI
- * ------------------------------------------------------------------------------------------- */
+/* --- SNI --------------------------------------------------------------------------------- */
 
 struct table {
     struct tls_cert *cert;
@@ -355,8 +407,7 @@ START_TEST(name_that_cannot_be_dialled)
 }
 END_TEST
 
-/* --- pin and CA
- * -------------------------------------------------------------------------------------- */
+/* --- pin and CA -------------------------------------------------------------------------- */
 
 /* One handshake; what the client says, and that the server learns of a refusal. */
 static int outcome(struct tls_ctx *client, const char *name, struct tls_ctx *server, char *text,
@@ -553,6 +604,7 @@ int main(void)
     tcase_add_loop_test(tcase, ours_agree, 0, 4);
     tcase_add_test(tcase, exporters_of_two_connections_differ);
     tcase_add_loop_test(tcase, others_offers, 0, OFFERS);
+    tcase_add_test(tcase, contexts_are_shared_by_threads);
     tcase_add_loop_test(tcase, alpn, 0, 6);
     tcase_add_loop_test(tcase, sni_chooses, 0, 8);
     tcase_add_loop_test(tcase, sni_denial_as_others_see_it, 0, 2);
