@@ -2,8 +2,7 @@
  *
  * The line and everything else here belongs to the control thread; the apply thread sees one update
  * at a time, handed over through `slot` under the lock and handed back by loop_post().  While it has
- * it, the control thread touches nothing of the update but `request` (the client may go away), and
- * the thread only reads the document: json-c's counts are not atomic. */
+ * it, the control thread touches nothing of the update but `request` (the client may go away). */
 #include "traffic/route_apply.h"
 
 #include <pthread.h>
@@ -56,10 +55,9 @@ struct route_update *route_update_new(enum route_update_kind kind)
 
 void route_update_free(struct route_update *u)
 {
-    if (u->body) {
-        route_json_wipe(u->body);
-        json_object_put(u->body);
-    }
+    if (u->text)
+        tls_wipe(u->text, u->text_len);
+    free(u->text);
     free(u->added.list);
     free(u->changed.list);
     free(u->removed.list);
@@ -99,28 +97,39 @@ static void compare_sets(struct route_update *u)
 
 /* --- the apply thread ------------------------------------------------------------------------ */
 
-static struct route_set *build_set(struct route_update *u)
+static struct route_set *remove_route(struct route_update *u)
 {
-    switch (u->kind) {
-    case ROUTE_UPDATE_SET:
-        return route_json_parse(&u->build, u->body);
-    case ROUTE_UPDATE_PUT:
-        return route_json_put(&u->build, u->host, u->body);
-    case ROUTE_UPDATE_DELETE:
-        break;
-    }
     const struct route *gone = route_set_entry(u->base, u->host);
+
     if (gone)
         return route_set_without(u->base, gone);
     json_fault(&u->build.faults, "", "notFound", "there is no route \"%s\"", u->host);
     return NULL;
 }
 
+static struct route_set *read_routes(struct route_update *u)
+{
+    struct json_object *body;
+    struct route_set *set;
+    int rc = json_read(&body, u->text, u->text_len, &u->syntax);
+
+    tls_wipe(u->text, u->text_len);
+    if (rc != 0) {
+        u->has_syntax_error = true;
+        json_fault(&u->build.faults, u->syntax.pointer, u->syntax.code, "%s (byte %zu)",
+                   u->syntax.reason, u->syntax.offset);
+        return NULL;
+    }
+    set = u->kind == ROUTE_UPDATE_SET ? route_json_parse(&u->build, body)
+                                      : route_json_put(&u->build, u->host, body);
+    route_json_wipe(body);
+    json_object_put(body);
+    return set;
+}
+
 static void build(struct route_update *u)
 {
-    u->set = build_set(u);
-    if (u->body)
-        route_json_wipe(u->body);
+    u->set = u->kind == ROUTE_UPDATE_DELETE ? remove_route(u) : read_routes(u);
     if (!u->set) {
         u->fate = ROUTE_REJECTED;
     } else {

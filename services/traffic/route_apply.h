@@ -1,6 +1,6 @@
 /* route_apply - updates of the route table, one after another, built on a thread of their own.
  *
- *   submit --> waiting line --> apply thread (parse, build) --> control loop: publish, answer
+ *   submit --> waiting line --> apply thread: JSON, certificates --> control loop: publish, answer
  *
  * One update is built at a time; the control thread does no work that grows with the number of
  * routes but the answer's text.  While one is built others wait:
@@ -27,8 +27,8 @@
 struct admin_request;
 
 enum route_update_kind {
-    ROUTE_UPDATE_SET,    /* the whole set: `body` */
-    ROUTE_UPDATE_PUT,    /* one host: `host`, `body` */
+    ROUTE_UPDATE_SET,    /* the whole set: `text` */
+    ROUTE_UPDATE_PUT,    /* one host: `host`, `text` */
     ROUTE_UPDATE_DELETE, /* one host: `host` */
 };
 
@@ -55,7 +55,8 @@ struct route_update {
     enum route_update_kind kind;
     bool is_dry_run;
     char host[ROUTE_HOST_MAX + 1];
-    struct json_object *body; /* counted: wiped and put when the update ends */
+    char *text; /* owned: JSON, wiped as soon as it has been read */
+    size_t text_len;
     char peer[ADDR_TEXT_MAX]; /* who sent it: for the log */
     /* For the sender: */
     struct admin_request *request; /* borrowed; NULL once the client went away */
@@ -70,6 +71,8 @@ struct route_update {
     enum route_fate fate;
     uint64_t number; /* 0: dry run */
     uint64_t superseded_by; /* number of the newer set; 0: a dry run's */
+    bool has_syntax_error;      /* rejected, for `syntax`; also the only one of the faults */
+    struct json_syntax syntax;
     struct route_build build;
     struct route_set *base, *set;              /* counted; set is NULL without one */
     struct route_names added, changed, removed;

@@ -10,19 +10,7 @@
 #include "traffic/proxy_intake.h"
 
 #define AT(member) offsetof(struct traffic_conf, member)
-#define TOKEN_MIN 22 /* 128 bits in base64url */
 #define REFUSED(reason) "penstock_traffic_refused_total{reason=\"" reason "\"}"
-
-static const char *const level_choices[] = {"debug", "info", "warn", "error", NULL};
-static const char *const format_choices[] = {"auto", "text", "json", NULL};
-
-/* Letters, digits, hyphens, dots, and the underscore that Compose puts into its names. */
-static bool is_name(const char *text)
-{
-    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._");
-
-    return n > 0 && n <= 253 && text[n] == '\0' && text[0] != '.' && text[0] != '-';
-}
 
 /* Calls `is_fine` for each entry of a list of strings. */
 static void check_list(struct json_check *faults, const char *pointer, struct json_object *list,
@@ -49,7 +37,7 @@ static bool is_trustable(const char *text)
 
     proxy_trust_unref(probe);
     /* Digits, dots and colons alone are an address that is wrong, not a name. */
-    return is_network || (is_name(text) && text[strspn(text, "0123456789.")] != '\0');
+    return is_network || (service_name_is_valid(text) && text[strspn(text, "0123456789.")] != '\0');
 }
 
 static void check_trusted(struct json_check *faults, const char *pointer, const void *member)
@@ -60,32 +48,11 @@ static void check_trusted(struct json_check *faults, const char *pointer, const 
                "address, network (10.0.0.0/8) or host name");
 }
 
-static void check_hosts(struct json_check *faults, const char *pointer, const void *member)
-{
-    struct json_object *const *list = member;
-
-    check_list(faults, pointer, *list, is_name, "host name");
-}
-
-/* Each line of it: what is made here has 43 characters, what people choose must not be guessed. */
-static void check_token(struct json_check *faults, const char *pointer, const void *member)
-{
-    const char *const *text = member;
-
-    for (const char *line = *text; line && *line;) {
-        size_t n = strcspn(line, "\n");
-
-        if (n < TOKEN_MIN)
-            json_fault(faults, pointer, "range", "must have %d characters or more", TOKEN_MIN);
-        line += n + (line[n] == '\n');
-    }
-}
-
 static void check_field_name(struct json_check *faults, const char *pointer, const void *member)
 {
     const char *const *text = member;
 
-    if (!*text || !is_name(*text) || strchr(*text, '.'))
+    if (!*text || !service_name_is_valid(*text) || strchr(*text, '.'))
         json_fault(faults, pointer, "invalid",
                    "must be the name of a header field: letters, digits, \"-\" and \"_\"");
 }
@@ -93,12 +60,7 @@ static void check_field_name(struct json_check *faults, const char *pointer, con
 static void check_all(struct json_check *faults, const void *member)
 {
     const struct traffic_conf *conf = member;
-    bool has_cert = conf->management_cert_file && *conf->management_cert_file;
-    bool has_key = conf->management_key_file && *conf->management_key_file;
-
-    if (has_cert != has_key)
-        json_fault(faults, has_cert ? "/management/keyFile" : "/management/certFile", "required",
-                   "management.certFile and management.keyFile go together");
+    service_check(faults, &conf->service);
     if (conf->limits.request_line_bytes > conf->limits.header_bytes)
         json_fault(faults, "/limits/requestLineBytes", "range",
                    "must not be more than limits.headerBytes");
@@ -180,37 +142,9 @@ static const struct conf_key keys[] = {
     LIMIT("waitingUpdates", waiting_updates, "16", 1, 1024, "updates",
           "penstock_traffic_route_updates_refused_total", false,
           "Updates of the routes that wait while one is applied."),
-    {.path = "management.listen", .kind = CONF_LISTEN, .offset = AT(management_listen), .min = 1,
-     .fallback = "127.0.0.1:9003", .doc = "Where the management API listens."},
-    {.path = "management.token", .kind = CONF_SECRET, .offset = AT(management_token),
-     .fallback = "", .check = check_token,
-     .doc = "The bearer token that may change things (two lines during rotation); "
-            "made in stateDir when missing."},
-    {.path = "management.readToken", .kind = CONF_SECRET, .offset = AT(management_read_token),
-     .fallback = "", .check = check_token,
-     .doc = "The bearer token that may read; made in stateDir when missing."},
-    {.path = "management.certFile", .kind = CONF_STRING, .offset = AT(management_cert_file),
-     .fallback = "", .doc = "PEM chain of the management API; empty: plain HTTP."},
-    {.path = "management.keyFile", .kind = CONF_STRING, .offset = AT(management_key_file),
-     .fallback = "", .doc = "PEM key of management.certFile."},
-    {.path = "management.bodyBytes", .kind = CONF_INT, .offset = AT(management_body_bytes),
-     .min = 1024, .max = 1073741824, .fallback = "4194304", .unit = "bytes",
-     .doc = "The body of a management request, where no limit of its own is named."},
-    {.path = "management.hosts", .kind = CONF_JSON, .offset = AT(management_hosts),
-     .fallback = "[]", .check = check_hosts,
-     .doc = "Host names that the management API answers to, beside IP addresses and localhost."},
-    {.path = "metrics.listen", .kind = CONF_LISTEN, .offset = AT(metrics_listen), .fallback = "",
-     .doc = "An open port with /metrics and health only; empty: none."},
-    {.path = "log.level", .kind = CONF_ENUM, .offset = AT(log_level), .choices = level_choices,
-     .fallback = "info", .is_hot = true, .doc = "Lines below this level are not written."},
-    {.path = "log.format", .kind = CONF_ENUM, .offset = AT(log_format), .choices = format_choices,
-     .fallback = "auto", .doc = "auto is text on a terminal, else json."},
+    CONF_SERVICE_KEYS(struct traffic_conf, service, "127.0.0.1:9003", "/var/lib/penstock/traffic"),
     {.path = "log.access", .kind = CONF_BOOL, .offset = AT(log_access), .fallback = "true",
      .is_hot = true, .doc = "One line for each request."},
-    {.path = "workers", .kind = CONF_INT, .offset = AT(workers), .max = 1024, .fallback = "0",
-     .unit = "threads", .doc = "Worker threads; 0: one a core."},
-    {.path = "stateDir", .kind = CONF_STRING, .offset = AT(state_dir), .min = 1,
-     .fallback = "/var/lib/penstock/traffic", .doc = "The folder of what is made at the first start."},
     {.path = NULL},
 };
 

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "conf/conf.h"
+#include "conf/service_conf.h"
 
 struct json_object;
 
@@ -42,6 +42,7 @@ struct traffic_limits {
 };
 
 struct traffic_conf {
+    struct service_conf service;
     char *http_listen;  /* owned, like all strings here */
     int64_t http_redirect_port;
     char *https_listen;
@@ -50,20 +51,8 @@ struct traffic_conf {
     char *version_header; /* the field's name */
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
-    char *management_listen;
-    char *management_token, *management_read_token; /* owned, secret */
-    char *management_cert_file, *management_key_file;
-    int64_t management_body_bytes;
-    struct json_object *management_hosts; /* owned: list of names */
-    char *metrics_listen;
-    int log_level;  /* enum log_level */
-    int log_format; /* enum traffic_log_format */
     bool log_access; /* one line a request */
-    int64_t workers; /* 0: one a core */
-    char *state_dir;
 };
-
-enum traffic_log_format { TRAFFIC_LOG_AUTO, TRAFFIC_LOG_TEXT, TRAFFIC_LOG_JSON };
 
 extern const struct conf_table traffic_conf_table;
 

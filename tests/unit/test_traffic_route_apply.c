@@ -94,18 +94,26 @@ static struct json_object *a_route(const char *host, int port)
     return route;
 }
 
+static void give_text(struct route_update *u, struct json_object *body)
+{
+    u->text = must_strdup(json_object_to_json_string(body));
+    u->text_len = strlen(u->text);
+    u->on_done = on_done;
+    json_object_put(body);
+}
+
 /* A set of the hosts, separated by blanks, all to one port. */
 static struct route_update *a_set(const char *hosts, int port)
 {
     struct route_update *u = route_update_new(ROUTE_UPDATE_SET);
+    struct json_object *body = json_object_new_array();
     char copy[200], *rest = copy, *host;
 
     snprintf(copy, sizeof(copy), "%s", hosts);
-    u->body = json_object_new_array();
     while ((host = strsep(&rest, " ")))
         if (*host)
-            json_object_array_add(u->body, a_route(host, port));
-    u->on_done = on_done;
+            json_object_array_add(body, a_route(host, port));
+    give_text(u, body);
     return u;
 }
 
@@ -113,8 +121,9 @@ static struct route_update *an_edit(const char *host, int port)
 {
     struct route_update *u = route_update_new(port ? ROUTE_UPDATE_PUT : ROUTE_UPDATE_DELETE);
 
-    u->body = port ? a_route(host, port) : NULL;
     snprintf(u->host, sizeof(u->host), "%s", host);
+    if (port)
+        give_text(u, a_route(host, port));
     u->on_done = on_done;
     return u;
 }
@@ -169,13 +178,15 @@ START_TEST(a_rejected_update_changes_nothing)
 
     submit(a_set("a.test", 80));
     run_until(1);
-    json_object_array_add(u->body, json_object_new_string("no route"));
+    free(u->text);
+    u->text = must_strdup("[{},7]");
+    u->text_len = 6;
     submit(u);
     run_until(2);
     ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
     ck_assert_ptr_nonnull(route_set_find(route_apply_live(apply), "a.test"));
     stats = route_apply_stats(apply);
-    ck_assert_str_eq(stats->last_error, "1 faults; the first: /routes/1 must be an object, is string");
+    ck_assert_str_eq(stats->last_error, "6 faults; the first: /routes/0/hostName is missing");
     ck_assert_uint_eq(stats->last_error_number, 2);
     ck_assert_uint_eq(stats->desired, 1);
     submit(a_set("a.test", 80)); /* no fault any more, though it changes nothing */
@@ -318,21 +329,36 @@ START_TEST(stop_answers_all)
 }
 END_TEST
 
-/* The document is wiped as soon as it has been read, also for those who still hold it. */
-START_TEST(the_document_is_wiped)
+/* What is no JSON at all is rejected with the place. */
+START_TEST(no_json)
 {
-    struct route_update *u = a_set("a.test", 80);
-    struct json_object *body = json_object_get(u->body), *secret;
-    const char *text;
+    struct route_update *u = a_set("", 0);
 
+    u->text[0] = '{';
     submit(u);
     run_until(1);
-    secret = json_object_object_get(json_object_array_get_idx(body, 0), "privateKey");
-    text = json_object_get_string(secret);
-    ck_assert_int_eq(json_object_get_string_len(secret), (int)strlen(a_test_key));
-    for (size_t i = 0; i < strlen(a_test_key); i++)
-        ck_assert_int_eq(text[i], 0);
-    json_object_put(body);
+    ck_assert_str_eq(ended[0], "set 1 rejected r0 +0 ~0 -0");
+    ck_assert_ptr_nonnull(strstr(route_apply_stats(apply)->last_error, "1 faults; the first:  "));
+    finish();
+}
+END_TEST
+
+static void expect_wiped(struct route_update *u, const struct route_set *live)
+{
+    ck_assert_uint_gt(u->text_len, strlen(a_test_key));
+    for (size_t i = 0; i < u->text_len; i++)
+        ck_assert_int_eq(u->text[i], 0);
+    on_done(u, live);
+}
+
+/* The text is wiped as soon as it has been read. */
+START_TEST(the_text_is_wiped)
+{
+    struct route_update *u = a_set("a.test", 80);
+
+    u->on_done = expect_wiped;
+    submit(u);
+    run_until(1);
     finish();
 }
 END_TEST
@@ -353,7 +379,8 @@ int main(void)
     tcase_add_test(tcase, the_line_is_bounded);
     tcase_add_test(tcase, a_sender_may_drop_it);
     tcase_add_test(tcase, stop_answers_all);
-    tcase_add_test(tcase, the_document_is_wiped);
+    tcase_add_test(tcase, no_json);
+    tcase_add_test(tcase, the_text_is_wiped);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
