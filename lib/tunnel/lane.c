@@ -143,6 +143,8 @@ uint64_t lane_deadline(const struct lane *l)
         due = MIN(due, l->beat.silence_due_ms);
     if (l->drain.deadline_ms)
         due = MIN(due, l->drain.deadline_ms);
+    if (l->out.retry_due_ms)
+        due = MIN(due, l->out.retry_due_ms);
     if (!list_is_empty(&l->out.quiet))
         due = MIN(due, container_of(l->out.quiet.next, struct stream, in_quiet)->quiet_due_ms);
     return due;
@@ -174,12 +176,36 @@ static void return_rested_credit(struct lane *l, uint64_t now_ms)
     }
 }
 
+void lane_retry_later(struct lane *l)
+{
+    if (l->out.retry_due_ms)
+        return;
+    l->out.retry_due_ms = l->now_ms + LANE_RETRY_MS;
+    lane_wake(l);
+}
+
+static void retry(struct lane *l)
+{
+    l->out.retry_due_ms = 0;
+    LIST_EACH(&l->streams, node, after)
+    {
+        struct stream *s = container_of(node, struct stream, in_lane);
+
+        if (s->is_starved) {
+            s->is_starved = false;
+            stream_changed(s);
+        }
+    }
+}
+
 int lane_tick(struct lane *l, uint64_t now_ms)
 {
     if (l->state == LANE_ENDED)
         return 0;
     l->now_ms = MAX(l->now_ms, now_ms);
     return_rested_credit(l, now_ms);
+    if (l->out.retry_due_ms && now_ms >= l->out.retry_due_ms)
+        retry(l);
     if (l->beat.pong_due_ms && now_ms >= l->beat.pong_due_ms) {
         lane_end(l, -ERR_TIMEOUT, "no PONG within %u ms", LANE_PONG_WITHIN_MS);
         return -ERR_TIMEOUT;

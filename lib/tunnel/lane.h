@@ -30,6 +30,7 @@
 #define LANE_PONG_WITHIN_MS 10000u
 #define LANE_PING_SILENCE_MS 25000u
 #define LANE_REST_MS 100u            /* after which a stream at rest gets its whole window back */
+#define LANE_RETRY_MS 100u           /* after which a stream that got no memory tries again */
 #define LANE_ID_WORN 0xffff0000u     /* stream ids above it: time for a new lane */
 
 enum lane_role { LANE_EDGE, LANE_HUB };
@@ -94,6 +95,7 @@ struct lane {
             bool is_udp;           /* answered by UDP_CLOSE */
         } *resets;                 /* owned ring */
         uint32_t resets_size, resets_at, resets_count;
+        uint64_t retry_due_ms;     /* 0, or when streams that found no chunk try again */
         char *config;              /* owned: the newest CONFIG or CONFIG_ACK that waits */
         char *last;                /* owned: GOODBYE that waits; the last frame */
         char *drain;               /* owned: DRAIN that waits */

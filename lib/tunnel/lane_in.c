@@ -156,6 +156,7 @@ static int on_close_frame(struct lane *l, const uint8_t *payload)
         if (s->in != HALF_OPEN)
             return lane_break(l, "a second FIN for stream %u", s->id);
         s->in = HALF_ENDED;
+        window_end(&s->window);
         stream_end_if_done(s);
     } else {
         l->stats.resets_in++;

@@ -13,6 +13,9 @@ void lane_wake(struct lane *l);
 /* A DRAIN, of either side: what is open then is reset.  It can only come earlier. */
 void lane_drain_by(struct lane *l, uint64_t deadline_ms);
 
+/* A stream got no chunk: tell all that starve in a while that they may try again. */
+void lane_retry_later(struct lane *l);
+
 /* A reset (or refusal) for the peer, as one byte of CLOSE, CLOSE_BACK or UDP_CLOSE. */
 void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code, bool is_udp);
 

@@ -44,22 +44,37 @@ void stream_init(struct stream *s, void (*on_change)(struct stream *s))
     list_init(&s->in_quiet);
 }
 
+/* It holds nothing of the budget any more. */
+static void let_go(struct stream *s)
+{
+    if (!s->budget)
+        return;
+    window_close(&s->window);
+    budget_close_stream(s->budget);
+    s->budget = NULL;
+}
+
 int stream_join(struct stream *s, struct lane *l, uint32_t id, uint64_t now_ms)
 {
+    int err;
+
     must(s->state == STREAM_IDLE);
     if (!budget_open_stream(l->budget))
         return -ERR_LIMIT;
+    s->budget = l->budget;
     s->id = id;
-    if (stream_table_add(&l->table, s) != 0) {
-        budget_close_stream(l->budget);
-        return -ERR_NOMEM;
+    err = window_open(&s->window, l->budget, l->initial_window);
+    if (err == 0)
+        err = stream_table_add(&l->table, s);
+    if (err) {
+        let_go(s);
+        return err;
     }
     s->lane = l;
     s->opened_ms = now_ms;
     s->credit = l->initial_window;
     bufq_init(&s->recvq, l->pool, SIZE_MAX); /* the window bounds it */
     sendq_init(&s->sendq, l->pool, STREAM_SEND_CAP);
-    window_open(&s->window, l->budget, l->initial_window);
     l->stats.opened++;
     l->stream_count++;
     list_push(&l->streams, &s->in_lane);
@@ -90,8 +105,6 @@ static void leave_lane(struct stream *s)
     if (l->in.stream == s)
         l->in.stream = NULL;
     l->stream_count--;
-    window_close(&s->window);
-    budget_close_stream(l->budget);
     s->lane = NULL;
 }
 
@@ -108,12 +121,16 @@ void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code
         must(s->state == STREAM_OPEN);
         must(s->in == HALF_ENDED && s->out == HALF_ENDED);
         leave_lane(s);
+        if (s->recvq.len == 0)
+            let_go(s);
         break;
     case STREAM_RESET:
         must(s->state == STREAM_OPEN || s->state == STREAM_IDLE);
         s->reset_code = code;
         if (s->state == STREAM_OPEN)
             leave_lane(s);
+        bufq_clear(&s->recvq);
+        let_go(s);
         break;
     }
     s->state = to;
@@ -135,9 +152,15 @@ void stream_release(struct stream *s)
     if (!s->on_change)
         return;
     stream_abort(s, RESET_BY_PEER);
+    let_go(s);
     bufq_fini(&s->recvq);
     sendq_fini(&s->sendq);
     s->on_change = NULL;
+}
+
+static size_t chunks_for(size_t bytes)
+{
+    return (bytes + CHUNK_ROOM - 1) / CHUNK_ROOM;
 }
 
 void stream_check(const struct stream *s)
@@ -146,21 +169,28 @@ void stream_check(const struct stream *s)
         return;
     bufq_check(&s->recvq);
     sendq_check(&s->sendq);
-    if (s->state != STREAM_OPEN)
+    if (s->state != STREAM_OPEN) {
+        must(!s->lane);
+        must((s->budget != NULL) == (s->recvq.len > 0));
+        must(s->send_charged == 0);
+        must(sendq_unsent(&s->sendq) == 0);
+    }
+    if (s->state == STREAM_RESET)
         return;
-    window_check(&s->window);
     must(s->window.received - s->window.taken == s->recvq.len);
+    if (s->budget)
+        window_check(&s->window);
+    if (s->state == STREAM_ENDED)
+        return;
+    must(s->budget != NULL);
+    must(s->window.is_ended == (s->in == HALF_ENDED));
+    must(s->send_charged == 0 || chunks_for(sendq_unsent(&s->sendq)) > 1);
     must(!(s->in == HALF_ENDED && s->out == HALF_ENDED));
     must(list_is_empty(&s->in_ring) ||
          sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING);
 }
 
 /* --- going out --- */
-
-static size_t chunks_for(size_t bytes)
-{
-    return (bytes + CHUNK_ROOM - 1) / CHUNK_ROOM;
-}
 
 /* Charges what `bytes` unsent bytes need beyond one chunk. */
 static bool charge_unsent(struct stream *s, size_t bytes)
@@ -193,12 +223,18 @@ size_t stream_room(struct stream *s)
 
 size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
 {
-    size_t room = stream_room(s), unsent = sendq_unsent(&s->sendq);
+    size_t room = stream_room(s), unsent = sendq_unsent(&s->sendq), count = 0;
 
     if (room > 0 && !charge_unsent(s, unsent + room)) /* no budget: its first chunk is free */
         room = unsent < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - unsent) : 0;
-    s->is_starved = room == 0;
-    return room > 0 ? sendq_reserve(&s->sendq, room, out, max) : 0;
+    if (room > 0)
+        count = sendq_reserve(&s->sendq, room, out, max);
+    s->is_starved = count == 0;
+    if (room > 0 && count == 0) { /* the loop's pool is used up */
+        (void)charge_unsent(s, unsent); /* gives back */
+        lane_retry_later(s->lane);
+    }
+    return count;
 }
 
 void stream_commit(struct stream *s, size_t n)
@@ -285,9 +321,14 @@ void stream_return_credit(struct stream *s, bool at_rest)
 void stream_taken(struct stream *s, size_t n, uint64_t now_ms)
 {
     bufq_skip(&s->recvq, n);
-    if (s->state != STREAM_OPEN)
+    if (!s->budget)
         return;
     window_taken(&s->window, n);
+    if (s->state != STREAM_OPEN) {
+        if (s->recvq.len == 0)
+            let_go(s);
+        return;
+    }
     stream_return_credit(s, false);
     list_remove(&s->in_quiet);
     if (s->recvq.len == 0 && s->in == HALF_OPEN && window_is_owing(&s->window)) {

@@ -8,7 +8,8 @@
  *
  * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data) or
  * ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came before an
- * orderly end stay readable after the lane has let go of the stream.
+ * orderly end stay readable after the lane has let go of the stream, and count against the budget
+ * until they are taken; a reset throws them away.
  *
  * The lane tells the owner by on_change() that something moved: bytes came, room came, an end or a
  * reset.  on_change() only takes note (loop_again); it calls nothing here.  All functions are for the
@@ -45,6 +46,7 @@ enum stream_reset {
 
 struct stream {
     struct lane *lane;      /* borrowed; NULL when IDLE, ENDED or RESET */
+    struct budget *budget;  /* borrowed from the process; NULL: the stream holds nothing of it */
     uint32_t id;
     enum stream_state state;     /* written by stream_enter() only */
     enum stream_half in, out;
@@ -81,8 +83,9 @@ void stream_check(const struct stream *s);
 /* How many bytes credit and queue allow to be put in now.  When it is 0, on_change() comes once there
  * is room. */
 size_t stream_room(struct stream *s);
-/* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows;
- * 0 pieces: on_change() comes.  stream_commit() must follow at once, if only with 0. */
+/* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows.
+ * 0 pieces: on_change() comes once there is room.  Else stream_commit() must follow at once, if only
+ * with 0. */
 MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
 void stream_commit(struct stream *s, size_t n);
 /* No more bytes come from our side: a FIN follows the data.  Once. */

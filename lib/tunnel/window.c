@@ -6,9 +6,11 @@
 /* What must be charged for the window as it stands. */
 static uint64_t dues(const struct window *w)
 {
-    uint64_t out = MAX(w->granted - w->taken, (uint64_t)w->size);
+    uint64_t out = w->granted - w->taken;
 
-    return out > w->floor ? out - w->floor : 0;
+    if (!w->is_ended)
+        out = MAX(out, (uint64_t)w->size);
+    return out > BUDGET_STREAM_FREE ? out - BUDGET_STREAM_FREE : 0;
 }
 
 static void settle(struct window *w)
@@ -22,9 +24,21 @@ static void settle(struct window *w)
     }
 }
 
-void window_open(struct window *w, struct budget *budget, uint32_t initial)
+int window_open(struct window *w, struct budget *budget, uint32_t initial)
 {
     *w = (struct window){.budget = budget, .granted = initial, .size = initial, .floor = initial};
+    w->charged = dues(w);
+    if (w->charged == 0 || budget_take(budget, w->charged))
+        return 0;
+    *w = (struct window){0};
+    return -ERR_LIMIT;
+}
+
+void window_end(struct window *w)
+{
+    w->is_ended = true;
+    w->granted = w->received;
+    settle(w);
 }
 
 void window_close(struct window *w)
@@ -80,15 +94,14 @@ void window_taken(struct window *w, uint64_t n)
 {
     must(n <= w->received - w->taken);
     w->taken += n;
-    if (!w->budget)
-        return;
-    resize(w);
+    if (!w->is_ended)
+        resize(w);
     settle(w);
 }
 
 bool window_is_owing(const struct window *w)
 {
-    return w->taken + w->size > w->granted;
+    return !w->is_ended && w->taken + w->size > w->granted;
 }
 
 uint32_t window_grant(struct window *w, bool at_rest)

@@ -6,7 +6,8 @@
  *
  * Invariant: taken <= received <= granted.  Granted never falls: credit is only withheld, never
  * taken back.  `charged` is what of (granted - taken) or `size`, whichever is larger, lies beyond the
- * free part; it is held in the budget until it shrinks or the window is closed.
+ * free part (BUDGET_STREAM_FREE); it is held in the budget until it shrinks or the window is closed.
+ * Once the peer has ended (window_end) nothing is lent any more: only what is held is charged.
  */
 #ifndef TUNNEL_WINDOW_H
 #define TUNNEL_WINDOW_H
@@ -19,10 +20,14 @@ struct window {
     uint64_t doubled_at; /* `taken` at the last doubling */
     uint32_t size;
     uint32_t floor;      /* the initial window: size never falls below */
+    bool is_ended;       /* the peer sends no more */
     uint64_t charged;
 };
 
-void window_open(struct window *w, struct budget *budget, uint32_t initial);
+/* 0, -ERR_LIMIT: `initial` is beyond the free part and the budget is used up. */
+MUST_USE int window_open(struct window *w, struct budget *budget, uint32_t initial);
+/* The peer's FIN came: what was lent and not used is given back to the budget. */
+void window_end(struct window *w);
 void window_close(struct window *w); /* gives everything back; fine twice */
 void window_check(const struct window *w);
 
