@@ -122,13 +122,17 @@ static struct session *find(struct session_book *b, const struct hello *h)
     return NULL;
 }
 
+static bool is_expired(const struct session *s, uint64_t now_ms)
+{
+    return s->alone_since_ms && now_ms - s->alone_since_ms >= SESSION_WITHOUT_LANE_MS;
+}
+
 struct session *session_join(struct session_book *b, const struct hello *h, unsigned max_lanes,
                              void *link, uint64_t now_ms, enum answer_code *code)
 {
     struct session *s = h->is_session_formed ? find(b, h) : NULL;
 
-    (void)now_ms;
-    if (!s) {
+    if (!s || is_expired(s, now_ms)) { /* session_expire() may come a moment later */
         *code = ANSWER_UNKNOWN_SESSION;
         return NULL;
     }
@@ -203,7 +207,7 @@ uint64_t session_expire(struct session_book *b, uint64_t now_ms)
 
         if (!s->alone_since_ms)
             continue;
-        if (now_ms - s->alone_since_ms >= SESSION_WITHOUT_LANE_MS)
+        if (is_expired(s, now_ms))
             session_end(b, s, GOODBYE_OVERLOADED);
         else
             next = MIN(next, s->alone_since_ms + SESSION_WITHOUT_LANE_MS);
