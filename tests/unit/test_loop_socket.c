@@ -1,0 +1,129 @@
+/* Tests of loop/socket: the options are read back from the kernel; a reset is seen by the peer. */
+#include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "loop/socket.h"
+
+static int option(int fd, int level, int name)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+
+    ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+START_TEST(a_tunnel_socket_finds_dead_paths)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    socket_set_tunnel_options(fd, NULL);
+    ck_assert_int_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 3);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 1);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 3);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT), 6000);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT), 131072);
+    close(fd);
+}
+END_TEST
+
+START_TEST(congestion_control_is_set_when_the_kernel_has_it)
+{
+    char before[16] = "", after[16] = "";
+    socklen_t len = sizeof(before);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, before, &len), 0);
+    socket_set_tunnel_options(fd, "no-such-thing");
+    socket_set_tunnel_options(fd, "");
+    len = sizeof(after);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, after, &len), 0);
+    ck_assert_str_eq(after, before);
+    socket_set_tunnel_options(fd, "reno"); /* every kernel has this one */
+    len = sizeof(after);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, after, &len), 0);
+    ck_assert_str_eq(after, "reno");
+    close(fd);
+}
+END_TEST
+
+START_TEST(options_on_what_is_no_tcp_socket_do_no_harm)
+{
+    int fds[2];
+
+    ck_assert_int_eq(pipe(fds), 0);
+    socket_set_tunnel_options(fds[0], "reno");
+    socket_set_nodelay(fds[0]);
+    socket_set_reset_on_close(fds[0]);
+    ck_assert_int_eq(close(fds[0]), 0);
+    ck_assert_int_eq(close(fds[1]), 0);
+}
+END_TEST
+
+START_TEST(the_peer_sees_a_reset)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), fd;
+    char byte;
+
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, len), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&at, len), 0);
+    fd = accept(listener, NULL, NULL);
+    ck_assert_int_ge(fd, 0);
+    socket_set_reset_on_close(fd);
+    close(fd);
+    ck_assert_int_eq(poll(&(struct pollfd){.fd = client, .events = POLLIN}, 1, 5000), 1);
+    ck_assert_int_eq(read(client, &byte, 1), -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+    close(client);
+    close(listener);
+}
+END_TEST
+
+START_TEST(the_limit_of_files_is_raised_to_the_hard_one)
+{
+    struct rlimit limit;
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_uint_gt(limit.rlim_max, 64);
+    limit.rlim_cur = 64;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_uint_eq(rlimit_raise_files(), limit.rlim_max);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_uint_eq(limit.rlim_cur, limit.rlim_max);
+    ck_assert_uint_eq(rlimit_raise_files(), limit.rlim_max);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("loop_socket");
+    TCase *tc = tcase_create("all");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_add_test(tc, a_tunnel_socket_finds_dead_paths);
+    tcase_add_test(tc, congestion_control_is_set_when_the_kernel_has_it);
+    tcase_add_test(tc, options_on_what_is_no_tcp_socket_do_no_harm);
+    tcase_add_test(tc, the_peer_sees_a_reset);
+    tcase_add_test(tc, the_limit_of_files_is_raised_to_the_hard_one);
+    suite_add_tcase(suite, tc);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
