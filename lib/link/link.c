@@ -1,8 +1,12 @@
 /* link - see link.h.
  *
  * One pump (link_run) after every event.  While OPEN it first reads everything the socket has, then
+ * looks at the lane's deadlines (after a long stop the peer's PONG may be what waits to be read), then
  * lets the lane fill the TLS out queue up to LINK_OUT_BYTES, then flushes: what is queued here and in
  * the kernel (TCP_NOTSENT_LOWAT) is all that a control frame ever waits for.
+ *
+ * The owner may free the link from within any of its callbacks: then nobody is told anything any more,
+ * and the link is taken down when the loop reaps it, not under the feet of lane_input().
  */
 #include "link/link.h"
 
@@ -19,7 +23,7 @@
 
 #define LINK_OUT_BYTES (128u * 1024) /* ciphertext made ahead of the socket */
 #define LINK_RECORDS_A_RUN 64u       /* read in one run; then others have their turn */
-#define LINK_LEAVE_MS 1000u          /* how long the last word is waited for */
+#define LINK_LEAVE_MS 1000u          /* for the last word to go out, and again for the peer to close */
 
 enum step { STEP_WAIT, STEP_MORE };
 
@@ -44,6 +48,7 @@ struct link {
     bool is_secure;        /* on_secure was called */
     bool is_write_shut;
     bool is_orphan;        /* link_free() was called: tell nobody */
+    bool is_running;       /* link_run() is on the stack */
     uint8_t *line;         /* owned: what came of the line */
     size_t line_len, line_max;
     struct lane lane;
@@ -65,6 +70,7 @@ static const struct {
 _Static_assert(ARRAY_LEN(rule) == LINK_STATE_COUNT, "every state has a rule");
 
 static void link_run(struct link *link);
+static void link_enter(struct link *link, enum link_state to);
 
 const char *link_state_name(enum link_state state)
 {
@@ -83,6 +89,8 @@ static void on_reap(struct reap *reap)
 {
     struct link *link = container_of(reap, struct link, reap);
 
+    if (link->state != LINK_DEAD)
+        link_enter(link, LINK_DEAD);
     free(link);
 }
 
@@ -132,6 +140,10 @@ static struct stream *on_lane_open(struct lane *lane, const struct proxy_header 
 {
     struct link *link = of_lane(lane);
 
+    if (link->is_orphan) {
+        *refuse = RESET_BY_PEER;
+        return NULL;
+    }
     return link->ops->on_open(link, client, refuse);
 }
 
@@ -140,14 +152,15 @@ static int on_lane_control(struct lane *lane, enum frame_type type, const uint8_
 {
     struct link *link = of_lane(lane);
 
-    return link->ops->on_control(link, type, json, n, why);
+    return link->is_orphan ? 0 : link->ops->on_control(link, type, json, n, why);
 }
 
 static void on_lane_drain(struct lane *lane)
 {
     struct link *link = of_lane(lane);
 
-    link->ops->on_drain(link);
+    if (!link->is_orphan)
+        link->ops->on_drain(link);
 }
 
 static void on_lane_wake(struct lane *lane)
@@ -241,6 +254,8 @@ static enum step line_step(struct link *link)
     if (feed_line(link, bytes, n) != 0)
         return die(link, -ERR_TOO_BIG, "the handshake's line is too long");
     used = link->ops->on_line(link, link->line, link->line_len);
+    if (link->is_orphan)
+        return STEP_WAIT;
     if (used < 0)
         return die(link, used, "the handshake's line is not acceptable");
     if (used == 0)
@@ -264,7 +279,7 @@ static enum io read_frames(struct link *link)
     return io;
 }
 
-/* IO_OK: all that the lane had is with the kernel. */
+/* IO_OK: all that the lane had (none before OPEN) is with the kernel. */
 static enum io write_frames(struct link *link)
 {
     uint64_t now_ms = loop_now_ms(link->loop);
@@ -275,7 +290,7 @@ static enum io write_frames(struct link *link)
         enum io io;
 
         while (tls_out_len(link->tls) < LINK_OUT_BYTES) {
-            size_t n = lane_next_record(&link->lane, now_ms, &record);
+            size_t n = link->lane.ops ? lane_next_record(&link->lane, now_ms, &record) : 0;
 
             is_empty = n == 0;
             if (is_empty)
@@ -291,47 +306,65 @@ static enum io write_frames(struct link *link)
     }
 }
 
+/* Whoever said GOODBYE, or is dead, gets no answer; everyone else our last word. */
+static enum step lane_has_ended(struct link *link)
+{
+    const struct lane *lane = &link->lane;
+
+    if (lane->has_goodbye || lane->error == -ERR_TIMEOUT)
+        return die(link, lane->error, lane->fault);
+    fail(link, lane->error, lane->fault);
+    link_enter(link, LINK_LEAVING);
+    return STEP_MORE;
+}
+
 static enum step open_step(struct link *link)
 {
     enum io in = read_frames(link), out;
+    int err;
 
+    if (link->is_orphan)
+        return STEP_WAIT;
+    if (link->lane.state == LANE_ENDED)
+        return lane_has_ended(link);
     if (in == IO_FAIL)
         return die_of_tls(link);
     if (in == IO_EOF)
         return die(link, -ERR_CLOSED, "the peer closed without GOODBYE");
+    err = lane_tick(&link->lane, loop_now_ms(link->loop));
+    if (err)
+        return lane_has_ended(link);
     out = write_frames(link);
     if (out == IO_FAIL)
         return die_of_tls(link);
-    if (link->lane.state == LANE_ENDED && !lane_has_output(&link->lane)) {
-        fail(link, link->lane.error, link->lane.fault);
-        if (link->lane.has_goodbye || link->lane.error == -ERR_TIMEOUT)
-            link_enter(link, LINK_DEAD);
-        else
-            link_enter(link, LINK_LEAVING);
-        return STEP_MORE;
-    }
+    if (link->lane.state == LANE_ENDED)
+        return lane_has_ended(link);
     return in == IO_OK ? STEP_MORE : STEP_WAIT;
 }
 
-/* Reads and discards, or the kernel would answer what comes with RST and destroy our last word. */
+static void shut_write(struct link *link)
+{
+    shutdown(link->fd, SHUT_WR);
+    link->is_write_shut = true;
+    link->state_due_ms = loop_now_ms(link->loop) + LINK_LEAVE_MS;
+}
+
+/* The rest of the last word goes out, and what comes is read and discarded meanwhile, or the kernel
+ * would answer it with RST and destroy that word. */
 static enum step leave_step(struct link *link)
 {
     uint8_t waste[4096];
     ssize_t n;
 
-    switch (tls_flush(link->tls)) {
-    case IO_OK:
-        break;
-    case IO_WAIT:
-        return STEP_WAIT;
-    case IO_EOF:
-    case IO_FAIL:
-        link_enter(link, LINK_DEAD);
-        return STEP_WAIT;
-    }
     if (!link->is_write_shut) {
-        shutdown(link->fd, SHUT_WR);
-        link->is_write_shut = true;
+        enum io out = write_frames(link);
+
+        if (out == IO_FAIL) {
+            link_enter(link, LINK_DEAD);
+            return STEP_WAIT;
+        }
+        if (out == IO_OK)
+            shut_write(link);
     }
     n = recv(link->fd, waste, sizeof(waste), 0);
     if (n > 0)
@@ -390,9 +423,12 @@ static void link_run(struct link *link) /* every event ends here */
 {
     unsigned budget = 4;
 
-    while (budget > 0 && link_step(link) == STEP_MORE)
+    must(!link->is_running);
+    link->is_running = true;
+    while (budget > 0 && !link->is_orphan && link_step(link) == STEP_MORE)
         budget--;
-    if (link->state == LINK_DEAD)
+    link->is_running = false;
+    if (link->state == LINK_DEAD || link->is_orphan)
         return;
     if (budget == 0)
         loop_again(link->loop, &link->ready);
@@ -421,8 +457,6 @@ static void on_due(struct deadline *deadline)
         link_enter(link, LINK_DEAD);
         return;
     }
-    if (link->state == LINK_OPEN && lane_tick(&link->lane, now_ms) != 0)
-        fail(link, link->lane.error, link->lane.fault);
     link_run(link);
 }
 
@@ -473,8 +507,13 @@ void link_free(struct link *link)
     if (!link || link->is_orphan)
         return;
     link->is_orphan = true;
-    if (link->state != LINK_DEAD)
+    if (link->is_running) { /* from a callback: on_reap() does it */
+        loop_io_arm(&link->io, 0);
+        deadline_off(&link->deadline);
+        ready_cancel(&link->ready);
+    } else if (link->state != LINK_DEAD) {
         link_enter(link, LINK_DEAD);
+    }
     loop_reap(link->loop, &link->reap);
 }
 

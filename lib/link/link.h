@@ -67,7 +67,8 @@ struct link_options {
 
 /* Takes `fd` over (a connected, non-blocking socket), also when it fails.  0, -ERR_NOMEM. */
 MUST_USE int link_new(struct link **out, int fd, const struct link_options *options);
-/* Closes at once, without a word; on_dead is not called.  Streams are reset and told. */
+/* Closes at once, without a word; on_dead is not called.  Streams are reset and told.  Fine from any
+ * callback of the link: then it closes at the end of the loop's turn. */
 void link_free(struct link *link);
 
 /* --- LINE, VERDICT --- */
