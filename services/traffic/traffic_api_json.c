@@ -14,6 +14,7 @@
 #include "admin/admin.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "tls/tls.h"
 #include "traffic/traffic.h"
 #include "traffic/traffic_metrics.h"
 
@@ -399,14 +400,45 @@ static int take_token(const struct traffic *t, const char *configured, const cha
     return rc;
 }
 
+static void wipe_text(char *secret)
+{
+    if (secret)
+        tls_wipe(secret, strlen(secret));
+    free(secret);
+}
+
+/* Both tokens, into t; on failure those that t has stay. */
+static int take_tokens(struct traffic *t)
+{
+    const struct service_conf *conf = &t->conf.service;
+    char *tokens = NULL, *read_tokens = NULL;
+    int rc = take_token(t, conf->management_token, "management.token", &tokens);
+
+    if (rc == 0)
+        rc = take_token(t, conf->management_read_token, "management.readToken", &read_tokens);
+    if (rc != 0) {
+        wipe_text(tokens);
+        return rc;
+    }
+    wipe_text(t->tokens);
+    wipe_text(t->read_tokens);
+    t->tokens = tokens;
+    t->read_tokens = read_tokens;
+    return 0;
+}
+
+void traffic_api_reload(struct traffic *t)
+{
+    if (take_tokens(t) == 0 && admin_reload(t->admin, t->tokens, t->read_tokens,
+                                            t->conf.service.management_hosts) != 0)
+        log_err("traffic", "tokens_refused");
+}
+
 int traffic_api_start(struct traffic *t)
 {
     char why[256] = "";
-    int rc = take_token(t, t->conf.service.management_token, "management.token", &t->tokens);
+    int rc = take_tokens(t);
 
-    if (rc == 0)
-        rc = take_token(t, t->conf.service.management_read_token, "management.readToken",
-                        &t->read_tokens);
     if (rc != 0)
         return rc;
     t->admin_routes = make_routes(&t->conf.limits);
@@ -443,4 +475,7 @@ void traffic_api_stop(struct traffic *t)
     t->admin = NULL;
     free(t->admin_routes);
     t->admin_routes = NULL;
+    wipe_text(t->tokens);
+    wipe_text(t->read_tokens);
+    t->tokens = t->read_tokens = NULL;
 }
