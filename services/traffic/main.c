@@ -1,15 +1,11 @@
 /* main - penstock-traffic: reads the configuration, starts the service, waits for signals. */
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "admin/admin.h"
-#include "admin/client.h"
 #include "admin/process.h"
 #include "base/log.h"
-#include "tls/tls.h"
 #include "traffic/traffic.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
@@ -84,40 +80,6 @@ static int run(struct program *p)
     return status;
 }
 
-static int healthcheck(const struct service_conf *conf, char **rest)
-{
-    bool wants_ready = rest && rest[0] && strcmp(rest[0], "--ready") == 0;
-
-    if (rest && rest[0] && (!wants_ready || rest[1])) {
-        fprintf(stderr, "usage: penstock-traffic healthcheck [--ready]\n");
-        return STATUS_BAD;
-    }
-    return client_check(conf->management_listen, conf->management_cert_file[0] != '\0',
-                        wants_ready, stderr);
-}
-
-static int print_token(const struct service_conf *conf)
-{
-    char why[256] = "", *path, *token = NULL;
-    int rc = 0;
-
-    if (conf->management_token[0]) {
-        printf("%.*s\n", (int)strcspn(conf->management_token, "\n"), conf->management_token);
-        return EXIT_SUCCESS;
-    }
-    path = must_printf("%s/management.token", conf->state_dir);
-    rc = admin_token_file(path, &token, why, sizeof(why));
-    free(path);
-    if (rc != 0) {
-        fprintf(stderr, "penstock-traffic: %s\n", why);
-        return EXIT_FAILURE;
-    }
-    printf("%.*s\n", (int)strcspn(token, "\n"), token);
-    tls_wipe(token, strlen(token));
-    free(token);
-    return EXIT_SUCCESS;
-}
-
 int main(int argc, char **argv)
 {
     struct program p;
@@ -139,12 +101,7 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    if (!command)
-        status = run(&p);
-    else if (strcmp(command, "healthcheck") == 0)
-        status = healthcheck(&p.traffic.conf.service, rest);
-    else
-        status = print_token(&p.traffic.conf.service);
+    status = command ? service_command(command, rest, &p.traffic.conf.service) : run(&p);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }

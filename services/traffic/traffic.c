@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "admin/admin.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "json/json.h"
@@ -170,8 +169,7 @@ static int start_listeners(struct traffic *t)
 
 static void log_listening(const char *name, const char *address)
 {
-    if (address)
-        log_info("traffic", "listening", LOG_S("name", name), LOG_S("address", address));
+    log_info("traffic", "listening", LOG_S("name", name), LOG_S("address", address));
 }
 
 int traffic_start(struct traffic *t)
@@ -199,8 +197,6 @@ int traffic_start(struct traffic *t)
         return rc;
     log_info("traffic", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", t->workers_count));
-    log_listening("management", admin_address(t->admin));
-    log_listening("metrics", admin_metrics_address(t->admin));
     log_listening("http", t->http_address);
     log_listening("https", t->https_address);
     return 0;

@@ -6,14 +6,13 @@
 #ifndef TRAFFIC_TRAFFIC_H
 #define TRAFFIC_TRAFFIC_H
 
+#include "admin/service.h"
 #include "loop/worker.h"
 #include "traffic/route_apply.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/trust_watch.h"
 
-struct admin;
-struct admin_route;
 struct resolver;
 
 struct traffic {
@@ -32,7 +31,7 @@ struct traffic {
 
     struct admin *admin;             /* owned */
     struct admin_route *admin_routes; /* owned */
-    char *tokens, *read_tokens;      /* owned, secret */
+    struct service_tokens tokens;
     char http_address[ADDR_TEXT_MAX], https_address[ADDR_TEXT_MAX]; /* as bound */
     uint64_t started_us;
 };

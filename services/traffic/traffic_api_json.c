@@ -14,7 +14,6 @@
 #include "admin/admin.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "tls/tls.h"
 #include "traffic/traffic.h"
 #include "traffic/traffic_metrics.h"
 
@@ -381,92 +380,46 @@ static struct admin_route *make_routes(const struct traffic_limits *limits)
     return routes;
 }
 
-/* What is configured, or the file in the state folder, made when missing. */
-static int take_token(const struct traffic *t, const char *configured, const char *name,
-                      char **out)
-{
-    char why[256] = "", *path;
-    int rc;
-
-    if (configured[0]) {
-        *out = must_strdup(configured);
-        return 0;
-    }
-    path = must_printf("%s/%s", t->conf.service.state_dir, name);
-    rc = admin_token_file(path, out, why, sizeof(why));
-    if (rc != 0)
-        log_err("traffic", "token_file_failed", LOG_S("path", path), LOG_S("error", why));
-    free(path);
-    return rc;
-}
-
-static void wipe_text(char *secret)
-{
-    if (secret)
-        tls_wipe(secret, strlen(secret));
-    free(secret);
-}
-
-/* Both tokens, into t; on failure those that t has stay. */
-static int take_tokens(struct traffic *t)
-{
-    const struct service_conf *conf = &t->conf.service;
-    char *tokens = NULL, *read_tokens = NULL;
-    int rc = take_token(t, conf->management_token, "management.token", &tokens);
-
-    if (rc == 0)
-        rc = take_token(t, conf->management_read_token, "management.readToken", &read_tokens);
-    if (rc != 0) {
-        wipe_text(tokens);
-        return rc;
-    }
-    wipe_text(t->tokens);
-    wipe_text(t->read_tokens);
-    t->tokens = tokens;
-    t->read_tokens = read_tokens;
-    return 0;
-}
-
 void traffic_api_reload(struct traffic *t)
 {
-    if (take_tokens(t) == 0 && admin_reload(t->admin, t->tokens, t->read_tokens,
-                                            t->conf.service.management_hosts) != 0)
-        log_err("traffic", "tokens_refused");
+    struct service_tokens next;
+    char why[256] = "";
+    int rc = service_tokens_load(&next, &t->conf.service, why, sizeof(why));
+
+    if (rc == 0)
+        rc = admin_reload(t->admin, next.tokens, next.read_tokens,
+                          t->conf.service.management_hosts);
+    if (rc != 0) {
+        log_err("traffic", "tokens_refused", LOG_S("error", why[0] ? why : err_text(rc)));
+        service_tokens_fini(&next);
+        return;
+    }
+    service_tokens_fini(&t->tokens);
+    t->tokens = next;
 }
 
 int traffic_api_start(struct traffic *t)
 {
-    char why[256] = "";
-    int rc = take_tokens(t);
-
-    if (rc != 0)
-        return rc;
-    t->admin_routes = make_routes(&t->conf.limits);
     struct admin_options options = {
         .loop = t->loop,
         .service = "traffic",
-        .listen = t->conf.service.management_listen,
-        .metrics_listen = t->conf.service.metrics_listen,
-        .tokens = t->tokens,
-        .read_tokens = t->read_tokens,
-        .cert_file = t->conf.service.management_cert_file,
-        .key_file = t->conf.service.management_key_file,
-        .body_max = (size_t)t->conf.service.management_body_bytes,
-        .hosts = t->conf.service.management_hosts,
         .bodies_max = MAX(BODIES_MIN, 2 * (size_t)t->conf.limits.routes_bytes),
         .openapi = traffic_openapi,
         .openapi_common = traffic_openapi_common,
-        .routes = t->admin_routes,
         .arg = t,
         .is_ready = is_ready,
         .collect = collect,
         .config = get_config,
     };
-    rc = admin_start(&t->admin, &options, why, sizeof(why));
-    if (rc != 0)
-        log_err("traffic", "management_failed", LOG_S("listen", t->conf.service.management_listen),
-                LOG_S("error", why));
-    return rc;
+    char why[256] = "";
+    int rc = service_tokens_load(&t->tokens, &t->conf.service, why, sizeof(why));
+
+    if (rc != 0) {
+        log_err("traffic", "tokens_failed", LOG_S("error", why));
+        return rc;
+    }
+    options.routes = t->admin_routes = make_routes(&t->conf.limits);
+    return service_admin_start(&t->admin, &options, &t->conf.service, &t->tokens);
 }
 
 void traffic_api_stop(struct traffic *t)
@@ -475,7 +428,5 @@ void traffic_api_stop(struct traffic *t)
     t->admin = NULL;
     free(t->admin_routes);
     t->admin_routes = NULL;
-    wipe_text(t->tokens);
-    wipe_text(t->read_tokens);
-    t->tokens = t->read_tokens = NULL;
+    service_tokens_fini(&t->tokens);
 }
