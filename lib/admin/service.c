@@ -1,0 +1,104 @@
+/* service - see service.h. */
+#include "admin/service.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/client.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "tls/tls.h"
+
+static int load(const char *given, const struct service_conf *conf, const char *name, char **out,
+                char *why, size_t why_size)
+{
+    char *path;
+    int err;
+
+    if (given && *given) {
+        *out = must_strdup(given);
+        return 0;
+    }
+    path = must_printf("%s/%s", conf->state_dir, name);
+    err = admin_token_file(path, out, why, why_size);
+    free(path);
+    return err;
+}
+
+int service_tokens_load(struct service_tokens *out, const struct service_conf *conf, char *why,
+                        size_t why_size)
+{
+    int err = load(conf->management_token, conf, "management-token", &out->tokens, why, why_size);
+
+    if (err)
+        return err;
+    return load(conf->management_read_token, conf, "management-read-token", &out->read_tokens, why,
+                why_size);
+}
+
+static void free_secret(char *text)
+{
+    if (text)
+        tls_wipe(text, strlen(text));
+    free(text);
+}
+
+void service_tokens_fini(struct service_tokens *t)
+{
+    free_secret(t->tokens);
+    free_secret(t->read_tokens);
+    *t = (struct service_tokens){0};
+}
+
+int service_admin_start(struct admin **out, struct admin_options *options,
+                        const struct service_conf *conf, const struct service_tokens *tokens)
+{
+    char why[200] = "";
+    int err;
+
+    options->listen = conf->management_listen;
+    options->metrics_listen = conf->metrics_listen;
+    options->cert_file = conf->management_cert_file;
+    options->key_file = conf->management_key_file;
+    options->body_max = (size_t)conf->management_body_bytes;
+    options->hosts = conf->management_hosts;
+    options->tokens = tokens->tokens;
+    options->read_tokens = tokens->read_tokens;
+    err = admin_start(out, options, why, sizeof(why));
+    if (err) {
+        log_err(options->service, "start_failed", LOG_S("what", "management.listen"),
+                LOG_S("why", why));
+        return err;
+    }
+    log_info(options->service, "listening", LOG_S("name", "management"),
+             LOG_S("address", admin_address(*out)));
+    if (admin_metrics_address(*out))
+        log_info(options->service, "listening", LOG_S("name", "metrics"),
+                 LOG_S("address", admin_metrics_address(*out)));
+    return 0;
+}
+
+static int print_token(const struct service_conf *conf)
+{
+    struct service_tokens tokens = {0};
+    char why[200] = "";
+    int err = service_tokens_load(&tokens, conf, why, sizeof(why));
+
+    if (err)
+        fprintf(stderr, "management-token: %s\n", why);
+    else /* of two tokens during rotation, the newer one stands first */
+        printf("%.*s\n", (int)strcspn(tokens.tokens, "\n"), tokens.tokens);
+    service_tokens_fini(&tokens);
+    return err ? 1 : 0;
+}
+
+int service_command(const char *command, char **rest, const struct service_conf *conf)
+{
+    if (strcmp(command, "management-token") == 0)
+        return print_token(conf);
+    if (strcmp(command, "healthcheck") != 0)
+        return -1;
+    return client_check(conf->management_listen, *conf->management_cert_file != '\0',
+                        rest && rest[0] && strcmp(rest[0], "--ready") == 0, stderr);
+}

@@ -1,0 +1,29 @@
+/* service - what every service does in the same way with its service_conf (conf/service_conf.h):
+ * tokens, the start of its management API, the commands of its program. */
+#ifndef ADMIN_SERVICE_H
+#define ADMIN_SERVICE_H
+
+#include "admin/admin.h"
+#include "conf/service_conf.h"
+
+struct service_tokens {
+    char *tokens, *read_tokens; /* owned, secret */
+};
+
+/* Both tokens: as configured, or from stateDir ("management-token", "management-read-token"), made
+ * there when missing.  0, -ERR_IO with `why`. */
+MUST_USE int service_tokens_load(struct service_tokens *out, const struct service_conf *conf,
+                                 char *why, size_t why_size);
+void service_tokens_fini(struct service_tokens *t); /* wipes; fine on a zeroed one */
+
+/* Fills in what comes from `conf`, starts, and logs one line "listening" a port (name management,
+ * metrics).  What the service brings itself is set before: loop, service, openapi, routes, arg and
+ * hooks.  0, or -ERR_* after the reason was logged. */
+MUST_USE int service_admin_start(struct admin **out, struct admin_options *options,
+                                 const struct service_conf *conf,
+                                 const struct service_tokens *tokens);
+
+/* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */
+int service_command(const char *command, char **rest, const struct service_conf *conf);
+
+#endif

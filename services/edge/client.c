@@ -1,0 +1,182 @@
+/* client - see client.h. */
+#include "edge/client.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "link/link.h"
+#include "loop/socket.h"
+#include "wire/proxy.h"
+
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static void on_reap(struct reap *reap)
+{
+    struct client *c = container_of(reap, struct client, reap);
+
+    stream_release(&c->stream);
+    free(c);
+}
+
+static void leave_held(struct client *c)
+{
+    if (list_is_empty(&c->held_node))
+        return;
+    list_remove(&c->held_node);
+    atomic_fetch_sub_explicit(&c->worker->shared->held, 1, memory_order_relaxed);
+}
+
+static void client_enter(struct client *c, enum client_state to)
+{
+    must(to > c->state);
+    leave_held(c);
+    c->state = to;
+    if (to == CLIENT_CLOSED) {
+        list_remove(&c->node);
+        atomic_fetch_sub_explicit(&c->worker->stats.clients, 1, memory_order_relaxed);
+        loop_reap(c->worker->loop, &c->reap);
+    }
+}
+
+static void turn_away(struct client *c, enum edge_refusal why)
+{
+    edge_worker_refuse(c->worker, c->fd, why);
+    c->fd = -1;
+    client_enter(c, CLIENT_CLOSED);
+}
+
+static void on_change(struct stream *s)
+{
+    struct client *c = container_of(s, struct client, stream);
+
+    relay_wake(&c->relay);
+}
+
+static void on_done(struct relay *r)
+{
+    struct client *c = container_of(r, struct client, relay);
+    struct edge_stats *stats = &c->worker->stats;
+
+    if (r->end == RELAY_ENDED)
+        count(&stats->ended);
+    else
+        count(&stats->reset);
+    if (r->end == RELAY_STREAM_RESET && c->stream.reset_code < 4)
+        count(&stats->reset_by_hub[c->stream.reset_code]);
+    if (log_is_on(LOG_DEBUG)) {
+        char peer[ADDR_TEXT_MAX];
+
+        log_debug("edge", "client_closed", LOG_S("client", addr_format(&c->peer, peer)),
+                  LOG_S("end", relay_end_name(r->end)),
+                  LOG_S("reset", stream_reset_name(c->stream.reset_code)),
+                  LOG_U("bytes_in", stream_bytes_out(&c->stream)),
+                  LOG_U("bytes_out", stream_bytes_in(&c->stream)));
+    }
+    client_enter(c, CLIENT_CLOSED);
+}
+
+/* 0: relaying.  -ERR_LIMIT, -ERR_CONFLICT (no lane), other: turned away. */
+static int open_stream(struct client *c)
+{
+    struct link *link = edge_worker_link(c->worker);
+    struct proxy_header header;
+    union addr local = {0};
+    socklen_t len = sizeof(local);
+    int err;
+
+    if (!link)
+        return -ERR_CONFLICT;
+    if (getsockname(c->fd, &local.sa, &len) != 0)
+        return -ERR_SYS;
+    proxy_header_set(&header, PROXY_STREAM, &c->peer.sa, &local.sa);
+    err = link_open_stream(link, &c->stream, &header);
+    if (err)
+        return err;
+    count(&c->worker->stats.opened);
+    client_enter(c, CLIENT_RELAYING);
+    relay_start(&c->relay, c->worker->loop, c->fd, &c->stream, NULL, 0, on_done);
+    c->fd = -1;
+    return 0;
+}
+
+static void hold(struct client *c)
+{
+    struct edge_shared *shared = c->worker->shared;
+    uint32_t held;
+
+    if (!list_is_empty(&c->held_node))
+        return;
+    if (!atomic_load_explicit(&shared->is_holding, memory_order_relaxed)) {
+        turn_away(c, EDGE_REFUSED_NO_TUNNEL);
+        return;
+    }
+    held = atomic_fetch_add_explicit(&shared->held, 1, memory_order_relaxed);
+    list_push(&c->worker->held, &c->held_node);
+    if (held >= shared->held_max)
+        turn_away(c, EDGE_REFUSED_LIMIT_HELD);
+}
+
+static void try_open(struct client *c, bool is_over)
+{
+    int err = open_stream(c);
+
+    if (err == 0)
+        return;
+    if (err == -ERR_LIMIT) {
+        turn_away(c, EDGE_REFUSED_LIMIT_STREAMS);
+    } else if (err != -ERR_CONFLICT) {
+        turn_away(c, EDGE_REFUSED_NO_MEMORY);
+    } else if (is_over) {
+        turn_away(c, EDGE_REFUSED_HOLD_EXPIRED);
+    } else if (edge_worker_hand_over(c->worker, c->fd, &c->peer)) {
+        c->fd = -1;
+        client_enter(c, CLIENT_CLOSED);
+    } else {
+        hold(c);
+    }
+}
+
+void client_accept(struct edge_worker *w, int fd, const union addr *peer)
+{
+    struct client *c = calloc(1, sizeof(*c));
+
+    if (!c) {
+        edge_worker_refuse(w, fd, EDGE_REFUSED_NO_MEMORY);
+        return;
+    }
+    c->worker = w;
+    c->fd = fd;
+    c->peer = *peer;
+    c->state = CLIENT_HELD;
+    list_init(&c->held_node);
+    reap_init(&c->reap, on_reap);
+    stream_init(&c->stream, on_change);
+    list_push(&w->clients, &c->node);
+    atomic_fetch_add_explicit(&w->stats.clients, 1, memory_order_relaxed);
+    try_open(c, false);
+}
+
+void client_retry(struct client *c, bool is_over)
+{
+    must(c->state == CLIENT_HELD);
+    try_open(c, is_over);
+}
+
+void client_drop(struct client *c)
+{
+    if (c->state == CLIENT_CLOSED)
+        return;
+    if (c->state == CLIENT_HELD) {
+        turn_away(c, EDGE_REFUSED_NO_TUNNEL);
+        return;
+    }
+    relay_fini(&c->relay);
+    client_enter(c, CLIENT_CLOSED);
+}

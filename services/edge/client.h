@@ -1,0 +1,35 @@
+/* client - one client's connection at a public port.
+ *
+ *   HELD -> RELAYING -> CLOSED            HELD -> CLOSED
+ *
+ * It is opened on the worker's lane at once; while there is none it waits unread (HELD), its bytes in
+ * the kernel, until a lane comes, another worker takes it, or the time to hold is over.
+ */
+#ifndef EDGE_CLIENT_H
+#define EDGE_CLIENT_H
+
+#include "edge/edge_worker.h"
+#include "link/relay.h"
+
+enum client_state { CLIENT_HELD, CLIENT_RELAYING, CLIENT_CLOSED };
+
+struct client {
+    struct list node;           /* in the worker's clients */
+    struct list held_node;      /* in its held, while HELD */
+    struct edge_worker *worker; /* borrowed */
+    enum client_state state;    /* written by client_enter() only */
+    int fd;                     /* owned while HELD; then the relay's */
+    union addr peer;
+    struct stream stream;
+    struct relay relay;
+    struct reap reap;
+};
+
+/* Takes the socket over: opens it, hands it to another worker, holds it, or turns it away. */
+void client_accept(struct edge_worker *w, int fd, const union addr *peer);
+/* HELD: tries again; with `is_over` it is turned away. */
+void client_retry(struct client *c, bool is_over);
+/* Whatever it does: reset and freed. */
+void client_drop(struct client *c);
+
+#endif

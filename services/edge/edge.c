@@ -1,0 +1,165 @@
+/* edge - see edge.h. */
+#include "edge/edge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
+
+static int tell(int err, const char *what, const char *why)
+{
+    log_err("edge", "start_failed", LOG_S("what", what), LOG_S("why", why));
+    return err;
+}
+
+static void log_faults(const struct json_check *faults)
+{
+    for (size_t i = 0; i < faults->count; i++)
+        log_err("edge", "credentials", LOG_S("pointer", faults->faults[i].pointer),
+                LOG_S("why", faults->faults[i].detail));
+}
+
+static int start_workers(struct edge *e)
+{
+    const struct edge_conf *conf = &e->conf;
+
+    e->workers_count =
+        conf->service.workers ? (unsigned)conf->service.workers : worker_default_count();
+    e->threads = must_alloc(e->workers_count * sizeof(*e->threads));
+    e->workers = must_alloc(e->workers_count * sizeof(*e->workers));
+    budget_init(&e->shared.budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
+                (uint32_t)conf->max_window);
+    e->shared.workers = e->workers;
+    e->shared.count = e->workers_count;
+    e->shared.control = e->loop;
+    e->shared.congestion = conf->tls_congestion;
+    e->shared.instance = e->instance;
+    e->shared.held_max = (uint32_t)conf->limits.held_clients;
+    e->shared.on_report = uplink_on_report;
+    e->shared.arg = &e->uplink;
+    if (workers_start(e->threads, e->workers_count, "edge", POOL_KEEP,
+                      (size_t)conf->limits.pool_chunks) != 0)
+        return tell(-ERR_SYS, "workers", "a thread cannot be started");
+    e->are_threads_started = true;
+    for (unsigned i = 0; i < e->workers_count; i++)
+        if (edge_worker_init(&e->workers[i], &e->threads[i], &e->shared) != 0)
+            return tell(-ERR_SYS, "workers", "the resolver cannot be started");
+    return 0;
+}
+
+/* File and environment first; else what the API left in the state directory. */
+static int find_credentials(struct edge *e, struct credentials **out)
+{
+    struct json_check faults;
+    int err;
+
+    json_check_init(&faults);
+    err = credentials_from_conf(out, &e->conf, &faults);
+    e->has_fixed_credentials = err == 0;
+    if (err == -ERR_NOT_FOUND)
+        err = credentials_load(out, e->conf.service.state_dir, &faults);
+    log_faults(&faults);
+    json_check_fini(&faults);
+    return err == -ERR_NOT_FOUND ? 0 : err;
+}
+
+static int start_admin(struct edge *e)
+{
+    struct admin_options options = {
+        .loop = e->loop,
+        .service = "edge",
+        .openapi = edge_openapi,
+        .openapi_common = edge_openapi_common,
+        .routes = edge_routes,
+        .arg = e,
+        .is_ready = edge_is_ready,
+        .collect = edge_collect,
+        .config = edge_config,
+    };
+    char why[200] = "";
+
+    if (service_tokens_load(&e->tokens, &e->conf.service, why, sizeof(why)) != 0)
+        return tell(-ERR_IO, "management.token", why);
+    return service_admin_start(&e->admin, &options, &e->conf.service, &e->tokens);
+}
+
+int edge_start(struct edge *e)
+{
+    struct credentials *credentials = NULL;
+    int err;
+
+    if (*e->conf.instance)
+        snprintf(e->instance, sizeof(e->instance), "%s", e->conf.instance);
+    else if (gethostname(e->instance, sizeof(e->instance) - 1) != 0 || !*e->instance)
+        snprintf(e->instance, sizeof(e->instance), "edge");
+    e->loop = loop_new("edge-control", 64, 0);
+    err = find_credentials(e, &credentials);
+    if (!err)
+        err = start_workers(e);
+    if (!err) {
+        uplink_init(&e->uplink, &e->shared, e->conf.bind_address,
+                    (uint64_t)e->conf.hold_secs * 1000);
+        err = start_admin(e);
+    }
+    if (!err && credentials)
+        uplink_set_credentials(&e->uplink, credentials);
+    else if (!err)
+        log_warn("edge", "no_credentials",
+                 LOG_S("hint", "set token in the configuration, or PUT /v1/tunnel"));
+    credentials_unref(credentials);
+    return err;
+}
+
+void edge_stop(struct edge *e)
+{
+    admin_stop(e->admin);
+    e->admin = NULL;
+    if (e->are_threads_started)
+        workers_stop(e->threads, e->workers_count);
+    for (unsigned i = 0; e->workers && i < e->workers_count; i++)
+        edge_worker_fini(&e->workers[i]);
+    if (e->are_threads_started)
+        workers_free(e->threads, e->workers_count);
+    uplink_fini(&e->uplink);
+    loop_free(e->loop);
+    free(e->workers);
+    free(e->threads);
+    service_tokens_fini(&e->tokens);
+}
+
+static uint64_t load(const _Atomic uint64_t *from)
+{
+    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)from, memory_order_relaxed);
+}
+
+void edge_sum(const struct edge *e, struct edge_sums *out)
+{
+    *out = (struct edge_sums){0};
+    for (unsigned i = 0; i < e->workers_count; i++) {
+        const struct edge_stats *s = &e->workers[i].stats;
+
+        out->accepted += load(&s->accepted);
+        for (unsigned k = 0; k < EDGE_REFUSAL_COUNT; k++)
+            out->refused[k] += load(&s->refused[k]);
+        for (unsigned k = 0; k < ARRAY_LEN(out->reset_by_hub); k++)
+            out->reset_by_hub[k] += load(&s->reset_by_hub[k]);
+        out->exhausted += load(&s->exhausted);
+        out->bytes_in += load(&s->bytes_in);
+        out->bytes_out += load(&s->bytes_out);
+        out->opened += load(&s->opened);
+        out->ended += load(&s->ended);
+        out->reset += load(&s->reset);
+        out->window_stalls += load(&s->window_stalls);
+        out->pool_chunks += load(&s->pool_chunks);
+        out->pool_refused += load(&s->pool_refused);
+        out->clients += s->clients;
+        out->rtt_ms = MAX(out->rtt_ms, s->rtt_ms);
+        out->depth_normal += s->depth_normal;
+        out->depth_sustained += s->depth_sustained;
+    }
+}

@@ -1,0 +1,201 @@
+/* edge_api_json - the edge's part of the management API: status, and the tunnel's credentials. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "edge/edge.h"
+
+static void add_str(struct json_object *o, const char *key, const char *value)
+{
+    json_object_object_add(o, key, value ? json_object_new_string(value) : NULL);
+}
+
+static void add_int(struct json_object *o, const char *key, uint64_t value)
+{
+    json_object_object_add(o, key, json_object_new_int64((int64_t)value));
+}
+
+static void add_bool(struct json_object *o, const char *key, bool value)
+{
+    json_object_object_add(o, key, json_object_new_boolean(value));
+}
+
+static void add_ports(struct json_object *o, const struct edge *e)
+{
+    struct json_object *list = json_object_new_array(), *errors = json_object_new_array();
+    struct config_ack ack = {0};
+
+    public_ports_describe(&e->uplink.ports, &ack);
+    for (size_t i = 0; i < ack.ports.count; i++)
+        json_object_array_add(list, json_object_new_int(ack.ports.ports[i]));
+    for (size_t i = 0; i < ack.fault_count; i++) {
+        struct json_object *error = json_object_new_object();
+
+        add_int(error, "port", ack.faults[i].port);
+        add_str(error, "protocol", "tcp");
+        add_str(error, "error", ack.faults[i].error);
+        json_object_array_add(errors, error);
+    }
+    config_ack_fini(&ack);
+    json_object_object_add(o, "listenPorts", list);
+    json_object_object_add(o, "listenPortsUdp", json_object_new_array());
+    json_object_object_add(o, "portErrors", errors);
+}
+
+static struct json_object *describe_hub(const struct edge *e)
+{
+    const struct credentials *c = e->uplink.credentials;
+    struct json_object *hub;
+    char text[ADDR_TEXT_MAX];
+
+    if (!c)
+        return NULL;
+    hub = json_object_new_object();
+    add_str(hub, "host", c->token.hub_host);
+    add_int(hub, "port", c->token.hub_port);
+    add_str(hub, "edgeId", c->token.edge_id);
+    add_str(hub, "address", uplink_is_connected(&e->uplink) ? addr_format(&e->uplink.hub, text)
+                                                            : NULL);
+    return hub;
+}
+
+static void add_limits(struct json_object *o, const struct edge *e)
+{
+    struct json_object *limits = json_object_new_object();
+
+    add_int(limits, "streams", e->shared.budget.limit_streams);
+    add_int(limits, "heldClients", e->shared.held_max);
+    add_int(limits, "memoryBudget", e->shared.budget.limit_bytes);
+    add_int(limits, "memoryTaken", e->shared.budget.taken);
+    json_object_object_add(o, "limits", limits);
+}
+
+static void get_status(void *service, struct admin_request *r)
+{
+    const struct edge *e = service;
+    const struct uplink *u = &e->uplink;
+    struct json_object *o = json_object_new_object();
+    bool is_up = uplink_is_connected(u);
+    struct edge_sums sums;
+
+    edge_sum(e, &sums);
+    add_bool(o, "running", true);
+    add_str(o, "version", PENSTOCK_VERSION);
+    add_str(o, "instance", e->instance);
+    add_bool(o, "connected", is_up);
+    add_str(o, "phase", uplink_phase(u));
+    add_str(o, "transport", is_up ? "tcpTls" : NULL);
+    add_str(o, "transportReason", is_up ? "configured" : NULL);
+    add_str(o, "hubVerified", is_up ? credentials_verified_by(u->credentials) : NULL);
+    add_str(o, "publicIp", NULL);
+    add_int(o, "lanes", u->lane_count);
+    add_int(o, "activeStreams", e->shared.budget.streams);
+    add_int(o, "udpSessions", 0);
+    add_int(o, "heldClients", e->shared.held);
+    add_int(o, "bytesIn", sums.bytes_in);
+    add_int(o, "bytesOut", sums.bytes_out);
+    add_int(o, "rttMs", sums.rtt_ms);
+    add_ports(o, e);
+    json_object_object_add(o, "configRevision",
+                           u->has_config ? json_object_new_int64((int64_t)u->config.revision)
+                                         : NULL);
+    add_int(o, "connects", u->connects);
+    add_str(o, "lastError", u->last_error[0] ? u->last_error : NULL);
+    json_object_object_add(o, "hub", describe_hub(e));
+    add_limits(o, e);
+    admin_reply(r, 200, o, NULL);
+}
+
+static struct json_object *describe_tunnel(const struct edge *e)
+{
+    struct json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "hub", describe_hub(e));
+    add_bool(o, "isFixed", e->has_fixed_credentials);
+    return o;
+}
+
+static bool is_fixed(const struct edge *e, struct admin_request *r)
+{
+    if (!e->has_fixed_credentials)
+        return false;
+    admin_problem(r, 409, "fixedByConfiguration",
+                  "the tunnel's credentials come from the configuration file or the environment");
+    return true;
+}
+
+static void put_tunnel(void *service, struct admin_request *r)
+{
+    struct edge *e = service;
+    struct credentials *c = NULL;
+    struct json_check faults;
+
+    if (is_fixed(e, r))
+        return;
+    json_check_init(&faults);
+    if (credentials_from_json(&c, admin_body(r), &faults) != 0) {
+        admin_problem_faults(r, &faults);
+    } else if (admin_is_dry_run(r)) {
+        admin_reply(r, 200, describe_tunnel(e), NULL);
+    } else if (credentials_save(c, e->conf.service.state_dir) != 0) {
+        admin_problem(r, 507, "stateNotWritten", "the state directory cannot be written");
+    } else {
+        uplink_set_credentials(&e->uplink, c);
+        admin_reply(r, 200, describe_tunnel(e), NULL);
+    }
+    credentials_unref(c);
+    json_check_fini(&faults);
+}
+
+static void delete_tunnel(void *service, struct admin_request *r)
+{
+    struct edge *e = service;
+
+    if (is_fixed(e, r))
+        return;
+    if (!e->uplink.credentials) {
+        admin_problem(r, 404, "notFound", "no tunnel is set");
+        return;
+    }
+    if (!admin_is_dry_run(r)) {
+        int err = credentials_forget(e->conf.service.state_dir);
+
+        if (err)
+            log_warn("edge", "forget_failed", LOG_S("error", err_name(err)));
+        uplink_set_credentials(&e->uplink, NULL);
+    }
+    admin_reply_empty(r, 204);
+}
+
+static void get_tunnel(void *service, struct admin_request *r)
+{
+    admin_reply(r, 200, describe_tunnel(service), NULL);
+}
+
+const struct admin_route edge_routes[] = {
+    {.method = "GET", .pattern = "/v1/status", .access = ADMIN_READ, .handle = get_status},
+    {.method = "GET", .pattern = "/v1/tunnel", .access = ADMIN_READ, .handle = get_tunnel},
+    {.method = "PUT", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .takes_body = true,
+     .body_max = 16384, .handle = put_tunnel},
+    {.method = "DELETE", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .handle = delete_tunnel},
+    {.method = NULL},
+};
+
+bool edge_is_ready(void *service, char *why, size_t why_size)
+{
+    const struct edge *e = service;
+
+    if (uplink_is_connected(&e->uplink) && e->uplink.has_config)
+        return true;
+    snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
+             e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);
+    return false;
+}
+
+struct json_object *edge_config(void *service)
+{
+    const struct edge *e = service;
+
+    return conf_emit(&edge_conf_table, &e->conf);
+}

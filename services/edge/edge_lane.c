@@ -1,0 +1,341 @@
+/* edge_lane - see edge_lane.h. */
+#include "edge/edge_lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "edge/client.h"
+#include "loop/socket.h"
+#include "wire/base64url.h"
+
+#define SOFTWARE "penstock/" PENSTOCK_VERSION
+
+struct lane_report *lane_report_new(enum lane_report_kind kind, uint64_t serial)
+{
+    struct lane_report *report = must_alloc(sizeof(*report));
+
+    report->kind = kind;
+    report->serial = serial;
+    return report;
+}
+
+void lane_report_free(struct lane_report *report)
+{
+    wire_config_fini(&report->config);
+    free(report);
+}
+
+static void run_report(struct task *task)
+{
+    struct lane_report *report = container_of(task, struct lane_report, task);
+
+    report->on_report(report->arg, report);
+}
+
+static void post(struct edge_lane *lane, struct lane_report *report)
+{
+    struct edge_shared *shared = lane->worker->shared;
+
+    report->on_report = shared->on_report;
+    report->arg = shared->arg;
+    report->task.run = run_report;
+    loop_post(shared->control, &report->task);
+}
+
+static void on_reap(struct reap *reap)
+{
+    struct edge_lane *lane = container_of(reap, struct edge_lane, reap);
+
+    credentials_unref(lane->order->credentials);
+    free(lane->order);
+    free(lane);
+}
+
+static void edge_lane_enter(struct edge_lane *lane, enum edge_lane_state to)
+{
+    must(to > lane->state);
+    lane->state = to;
+    if (to == EDGE_LANE_DEAD) {
+        dial_cancel(&lane->dial);
+        list_remove(&lane->node);
+        loop_reap(lane->worker->loop, &lane->reap);
+    }
+    edge_worker_lanes_changed(lane->worker);
+}
+
+static void keep_counters(struct edge_lane *lane)
+{
+    const struct lane *frames = lane->link ? link_lane(lane->link) : NULL;
+
+    if (!frames)
+        return;
+    lane->worker->past_in += frames->stats.bytes_from_clients;
+    lane->worker->past_out += frames->stats.bytes_to_clients;
+    lane->worker->past_stalls += frames->stats.window_stalls;
+}
+
+/* The end of it, told to the control thread and logged once. */
+static void end(struct edge_lane *lane, int error, const char *why, bool is_silent)
+{
+    struct lane_report *report = lane_report_new(LANE_REPORT_DEAD, lane->order->serial);
+    const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
+
+    report->was_up = lane->state == EDGE_LANE_UP;
+    report->is_founder = !lane->order->has_session;
+    report->error = error;
+    report->answer = lane->answer;
+    report->retry_after_secs = lane->retry_after_secs;
+    snprintf(report->why, sizeof(report->why), "%s", lane->why[0] ? lane->why : why);
+    if (goodbye) {
+        report->has_goodbye = true;
+        report->goodbye = goodbye->code;
+        report->retry_after_secs = goodbye->retry_after_secs;
+    }
+    if (report->was_up)
+        log_info("edge", "lane_closed", LOG_U("lane", lane->order->number),
+                 LOG_S("error", err_name(error)), LOG_S("why", report->why));
+    else if (log_limit_pass(&lane->worker->failures, loop_now_ms(lane->worker->loop)))
+        log_warn("edge", "lane_failed", LOG_U("lane", lane->order->number),
+                 LOG_S("error", err_name(error)), LOG_S("why", report->why));
+    keep_counters(lane);
+    edge_lane_enter(lane, EDGE_LANE_DEAD);
+    link_free(lane->link);
+    lane->link = NULL;
+    if (is_silent)
+        lane_report_free(report);
+    else
+        post(lane, report);
+}
+
+/* --- the handshake ---------------------------------------------------------------------------- */
+
+static void prove(struct edge_lane *lane, enum proof_side side, uint8_t out[PROOF_BYTES])
+{
+    const struct token *token = &lane->order->credentials->token;
+    uint8_t exporter[PROOF_EXPORTER_BYTES] = {0}, message[PROOF_MESSAGE_MAX];
+    size_t n;
+
+    if (link_exporter(lane->link, exporter) != 0)
+        tls_random(exporter, sizeof(exporter)); /* nothing will match it */
+    n = proof_message_emit(message, side, exporter, token->edge_id);
+    tls_hmac_sha256(token->secret, strlen(token->secret), message, n, out);
+}
+
+static void on_secure(struct link *link)
+{
+    struct edge_lane *lane = link_owner(link);
+    struct hello hello = {.version = WIRE_VERSION, .lane = lane->order->number};
+    size_t n;
+    char *line;
+
+    snprintf(hello.edge_id, sizeof(hello.edge_id), "%s", lane->order->credentials->token.edge_id);
+    snprintf(hello.instance, sizeof(hello.instance), "%s", lane->worker->shared->instance);
+    snprintf(hello.software, sizeof(hello.software), "%s", SOFTWARE);
+    hello.has_session = hello.is_session_formed = lane->order->has_session;
+    memcpy(hello.session, lane->order->session, sizeof(hello.session));
+    hello.is_proof_formed = true;
+    prove(lane, PROOF_EDGE, hello.proof);
+    line = hello_emit(&hello, &n);
+    link_send_line(link, line, n);
+    free(line);
+}
+
+static int refuse(struct edge_lane *lane, int error, const char *why)
+{
+    snprintf(lane->why, sizeof(lane->why), "%s", why);
+    return error;
+}
+
+/* The hub's proof over this very channel: before it is right, nothing that it says counts. */
+static int check_answer(struct edge_lane *lane, const struct answer *answer)
+{
+    uint8_t expected[PROOF_BYTES];
+
+    if (answer->code != ANSWER_OK) {
+        lane->answer = answer->code;
+        lane->retry_after_secs = answer->retry_after_secs;
+        snprintf(lane->why, sizeof(lane->why), "the hub refused: %s: %.150s",
+                 answer_name(answer->code), answer->message);
+        return -ERR_DENIED;
+    }
+    prove(lane, PROOF_HUB, expected);
+    if (!answer->is_proof_formed || !proof_is_equal(expected, answer->proof) ||
+        strcmp(answer->edge_id, lane->order->credentials->token.edge_id) != 0)
+        return refuse(lane, -ERR_AUTH, "the hub does not know the secret: not our hub");
+    return 0;
+}
+
+static void report_up(struct edge_lane *lane, struct answer *answer)
+{
+    struct lane_report *report = lane_report_new(LANE_REPORT_UP, lane->order->serial);
+
+    memcpy(report->session, answer->session, sizeof(report->session));
+    report->config = answer->config; /* moves */
+    answer->config = (struct wire_config){0};
+    report->is_founded = !lane->order->has_session;
+    report->lane_number = lane->order->number;
+    memcpy(lane->session, answer->session, sizeof(lane->session));
+    report->hub = *link_peer(lane->link);
+    post(lane, report);
+}
+
+static int on_line(struct link *link, const uint8_t *bytes, size_t n)
+{
+    struct edge_lane *lane = link_owner(link);
+    struct wire_why why = {""};
+    struct answer answer = {0};
+    int used = answer_parse(&answer, bytes, n, &why), err;
+
+    if (used < 0)
+        return refuse(lane, used, why.text[0] ? why.text : "the hub's answer is too long");
+    if (used == 0)
+        return 0;
+    err = check_answer(lane, &answer);
+    if (err) {
+        answer_fini(&answer);
+        return err;
+    }
+    log_info("edge", "lane_open", LOG_U("lane", lane->order->number),
+             LOG_S("verified", credentials_verified_by(lane->order->credentials)),
+             LOG_S("cipher", tls_cipher(link_tls(link))));
+    report_up(lane, &answer);
+    link_open(link, answer.initial_window);
+    edge_lane_enter(lane, EDGE_LANE_UP);
+    answer_fini(&answer);
+    return used;
+}
+
+/* --- frames ----------------------------------------------------------------------------------- */
+
+static struct stream *on_open(struct link *link, const struct proxy_header *client,
+                              enum stream_reset *refused)
+{
+    (void)link;
+    (void)client;
+    *refused = RESET_NOT_ALLOWED;
+    return NULL; /* a hub opens no streams: the lane refuses the frame before it gets here */
+}
+
+static int on_control(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
+                      struct wire_why *why)
+{
+    struct edge_lane *lane = link_owner(link);
+    struct lane_report *report;
+
+    must(type == FRAME_CONFIG);
+    report = lane_report_new(LANE_REPORT_CONFIG, lane->order->serial);
+    if (wire_config_parse(&report->config, json, n, why) != 0) {
+        lane_report_free(report);
+        return -ERR_PROTO;
+    }
+    memcpy(report->session, lane->session, sizeof(report->session));
+    post(lane, report);
+    return 0;
+}
+
+static void begin_draining(struct edge_lane *lane)
+{
+    if (lane->is_draining)
+        return;
+    lane->is_draining = true;
+    post(lane, lane_report_new(LANE_REPORT_DRAINING, lane->order->serial));
+    edge_worker_lanes_changed(lane->worker);
+}
+
+static void on_drain(struct link *link)
+{
+    begin_draining(link_owner(link));
+}
+
+static void on_dead(struct link *link)
+{
+    end(link_owner(link), link_error(link), link_error_text(link), false);
+}
+
+static const struct link_ops events = {
+    .on_secure = on_secure,
+    .on_line = on_line,
+    .on_open = on_open,
+    .on_control = on_control,
+    .on_drain = on_drain,
+    .on_dead = on_dead,
+};
+
+/* --- dialling --------------------------------------------------------------------------------- */
+
+static void on_dialled(struct dial *dial, int fd, int err, const union addr *peer)
+{
+    struct edge_lane *lane = container_of(dial, struct edge_lane, dial);
+    const struct token *token = &lane->order->credentials->token;
+    struct link_options options = {
+        .side = LINK_EDGE,
+        .loop = lane->worker->loop,
+        .tls = lane->order->credentials->tls,
+        .budget = &lane->worker->shared->budget,
+        .ops = &events,
+        .owner = lane,
+        .server_name = token->hub_host,
+        .handshake_ms = EDGE_HANDSHAKE_MS,
+    };
+
+    (void)peer;
+    if (err) {
+        end(lane, err, err_text(err), false);
+        return;
+    }
+    socket_set_tunnel_options(fd, lane->worker->shared->congestion);
+    err = link_new(&lane->link, fd, &options);
+    if (err)
+        end(lane, err, err_text(err), false);
+    else
+        edge_lane_enter(lane, EDGE_LANE_TALKING);
+}
+
+void edge_lane_start(struct edge_worker *w, struct lane_order *order)
+{
+    struct edge_lane *lane = must_alloc(sizeof(*lane));
+
+    lane->worker = w;
+    lane->order = order;
+    reap_init(&lane->reap, on_reap);
+    dial_init(&lane->dial, w->loop, w->resolver, on_dialled);
+    list_push(w->lanes.next, &lane->node); /* newest first */
+    dial_start(&lane->dial, order->credentials->token.hub_host,
+               order->credentials->token.hub_port, EDGE_ADDRESS_MS, EDGE_DIAL_MS);
+}
+
+void edge_lane_close(struct edge_lane *lane, bool is_silent)
+{
+    end(lane, 0, "closed by the edge", is_silent);
+}
+
+/* A successor on this worker takes what comes. */
+static bool has_successor(const struct edge_lane *lane)
+{
+    LIST_EACH(&lane->worker->lanes, node, after)
+    {
+        const struct edge_lane *other = container_of(node, struct edge_lane, node);
+
+        if (other->state == EDGE_LANE_UP && !other->is_draining)
+            return true;
+    }
+    return false;
+}
+
+void edge_lane_tick(struct edge_lane *lane)
+{
+    const struct lane *frames;
+
+    if (lane->state != EDGE_LANE_UP)
+        return;
+    frames = link_lane(lane->link);
+    if (frames->highest_id >= LANE_ID_WORN && !lane->is_draining) {
+        link_send_drain(lane->link, EDGE_WORN_SECS);
+        begin_draining(lane);
+    }
+    if (lane->is_draining && lane_is_drained(frames) && has_successor(lane))
+        link_goodbye(lane->link, GOODBYE_DRAINING, "the last stream has ended", 0);
+}

@@ -1,0 +1,94 @@
+/* edge_metrics - what GET /metrics says of the edge, beside what admin says of every process. */
+#include <stdlib.h>
+
+#include "admin/metrics.h"
+#include "edge/edge.h"
+
+static void one(struct metrics *m, const char *name, enum metric_type type, const char *help,
+                uint64_t value)
+{
+    metrics_family(m, name, type, help);
+    metrics_value(m, (double)value, NULL);
+}
+
+static void streams(struct metrics *m, const struct edge *e, const struct edge_sums *s)
+{
+    one(m, "penstock_edge_streams_open", METRIC_GAUGE, "Client connections in the tunnel.",
+        e->shared.budget.streams);
+    one(m, "penstock_edge_streams_opened_total", METRIC_COUNTER, "Streams opened.", s->opened);
+    metrics_family(m, "penstock_edge_streams_closed_total", METRIC_COUNTER,
+                   "Streams that ended in order, or by a reset of either side.");
+    metrics_value(m, (double)s->ended, "result", "ended", NULL);
+    metrics_value(m, (double)s->reset, "result", "reset", NULL);
+    metrics_family(m, "penstock_edge_streams_reset_by_hub_total", METRIC_COUNTER,
+                   "Streams that the hub reset, by what it said.");
+    metrics_value(m, (double)s->reset_by_hub[1], "reason", "reset", NULL);
+    metrics_value(m, (double)s->reset_by_hub[2], "reason", "unreachable", NULL);
+    metrics_value(m, (double)s->reset_by_hub[3], "reason", "not_allowed", NULL);
+}
+
+static void clients(struct metrics *m, const struct edge *e, const struct edge_sums *s)
+{
+    one(m, "penstock_edge_connections_accepted_total", METRIC_COUNTER,
+        "Connections accepted at public ports.", s->accepted);
+    one(m, "penstock_edge_connections_open", METRIC_GAUGE, "Clients connected now, held ones too.",
+        s->clients);
+    one(m, "penstock_edge_connections_held", METRIC_GAUGE, "Clients that wait for the tunnel.",
+        e->shared.held);
+    one(m, "penstock_edge_accept_exhausted_total", METRIC_COUNTER,
+        "Pauses of accepting for want of descriptors or memory.", s->exhausted);
+    metrics_family(m, "penstock_edge_refused_total", METRIC_COUNTER, "Clients turned away.");
+    for (unsigned i = 0; i < EDGE_REFUSAL_COUNT; i++)
+        metrics_value(m, (double)s->refused[i], "reason", edge_refusal_name((enum edge_refusal)i),
+                      NULL);
+}
+
+static void tunnel(struct metrics *m, const struct edge *e, const struct edge_sums *s)
+{
+    one(m, "penstock_edge_tunnel_connected", METRIC_GAUGE, "1 while a lane is up.",
+        uplink_is_connected(&e->uplink));
+    one(m, "penstock_edge_tunnel_connects_total", METRIC_COUNTER,
+        "How often the tunnel came up.", e->uplink.connects);
+    one(m, "penstock_edge_lanes", METRIC_GAUGE, "Lanes that are up.", e->uplink.lane_count);
+    metrics_family(m, "penstock_edge_bytes_total", METRIC_COUNTER,
+                   "Payload: in comes from clients, out goes to them.");
+    metrics_value(m, (double)s->bytes_in, "direction", "in", NULL);
+    metrics_value(m, (double)s->bytes_out, "direction", "out", NULL);
+    metrics_family(m, "penstock_edge_rtt_seconds", METRIC_GAUGE,
+                   "Round trip of the newest heartbeat.");
+    metrics_value(m, (double)s->rtt_ms / 1000.0, NULL);
+    metrics_family(m, "penstock_edge_queue_depth", METRIC_GAUGE,
+                   "Streams that wait for their turn to send, by tier.");
+    metrics_value(m, (double)s->depth_normal, "tier", "data", NULL);
+    metrics_value(m, (double)s->depth_sustained, "tier", "sustained", NULL);
+    one(m, "penstock_edge_window_stalls_total", METRIC_COUNTER,
+        "Times that a stream had to wait for credit.", s->window_stalls);
+}
+
+static void memory(struct metrics *m, const struct edge *e, const struct edge_sums *s)
+{
+    const struct budget *b = &e->shared.budget;
+
+    one(m, "penstock_edge_budget_bytes", METRIC_GAUGE, "Taken of tunnel.memoryBudget.", b->taken);
+    one(m, "penstock_edge_budget_limit_bytes", METRIC_GAUGE, "tunnel.memoryBudget.",
+        b->limit_bytes);
+    one(m, "penstock_edge_budget_denied_total", METRIC_COUNTER,
+        "Times that a window or a queue could not grow.", b->denied);
+    one(m, "penstock_edge_pool_chunks", METRIC_GAUGE, "Chunks of 16 KiB in use.", s->pool_chunks);
+    one(m, "penstock_edge_pool_refused_total", METRIC_COUNTER,
+        "Chunks refused by limits.poolChunks or by the heap.", s->pool_refused);
+}
+
+void edge_collect(void *service, struct metrics *m)
+{
+    const struct edge *e = service;
+    struct edge_sums sums;
+
+    edge_sum(e, &sums);
+    tunnel(m, e, &sums);
+    streams(m, e, &sums);
+    clients(m, e, &sums);
+    memory(m, e, &sums);
+    one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
+        e->uplink.ports.count);
+}

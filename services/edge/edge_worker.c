@@ -1,0 +1,409 @@
+/* edge_worker - see edge_worker.h. */
+#include "edge/edge_worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "buf/chunk.h"
+#include "edge/client.h"
+#include "edge/edge_lane.h"
+#include "loop/socket.h"
+
+/* One listening socket of a public port. */
+struct public_socket {
+    struct list node;
+    struct edge_worker *worker; /* borrowed */
+    struct acceptor acceptor;
+    struct reap reap;
+    uint16_t port;
+};
+
+const char *edge_refusal_name(enum edge_refusal why)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        EDGE_REFUSALS(X)
+#undef X
+    };
+
+    return names[why];
+}
+
+/* --- lanes ------------------------------------------------------------------------------------ */
+
+static struct edge_lane *lane_of(struct list *node)
+{
+    return container_of(node, struct edge_lane, node);
+}
+
+static struct edge_lane *find_lane(struct edge_worker *w, uint64_t serial)
+{
+    LIST_EACH(&w->lanes, node, after)
+    {
+        if (lane_of(node)->order->serial == serial)
+            return lane_of(node);
+    }
+    return NULL;
+}
+
+struct link *edge_worker_link(struct edge_worker *w)
+{
+    struct link *last_resort = NULL;
+
+    LIST_EACH(&w->lanes, node, after)
+    {
+        struct edge_lane *lane = lane_of(node);
+
+        if (lane->state != EDGE_LANE_UP || !link_takes_streams(lane->link))
+            continue;
+        if (!lane->is_draining)
+            return lane->link;
+        if (!last_resort)
+            last_resort = lane->link;
+    }
+    return last_resort; /* a hub that drains still takes streams until its deadline */
+}
+
+void edge_worker_lanes_changed(struct edge_worker *w)
+{
+    atomic_store_explicit(&w->has_lane, edge_worker_link(w) != NULL, memory_order_relaxed);
+}
+
+/* --- clients ---------------------------------------------------------------------------------- */
+
+void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why)
+{
+    atomic_fetch_add_explicit(&w->stats.refused[why], 1, memory_order_relaxed);
+    socket_set_reset_on_close(fd);
+    close(fd);
+}
+
+struct handed_over {
+    struct task task;
+    struct edge_worker *to; /* borrowed */
+    int fd;                 /* owned */
+    union addr peer;
+};
+
+static void run_handed_over(struct task *task)
+{
+    struct handed_over *h = container_of(task, struct handed_over, task);
+
+    client_accept(h->to, h->fd, &h->peer);
+    free(h);
+}
+
+bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer)
+{
+    struct edge_shared *shared = w->shared;
+
+    for (unsigned i = 1; i < shared->count; i++) {
+        struct edge_worker *to = &shared->workers[(w->index + i) % shared->count];
+        struct handed_over *h;
+
+        if (!atomic_load_explicit(&to->has_lane, memory_order_relaxed))
+            continue;
+        h = must_alloc(sizeof(*h));
+        *h = (struct handed_over){.to = to, .fd = fd, .peer = *peer};
+        h->task.run = run_handed_over;
+        loop_post(to->loop, &h->task);
+        return true;
+    }
+    return false;
+}
+
+static void on_accept(struct acceptor *a, int fd, const union addr *peer)
+{
+    struct public_socket *s = container_of(a, struct public_socket, acceptor);
+
+    atomic_fetch_add_explicit(&s->worker->stats.accepted, 1, memory_order_relaxed);
+    client_accept(s->worker, fd, peer);
+}
+
+/* --- each tick: what others read, and what has no event of its own --------------------------------- */
+
+/* Past limits.streams the edge accepts no more; a little below it goes on. */
+static void pause_or_go_on(struct edge_worker *w)
+{
+    const struct budget *b = &w->shared->budget;
+    uint32_t open = atomic_load_explicit(&b->streams, memory_order_relaxed);
+    bool is_full = open >= b->limit_streams - (w->is_paused ? b->limit_streams / 20 : 0);
+
+    if (is_full == w->is_paused)
+        return;
+    w->is_paused = is_full;
+    LIST_EACH(&w->ports, node, after)
+    {
+        struct public_socket *s = container_of(node, struct public_socket, node);
+
+        if (is_full)
+            acceptor_stop(&s->acceptor);
+        else
+            acceptor_start(&s->acceptor);
+    }
+}
+
+static void store(_Atomic uint64_t *to, uint64_t value)
+{
+    atomic_store_explicit(to, value, memory_order_relaxed);
+}
+
+static void publish(struct edge_worker *w)
+{
+    uint64_t in = w->past_in, out = w->past_out, stalls = w->past_stalls, exhausted = 0;
+    uint32_t rtt_ms = 0, normal = 0, sustained = 0;
+
+    LIST_EACH(&w->lanes, node, after)
+    {
+        const struct lane *frames =
+            lane_of(node)->state == EDGE_LANE_UP ? link_lane(lane_of(node)->link) : NULL;
+
+        if (!frames)
+            continue;
+        in += frames->stats.bytes_from_clients;
+        out += frames->stats.bytes_to_clients;
+        stalls += frames->stats.window_stalls;
+        rtt_ms = frames->beat.rtt_ms;
+        normal += lane_sched_depth(&frames->out.sched.normal);
+        sustained += lane_sched_depth(&frames->out.sched.sustained);
+    }
+    LIST_EACH(&w->ports, node, after)
+    {
+        struct public_socket *s = container_of(node, struct public_socket, node);
+
+        exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
+    }
+    store(&w->stats.bytes_in, in);
+    store(&w->stats.bytes_out, out);
+    store(&w->stats.window_stalls, stalls);
+    store(&w->stats.exhausted, exhausted);
+    store(&w->stats.pool_chunks, loop_pool(w->loop)->out_count);
+    store(&w->stats.pool_refused, loop_pool(w->loop)->refused);
+    atomic_store_explicit(&w->stats.rtt_ms, rtt_ms, memory_order_relaxed);
+    atomic_store_explicit(&w->stats.depth_normal, normal, memory_order_relaxed);
+    atomic_store_explicit(&w->stats.depth_sustained, sustained, memory_order_relaxed);
+}
+
+static void on_tick(struct deadline *tick)
+{
+    struct edge_worker *w = container_of(tick, struct edge_worker, tick);
+
+    LIST_EACH(&w->lanes, node, after)
+    {
+        edge_lane_tick(lane_of(node));
+    }
+    pause_or_go_on(w);
+    publish(w);
+    deadline_set(&w->tick, EDGE_TICK_MS);
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+int edge_worker_init(struct edge_worker *w, struct worker *worker, struct edge_shared *shared)
+{
+    w->worker = worker;
+    w->loop = worker->loop;
+    w->shared = shared;
+    w->index = worker->index;
+    list_init(&w->lanes);
+    list_init(&w->ports);
+    list_init(&w->clients);
+    list_init(&w->held);
+    w->resolver = resolver_new(w->loop);
+    deadline_init(&w->tick, w->loop, on_tick);
+    return w->resolver ? 0 : -ERR_SYS;
+}
+
+static void on_reap_socket(struct reap *reap)
+{
+    free(container_of(reap, struct public_socket, reap));
+}
+
+static void close_socket(struct public_socket *s)
+{
+    list_remove(&s->node);
+    acceptor_fini(&s->acceptor);
+    loop_reap(s->worker->loop, &s->reap);
+}
+
+void edge_worker_fini(struct edge_worker *w)
+{
+    if (!w->loop)
+        return;
+    deadline_off(&w->tick);
+    LIST_EACH(&w->ports, node, after)
+    {
+        close_socket(container_of(node, struct public_socket, node));
+    }
+    LIST_EACH(&w->clients, client_node, after_client)
+    {
+        client_drop(container_of(client_node, struct client, node));
+    }
+    LIST_EACH(&w->lanes, lane_node, after_lane)
+    {
+        edge_lane_close(lane_of(lane_node), true);
+    }
+    resolver_free(w->resolver);
+    w->resolver = NULL;
+}
+
+/* --- from the control thread: each call is a message ------------------------------------------------ */
+
+enum command_kind {
+    COMMAND_DIAL,
+    COMMAND_ACK,
+    COMMAND_CLOSE,
+    COMMAND_OPEN_PORT,
+    COMMAND_CLOSE_PORT,
+    COMMAND_FLUSH,
+};
+
+struct command {
+    struct task task;
+    enum command_kind kind;
+    struct edge_worker *worker; /* borrowed */
+    struct lane_order *order;   /* owned, moves to the lane */
+    uint64_t serial;
+    char *json;                 /* owned */
+    uint16_t port;
+    int fds[2];                 /* owned, move to the acceptors */
+    unsigned fd_count;
+    bool is_over;
+};
+
+static void open_port(struct edge_worker *w, const struct command *c)
+{
+    for (unsigned i = 0; i < c->fd_count; i++) {
+        struct public_socket *s = must_alloc(sizeof(*s));
+
+        s->worker = w;
+        s->port = c->port;
+        reap_init(&s->reap, on_reap_socket);
+        acceptor_init(&s->acceptor, w->loop, c->fds[i], on_accept);
+        list_push(&w->ports, &s->node);
+        if (!w->is_paused)
+            acceptor_start(&s->acceptor);
+    }
+}
+
+static void close_port(struct edge_worker *w, uint16_t port)
+{
+    LIST_EACH(&w->ports, node, after)
+    {
+        struct public_socket *s = container_of(node, struct public_socket, node);
+
+        if (s->port == port)
+            close_socket(s);
+    }
+}
+
+static void flush_held(struct edge_worker *w, bool is_over)
+{
+    LIST_EACH(&w->held, node, after)
+    {
+        client_retry(container_of(node, struct client, held_node), is_over);
+    }
+}
+
+static void run_command(struct task *task)
+{
+    struct command *c = container_of(task, struct command, task);
+    struct edge_worker *w = c->worker;
+    struct edge_lane *lane = c->serial ? find_lane(w, c->serial) : NULL;
+
+    switch (c->kind) {
+    case COMMAND_DIAL:
+        if (!w->tick.due_ms)
+            deadline_set(&w->tick, EDGE_TICK_MS);
+        edge_lane_start(w, c->order);
+        break;
+    case COMMAND_ACK:
+        if (lane && lane->state == EDGE_LANE_UP)
+            link_send_config(lane->link, c->json);
+        break;
+    case COMMAND_CLOSE:
+        if (lane)
+            edge_lane_close(lane, false);
+        break;
+    case COMMAND_OPEN_PORT:
+        open_port(w, c);
+        break;
+    case COMMAND_CLOSE_PORT:
+        close_port(w, c->port);
+        break;
+    case COMMAND_FLUSH:
+        flush_held(w, c->is_over);
+        break;
+    }
+    free(c->json);
+    free(c);
+}
+
+static struct command *command_new(struct edge_worker *w, enum command_kind kind)
+{
+    struct command *c = must_alloc(sizeof(*c));
+
+    c->kind = kind;
+    c->worker = w;
+    c->task.run = run_command;
+    return c;
+}
+
+static void command_send(struct command *c)
+{
+    loop_post(c->worker->loop, &c->task);
+}
+
+void edge_worker_dial(struct edge_worker *w, struct lane_order *order)
+{
+    struct command *c = command_new(w, COMMAND_DIAL);
+
+    c->order = order;
+    command_send(c);
+}
+
+void edge_worker_send_config_ack(struct edge_worker *w, uint64_t serial, const char *json)
+{
+    struct command *c = command_new(w, COMMAND_ACK);
+
+    c->serial = serial;
+    c->json = must_strdup(json);
+    command_send(c);
+}
+
+void edge_worker_close_lane(struct edge_worker *w, uint64_t serial)
+{
+    struct command *c = command_new(w, COMMAND_CLOSE);
+
+    c->serial = serial;
+    command_send(c);
+}
+
+void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count)
+{
+    struct command *c = command_new(w, COMMAND_OPEN_PORT);
+
+    must(count <= ARRAY_LEN(c->fds));
+    c->port = port;
+    memcpy(c->fds, fds, count * sizeof(*fds));
+    c->fd_count = count;
+    command_send(c);
+}
+
+void edge_worker_close_port(struct edge_worker *w, uint16_t port)
+{
+    struct command *c = command_new(w, COMMAND_CLOSE_PORT);
+
+    c->port = port;
+    command_send(c);
+}
+
+void edge_worker_flush_held(struct edge_worker *w, bool is_over)
+{
+    struct command *c = command_new(w, COMMAND_FLUSH);
+
+    c->is_over = is_over;
+    command_send(c);
+}

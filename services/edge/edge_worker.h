@@ -1,0 +1,112 @@
+/* edge_worker - one worker of the edge: its lanes to the hub, its listening sockets, its clients.
+ *
+ * The control thread (uplink.c, public_ports.c) tells it what to do by the functions below, each of
+ * which may be called from the control thread and runs on the worker; the worker tells the control
+ * thread through struct edge_reports.  What is shared is in struct edge_shared: relaxed atomics only.
+ */
+#ifndef EDGE_EDGE_WORKER_H
+#define EDGE_EDGE_WORKER_H
+
+#include "base/log.h"
+#include "edge/credentials.h"
+#include "edge/lane_report.h"
+#include "loop/listener.h"
+#include "loop/resolver.h"
+#include "loop/worker.h"
+#include "tunnel/budget.h"
+
+struct edge_worker;
+
+/* What all workers and the control thread look at. */
+struct edge_shared {
+    struct budget budget;
+    struct edge_worker *workers; /* borrowed from main, `count` of them */
+    unsigned count;
+    struct loop *control;        /* borrowed */
+    const char *congestion;      /* borrowed from the configuration */
+    const char *instance;        /* borrowed from main */
+    uint32_t held_max;
+    _Atomic uint32_t held;       /* clients that wait for a lane */
+    _Atomic bool is_holding;     /* the tunnel is away, clients may wait */
+    void (*on_report)(void *arg, struct lane_report *report); /* in the control loop; frees it */
+    void *arg;
+};
+
+/* Why a client was turned away. */
+#define EDGE_REFUSALS(X)                                                                           \
+    X(LIMIT_STREAMS, "limit_streams")                                                              \
+    X(LIMIT_HELD, "limit_held")                                                                    \
+    X(HOLD_EXPIRED, "hold_expired")                                                                \
+    X(NO_TUNNEL, "no_tunnel")                                                                      \
+    X(NO_MEMORY, "no_memory")
+enum edge_refusal {
+#define X(name, text) EDGE_REFUSED_##name,
+    EDGE_REFUSALS(X)
+#undef X
+        EDGE_REFUSAL_COUNT
+};
+const char *edge_refusal_name(enum edge_refusal why);
+
+/* Written by the worker (or as totals over its lanes each EDGE_TICK_MS), read by anyone. */
+struct edge_stats {
+    _Atomic uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted;
+    _Atomic uint64_t bytes_in, bytes_out;      /* from clients, to clients */
+    _Atomic uint64_t opened, ended, reset;     /* streams */
+    _Atomic uint64_t reset_by_hub[4];          /* by the byte of CLOSE_BACK */
+    _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
+    _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained;
+};
+
+#define EDGE_TICK_MS 250u
+
+struct edge_worker {
+    struct worker *worker;      /* borrowed from main */
+    struct loop *loop;          /* borrowed from it */
+    struct edge_shared *shared; /* borrowed */
+    unsigned index;
+    struct resolver *resolver;  /* owned */
+    struct list lanes;          /* struct edge_lane, newest first */
+    struct list ports;          /* struct public_socket */
+    struct list clients;        /* struct client: all of them */
+    struct list held;           /* struct client: those that wait */
+    struct deadline tick;
+    struct log_limit failures;
+    bool is_paused;             /* limits.streams is reached: accepts nothing */
+    _Atomic bool has_lane;      /* others may hand clients over */
+    uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
+    struct edge_stats stats;
+};
+
+/* Before the worker's loop runs; 0, -ERR_SYS (no resolver). */
+MUST_USE int edge_worker_init(struct edge_worker *w, struct worker *worker,
+                              struct edge_shared *shared);
+/* After its thread has ended. */
+void edge_worker_fini(struct edge_worker *w);
+
+/* --- from the control thread ------------------------------------------------------------------ */
+
+/* Takes the order over. */
+void edge_worker_dial(struct edge_worker *w, struct lane_order *order);
+/* To the lane `serial`, if it is still there. */
+void edge_worker_send_config_ack(struct edge_worker *w, uint64_t serial, const char *json);
+/* The lane ends now; its streams are reset. */
+void edge_worker_close_lane(struct edge_worker *w, uint64_t serial);
+/* Takes the listening sockets of a public port over (one or two). */
+void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count);
+void edge_worker_close_port(struct edge_worker *w, uint16_t port);
+/* Clients that wait: open them if there is a lane; `is_over`: reset them. */
+void edge_worker_flush_held(struct edge_worker *w, bool is_over);
+
+/* --- on the worker ---------------------------------------------------------------------------- */
+
+struct edge_lane;
+struct link;
+/* The link to open new streams on: the newest lane that takes streams, draining ones last. */
+struct link *edge_worker_link(struct edge_worker *w);
+/* A lane came or went, or began to drain. */
+void edge_worker_lanes_changed(struct edge_worker *w);
+/* A socket that this worker has no lane for: to one that has; false: none has. */
+bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer);
+void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why);
+
+#endif

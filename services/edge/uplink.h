@@ -1,0 +1,76 @@
+/* uplink - the edge's session with its hub: which lanes there are, when they are dialled again, what
+ * the hub assigned.  Control thread.
+ *
+ * Each worker has a slot, which keeps one lane up:
+ *
+ *   OFF -> WAITING (back-off) -> DIALLING -> UP -> WAITING ...
+ *
+ * The first slot to dial without a session founds one; the others join it when it stands.  When the
+ * hub does not know the session any more (it was restarted), one slot founds a new one at once.
+ * (api/tunnel.md, Handshake and sessions, Reconnect)
+ */
+#ifndef EDGE_UPLINK_H
+#define EDGE_UPLINK_H
+
+#include "edge/public_ports.h"
+#include "tunnel/backoff.h"
+
+#define UPLINK_REPLACED_MS 60000u /* after GOODBYE replaced: somebody else is this edge now */
+
+enum slot_state { SLOT_OFF, SLOT_WAITING, SLOT_DIALLING, SLOT_UP };
+
+struct uplink;
+
+struct uplink_slot {
+    struct uplink *uplink;      /* borrowed */
+    struct edge_worker *worker; /* borrowed */
+    enum slot_state state;      /* written by slot_enter() only */
+    struct backoff backoff;
+    struct deadline wait;
+    uint64_t serial;            /* of its lane while DIALLING or UP */
+};
+
+/* A lane that is up, a draining one too. */
+struct uplink_lane {
+    struct list node;
+    struct edge_worker *worker; /* borrowed */
+    uint64_t serial;
+    uint32_t number;
+};
+
+struct uplink {
+    struct edge_shared *shared;      /* borrowed */
+    struct public_ports ports;
+    struct credentials *credentials; /* counted; NULL: nothing to dial */
+    struct uplink_slot *slots;       /* owned, one a worker */
+    struct list lanes;               /* struct uplink_lane, owned */
+    unsigned lane_count;
+    uint64_t next_serial;
+    uint32_t next_number;
+    bool has_session, is_founding;
+    uint8_t session[SESSION_BYTES];
+    struct wire_config config;       /* owned: the newest that was applied */
+    struct deadline hold;            /* then the public ports are closed */
+    struct deadline parked;          /* after `replaced` */
+    uint64_t hold_ms;
+    bool is_parked, has_config;
+    uint64_t up_since_ms; /* 0: down */
+    uint64_t connects;    /* how often the tunnel came up */
+    char last_error[200];
+    union addr hub;
+};
+
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
+                 uint64_t hold_ms);
+/* The workers have stopped. */
+void uplink_fini(struct uplink *u);
+/* Dials with these (counted here too) from now on; NULL: ends the tunnel and closes the ports. */
+void uplink_set_credentials(struct uplink *u, struct credentials *credentials);
+/* For edge_shared.on_report. */
+void uplink_on_report(void *arg, struct lane_report *report);
+
+bool uplink_is_connected(const struct uplink *u);
+/* For status: "connected", "connecting", "waiting", "replaced", "noCredentials". */
+const char *uplink_phase(const struct uplink *u);
+
+#endif
