@@ -1,0 +1,70 @@
+# The few things that people do with Penstock; CMakePresets.json knows how each build is made.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+JOBS ?= $(shell nproc)
+
+.PHONY: help
+help: ## what there is to do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: release ## build and run all three on loopback, with a sample origin (ONCE=1: one request, then end)
+	@scripts/deps.sh run
+	@python3 scripts/run.py $(if $(ONCE),--once)
+
+.PHONY: test
+test: ## install what tests need, build with sanitizers, run every tier
+	@scripts/deps.sh build test
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
+	@ctest --preset dev -j $(JOBS) -LE extra $(CTEST_ARGS)
+
+.PHONY: check
+check: test ## test, and what reads the tree: format, sizes
+	@scripts/deps.sh format
+	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
+.PHONY: release
+release: ## build/release/bin/penstock-{hub,edge,traffic}
+	@scripts/deps.sh build
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+.PHONY: tsan
+tsan: ## the tests under ThreadSanitizer
+	@scripts/deps.sh build test
+	@cmake --preset tsan >/dev/null
+	@cmake --build --preset tsan -j $(JOBS)
+	@ctest --preset tsan -j $(JOBS) -LE "extra|fuzz" $(CTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
+	@scripts/deps.sh build fuzz
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz -j $(JOBS)
+	@scripts/fuzz.sh build/fuzz/bin $${FUZZ_SECS:-60}
+
+.PHONY: cov
+cov: ## line coverage of the tests
+	@scripts/deps.sh build test
+	@cmake --preset cov >/dev/null
+	@cmake --build --preset cov -j $(JOBS)
+	@ctest --preset cov -j $(JOBS) -LE "extra|fuzz" $(CTEST_ARGS)
+	@scripts/coverage.py build/cov
+
+.PHONY: format
+format: ## put every file into the house style
+	@scripts/deps.sh format
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+.PHONY: size
+size: ## the longest files, functions and headers: what are the two things in here?
+	@scripts/size.py
+
+.PHONY: docs
+docs: release ## docs/limits.md from the tables of keys
+	@scripts/limits.py build/release/bin > docs/limits.md
+
+.PHONY: clean
+clean: ## throw every build away
+	@rm -rf build

@@ -1,0 +1,334 @@
+"""The services of Penstock as child processes: started with a JSON file each, watched by their logs.
+
+Used by `make run` and by the tests.  Ports come from the kernel (port 0); what was bound is read from
+the "listening" lines of the log.  Nothing outlives the object that started it.
+"""
+import base64
+import http.client
+import json
+import os
+import pathlib
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
+BUILD = pathlib.Path(os.environ.get("PENSTOCK_BUILD", SOURCE / "build" / "release"))
+START_SECS = 30
+STOP_SECS = 20
+
+
+class Failure(Exception):
+    """Something did not happen in time, or a process ended badly."""
+
+
+def wait_for(what, condition, secs=20.0):
+    """Polls `condition` until it is true; its value.  The one place that waits."""
+    end = time.monotonic() + secs
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= end:
+            raise Failure(f"not within {secs} s: {what}")
+        time.sleep(0.01)
+
+
+class Answer:
+    """What the management API said."""
+
+    def __init__(self, response, body):
+        self.status = response.status
+        self.headers = response.headers
+        self.body = body
+        self.etag = response.headers.get("ETag")
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Service:
+    """One of the three programs."""
+
+    def __init__(self, name, conf, folder, build=None, env=None, state_dir=None):
+        self.name = name
+        self.folder = pathlib.Path(folder)
+        self.state_dir = pathlib.Path(state_dir) if state_dir else self.folder / f"{name}-state"
+        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir)}
+        for key, value in conf.items():
+            if isinstance(value, dict) and isinstance(self.conf.get(key), dict):
+                self.conf[key].update(value)
+            else:
+                self.conf[key] = value
+        self.program = pathlib.Path(build or BUILD) / "bin" / f"penstock-{name}"
+        self.env = dict(os.environ, **(env or {}))
+        self.process = None
+        self.lines = []
+        self.changed = threading.Condition()
+        self.reader = None
+
+    # --- life
+
+    def start(self):
+        path = self.folder / f"{self.name}.json"
+        path.write_text(json.dumps(self.conf))
+        self.lines = []
+        self.process = subprocess.Popen(
+            [self.program, "--config", path], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            env=self.env, text=True, errors="replace")
+        self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
+        self.reader.start()
+        return self
+
+    def _read(self, process):
+        for line in process.stderr:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"raw": line.rstrip("\n")}
+            with self.changed:
+                self.lines.append(event)
+                self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self, expect=0):
+        """SIGTERM; the exit status must be `expect` (sanitizers end with another)."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_SECS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise Failure(f"{self.name} did not end within {STOP_SECS} s of SIGTERM") from None
+        finally:
+            self.reader.join(STOP_SECS)
+        self.process = None
+        if expect is not None and status != expect:
+            raise Failure(f"{self.name} ended with {status}, expected {expect}")
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join(STOP_SECS)
+            self.process = None
+
+    # --- log
+
+    def events(self, event=None, **fields):
+        with self.changed:
+            lines = list(self.lines)
+        return [l for l in lines if (event is None or l.get("event") == event)
+                and all(l.get(k) == v for k, v in fields.items())]
+
+    def wait_event(self, event, secs=START_SECS, count=1, **fields):
+        """The count-th line of this kind."""
+        end = time.monotonic() + secs
+        with self.changed:
+            while True:
+                found = [l for l in self.lines if l.get("event") == event
+                         and all(l.get(k) == v for k, v in fields.items())]
+                if len(found) >= count:
+                    return found[count - 1]
+                left = end - time.monotonic()
+                if left <= 0 or (self.process and self.process.poll() is not None):
+                    raise Failure(f"{self.name}: no {event} {fields} in its log")
+                self.changed.wait(min(left, 0.5))
+
+    def address(self, name):
+        """("127.0.0.1", 43210) of a listener."""
+        text = self.wait_event("listening", name=name)["address"]
+        host, port = text.rsplit(":", 1)
+        host = host.strip("[]")
+        return {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host), int(port)
+
+    def dump(self, out=sys.stderr, last=200):
+        print(f"--- {self.name} ({'runs' if self.is_running() else 'ended'})", file=out)
+        for line in self.lines[-last:]:
+            print("   ", line.get("raw") or json.dumps(line), file=out)
+
+    # --- management API
+
+    def token(self, read=False):
+        name = "management-read-token" if read else "management-token"
+        path = self.state_dir / name
+        wait_for(f"{path}", lambda: path.exists() and path.read_text().strip())
+        return path.read_text().split()[0]
+
+    def api(self, method, path, body=None, token=None, headers=None, expect=None, timeout=30):
+        host, port = self.address("management")
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        sent = {"Authorization": f"Bearer {self.token() if token is None else token}"}
+        data = None
+        if body is not None:
+            data = body if isinstance(body, (bytes, str)) else json.dumps(body)
+            sent["Content-Type"] = "application/json"
+        sent.update(headers or {})
+        connection.request(method, path, data, {k: v for k, v in sent.items() if v is not None})
+        response = connection.getresponse()
+        answer = Answer(response, response.read())
+        connection.close()
+        if expect is not None and answer.status not in (expect if isinstance(expect, tuple) else (expect,)):
+            raise Failure(f"{self.name}: {method} {path}: {answer.status} {answer.body[:2000]!r}")
+        return answer
+
+    def status(self):
+        return self.api("GET", "/v1/status", expect=200).json
+
+    def metric(self, name, **labels):
+        """The sum of the samples of a metric that carry these labels."""
+        text = self.api("GET", "/metrics", expect=200).body.decode()
+        total, seen = 0.0, False
+        for line in text.splitlines():
+            if line.startswith("#"):
+                continue
+            key, value = line.rsplit(" ", 1)
+            if key.split("{")[0] == name and all(f'{k}="{v}"' in key for k, v in labels.items()):
+                total, seen = total + float(value), True
+        if not seen:
+            raise Failure(f"{self.name}: no metric {name} {labels}")
+        return total
+
+    # --- process
+
+    def open_files(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+class Certificate:
+    """A self-signed certificate for names, made by openssl."""
+
+    def __init__(self, folder, *names, kind="ec", days="30"):
+        base = pathlib.Path(folder) / names[0].replace("*", "_")
+        self.chain_file, self.key_file = base.with_suffix(".crt"), base.with_suffix(".key")
+        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else ["-newkey", "rsa:2048"]
+        subprocess.run(
+            ["openssl", "req", "-x509", *new_key, "-nodes", "-days", days,
+             "-keyout", self.key_file, "-out", self.chain_file, "-subj", f"/CN={names[0]}",
+             "-addext", "subjectAltName=" + ",".join(f"DNS:{n}" for n in names)],
+            check=True, capture_output=True)
+        self.chain, self.key = self.chain_file.read_text(), self.key_file.read_text()
+
+
+def free_port(host="127.0.0.1"):
+    """A port that is free now.  Only for ports that must be named before they are bound (the hub
+    assigns public ports by number)."""
+    import socket
+    with socket.socket() as s:
+        s.bind((host, 0))
+        return s.getsockname()[1]
+
+
+class Stack:
+    """Edge, hub, traffic and whatever else a caller starts, in a folder of its own."""
+
+    def __init__(self, build=None, keep=False):
+        self.build = build
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-"))
+        self.keep = keep
+        self.services = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        failed = kind is not None and kind is not KeyboardInterrupt
+        if failed:
+            for service in self.services:
+                service.dump()
+        try:
+            for service in reversed(self.services):
+                try:
+                    service.stop(None if failed else 0)
+                except Failure:
+                    service.dump()
+                    if not failed:
+                        raise
+        finally:
+            for service in self.services:
+                service.kill()
+            if not self.keep:
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def service(self, name, conf, **options):
+        service = Service(name, conf, self.folder, build=self.build, **options)
+        self.services.append(service)
+        return service.start()
+
+    def hub(self, targets, tunnel_port=0, management_port=0, **conf):
+        """`targets`: public port -> port, or {host, port, proxyProtocol}."""
+        base = {
+            "tunnel": {"listen": f"127.0.0.1:{tunnel_port}"},
+            "target": {"host": "127.0.0.1", "ports": {str(k): v for k, v in targets.items()}},
+            "management": {"listen": f"127.0.0.1:{management_port}"},
+        }
+        merge(base, conf)
+        return self.service("hub", base)
+
+    def edge(self, token=None, management_port=0, **conf):
+        base = {"bindAddress": "127.0.0.1", "management": {"listen": f"127.0.0.1:{management_port}"}}
+        if token:
+            base["token"] = token
+        merge(base, conf)
+        return self.service("edge", base)
+
+    def traffic(self, http_port=0, https_port=0, management_port=0, **conf):
+        base = {
+            "http": {"listen": f"127.0.0.1:{http_port}"},
+            "https": {"listen": f"127.0.0.1:{https_port}"},
+            "management": {"listen": f"127.0.0.1:{management_port}"},
+            "proxyProtocol": {"trusted": ["127.0.0.0/8"]},
+        }
+        merge(base, conf)
+        return self.service("traffic", base)
+
+    def register(self, hub, edge_id, ports, **fields):
+        """An edge at the hub; its connection token."""
+        hub.api("POST", "/v1/edges", {"id": edge_id, "listenPorts": list(ports), **fields}, expect=201)
+        host, port = hub.address("tunnel")
+        return hub.api("POST", f"/v1/edges/{edge_id}/token", {"hubHost": host, "hubPort": port},
+                       expect=(200, 201)).json["token"]
+
+
+def merge(into, other):
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def decode_token(token):
+    return json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+
+
+def tls_context(certificate=None):
+    """A client's, that trusts one certificate, or none at all."""
+    context = ssl.create_default_context()
+    if certificate is None:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        context.load_verify_locations(cadata=certificate.chain)
+    return context
