@@ -115,12 +115,13 @@ void tls_pem_make(struct tls_pem *out, const struct tls_pem_options *o)
     gnutls_x509_privkey_t key;
     gnutls_x509_crt_t cert;
     gnutls_datum_t text;
-    unsigned bits = o->is_rsa ? 2048 : GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1);
+    unsigned bits = o->rsa_bits ? o->rsa_bits : GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1);
 
     gnutls_x509_privkey_init(&key);
     gnutls_x509_crt_init(&cert);
     ck_assert_int_eq(
-        gnutls_x509_privkey_generate(key, o->is_rsa ? GNUTLS_PK_RSA : GNUTLS_PK_ECDSA, bits, 0), 0);
+        gnutls_x509_privkey_generate(key, o->rsa_bits ? GNUTLS_PK_RSA : GNUTLS_PK_ECDSA, bits, 0),
+        0);
     gnutls_x509_crt_set_key(cert, key);
     set_names(cert, o);
     set_rest(cert, o);

@@ -10,9 +10,9 @@ struct tls_pem {
 };
 
 struct tls_pem_options {
-    const char *name; /* common name; unless `is_ca` also the DNS name, or the address */
-    const char *more; /* one more DNS name, or NULL */
-    bool is_rsa;      /* 2048 bits; else ECDSA P-256 */
+    const char *name;  /* common name; unless `is_ca` also the DNS name, or the address */
+    const char *more;  /* one more DNS name, or NULL */
+    unsigned rsa_bits; /* 0: ECDSA P-256 */
     bool is_ca, is_expired, is_client_only;
     const struct tls_pem *issuer; /* NULL: self-signed; its chain is appended when `with_issuer` */
     bool with_issuer;

@@ -20,7 +20,7 @@ static void setup(void)
     tls_pem_make(&leaf,
                  &(struct tls_pem_options){
                      .name = "a.test", .more = "*.b.test", .issuer = &ca, .with_issuer = true});
-    tls_pem_make(&rsa, &(struct tls_pem_options){.name = "rsa.test", .is_rsa = true});
+    tls_pem_make(&rsa, &(struct tls_pem_options){.name = "rsa.test", .rsa_bits = 2048});
     tls_pem_make(&other, &(struct tls_pem_options){.name = "other.test"});
 }
 
@@ -154,7 +154,7 @@ START_TEST(key_must_belong_to_the_certificate)
     struct tls_pem rsa2;
     char *reversed = must_printf("%s%s", ca.chain, other.chain);
 
-    tls_pem_make(&rsa2, &(struct tls_pem_options){.name = "rsa.test", .is_rsa = true});
+    tls_pem_make(&rsa2, &(struct tls_pem_options){.name = "rsa.test", .rsa_bits = 2048});
     refuse(leaf.chain, other.key, -ERR_CERT, "does not belong"); /* ECDSA, ECDSA */
     refuse(rsa.chain, rsa2.key, -ERR_CERT, "does not belong");   /* RSA, RSA */
     refuse(leaf.chain, rsa.key, -ERR_CERT, "does not belong");
@@ -162,6 +162,16 @@ START_TEST(key_must_belong_to_the_certificate)
     refuse(reversed, other.key, -ERR_CERT, "belongs to certificate 2");
     tls_pem_fini(&rsa2);
     free(reversed);
+}
+END_TEST
+
+START_TEST(rsa_key_too_short_to_sign)
+{
+    struct tls_pem small;
+
+    tls_pem_make(&small, &(struct tls_pem_options){.name = "a.test", .rsa_bits = 768});
+    refuse(small.chain, small.key, -ERR_CERT, "768 bits");
+    tls_pem_fini(&small);
 }
 END_TEST
 
@@ -360,6 +370,7 @@ int main(void)
     tcase_add_test(tcase, bad_chains_are_named);
     tcase_add_test(tcase, bad_keys_are_named);
     tcase_add_test(tcase, key_must_belong_to_the_certificate);
+    tcase_add_test(tcase, rsa_key_too_short_to_sign);
     tcase_add_test(tcase, why_may_be_short_or_absent);
     tcase_add_test(tcase, names_and_what_they_cover);
     tcase_add_test(tcase, pin_and_fingerprint);
