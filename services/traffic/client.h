@@ -1,0 +1,92 @@
+/* client - one client connection on the TLS listener: PROXY header, handshake, plaintext in and out,
+ * the end.  What the plaintext means is its session's business (h1_session.h).
+ *
+ *   PROXY -> HANDSHAKE -> OPEN -> LINGER -> DEAD        any -> DEAD
+ *
+ * LINGER: the last answer and close_notify are on their way; what the client still sends is thrown
+ * away for a moment, so that the kernel doesn't answer it with a reset that would overtake the answer.
+ *
+ * Input is never copied: a record's plaintext stays where TLS put it until it is used up.  Output is
+ * gathered into records of 16 KiB in one buffer, `stage`, that exists only while something waits.
+ */
+#ifndef TRAFFIC_CLIENT_H
+#define TRAFFIC_CLIENT_H
+
+#include "base/err.h"
+#include "loop/loop.h"
+#include "traffic/forward_headers.h"
+#include "traffic/h1_session.h"
+#include "traffic/proxy_intake.h"
+#include "traffic/traffic_reason.h"
+
+struct chunk;
+struct tls;
+struct traffic_worker;
+
+#define CLIENT_LINGER_MS 2000u
+#define CLIENT_LINGER_BYTES (256u << 10)
+#define CLIENT_STEPS_MAX 32u
+
+#define CLIENT_STATES(X)                                                                           \
+    X(PROXY, BIT(CLIENT_HANDSHAKE) | BIT(CLIENT_DEAD))                                             \
+    X(HANDSHAKE, BIT(CLIENT_OPEN) | BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                         \
+    X(OPEN, BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                                                 \
+    X(LINGER, BIT(CLIENT_DEAD))                                                                    \
+    X(DEAD, 0)
+
+#define X(name, next) CLIENT_##name,
+enum client_state { CLIENT_STATES(X) CLIENT_STATE_COUNT };
+#undef X
+
+struct client {
+    enum client_state state;
+    int fd; /* owned; -1 */
+    struct loop_io io;
+    struct deadline deadline;
+    struct ready ready;
+    struct reap reap;
+    struct list node;              /* of the worker's */
+    struct traffic_worker *worker; /* borrowed */
+    union addr address;            /* the peer's, then what the PROXY header says */
+    struct forward_client forward;
+    uint32_t address_slot;
+    bool has_address_slot;
+    struct proxy_intake *intake; /* owned; in PROXY only */
+    struct tls *tls;             /* owned; from HANDSHAKE on */
+    const char *sni;             /* borrowed from tls; from OPEN on */
+    uint64_t accepted_us;
+    /* Plaintext. */
+    const uint8_t *in; /* borrowed from tls */
+    size_t in_len;
+    struct chunk *stage; /* owned */
+    size_t stage_len;
+    bool is_readable, is_in_ended, is_broken, is_shut;
+    size_t lingered; /* bytes thrown away */
+    enum traffic_reason reason; /* why it ends */
+    struct h1_session h1;
+};
+
+/* A connection was accepted and admitted (worker_admit()); takes fd over. */
+void client_start(struct traffic_worker *w, int fd, const union addr *peer);
+/* Closes it, now if it is idle or `now`, else after the answer under way. */
+void client_drain(struct client *c, bool now);
+
+/* --- for the session ---------------------------------------------------------------------- */
+
+/* Sees to it that c->in has bytes.  IO_OK; IO_WAIT; IO_EOF: the client sends no more (in order);
+ * IO_FAIL: it is gone. */
+MUST_USE enum io client_fill(struct client *c);
+void client_skip(struct client *c, size_t n); /* n <= c->in_len are used up */
+/* Puts bytes on their way; errors show when it is flushed. */
+void client_put(struct client *c, const void *bytes, size_t n);
+size_t client_out_len(const struct client *c); /* bytes that wait */
+size_t client_room(const struct client *c);    /* of limits.bufferBytes */
+void client_wake(struct client *c);            /* runs it after the events of this turn */
+/* The session is over: what waits is sent, then the connection is closed in order. */
+void client_end(struct client *c);
+/* The other side must see that the answer is cut short: reset, nothing more is sent. */
+void client_abort(struct client *c, enum traffic_reason reason);
+/* Everything of this direction is sent and close_notify behind it; reading goes on (relay). */
+void client_shut(struct client *c);
+
+#endif

@@ -1,0 +1,454 @@
+/* exchange - see exchange.h. */
+#include "traffic/exchange.h"
+
+#include <string.h>
+
+#include "base/err.h"
+#include "loop/loop.h"
+#include "traffic/h1_emit.h"
+#include "traffic/traffic_worker_internal.h"
+#include "traffic/upstream.h"
+
+#define HEAD_BYTES (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
+#define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
+
+static const unsigned next_of[] = {
+#define X(name, next) [EXCHANGE_##name] = (next),
+    EXCHANGE_STATES(X)
+#undef X
+};
+
+/* The only writer of x->state. */
+static void exchange_enter(struct exchange *x, enum exchange_state to)
+{
+    must(next_of[x->state] & BIT(to));
+    if (to == EXCHANGE_RELAYING) {
+        COUNT(x->worker, upgrades);
+        COUNT(x->worker, upgrades_open);
+    }
+    if (x->state == EXCHANGE_RELAYING)
+        COUNT_DOWN(x->worker, upgrades_open);
+    x->state = to;
+}
+
+void exchange_init(struct exchange *x, struct traffic_worker *w, const struct exchange_codec *codec)
+{
+    memset(x, 0, sizeof(*x));
+    x->worker = w;
+    x->codec = codec;
+    x->state = EXCHANGE_IDLE;
+    bufq_init(&x->head, loop_pool(w->loop), HEAD_BYTES);
+    bufq_init(&x->body, loop_pool(w->loop), (size_t)w->settings->limits.buffer_bytes);
+}
+
+void exchange_fini(struct exchange *x)
+{
+    if (!x->worker)
+        return;
+    if (x->state != EXCHANGE_IDLE && x->state != EXCHANGE_DONE)
+        exchange_cancel(x, REASON_CLIENT_GONE);
+    if (x->state == EXCHANGE_DONE)
+        exchange_reset(x);
+    bufq_fini(&x->head);
+    bufq_fini(&x->body);
+}
+
+void exchange_reset(struct exchange *x)
+{
+    struct traffic_worker *w = x->worker;
+    const struct exchange_codec *codec = x->codec;
+    struct bufq head = x->head, body = x->body;
+
+    must(x->state == EXCHANGE_DONE && !x->upstream);
+    exchange_enter(x, EXCHANGE_IDLE);
+    if (x->hold)
+        COUNT_DOWN(w, exchanges_open);
+    route_hold_unref(x->hold);
+    bufq_clear(&head);
+    bufq_clear(&body);
+    memset(x, 0, sizeof(*x));
+    x->worker = w;
+    x->codec = codec;
+    x->head = head;
+    x->body = body;
+    x->body.cap = (size_t)w->settings->limits.buffer_bytes;
+}
+
+/* The end, with the reason when it failed.  The codec sees it when it runs. */
+static void finish(struct exchange *x, enum traffic_reason reason)
+{
+    struct upstream *u = x->upstream;
+
+    x->upstream = NULL;
+    if (reason != REASON_NONE && x->reason == REASON_NONE)
+        x->reason = reason;
+    exchange_enter(x, EXCHANGE_DONE);
+    bufq_clear(&x->head);
+    bufq_clear(&x->body);
+    if (u)
+        upstream_drop(u);
+}
+
+static void fail(struct exchange *x, enum traffic_reason reason)
+{
+    finish(x, reason);
+    x->codec->wake(x);
+}
+
+/* --- destinations ------------------------------------------------------------------------- */
+
+/* Round robin over those that are up, then over the others that did not fail this request yet. */
+static struct upstream_pool *next_pool(struct exchange *x, const struct route_slot *slot)
+{
+    unsigned n = (unsigned)x->route->destination_count;
+    uint64_t now = loop_now_ms(x->worker->loop);
+
+    while (x->attempts < EXCHANGE_ATTEMPTS_MAX) {
+        struct upstream_pool *pool;
+        bool is_down;
+
+        if (x->offset == n) {
+            if (x->takes_down_ones)
+                return NULL;
+            x->takes_down_ones = true;
+            x->offset = 0;
+        }
+        pool = slot->pools[(x->first + x->offset++) % n];
+        is_down = upstream_pool_is_down(pool, now);
+        if (x->takes_down_ones ? !is_down || pool->failed_at_ms >= x->started_ms : is_down)
+            continue;
+        x->attempts++;
+        return pool;
+    }
+    return NULL;
+}
+
+static void note_unreachable(struct exchange *x, struct upstream_pool *pool)
+{
+    COUNT(x->worker, upstream_connect_failures);
+    if (upstream_pool_failed(pool, loop_now_ms(x->worker->loop)))
+        worker_tell_target(x->worker, pool->key, false);
+}
+
+static void set_pool(struct exchange *x, struct upstream_pool *pool)
+{
+    x->pool = pool;
+    memcpy(x->target, pool->key, sizeof(x->target));
+}
+
+/* A kept connection or a new one, at the first destination that has either. */
+static enum traffic_reason find_upstream(struct exchange *x)
+{
+    const struct route_slot *slot = route_hold_slot(x->hold, x->route);
+    struct upstream_pool *pool;
+    bool was_full = false;
+
+    while ((pool = next_pool(x, slot))) {
+        int rc;
+
+        set_pool(x, pool);
+        x->upstream = upstream_take(x->worker, pool, x);
+        if (x->upstream) {
+            exchange_enter(x, EXCHANGE_WAITING);
+            return REASON_NONE;
+        }
+        rc = upstream_connect(x->worker, pool, x, &x->upstream);
+        if (rc == 0) {
+            if (x->state != EXCHANGE_CONNECTING)
+                exchange_enter(x, EXCHANGE_CONNECTING);
+            return REASON_NONE;
+        }
+        if (rc == -ERR_LIMIT)
+            was_full = true;
+        else if (rc == -ERR_CONNECT)
+            note_unreachable(x, pool);
+        else
+            return REASON_NO_MEMORY;
+    }
+    if (was_full)
+        return REASON_UPSTREAM_FULL;
+    return x->is_timed_out ? REASON_UPSTREAM_TIMEOUT : REASON_UPSTREAM_CONNECT;
+}
+
+/* --- start -------------------------------------------------------------------------------- */
+
+/* The request as it goes to the origin, into x->head. */
+static enum traffic_reason build_head(struct exchange *x, struct http_request *r,
+                                      const struct forward_client *client)
+{
+    char extras[FORWARD_EXTRAS_MAX];
+    struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
+    size_t n = forward_extras(extras, client, r->authority);
+
+    if (n == 0)
+        return REASON_HEADER_TOO_LARGE;
+    forward_request_filter(r, x->route->auth && !x->route->forwards_authorization);
+    h1_request_emit(&text, r, (struct http_text){extras, n});
+    if (text.is_cut)
+        return REASON_HEADER_TOO_LARGE;
+    return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
+}
+
+enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
+                                   const struct route *route, struct http_request *r,
+                                   const struct forward_client *client)
+{
+    struct route_slot *slot;
+    enum traffic_reason reason;
+
+    must(x->state == EXCHANGE_IDLE && !x->hold);
+    x->hold = route_hold_ref(hold);
+    x->route = route;
+    COUNT(x->worker, exchanges_open);
+    x->is_idempotent = r->is_idempotent;
+    x->is_head = r->is_head;
+    x->is_upgrade = r->upgrade.n > 0;
+    x->expects_continue = r->expects_continue;
+    x->is_chunked = r->framing == HTTP_CHUNKED;
+    x->started_ms = loop_now_ms(x->worker->loop);
+    slot = route_hold_slot(hold, route);
+    x->first = slot->next;
+    slot->next = (slot->next + 1) % (unsigned)route->destination_count;
+    reason = build_head(x, r, client);
+    if (reason == REASON_NONE)
+        reason = find_upstream(x);
+    if (reason != REASON_NONE)
+        finish(x, reason);
+    return reason;
+}
+
+/* --- the codec's side --------------------------------------------------------------------- */
+
+size_t exchange_room(const struct exchange *x)
+{
+    size_t room;
+
+    if (x->state == EXCHANGE_DONE || x->state == EXCHANGE_IDLE)
+        return 0;
+    room = bufq_room(&x->body);
+    if (!x->is_chunked)
+        return room;
+    return room > CHUNK_FRAME_BYTES + H1_TRAILER_BYTES ? room - CHUNK_FRAME_BYTES - H1_TRAILER_BYTES
+                                                       : 0;
+}
+
+void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n)
+{
+    int rc = 0;
+
+    must(n <= exchange_room(x) && !x->is_ended);
+    if (n == 0)
+        return;
+    if (x->is_chunked) {
+        char frame[H1_CHUNK_HEAD_MAX];
+
+        rc = bufq_push(&x->body, frame, h1_chunk_head(frame, n));
+    }
+    if (rc == 0)
+        rc = bufq_push(&x->body, bytes, n);
+    if (rc == 0 && x->is_chunked)
+        rc = bufq_push(&x->body, "\r\n", 2);
+    if (rc != 0) {
+        fail(x, REASON_NO_MEMORY); /* half a frame may be in the queue: nothing more is sent */
+        return;
+    }
+    x->bytes_in += n;
+    COUNT_N(x->worker, bytes_in, n);
+    if (x->upstream)
+        upstream_wake(x->upstream);
+}
+
+void exchange_push_end(struct exchange *x, const struct http_fields *trailers)
+{
+    must(!x->is_ended);
+    x->is_ended = true;
+    if (x->state == EXCHANGE_DONE)
+        return;
+    if (x->is_chunked) {
+        struct h1_text text = {.p = x->worker->text, .size = H1_TRAILER_BYTES};
+
+        h1_last_chunk_emit(&text, trailers);
+        if (text.is_cut || bufq_push(&x->body, text.p, text.n) != 0) {
+            fail(x, REASON_NO_MEMORY);
+            return;
+        }
+    }
+    if (x->upstream)
+        upstream_wake(x->upstream);
+}
+
+void exchange_resume(struct exchange *x)
+{
+    if (x->upstream && x->upstream->is_paused)
+        upstream_wake(x->upstream);
+}
+
+void exchange_cancel(struct exchange *x, enum traffic_reason reason)
+{
+    if (x->state != EXCHANGE_DONE && x->state != EXCHANGE_IDLE)
+        finish(x, reason);
+}
+
+/* --- the upstream's side ------------------------------------------------------------------ */
+
+size_t exchange_output(const struct exchange *x, struct iovec *out, size_t max)
+{
+    size_t count = 0, skip = x->head_sent;
+
+    if (x->head_sent < x->head.len) {
+        count = bufq_peek(&x->head, out, max);
+        while (count > 0 && skip >= out[0].iov_len) {
+            skip -= out[0].iov_len;
+            memmove(out, out + 1, --count * sizeof(*out));
+        }
+        must(count > 0);
+        out[0].iov_base = (char *)out[0].iov_base + skip;
+        out[0].iov_len -= skip;
+    }
+    return count + bufq_peek(&x->body, out + count, max - count);
+}
+
+void exchange_sent(struct exchange *x, size_t n)
+{
+    size_t of_head = MIN(n, x->head.len - MIN(x->head_sent, x->head.len));
+    size_t room = exchange_room(x);
+
+    x->head_sent += of_head;
+    n -= of_head;
+    if (n == 0)
+        return;
+    bufq_skip(&x->body, n);
+    x->body_taken += n;
+    if (room < UPSTREAM_READ_MIN && !x->is_ended)
+        x->codec->wake(x);
+}
+
+bool exchange_is_sent(const struct exchange *x)
+{
+    return x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len;
+}
+
+size_t exchange_client_room(const struct exchange *x)
+{
+    return x->codec->room(x);
+}
+
+bool exchange_waits_for_client(const struct exchange *x)
+{
+    return !x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len &&
+           (!x->expects_continue || x->has_continued) &&
+           (!x->is_upgrade || x->state != EXCHANGE_WAITING);
+}
+
+void exchange_on_connected(struct exchange *x)
+{
+    if (upstream_pool_succeeded(x->pool))
+        worker_tell_target(x->worker, x->pool->key, true);
+    exchange_enter(x, EXCHANGE_WAITING);
+}
+
+void exchange_on_unreachable(struct exchange *x, bool is_timeout)
+{
+    enum traffic_reason reason;
+
+    must(x->state == EXCHANGE_CONNECTING);
+    x->upstream = NULL;
+    x->is_timed_out = is_timeout;
+    note_unreachable(x, x->pool);
+    reason = find_upstream(x);
+    if (reason != REASON_NONE)
+        fail(x, reason);
+}
+
+static bool is_protocol_asked_for(const struct exchange *x, const struct http_response *r)
+{
+    return x->is_upgrade && r->upgrade.n > 0;
+}
+
+static bool on_interim(struct exchange *x, struct http_response *r)
+{
+    if (++x->interims > EXCHANGE_INTERIMS_MAX) {
+        fail(x, REASON_UPSTREAM_INVALID);
+        return false;
+    }
+    if (r->status == 100) {
+        if (!x->expects_continue || x->has_continued)
+            return true; /* nobody waits for it */
+        x->has_continued = true;
+    }
+    x->codec->push_interim(x, r);
+    return true;
+}
+
+bool exchange_on_head(struct exchange *x, struct http_response *r)
+{
+    must(x->state == EXCHANGE_WAITING);
+    forward_response_filter(r, x->worker->settings->version_header);
+    if (r->status == 101) {
+        if (!is_protocol_asked_for(x, r)) {
+            fail(x, REASON_UPSTREAM_UPGRADE);
+            return false;
+        }
+        x->status = 101;
+        exchange_enter(x, EXCHANGE_RELAYING);
+    } else if (r->status < 200) {
+        return on_interim(x, r);
+    } else {
+        x->status = r->status;
+        exchange_enter(x, EXCHANGE_ANSWERING);
+    }
+    bufq_clear(&x->head); /* it will not be sent again */
+    x->head_sent = 0;
+    x->codec->push_head(x, r);
+    return true;
+}
+
+void exchange_on_body(struct exchange *x, const uint8_t *bytes, size_t n)
+{
+    x->bytes_out += n;
+    COUNT_N(x->worker, bytes_out, n);
+    x->codec->push_body(x, bytes, n);
+}
+
+void exchange_on_end(struct exchange *x, struct http_fields *trailers)
+{
+    if (trailers)
+        http_trailers_filter(trailers);
+    x->codec->push_end(x, trailers);
+    if (x->state == EXCHANGE_RELAYING)
+        return; /* the client may have more to say */
+    x->upstream = NULL;
+    finish(x, REASON_NONE);
+}
+
+void exchange_on_relay_over(struct exchange *x)
+{
+    must(x->state == EXCHANGE_RELAYING);
+    x->upstream = NULL;
+    finish(x, REASON_NONE);
+    x->codec->wake(x);
+}
+
+void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer, bool was_kept)
+{
+    x->upstream = NULL;
+    if (x->state == EXCHANGE_WAITING && was_kept && !had_answer && !x->is_retried &&
+        x->is_idempotent && x->body_taken == 0 && x->interims == 0 &&
+        reason == REASON_UPSTREAM_CLOSED) {
+        int rc;
+
+        x->is_retried = true;
+        x->head_sent = 0;
+        COUNT(x->worker, upstream_retries);
+        exchange_enter(x, EXCHANGE_CONNECTING);
+        rc = upstream_connect(x->worker, x->pool, x, &x->upstream);
+        if (rc == 0)
+            return;
+        if (rc == -ERR_CONNECT)
+            note_unreachable(x, x->pool);
+        reason = find_upstream(x);
+        if (reason == REASON_NONE)
+            return;
+    }
+    fail(x, reason);
+}

@@ -1,0 +1,142 @@
+/* exchange - one request and its answer in flight: a codec on one side, an upstream on the other.
+ *
+ *   codec --exchange_push_body()--> [head][body] --exchange_output()--> upstream --> origin
+ *   codec <--codec->push_*()------------------- exchange_on_*() <------ upstream <-- origin
+ *
+ * A codec (h1_session.h; HTTP/2 later) knows nothing of upstreams, an upstream nothing of codecs.
+ * All push functions move memory only; who has something to do is put on the loop's ready list.
+ *
+ *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
+ *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
+ *
+ * Retries: a destination that cannot be reached is passed over for the next.  A request that was sent
+ * is sent once more, on a new connection, only when the connection was a kept one that ended before
+ * the first byte of an answer, the method is idempotent, and nothing of a body was sent.
+ *
+ * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room());
+ * towards the client the codec says how much it takes (codec->room()).
+ */
+#ifndef TRAFFIC_EXCHANGE_H
+#define TRAFFIC_EXCHANGE_H
+
+#include "buf/bufq.h"
+#include "traffic/forward_headers.h"
+#include "traffic/http_head.h"
+#include "traffic/route.h"
+
+struct exchange;
+struct route_hold;
+struct traffic_worker;
+struct upstream;
+struct upstream_pool;
+
+#define EXCHANGE_ATTEMPTS_MAX 8u   /* destinations tried for one request */
+#define EXCHANGE_INTERIMS_MAX 16u  /* 1xx answers in front of the last one */
+#define EXCHANGE_METHOD_MAX 16u
+#define EXCHANGE_PATH_MAX 256u     /* of the access log */
+
+#define EXCHANGE_STATES(X)                                                                         \
+    X(IDLE, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                 \
+    X(CONNECTING, BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                                      \
+    X(WAITING, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_ANSWERING) | BIT(EXCHANGE_RELAYING) |       \
+                   BIT(EXCHANGE_DONE))                                                             \
+    X(ANSWERING, BIT(EXCHANGE_DONE))                                                               \
+    X(RELAYING, BIT(EXCHANGE_DONE))                                                                \
+    X(DONE, BIT(EXCHANGE_IDLE))
+
+#define X(name, next) EXCHANGE_##name,
+enum exchange_state { EXCHANGE_STATES(X) EXCHANGE_STATE_COUNT };
+#undef X
+
+/* The client's side.  The heads are borrowed for the call. */
+struct exchange_codec {
+    void (*push_interim)(struct exchange *x, const struct http_response *r); /* 1xx but 101 */
+    void (*push_head)(struct exchange *x, const struct http_response *r);    /* 101 too */
+    void (*push_body)(struct exchange *x, const uint8_t *bytes, size_t n);
+    void (*push_end)(struct exchange *x, const struct http_fields *trailers);
+    size_t (*room)(const struct exchange *x); /* bytes of body taken now */
+    void (*wake)(struct exchange *x);         /* x failed, or has room again */
+};
+
+struct exchange {
+    enum exchange_state state;
+    struct traffic_worker *worker;       /* borrowed */
+    const struct exchange_codec *codec;  /* static */
+    struct route_hold *hold;             /* counted while it is in flight */
+    const struct route *route;           /* borrowed from hold */
+    struct upstream *upstream;           /* borrowed: works for us */
+    struct upstream_pool *pool;          /* borrowed from the slot of the route */
+
+    /* The request as the origin gets it. */
+    struct bufq head;    /* kept until the answer comes: it may be sent again */
+    size_t head_sent;
+    struct bufq body;    /* framed */
+    uint64_t body_taken; /* bytes that left for the origin */
+    bool is_chunked;
+    bool is_ended;       /* all of it is in `body`, or went */
+    bool is_idempotent, is_head, is_upgrade, expects_continue;
+
+    /* Destinations. */
+    unsigned first, offset, attempts;
+    bool takes_down_ones; /* second round */
+    bool is_retried, is_timed_out;
+    uint64_t started_ms;
+
+    /* The answer. */
+    unsigned interims;
+    bool has_continued;   /* 100 went to the client */
+    unsigned status;      /* 0: none yet */
+    enum traffic_reason reason; /* why it failed */
+
+    /* For the log. */
+    uint64_t started_us, bytes_in, bytes_out;
+    char method[EXCHANGE_METHOD_MAX], path[EXCHANGE_PATH_MAX];
+    char target[ADDR_TEXT_MAX]; /* the destination that answered, or was tried last */
+};
+
+void exchange_init(struct exchange *x, struct traffic_worker *w, const struct exchange_codec *codec);
+void exchange_fini(struct exchange *x); /* cancels; fine on a zeroed one */
+/* Back to IDLE for the next request. */
+void exchange_reset(struct exchange *x);
+
+/* Filters the request's fields, builds what is sent, finds a connection.  REASON_NONE, or why no
+ * origin can be asked (the state is DONE then). */
+enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
+                                   const struct route *route, struct http_request *r,
+                                   const struct forward_client *client);
+
+/* --- for the codec ------------------------------------------------------------------------ */
+
+size_t exchange_room(const struct exchange *x); /* bytes of body that may be pushed now */
+/* n <= exchange_room() */
+void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n);
+void exchange_push_end(struct exchange *x, const struct http_fields *trailers); /* or NULL */
+/* The client has room again. */
+void exchange_resume(struct exchange *x);
+/* The client is gone, or broke its request: the origin's connection is closed. */
+void exchange_cancel(struct exchange *x, enum traffic_reason reason);
+
+/* --- for the upstream --------------------------------------------------------------------- */
+
+/* Up to `max` pieces to send; returns how many. */
+size_t exchange_output(const struct exchange *x, struct iovec *out, size_t max);
+void exchange_sent(struct exchange *x, size_t n);
+bool exchange_is_sent(const struct exchange *x); /* ended, and all of it went */
+size_t exchange_client_room(const struct exchange *x);
+/* The client owes the next bytes of the request. */
+bool exchange_waits_for_client(const struct exchange *x);
+
+void exchange_on_connected(struct exchange *x);
+void exchange_on_unreachable(struct exchange *x, bool is_timeout);
+/* A head; false: the exchange is over, the connection must not be used again. */
+MUST_USE bool exchange_on_head(struct exchange *x, struct http_response *r);
+void exchange_on_body(struct exchange *x, const uint8_t *bytes, size_t n);
+/* The answer is whole: the exchange is done with this upstream, which sees to itself.  In a relay:
+ * the origin ended its side; exchange_on_relay_over() follows when the client's has ended too. */
+void exchange_on_end(struct exchange *x, struct http_fields *trailers);
+void exchange_on_relay_over(struct exchange *x);
+/* The connection is lost.  `had_answer`: a byte of an answer had come; `was_kept`: it had served
+ * others before. */
+void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer, bool was_kept);
+
+#endif

@@ -1,0 +1,609 @@
+/* h1_session - see h1_session.h. */
+#include "traffic/h1_session.h"
+
+#include <string.h>
+
+#include "tls/tls.h"
+#include "traffic/access_log.h"
+#include "traffic/auth.h"
+#include "traffic/client.h"
+#include "traffic/h1_emit.h"
+#include "traffic/h1_request.h"
+#include "traffic/own_answer.h"
+#include "traffic/traffic_worker_internal.h"
+#include "traffic/upstream.h"
+
+static const unsigned next_of[] = {
+#define X(name, next) [H1_##name] = (next),
+    H1_SESSION_STATES(X)
+#undef X
+};
+
+/* The only writer of s->state. */
+static void session_enter(struct h1_session *s, enum h1_session_state to)
+{
+    const struct traffic_timeouts *t = &s->client->worker->settings->timeouts;
+    int64_t secs = 0;
+
+    must(next_of[s->state] & BIT(to));
+    s->state = to;
+    switch (to) {
+    case H1_IDLE:     secs = t->idle_secs; break;
+    case H1_HEAD:     secs = t->header_secs; break;
+    case H1_EXCHANGE: secs = t->body_idle_secs; break;
+    case H1_RELAY:    secs = t->upgrade_idle_secs; break;
+    case H1_OVER:     return; /* the client's own */
+    case H1_SESSION_STATE_COUNT: must(!"a state");
+    }
+    deadline_set(&s->client->deadline, (uint64_t)secs * 1000);
+}
+
+/* --- our own answers ---------------------------------------------------------------------- */
+
+static void log_request(struct h1_session *s, unsigned status, enum traffic_reason reason)
+{
+    struct exchange *x = &s->exchange;
+    struct traffic_worker *w = s->client->worker;
+
+    s->is_logged = true;
+    worker_count_request(w, status, x->started_us > 0 ? clock_now_us() - x->started_us : 0);
+    if (reason != REASON_NONE)
+        worker_count_reason(w, reason);
+    access_log_request(s->client, x, status, reason);
+}
+
+/* Back to the state between two requests, or to the end. */
+static void end_request(struct h1_session *s)
+{
+    h1_body_fini(&s->body);
+    if (s->exchange.state == EXCHANGE_DONE)
+        exchange_reset(&s->exchange);
+    else
+        must(s->exchange.state == EXCHANGE_IDLE);
+    s->exchange.started_us = 0;
+    s->exchange.is_head = false;
+    s->is_logged = false;
+    s->exchange.method[0] = s->exchange.path[0] = '\0';
+    s->has_head = s->has_answer_ended = s->is_chunked_out = s->is_upgrade = false;
+    s->may_skip_line = true;
+    session_enter(s, s->closes ? H1_OVER : H1_IDLE);
+}
+
+/* The route of the name of the handshake, in the set in force. */
+static const struct route *find_route(struct h1_session *s)
+{
+    struct traffic_worker *w = s->client->worker;
+
+    if (s->hold != w->hold) {
+        route_hold_unref(s->hold);
+        s->hold = route_hold_ref(w->hold);
+        s->route = route_set_find(s->hold->set, s->client->sni);
+    }
+    return s->route;
+}
+
+/* A refusal or a failure, as an answer; the connection ends with it unless the request is whole. */
+static enum step answer(struct h1_session *s, enum traffic_reason reason)
+{
+    struct traffic_worker *w = s->client->worker;
+    const struct traffic_settings *settings = w->settings;
+    const struct route *route = find_route(s);
+    struct h1_text text = {.p = w->text, .size = sizeof(w->text)};
+    unsigned status = traffic_reason_status(reason);
+
+    if (status == 0) {
+        log_request(s, 0, reason);
+        client_abort(s->client, reason);
+        return STEP_WAIT;
+    }
+    own_answer_emit(&text,
+                    &(struct own_answer){.status = status,
+                                         .word = traffic_reason_word(reason),
+                                         .minor = s->minor,
+                                         .closes = s->closes,
+                                         .is_head = s->exchange.is_head,
+                                         .date = w->date,
+                                         .version_header = route ? settings->version_header : NULL,
+                                         .version = settings->version,
+                                         .realm = status == 401 ? route->host : NULL});
+    client_put(s->client, text.p, text.n);
+    log_request(s, status, reason);
+    end_request(s);
+    return STEP_MORE;
+}
+
+/* The end of a message is not known any more: nothing more is read. */
+static enum step answer_and_close(struct h1_session *s, enum traffic_reason reason)
+{
+    s->closes = true;
+    return answer(s, reason);
+}
+
+/* --- the codec of the exchange: these run in the upstream's turn and only move memory ------ */
+
+static struct h1_session *session_of(const struct exchange *x)
+{
+    return container_of(x, struct h1_session, exchange);
+}
+
+static void push_interim(struct exchange *x, const struct http_response *r)
+{
+    struct h1_session *s = session_of(x);
+    struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
+
+    if (s->minor == 0)
+        return; /* HTTP/1.0 knows none */
+    h1_interim_emit(&text, r);
+    must(!text.is_cut); /* a head of at most 64 KiB */
+    client_put(s->client, x->worker->text, text.n);
+    client_wake(s->client);
+}
+
+static void push_head(struct exchange *x, const struct http_response *r)
+{
+    struct h1_session *s = session_of(x);
+    const struct traffic_settings *settings = x->worker->settings;
+    struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
+    bool is_open_ended = r->framing == HTTP_CHUNKED || r->framing == HTTP_UNTIL_CLOSE;
+
+    s->has_head = true;
+    s->is_chunked_out = is_open_ended && s->minor > 0;
+    if (r->status != 101 && ((is_open_ended && s->minor == 0) || !s->has_request_ended))
+        s->closes = true;
+    h1_response_emit(&text, r,
+                     &(struct h1_answer){.minor = s->minor,
+                                         .closes = s->closes,
+                                         .is_chunked = s->is_chunked_out,
+                                         .version_header = settings->version_header,
+                                         .version = settings->version,
+                                         .date = x->worker->date});
+    must(!text.is_cut); /* a head of at most 64 KiB and a few lines */
+    client_put(s->client, text.p, text.n);
+    client_wake(s->client);
+}
+
+static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
+{
+    struct h1_session *s = session_of(x);
+
+    if (s->is_chunked_out) {
+        char frame[H1_CHUNK_HEAD_MAX];
+
+        client_put(s->client, frame, h1_chunk_head(frame, n));
+        client_put(s->client, bytes, n);
+        client_put(s->client, "\r\n", 2);
+    } else {
+        client_put(s->client, bytes, n);
+    }
+    client_wake(s->client);
+}
+
+static void push_end(struct exchange *x, const struct http_fields *trailers)
+{
+    struct h1_session *s = session_of(x);
+
+    if (s->is_chunked_out) {
+        struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
+
+        h1_last_chunk_emit(&text, trailers);
+        client_put(s->client, text.p, text.n);
+    }
+    s->has_answer_ended = true;
+    client_wake(s->client);
+}
+
+static size_t room(const struct exchange *x)
+{
+    return client_room(session_of(x)->client);
+}
+
+static void wake(struct exchange *x)
+{
+    client_wake(session_of(x)->client);
+}
+
+static const struct exchange_codec codec = {push_interim, push_head, push_body,
+                                            push_end,     room,      wake};
+
+/* --- requests ----------------------------------------------------------------------------- */
+
+static void copy_text(char *to, size_t size, struct http_text from)
+{
+    size_t n = MIN(from.n, size - 1);
+
+    memcpy(to, from.p, n);
+    to[n] = '\0';
+}
+
+static enum traffic_reason check_host(const struct h1_session *s, struct http_text authority)
+{
+    const char *sni = s->client->sni;
+    char host[ROUTE_HOST_MAX + 1];
+    enum traffic_reason reason;
+
+    if (http_text_is(authority, sni))
+        return REASON_NONE;
+    reason = http_host_normalise(authority, host);
+    if (reason != REASON_NONE)
+        return reason;
+    return strcmp(host, sni) == 0 ? REASON_NONE : REASON_MISDIRECTED;
+}
+
+static enum traffic_reason check_auth(const struct route *route, const struct http_request *r)
+{
+    if (!route->auth)
+        return REASON_NONE;
+    if (r->authorization_count > 1)
+        return REASON_AUTH_DUPLICATE;
+    switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
+                       r->authorization.n)) {
+    case AUTH_OK:
+        return REASON_NONE;
+    case AUTH_MISSING:
+        return REASON_AUTH_REQUIRED;
+    case AUTH_MALFORMED:
+    case AUTH_WRONG:
+        break;
+    }
+    return REASON_AUTH_FAILED;
+}
+
+/* A request is well formed: what is to be done with it. */
+static enum step on_request(struct h1_session *s, struct http_request *r)
+{
+    struct traffic_worker *w = s->client->worker;
+    const struct route *route = find_route(s);
+    enum traffic_reason reason = check_host(s, r->authority);
+
+    s->requests++;
+    s->is_upgrade = r->upgrade.n > 0;
+    s->has_request_ended =
+        !s->is_upgrade &&
+        (r->framing == HTTP_NO_BODY || (r->framing == HTTP_LENGTH && r->length == 0));
+    s->closes = r->wants_close || w->is_draining ||
+                s->requests >= (uint64_t)w->settings->limits.requests_per_connection;
+    s->exchange.is_head = r->is_head;
+    session_enter(s, H1_EXCHANGE);
+    if (reason == REASON_NONE && !route)
+        reason = REASON_NO_ROUTE;
+    if (reason != REASON_NONE)
+        return answer_and_close(s, reason);
+    reason = check_auth(route, r);
+    if (reason == REASON_NONE) {
+        h1_body_init(&s->body, loop_pool(w->loop), r->framing, r->length);
+        reason = exchange_start(&s->exchange, s->hold, route, r, &s->client->forward);
+    }
+    if (reason != REASON_NONE)
+        return s->has_request_ended ? answer(s, reason) : answer_and_close(s, reason);
+    if (s->has_request_ended)
+        exchange_push_end(&s->exchange, NULL);
+    return STEP_MORE;
+}
+
+static enum step parse_request(struct h1_session *s, const char *head)
+{
+    struct traffic_worker *w = s->client->worker;
+    struct http_request *r = &w->request;
+    struct exchange *x = &s->exchange;
+    enum traffic_reason reason = h1_request_parse(r, head, &s->scan, &w->limits, "https");
+
+    COUNT(w, requests);
+    x->started_us = clock_now_us();
+    s->minor = r->minor;
+    if (w->settings->log_access) {
+        copy_text(x->method, sizeof(x->method), r->method);
+        copy_text(x->path, sizeof(x->path), r->target);
+    }
+    s->scan = (struct h1_scan){0};
+    if (reason != REASON_NONE) {
+        x->is_head = r->is_head;
+        return answer_and_close(s, reason);
+    }
+    return on_request(s, r);
+}
+
+/* A head that is not whole: kept, with an early look at its first line. */
+static enum step keep_part(struct h1_session *s, bool is_first_part)
+{
+    struct client *c = s->client;
+    size_t added;
+
+    if (is_first_part) {
+        if (h1_gather_add(&s->gather, c->in, c->in_len, s->client->worker->limits.head_bytes,
+                          &added) != 0)
+            return answer_and_close(s, REASON_NO_MEMORY);
+        session_enter(s, H1_HEAD);
+    }
+    client_skip(c, c->in_len);
+    if (s->scan.first_len > 0) {
+        enum traffic_reason reason = h1_request_line_check(s->gather.bytes, s->scan.first_len);
+
+        if (reason != REASON_NONE)
+            return answer_and_close(s, reason);
+    }
+    return STEP_MORE;
+}
+
+static enum step read_head(struct h1_session *s)
+{
+    struct client *c = s->client;
+    const struct h1_limits *limits = &c->worker->limits;
+    size_t before = s->gather.len, added = c->in_len;
+    const char *base = (const char *)c->in;
+    enum traffic_reason reason;
+    enum step step;
+
+    if (s->state == H1_HEAD) {
+        if (h1_gather_add(&s->gather, c->in, c->in_len, limits->head_bytes, &added) != 0)
+            return answer_and_close(s, REASON_NO_MEMORY);
+        base = s->gather.bytes;
+    }
+    reason = h1_scan_run(&s->scan, base, before + added, limits);
+    if (reason != REASON_NONE)
+        return answer_and_close(s, reason);
+    if (s->scan.head_len == 0)
+        return keep_part(s, s->state == H1_IDLE);
+    client_skip(c, s->scan.head_len - before); /* the bytes stay where they are until the next fill */
+    step = parse_request(s, base);
+    h1_gather_fini(&s->gather);
+    return step;
+}
+
+static enum step request_step(struct h1_session *s)
+{
+    struct client *c = s->client;
+
+    switch (client_fill(c)) {
+    case IO_OK:
+        break;
+    case IO_WAIT:
+        return STEP_WAIT;
+    case IO_EOF:
+        session_enter(s, H1_OVER);
+        return STEP_MORE;
+    case IO_FAIL: /* between two requests, or in a head: nobody waits for an answer */
+        c->is_broken = true;
+        return STEP_WAIT;
+    }
+    if (s->state == H1_IDLE && s->may_skip_line) {
+        s->may_skip_line = false; /* RFC 9112 2.2: one empty line in front is no harm */
+        if (c->in_len >= 2 && c->in[0] == '\r' && c->in[1] == '\n') {
+            client_skip(c, 2);
+            return STEP_MORE;
+        }
+    }
+    return read_head(s);
+}
+
+/* --- the body, and the end of the answer --------------------------------------------------- */
+
+/* The request cannot go on: an answer if none has begun, else the cut must show. */
+static enum step break_request(struct h1_session *s, enum traffic_reason reason)
+{
+    exchange_cancel(&s->exchange, reason);
+    if (!s->has_head)
+        return answer_and_close(s, reason);
+    log_request(s, s->exchange.status, reason);
+    client_abort(s->client, reason);
+    return STEP_WAIT;
+}
+
+static enum step body_step(struct h1_session *s)
+{
+    struct client *c = s->client;
+    struct exchange *x = &s->exchange;
+    struct http_fields *trailers = &c->worker->trailers;
+    size_t space = exchange_room(x);
+    struct h1_piece piece;
+    enum h1_body_step step;
+
+    if (s->body.state != H1_BODY_NONE) {
+        enum io io;
+
+        if (space == 0)
+            return STEP_WAIT;
+        io = client_fill(c);
+        if (io == IO_WAIT)
+            return STEP_WAIT;
+        if (io != IO_OK) {
+            break_request(s, REASON_CLIENT_GONE);
+            return STEP_WAIT;
+        }
+    }
+    step = h1_body_run(&s->body, c->in, s->body.state == H1_BODY_NONE ? 0 : c->in_len, space,
+                       trailers, &piece);
+    client_skip(c, piece.used);
+    switch (step) {
+    case H1_STEP_MORE:
+        break;
+    case H1_STEP_DATA:
+        exchange_push_body(x, piece.payload, piece.payload_len);
+        break;
+    case H1_STEP_END:
+        s->has_request_ended = true;
+        http_trailers_filter(trailers);
+        exchange_push_end(x, trailers);
+        break;
+    case H1_STEP_BAD:
+        return break_request(s, piece.reason);
+    }
+    return STEP_MORE;
+}
+
+static enum step finish_exchange(struct h1_session *s)
+{
+    struct exchange *x = &s->exchange;
+    enum traffic_reason reason = x->reason;
+
+    if (reason != REASON_NONE && !s->has_head) {
+        if (!s->has_request_ended)
+            s->closes = true;
+        return answer(s, reason);
+    }
+    log_request(s, x->status, reason);
+    if (reason != REASON_NONE) { /* the client must not take it for whole */
+        client_abort(s->client, reason);
+        return STEP_WAIT;
+    }
+    must(s->has_answer_ended);
+    end_request(s);
+    return STEP_MORE;
+}
+
+static enum step exchange_step(struct h1_session *s)
+{
+    if (s->exchange.state == EXCHANGE_DONE)
+        return finish_exchange(s);
+    if (s->exchange.state == EXCHANGE_RELAYING) {
+        session_enter(s, H1_RELAY);
+        return STEP_MORE;
+    }
+    if (!s->has_request_ended && !s->is_upgrade)
+        return body_step(s);
+    /* Only to see whether the client is still there; what it sends meanwhile waits. */
+    if (s->client->in_len == 0 && client_fill(s->client) == IO_FAIL) {
+        log_request(s, s->exchange.status, REASON_CLIENT_GONE);
+        client_abort(s->client, REASON_CLIENT_GONE);
+    }
+    return STEP_WAIT;
+}
+
+static enum step relay_step(struct h1_session *s)
+{
+    struct client *c = s->client;
+    struct exchange *x = &s->exchange;
+    size_t n = exchange_room(x);
+    enum io io;
+
+    if (x->state == EXCHANGE_DONE) {
+        log_request(s, x->status, x->reason);
+        session_enter(s, H1_OVER);
+        return STEP_MORE;
+    }
+    if (s->has_answer_ended)
+        client_shut(c);
+    if (s->has_request_ended || n == 0)
+        return STEP_WAIT;
+    io = client_fill(c);
+    if (io == IO_WAIT)
+        return STEP_WAIT;
+    if (io == IO_OK) {
+        n = MIN(n, c->in_len);
+        exchange_push_body(x, c->in, n);
+        client_skip(c, n);
+        return STEP_MORE;
+    }
+    if (io == IO_FAIL && tls_error(c->tls) != -ERR_CLOSED) {
+        exchange_cancel(x, REASON_CLIENT_GONE);
+        log_request(s, x->status, REASON_CLIENT_GONE);
+        client_abort(c, REASON_CLIENT_GONE);
+        return STEP_WAIT;
+    }
+    s->has_request_ended = true;
+    exchange_push_end(x, NULL);
+    return STEP_WAIT;
+}
+
+enum step h1_session_step(struct h1_session *s)
+{
+    switch (s->state) {
+    case H1_IDLE:
+    case H1_HEAD:     return request_step(s);
+    case H1_EXCHANGE: return exchange_step(s);
+    case H1_RELAY:    return relay_step(s);
+    case H1_OVER:
+    case H1_SESSION_STATE_COUNT:
+        break;
+    }
+    return STEP_WAIT;
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+void h1_session_start(struct h1_session *s, struct client *c)
+{
+    s->client = c;
+    s->may_skip_line = true;
+    exchange_init(&s->exchange, c->worker, &codec);
+    deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.idle_secs * 1000);
+}
+
+void h1_session_fini(struct h1_session *s)
+{
+    if (!s->client)
+        return;
+    if ((s->state == H1_EXCHANGE || s->state == H1_RELAY) && !s->is_logged)
+        log_request(s, s->exchange.status,
+                    s->client->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
+    exchange_fini(&s->exchange);
+    h1_body_fini(&s->body);
+    h1_gather_fini(&s->gather);
+    route_hold_unref(s->hold);
+    s->hold = NULL;
+}
+
+void h1_session_on_due(struct h1_session *s)
+{
+    struct exchange *x = &s->exchange;
+    struct client *c = s->client;
+
+    switch (s->state) {
+    case H1_IDLE:
+        session_enter(s, H1_OVER);
+        return;
+    case H1_HEAD:
+        answer_and_close(s, REASON_HEADER_TIMEOUT);
+        return;
+    case H1_EXCHANGE:
+        if (client_out_len(c) > 0) {
+            exchange_cancel(x, REASON_WRITE_TIMEOUT);
+            log_request(s, x->status, REASON_WRITE_TIMEOUT);
+            client_abort(c, REASON_WRITE_TIMEOUT);
+        } else if (!s->has_request_ended && !s->is_upgrade && exchange_waits_for_client(x)) {
+            break_request(s, REASON_BODY_TIMEOUT);
+        } else { /* the origin's time counts, and its connection has deadlines of its own */
+            deadline_set(&c->deadline,
+                         (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
+        }
+        return;
+    case H1_RELAY:
+        exchange_cancel(x, REASON_UPGRADE_IDLE);
+        return;
+    case H1_OVER:
+    case H1_SESSION_STATE_COUNT:
+        return;
+    }
+}
+
+bool h1_session_wants_input(const struct h1_session *s)
+{
+    switch (s->state) {
+    case H1_IDLE:
+    case H1_HEAD:
+        return true;
+    case H1_EXCHANGE:
+        return s->has_request_ended || s->is_upgrade || exchange_room(&s->exchange) > 0;
+    case H1_RELAY:
+        return !s->has_request_ended && exchange_room(&s->exchange) > 0;
+    case H1_OVER:
+    case H1_SESSION_STATE_COUNT:
+        break;
+    }
+    return false;
+}
+
+void h1_session_on_room(struct h1_session *s)
+{
+    if ((s->state == H1_EXCHANGE || s->state == H1_RELAY) &&
+        client_room(s->client) >= UPSTREAM_READ_MIN)
+        exchange_resume(&s->exchange);
+}
+
+bool h1_session_drain(struct h1_session *s)
+{
+    s->closes = true;
+    if (s->state != H1_IDLE)
+        return false;
+    session_enter(s, H1_OVER);
+    return true;
+}

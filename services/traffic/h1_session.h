@@ -1,0 +1,69 @@
+/* h1_session - HTTP/1 on one client connection: requests in, answers out, one at a time, in order.
+ *
+ *   IDLE -> HEAD -> EXCHANGE -> IDLE ...
+ *                     |  \-> RELAY (101)        any -> OVER
+ *
+ * IDLE: between two requests.  HEAD: a head came in part.  EXCHANGE: one request is in flight.  RELAY:
+ * upgraded, bytes both ways.  OVER: nothing more is read.
+ *
+ * Never two opinions about where a message ends: what is ambiguous is answered 400 and the connection
+ * closed.  Bytes behind a request for an upgrade are not looked at before the origin has agreed; when
+ * it doesn't, the connection is closed behind its answer, since they might be no HTTP at all
+ * (RFC 9931).
+ */
+#ifndef TRAFFIC_H1_SESSION_H
+#define TRAFFIC_H1_SESSION_H
+
+#include "traffic/exchange.h"
+#include "traffic/h1_body.h"
+#include "traffic/h1_gather.h"
+
+struct client;
+
+#define H1_SESSION_STATES(X)                                                                       \
+    X(IDLE, BIT(H1_HEAD) | BIT(H1_EXCHANGE) | BIT(H1_OVER))                                        \
+    X(HEAD, BIT(H1_EXCHANGE) | BIT(H1_IDLE) | BIT(H1_OVER))                                        \
+    X(EXCHANGE, BIT(H1_IDLE) | BIT(H1_RELAY) | BIT(H1_OVER))                                       \
+    X(RELAY, BIT(H1_OVER))                                                                         \
+    X(OVER, 0)
+
+#define X(name, next) H1_##name,
+enum h1_session_state { H1_SESSION_STATES(X) H1_SESSION_STATE_COUNT };
+#undef X
+
+enum step { STEP_MORE, STEP_WAIT };
+
+struct h1_session {
+    enum h1_session_state state;
+    struct client *client; /* borrowed: it embeds us */
+    struct exchange exchange;
+    /* The request. */
+    struct h1_scan scan;
+    struct h1_gather gather;
+    struct h1_body body;
+    unsigned minor;
+    bool closes;             /* the connection ends with this answer */
+    bool has_request_ended;
+    bool may_skip_line;      /* one empty line in front of a request is passed over */
+    bool is_upgrade;
+    bool is_logged;          /* this request, already */
+    /* The answer. */
+    bool has_head, has_answer_ended, is_chunked_out;
+    unsigned requests;       /* served here */
+    const struct route *route; /* borrowed from `hold`: by the name of the handshake */
+    struct route_hold *hold;   /* counted: the set that `route` was looked up in */
+};
+
+void h1_session_start(struct h1_session *s, struct client *c);
+void h1_session_fini(struct h1_session *s); /* fine on a zeroed one */
+enum step h1_session_step(struct h1_session *s);
+/* Its time is up. */
+void h1_session_on_due(struct h1_session *s);
+/* True when it would do something with more input. */
+bool h1_session_wants_input(const struct h1_session *s);
+/* Room for output came back. */
+void h1_session_on_room(struct h1_session *s);
+/* No more requests; true when it can be closed at once. */
+bool h1_session_drain(struct h1_session *s);
+
+#endif

@@ -1,0 +1,111 @@
+/* traffic_worker_internal - what the parts of one worker see of it: its loop, its snapshots, its
+ * counters, its scratch memory.  Everything here is for the worker's own thread, but the counters,
+ * which any thread may read.
+ */
+#ifndef TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
+#define TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "traffic/h1_scan.h"
+#include "traffic/traffic_worker.h"
+#include "traffic/upstream_pool.h"
+
+struct tls_ctx;
+
+#define WORKER_READ_BYTES 65536u /* one read of an origin's socket */
+#define WORKER_TEXT_BYTES 73728u /* one head on its way out: 64 KiB and what we add */
+#define HTTP_DATE_BYTES 32u      /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+
+/* A route set as one worker holds it: counted once in the set, many times here without atomics, with
+ * the worker's own state of each route. */
+struct route_slot {
+    struct upstream_pool **pools; /* owned array, each counted; NULL until the route is used */
+    unsigned next;                /* round robin */
+};
+
+struct route_hold {
+    unsigned users;
+    struct traffic_worker *worker; /* borrowed */
+    struct route_set *set;         /* counted */
+    struct route_slot *slots;      /* owned, one a route */
+};
+
+struct traffic_listener {
+    struct acceptor acceptor;
+    struct traffic_worker *worker; /* borrowed */
+    bool is_tls;
+};
+
+/* Relaxed atomics with one writer, so a plain addition is enough. */
+struct traffic_counters {
+#define X(name, help) _Atomic uint64_t name;
+    TRAFFIC_COUNTERS(X)
+    TRAFFIC_GAUGES(X)
+#undef X
+    _Atomic uint64_t statuses[6];
+    _Atomic uint64_t reasons[REASON_COUNT];
+    _Atomic uint64_t requests_buckets[TRAFFIC_DURATION_BUCKETS + 1], requests_us;
+    _Atomic uint64_t handshakes_buckets[TRAFFIC_DURATION_BUCKETS + 1], handshakes_us;
+    _Atomic uint64_t revision;
+};
+
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+#define COUNT(w, name) counter_add(&(w)->counters.name, 1)
+#define COUNT_N(w, name, n) counter_add(&(w)->counters.name, (n))
+#define COUNT_DOWN(w, name) counter_add(&(w)->counters.name, (uint64_t)-1)
+
+struct traffic_worker {
+    struct loop *loop; /* borrowed */
+    unsigned index;
+    struct traffic_shared *shared;     /* borrowed */
+    struct tls_ctx *tls_ctx;           /* borrowed from shared */
+    struct traffic_settings *settings; /* counted */
+    struct proxy_trust *trust;         /* counted */
+    struct route_hold *hold;           /* counted: the set in force */
+    struct h1_limits limits;
+    bool is_draining, is_stopped;
+    struct list clients, redirects; /* open connections */
+    struct upstream_pools pools;
+    struct list upstreams;          /* all open ones */
+    struct traffic_listener *listeners; /* owned */
+    size_t listener_count;
+    struct deadline tick;
+    char date[HTTP_DATE_BYTES];
+    struct log_limit refusals; /* of the log */
+    struct traffic_counters counters;
+    /* Scratch: for one call, never across two events. */
+    struct http_request request;
+    struct http_response response;
+    struct http_fields trailers;
+    char text[WORKER_TEXT_BYTES];
+    uint8_t read[WORKER_READ_BYTES];
+};
+
+/* The set in force, counted once more. */
+struct route_hold *route_hold_ref(struct route_hold *hold);
+void route_hold_unref(struct route_hold *hold); /* fine with NULL */
+/* The worker's state of a route of this set; its pools are found (or made) at the first use. */
+struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route);
+
+/* Counts a refusal or failure. */
+void worker_count_reason(struct traffic_worker *w, enum traffic_reason reason);
+void worker_count_request(struct traffic_worker *w, unsigned status, uint64_t us);
+void worker_count_handshake(struct traffic_worker *w, uint64_t us);
+/* Admits one more client connection: false, with the reason, when a limit is reached. */
+bool worker_admit(struct traffic_worker *w, enum traffic_reason *reason);
+void worker_dismiss(struct traffic_worker *w);
+/* The same for one client address; a connection that was admitted gives it back with the slot. */
+bool worker_admit_address(struct traffic_worker *w, const union addr *client, uint32_t *slot);
+void worker_dismiss_address(struct traffic_worker *w, uint32_t slot);
+/* A destination's health changed. */
+void worker_tell_target(struct traffic_worker *w, const char *key, bool is_up);
+
+#endif
