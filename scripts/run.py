@@ -100,7 +100,7 @@ def main():
                 return 0
             show(ports, certificate, (hub, edge, traffic))
             try:
-                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+                signal.pause()
             except KeyboardInterrupt:
                 pass
             print("ending")
@@ -110,6 +110,10 @@ def main():
     return 0
 
 
+def on_term(signum, frame):
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGTERM, on_term)
     sys.exit(main())

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""make size: the longest files, headers and functions, and the modules with most files.  Smells, not
+limits: each asks what the two things in it are."""
+import pathlib
+import re
+import subprocess
+
+TOP = 20
+files = [pathlib.Path(f) for f in subprocess.run(
+    ["git", "ls-files", "*.c", "*.h"], check=True, capture_output=True, text=True).stdout.split()]
+
+
+def functions(path):
+    """(lines, name) of each function: from its brace in column 0 to the brace that closes it."""
+    name, start = None, 0
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        head = re.match(r"^[a-z].*?\b([a-z_0-9]+)\(", line)
+        if head and not line.startswith(("typedef", "struct {", "#")):
+            name = head.group(1)
+        elif line == "{":
+            start = number
+        elif line == "}" and start:
+            yield number - start - 1, name
+            start = 0
+
+
+def show(title, rows):
+    print(title)
+    for size, what in sorted(rows, key=lambda r: -r[0])[:TOP]:
+        print(f"  {size:5} {what}")
+
+
+lines = {f: len(f.read_text().splitlines()) for f in files}
+show("files (over 600: look)", [(n, f) for f, n in lines.items() if f.suffix == ".c"])
+show("headers (over 200: look)", [(n, f) for f, n in lines.items() if f.suffix == ".h"])
+show("functions (over 60: look)", [(n, f"{f}: {name}") for f in files if f.suffix == ".c"
+                                    for n, name in functions(f)])
