@@ -1,0 +1,132 @@
+/* The table of keys: defaults are good, wrong values are named. */
+#include <check.h>
+#include <json-c/json.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json/json.h"
+#include "traffic/traffic_conf.h"
+
+static char *no_environment[] = {NULL};
+
+static int read_sets(const char *const *sets, struct traffic_conf *conf, struct json_check *faults)
+{
+    memset(conf, 0, sizeof(*conf));
+    json_check_init(faults);
+    return conf_read(&traffic_conf_table, NULL, no_environment, sets, conf, faults);
+}
+
+START_TEST(defaults)
+{
+    struct traffic_conf conf;
+    struct json_check faults;
+
+    ck_assert_int_eq(read_sets((const char *const[]){NULL}, &conf, &faults), 0);
+    ck_assert_str_eq(conf.http_listen, "[::]:7999");
+    ck_assert_str_eq(conf.https_listen, "[::]:8000");
+    ck_assert_int_eq(conf.http_redirect_port, 443);
+    ck_assert_int_eq((int)json_object_array_length(conf.proxy_trusted), 0);
+    ck_assert_str_eq(conf.routes_file, "");
+    ck_assert_str_eq(conf.version_header, "servezone_coretraffic_version");
+    ck_assert_int_eq(conf.timeouts.handshake_secs, 10);
+    ck_assert_int_eq(conf.timeouts.header_secs, 10);
+    ck_assert_int_eq(conf.timeouts.body_idle_secs, 60);
+    ck_assert_int_eq(conf.timeouts.idle_secs, 75);
+    ck_assert_int_eq(conf.timeouts.connect_secs, 5);
+    ck_assert_int_eq(conf.timeouts.upgrade_idle_secs, 3600);
+    ck_assert_int_eq(conf.limits.connections, 65536);
+    ck_assert_int_eq(conf.limits.header_bytes, 16384);
+    ck_assert_int_eq(conf.limits.header_fields, 100);
+    ck_assert_int_eq(conf.limits.routes_bytes, 64 << 20);
+    ck_assert_str_eq(conf.service.management_listen, "127.0.0.1:9003");
+    ck_assert_str_eq(conf.service.state_dir, "/var/lib/penstock/traffic");
+    ck_assert(conf.log_access);
+    conf_free(&traffic_conf_table, &conf);
+    json_check_fini(&faults);
+}
+END_TEST
+
+static const struct {
+    const char *set, *pointer; /* NULL: it is taken */
+} rows[] = {
+    {"http.listen=127.0.0.1:0", NULL},
+    {"http.listen=", "/http/listen"},
+    {"https.listen=nowhere", "/https/listen"},
+    {"http.redirectPort=0", "/http/redirectPort"},
+    {"http.redirectPort=65536", "/http/redirectPort"},
+    {"proxyProtocol.trusted=[\"10.0.0.0/8\",\"::1\",\"hub\",\"my_hub.local\"]", NULL},
+    {"proxyProtocol.trusted=[\"10.0.0.0/33\"]", "/proxyProtocol/trusted/0"},
+    {"proxyProtocol.trusted=[\"10.0.0\"]", "/proxyProtocol/trusted/0"},
+    {"proxyProtocol.trusted=[\"::1\",7]", "/proxyProtocol/trusted/1"},
+    {"proxyProtocol.trusted=[\"a b\"]", "/proxyProtocol/trusted/0"},
+    {"proxyProtocol.trusted={}", "/proxyProtocol/trusted"},
+    {"versionHeader=x-version", NULL},
+    {"versionHeader=x version", "/versionHeader"},
+    {"versionHeader=x:y", "/versionHeader"},
+    {"versionHeader=", "/versionHeader"},
+    {"timeouts.connectSecs=0", "/timeouts/connectSecs"},
+    {"limits.headerFields=257", "/limits/headerFields"},
+    {"limits.headerBytes=4096", "/limits/requestLineBytes"}, /* no longer below it */
+    {"limits.routesBytes=4096", "/limits/routeBytes"},
+    {"limits.waitingUpdates=0", "/limits/waitingUpdates"},
+    /* Known from the design, not built: nobody shall believe that they work. */
+    {"coreflow.url=wss://flow.test", "/coreflow/url"},
+    {"drainSecs=30", "/drainSecs"},
+};
+
+START_TEST(values)
+{
+    struct traffic_conf conf;
+    struct json_check faults;
+    int rc = read_sets((const char *const[]){rows[_i].set, NULL}, &conf, &faults);
+
+    if (rows[_i].pointer) {
+        ck_assert_msg(rc != 0, "%s was taken", rows[_i].set);
+        ck_assert_uint_eq(faults.count, 1);
+        ck_assert_msg(strcmp(faults.faults[0].pointer, rows[_i].pointer) == 0 ||
+                          strstr(faults.faults[0].detail, rows[_i].pointer + 1) != NULL,
+                      "%s: %s %s", rows[_i].set, faults.faults[0].pointer,
+                      faults.faults[0].detail);
+    } else {
+        ck_assert_msg(rc == 0, "%s: %s", rows[_i].set,
+                      faults.count ? faults.faults[0].detail : "?");
+        conf_free(&traffic_conf_table, &conf);
+    }
+    json_check_fini(&faults);
+}
+END_TEST
+
+/* Every limit has a unit, and what it bounds is said. */
+START_TEST(limits_are_described)
+{
+    unsigned limits = 0;
+
+    for (const struct conf_key *key = traffic_conf_table.keys; key->path; key++) {
+        ck_assert_msg(key->doc && key->doc[0], "%s", key->path);
+        if (strncmp(key->path, "limits.", 7) != 0)
+            continue;
+        ck_assert_msg(key->unit && key->unit[0], "%s", key->path);
+        ck_assert_int_eq(key->kind, CONF_INT);
+        limits++;
+    }
+    ck_assert_uint_eq(limits, sizeof(struct traffic_limits) / sizeof(int64_t));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic_conf");
+    TCase *tcase = tcase_create("conf");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tcase, defaults);
+    tcase_add_loop_test(tcase, values, 0, (int)(sizeof(rows) / sizeof(rows[0])));
+    tcase_add_test(tcase, limits_are_described);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
