@@ -106,7 +106,7 @@ START_TEST(others_offers)
          "CHACHA20-POLY1305"},
         {TLS_ONLY_13, false, "NORMAL:-CIPHER-ALL:+AES-256-GCM", "TLS1.3", "AES-256-GCM"},
         {TLS_ONLY_13, false, "NORMAL:-GROUP-ALL:+GROUP-SECP256R1", "TLS1.3", "AES-128-GCM"},
-        {TLS_ONLY_13, false, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-X25519", "TLS1.3",
+        {TLS_ONLY_13, false, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-SECP256R1", "TLS1.3",
          "AES-128-GCM"}, /* HelloRetryRequest */
         {TLS_ONLY_13, false, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1", NULL, NULL},
         {TLS_12_AND_13, false, "NORMAL", "TLS1.3", "AES-128-GCM"},
@@ -305,12 +305,52 @@ START_TEST(sni_with_a_second_hello)
     table.cert = parse(&pem);
     tls_pair_open(&p, PAIR_DIRECT, 0);
     tls_pair_join(&p, NULL, NULL, server, &table);
-    raw_client_open(&raw, p.client_fd, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-X25519",
+    raw_client_open(&raw, p.client_fd, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-SECP256R1",
                     "a.test");
     ck_assert_int_eq(raw_client_handshake(&raw, &p, &io), 0);
     ck_assert_msg(io == IO_OK, "%s", tls_error_text(p.server));
     ck_assert_uint_eq(table.asked, 1);
     ck_assert_str_eq(tls_sni(p.server), "a.test");
+    raw_client_close(&raw);
+    tls_pair_close(&p);
+    tls_cert_unref(table.cert);
+    tls_ctx_unref(server);
+    tls_pem_fini(&pem);
+}
+END_TEST
+
+START_TEST(sni_may_not_change_with_a_second_hello)
+{
+    struct tls_pem pem;
+    struct table table = {.name = "a.test"};
+    struct tls_ctx *server = selecting_ctx(TLS_ONLY_13);
+    struct raw_client raw;
+    struct tls_pair p;
+    uint8_t hello[2048], *at;
+    ssize_t n;
+
+    tls_pem_make(&pem, &(struct tls_pem_options){.name = "a.test"});
+    table.cert = parse(&pem);
+    tls_pair_open(&p, PAIR_RELAYED, 0);
+    tls_pair_join(&p, NULL, NULL, server, &table);
+    raw_client_open(&raw, p.client_fd, "NORMAL:-GROUP-ALL:+GROUP-SECP384R1:+GROUP-SECP256R1",
+                    "a.test");
+    ck_assert_int_eq(gnutls_handshake(raw.session), GNUTLS_E_AGAIN);
+    ck_assert_uint_gt(tls_pair_forward(p.client_wire, p.server_wire, sizeof(hello)), 0);
+    ck_assert_int_eq(tls_handshake(p.server), IO_WAIT); /* HelloRetryRequest */
+    ck_assert_uint_gt(tls_pair_forward(p.server_wire, p.client_wire, sizeof(hello)), 0);
+    ck_assert_int_eq(gnutls_handshake(raw.session), GNUTLS_E_AGAIN);
+    n = read(p.client_wire, hello, sizeof(hello));
+    ck_assert_int_gt(n, 100);
+    at = memmem(hello, (size_t)n, "a.test", 6);
+    ck_assert_ptr_nonnull(at);
+    at[0] = 'b';
+    tls_pair_put(p.server_wire, hello, (size_t)n);
+    while (tls_handshake(p.server) == IO_WAIT)
+        tls_pair_wait(&p);
+    ck_assert_int_eq(tls_error(p.server), -ERR_DENIED);
+    ck_assert_str_eq(tls_error_text(p.server), "the client changed the name it asks for");
+    ck_assert_uint_eq(table.asked, 1);
     raw_client_close(&raw);
     tls_pair_close(&p);
     tls_cert_unref(table.cert);
@@ -388,6 +428,7 @@ int main(void)
     tcase_add_loop_test(tcase, sni_chooses, 0, 8);
     tcase_add_loop_test(tcase, sni_denial_as_others_see_it, 0, 2);
     tcase_add_test(tcase, sni_with_a_second_hello);
+    tcase_add_test(tcase, sni_may_not_change_with_a_second_hello);
     tcase_add_loop_test(tcase, sni_that_is_no_name, 0, 6);
     tcase_add_test(tcase, name_that_cannot_be_dialled);
     srunner_run_all(runner, CK_NORMAL);
