@@ -364,6 +364,20 @@ START_TEST(a_cancelled_lookup_is_not_answered)
 }
 END_TEST
 
+START_TEST(what_is_cancelled_counts_no_more)
+{
+    struct lookup l = {0};
+
+    for (unsigned i = 0; i <= RESOLVER_QUERIES_MAX; i++) {
+        start(&l, "192.0.2.1");
+        resolve_cancel(&l.query);
+    }
+    start(&l, "192.0.2.1");
+    run();
+    ck_assert_int_eq(l.err, 0);
+}
+END_TEST
+
 START_TEST(a_resolver_may_go_with_lookups_open)
 {
     struct lookup under_way = {0}, cancelled = {0}, ready = {0};
@@ -487,6 +501,7 @@ int main(void)
     tcase_add_test(tc, an_answer_may_start_the_next_lookup);
     tcase_add_test(tc, many_lookups_at_once_are_kept_apart);
     tcase_add_test(tc, a_cancelled_lookup_is_not_answered);
+    tcase_add_test(tc, what_is_cancelled_counts_no_more);
     tcase_add_test(tc, a_resolver_may_go_with_lookups_open);
     tcase_add_test(tc, a_resolver_may_go_from_within_an_answer);
     tcase_add_test(tc, too_many_at_once_fail_at_once);
