@@ -1,5 +1,6 @@
 /* Tests of loop/resolver: against a small DNS server on loopback, /etc/hosts, and literals. */
 #include <check.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -462,6 +463,67 @@ START_TEST(a_changed_resolv_conf_holds_from_the_next_lookup)
 }
 END_TEST
 
+/* How often a log line tells that resolv.conf was read again. */
+static unsigned reloads(int log_fd)
+{
+    static char text[65536];
+    unsigned count = 0;
+    ssize_t n = read(log_fd, text, sizeof(text) - 1);
+
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *at = text; (at = strstr(at, "resolver_reloaded")); at++)
+        count++;
+    return count;
+}
+
+START_TEST(resolv_conf_is_read_again_only_when_it_changed)
+{
+    struct lookup l = {0};
+    int fds[2];
+
+    ck_assert_int_eq(pipe2(fds, O_NONBLOCK), 0);
+    log_init(LOG_TEXT, LOG_DEBUG, fds[1]);
+    dns_server_add(&server, "name.test", "127.0.0.7");
+    for (unsigned i = 0; i < 4; i++) {
+        l.calls = 0;
+        start(&l, "name.test");
+        run();
+        ck_assert_uint_eq(l.count, 1);
+        ck_assert_uint_eq(reloads(fds[0]), i == 2 ? 1 : 0);
+        if (i == 1)
+            write_conf("nameserver 127.0.0.1\n");
+    }
+    log_init(LOG_TEXT, LOG_ERR, 2);
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+START_TEST(what_was_asked_before_a_change_is_waited_for)
+{
+    struct lookup held = {0}, silent = {0}, fresh = {0};
+
+    dns_server_add(&server, "name.test", "127.0.0.7");
+    server.late = "name.test";
+    server.silent = "silent.test";
+    server.on_held = on_held_stop;
+    start(&silent, "silent.test");
+    start(&held, "name.test");
+    run();
+    write_conf("nameserver 127.0.0.1\noptions ndots:1\n");
+    start(&fresh, "localhost");
+    run();
+    dns_server_release(&server);
+    run(); /* one of two is answered: the other keeps its channel */
+    ck_assert_uint_eq(held.calls, 1);
+    fresh.calls = 0;
+    start(&fresh, "name.test");
+    run();
+    ck_assert_uint_eq(silent.calls, 0);
+    ck_assert_ptr_nonnull(silent.query.resolver);
+}
+END_TEST
+
 START_TEST(a_resolv_conf_that_goes_and_comes_back_is_followed)
 {
     struct lookup l = {0}, localhost = {0};
@@ -506,6 +568,8 @@ int main(void)
     tcase_add_test(tc, a_resolver_may_go_from_within_an_answer);
     tcase_add_test(tc, too_many_at_once_fail_at_once);
     tcase_add_test(tc, a_changed_resolv_conf_holds_from_the_next_lookup);
+    tcase_add_test(tc, resolv_conf_is_read_again_only_when_it_changed);
+    tcase_add_test(tc, what_was_asked_before_a_change_is_waited_for);
     tcase_add_test(tc, a_resolv_conf_that_goes_and_comes_back_is_followed);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);
