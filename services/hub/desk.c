@@ -1,0 +1,540 @@
+/* desk - see desk.h. */
+#include "hub/desk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "hub/verdict.h"
+
+#define OVERLOADED_RETRY_SECS 5
+
+static void on_session_end(void *arg, struct session *s, enum goodbye_code code);
+static void on_expiry(struct deadline *deadline);
+
+void desk_init(struct desk *d, const struct desk_options *options)
+{
+    uint64_t seed;
+
+    tls_random(&seed, sizeof(seed));
+    *d = (struct desk){.loop = options->loop,
+                       .shared = options->shared,
+                       .registry = options->registry,
+                       .max_lanes = options->max_lanes,
+                       .max_waiting = options->max_waiting,
+                       .max_sessions = options->max_sessions};
+    admission_init(&d->admission, options->handshakes, options->handshakes_per_source, seed);
+    session_book_init(&d->book, on_session_end, d);
+    list_init(&d->records);
+    deadline_init(&d->expiry, d->loop, on_expiry);
+}
+
+void desk_close(struct desk *d)
+{
+    d->is_closed = true;
+    deadline_off(&d->expiry);
+}
+
+void desk_fini(struct desk *d)
+{
+    struct list *node;
+
+    if (!d->loop)
+        return;
+    LIST_EACH(&d->book.sessions, at, after)
+        edge_session_free(container_of(at, struct session, node)->user);
+    session_book_fini(&d->book);
+    while ((node = list_pop(&d->records)))
+        free(container_of(node, struct lane_record, node));
+    admission_fini(&d->admission);
+    d->loop = NULL;
+}
+
+/* --- admission ------------------------------------------------------------------------------------ */
+
+static void count_fault(struct desk *d, enum handshake_fault fault)
+{
+    count_one(&d->shared->counters.handshake_faults[fault]);
+}
+
+static void log_not_admitted(struct desk *d, const union addr *peer, enum handshake_fault fault)
+{
+    char text[ADDR_TEXT_MAX];
+
+    if (!log_limit_pass(&d->limit, loop_now_ms(d->loop)))
+        return;
+    log_warn("hub", "handshake_refused", LOG_S("code", handshake_fault_names[fault]),
+             LOG_S("peer", addr_format(peer, text)), LOG_U("held", d->limit.held));
+    d->limit.held = 0;
+}
+
+struct lane_record *desk_admit(struct desk *d, const union addr *peer)
+{
+    struct admission_source source;
+    enum handshake_fault fault = HANDSHAKE_LIMIT_TOTAL;
+    struct lane_record *record;
+
+    count_one(&d->shared->counters.accepted);
+    switch (admission_enter(&d->admission, peer, &source)) {
+    case ADMISSION_OK:
+        record = must_alloc(sizeof(*record));
+        record->source = source;
+        record->is_counted = true;
+        record->peer = *peer;
+        list_push(&d->records, &record->node);
+        d->record_count++;
+        return record;
+    case ADMISSION_SOURCE_FULL:
+        fault = HANDSHAKE_LIMIT_SOURCE;
+        break;
+    case ADMISSION_FULL:
+        break;
+    }
+    count_fault(d, fault);
+    log_not_admitted(d, peer, fault);
+    return NULL;
+}
+
+static void leave_admission(struct desk *d, struct lane_record *record)
+{
+    if (record->is_counted)
+        admission_leave(&d->admission, &record->source);
+    record->is_counted = false;
+}
+
+/* --- verdict --------------------------------------------------------------------------------------- */
+
+struct hello_mail {
+    struct task task;
+    struct desk *desk;
+    struct hub_lane *lane;
+    struct hello hello;
+    uint8_t exporter[TLS_EXPORTER_BYTES];
+};
+
+static void refuse(struct desk *d, struct lane_record *record, enum answer_code code,
+                   const char *message, unsigned delay_ms)
+{
+    struct answer answer = {.code = code};
+    size_t n;
+    char *line;
+
+    memcpy(answer.message, message, strnlen(message, ANSWER_MESSAGE_MAX));
+    if (code == ANSWER_OVERLOADED)
+        answer.retry_after_secs = OVERLOADED_RETRY_SECS;
+    count_fault(d, handshake_fault_of(code));
+    line = answer_emit(&answer, &n);
+    hub_lane_post_refuse(record->lane, line, n, code, delay_ms);
+}
+
+/* Whoever guesses waits; and does not keep anyone else from being heard. */
+static void refuse_proof(struct desk *d, struct lane_record *record, const char *message)
+{
+    if (d->waiting_count >= d->max_waiting) {
+        count_fault(d, HANDSHAKE_LIMIT_WAITING);
+        hub_lane_post_drop(record->lane);
+        return;
+    }
+    record->is_waiting = true;
+    d->waiting_count++;
+    refuse(d, record, ANSWER_UNAUTHORIZED, message, HUB_WRONG_PROOF_MS);
+}
+
+static bool is_running(const struct desk *d, const struct hello *hello)
+{
+    LIST_EACH(&d->book.sessions, node, after)
+    {
+        const struct session *s = container_of(node, struct session, node);
+
+        if (strcmp(s->edge_id, hello->edge_id) == 0 && strcmp(s->instance, hello->instance) == 0)
+            return true;
+    }
+    return false;
+}
+
+static struct session *begin(struct desk *d, struct lane_record *record, struct edge *edge,
+                             const struct hello *hello, enum answer_code *code)
+{
+    uint64_t now_ms = loop_now_ms(d->loop);
+    uint8_t id[SESSION_BYTES];
+    char peer[ADDR_TEXT_MAX];
+    struct session *session;
+
+    if (d->book.count >= d->max_sessions && !is_running(d, hello)) {
+        *code = ANSWER_OVERLOADED;
+        return NULL;
+    }
+    tls_random(id, sizeof(id));
+    session = session_begin(&d->book, hello, edge->max_instances, id, record, now_ms, code);
+    if (!session)
+        return NULL;
+    record->session = edge_session_new(session, edge, record, now_ms);
+    log_info("hub", "edge_connected", LOG_S("edge", edge->id), LOG_S("instance", hello->instance),
+             LOG_S("peer", addr_format(&record->peer, peer)),
+             LOG_U("generation", session->generation), LOG_S("software", hello->software));
+    return session;
+}
+
+static struct session *join(struct desk *d, struct lane_record *record, const struct hello *hello,
+                            enum answer_code *code)
+{
+    struct session *session =
+        session_join(&d->book, hello, d->max_lanes, record, loop_now_ms(d->loop), code);
+
+    if (!session)
+        return NULL;
+    record->session = session->user;
+    if (!record->session->carrier && record->session->acked_revision < record->session->revision)
+        record->session->carrier = record; /* its answer carries the newest CONFIG */
+    return session;
+}
+
+static void answer_ok(struct lane_record *record, const struct session *session,
+                      const struct verdict *v)
+{
+    struct answer answer = {.code = ANSWER_OK, .is_proof_formed = true,
+                            .initial_window = INITIAL_WINDOW};
+    size_t n;
+    char *line;
+
+    memcpy(answer.edge_id, v->edge->id, sizeof(answer.edge_id));
+    memcpy(answer.proof, v->proof, sizeof(answer.proof));
+    memcpy(answer.session, session->id, sizeof(answer.session));
+    edge_session_config(record->session, &answer.config);
+    line = answer_emit(&answer, &n);
+    answer_fini(&answer);
+    hub_lane_post_open(record->lane, line, n, &record->session->authority, v->edge->id);
+}
+
+static const char *session_message(enum answer_code code)
+{
+    switch (code) {
+    case ANSWER_UNKNOWN_SESSION:
+        return "no such session of this edge and instance";
+    case ANSWER_LANE_IN_USE:
+        return "this lane number was used already";
+    case ANSWER_TOO_MANY_LANES:
+        return "the session has as many lanes as it may (tunnel.maxLanes)";
+    case ANSWER_OVERLOADED:
+        return "the hub has as many sessions as it may (limits.sessions)";
+    case ANSWER_BAD_REQUEST:
+        return "a new session begins with lane 0";
+    case ANSWER_OK:
+    case ANSWER_UNSUPPORTED_VERSION:
+    case ANSWER_UNAUTHORIZED:
+    case ANSWER_EDGE_DISABLED:
+    case ANSWER_OTHER:
+        break;
+    }
+    return "";
+}
+
+static void judge(struct desk *d, struct lane_record *record, const struct hello_mail *mail)
+{
+    enum answer_code code = ANSWER_OK;
+    struct session *session;
+    struct verdict v;
+
+    verdict_give(&v, d->registry, &mail->hello, mail->exporter, loop_now_ms(d->loop));
+    if (v.code == ANSWER_UNAUTHORIZED) {
+        refuse_proof(d, record, v.message);
+        return;
+    }
+    if (v.code != ANSWER_OK) {
+        refuse(d, record, v.code, v.message, 0);
+        return;
+    }
+    if (d->is_stopping) {
+        refuse(d, record, ANSWER_OVERLOADED, "the hub is stopping", 0);
+        return;
+    }
+    session = mail->hello.has_session ? join(d, record, &mail->hello, &code)
+                                      : begin(d, record, v.edge, &mail->hello, &code);
+    if (!session) {
+        refuse(d, record, code, session_message(code), 0);
+        return;
+    }
+    record->edge = v.edge;
+    record->number = mail->hello.lane;
+    record->is_open = true;
+    d->open_count++;
+    answer_ok(record, session, &v);
+}
+
+static void run_hello(struct task *task)
+{
+    struct hello_mail *mail = container_of(task, struct hello_mail, task);
+    struct desk *d = mail->desk;
+    struct lane_record *record;
+
+    if (!d->is_closed) {
+        record = mail->lane->record;
+        record->lane = mail->lane;
+        leave_admission(d, record);
+        judge(d, record, mail);
+    }
+    tls_wipe(mail, sizeof(*mail));
+    free(mail);
+}
+
+void desk_post_hello(struct desk *d, struct hub_lane *lane, const struct hello *hello,
+                     const uint8_t exporter[TLS_EXPORTER_BYTES])
+{
+    struct hello_mail *mail = must_alloc(sizeof(*mail));
+
+    mail->task.run = run_hello;
+    mail->desk = d;
+    mail->lane = lane;
+    mail->hello = *hello;
+    memcpy(mail->exporter, exporter, sizeof(mail->exporter));
+    loop_post(d->loop, &mail->task);
+}
+
+/* --- other reports --------------------------------------------------------------------------------- */
+
+struct report_mail {
+    struct task task;
+    struct desk *desk;
+    struct lane_record *record;
+    struct hub_lane *lane;
+};
+
+static void post_report(struct desk *d, struct lane_record *record, struct hub_lane *lane,
+                        void (*run)(struct task *task))
+{
+    struct report_mail *mail = must_alloc(sizeof(*mail));
+
+    *mail = (struct report_mail){.task.run = run, .desk = d, .record = record, .lane = lane};
+    loop_post(d->loop, &mail->task);
+}
+
+static struct report_mail take_report(struct task *task)
+{
+    struct report_mail *mail = container_of(task, struct report_mail, task), copy = *mail;
+
+    free(mail);
+    return copy;
+}
+
+static void run_refused(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+
+    if (!mail.desk->is_closed)
+        leave_admission(mail.desk, mail.record);
+}
+
+void desk_post_refused(struct desk *d, struct lane_record *record)
+{
+    post_report(d, record, NULL, run_refused);
+}
+
+static void run_draining(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+
+    if (!mail.desk->is_closed && mail.record->session)
+        session_lane_draining(mail.record->session->session, mail.record);
+}
+
+void desk_post_draining(struct desk *d, struct hub_lane *lane)
+{
+    post_report(d, lane->record, lane, run_draining);
+}
+
+void ack_mail_free(struct ack_mail *mail)
+{
+    if (!mail)
+        return;
+    config_ack_fini(&mail->ack);
+    free(mail);
+}
+
+static void run_ack(struct task *task)
+{
+    struct ack_mail *mail = container_of(task, struct ack_mail, task);
+    struct desk *d = mail->desk;
+    struct lane_record *record;
+
+    if (!d->is_closed) {
+        record = mail->lane->record;
+        if (record->session &&
+            edge_session_acked(record->session, &mail->ack, loop_now_ms(d->loop)) != 0)
+            hub_lane_post_goodbye(mail->lane, GOODBYE_PROTOCOL_ERROR,
+                                  "CONFIG_ACK of a revision that was never sent", 0);
+        hub_lane_post_ack_taken(mail->lane);
+    }
+    ack_mail_free(mail);
+}
+
+void desk_post_ack(struct desk *d, struct hub_lane *lane, struct ack_mail *mail)
+{
+    mail->task.run = run_ack;
+    mail->desk = d;
+    mail->lane = lane;
+    loop_post(d->loop, &mail->task);
+}
+
+static void arm_expiry(struct desk *d)
+{
+    uint64_t now_ms = loop_now_ms(d->loop), next = session_expire(&d->book, now_ms);
+
+    if (next == UINT64_MAX)
+        deadline_off(&d->expiry);
+    else
+        deadline_set(&d->expiry, next > now_ms ? next - now_ms : 1);
+}
+
+static void on_expiry(struct deadline *deadline)
+{
+    arm_expiry(container_of(deadline, struct desk, expiry));
+}
+
+/* What the lane counted stays, though it is gone. */
+static void keep_counts(struct desk *d, const struct lane_record *record)
+{
+    const struct lane_gauges *g = &record->lane->gauges;
+    uint64_t in = counted(&g->bytes_in), out = counted(&g->bytes_out);
+
+    d->past_in += in;
+    d->past_out += out;
+    d->past_opened += counted(&g->opened);
+    d->past_stalls += counted(&g->window_stalls);
+    if (record->edge) {
+        record->edge->past_in += in;
+        record->edge->past_out += out;
+    }
+    if (record->session) {
+        record->session->past_in += in;
+        record->session->past_out += out;
+    }
+}
+
+static void run_dead(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+    struct lane_record *record = mail.record;
+    struct desk *d = mail.desk;
+
+    if (d->is_closed)
+        return;
+    record->lane = mail.lane;
+    leave_admission(d, record);
+    d->waiting_count -= record->is_waiting;
+    d->open_count -= record->is_open;
+    if (record->lane)
+        keep_counts(d, record);
+    if (record->session) {
+        session_lane_lost(record->session->session, record, loop_now_ms(d->loop));
+        edge_session_lane_lost(record->session, record);
+        arm_expiry(d);
+    }
+    if (record->lane)
+        hub_lane_post_forget(record->lane);
+    list_remove(&record->node);
+    d->record_count--;
+    free(record);
+    if (d->is_stopping && d->record_count == 0 && d->on_empty)
+        d->on_empty(d->arg);
+}
+
+void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane *lane)
+{
+    post_report(d, record, lane, run_dead);
+}
+
+/* --- sessions and edges ----------------------------------------------------------------------------- */
+
+static const char *goodbye_message(enum goodbye_code code)
+{
+    switch (code) {
+    case GOODBYE_REPLACED:
+        return "a newer session of this edge took over";
+    case GOODBYE_KICKED:
+        return "the operator closed the connection";
+    case GOODBYE_EDGE_DISABLED:
+        return "the edge was disabled";
+    case GOODBYE_SECRET_CHANGED:
+        return "the secret of the edge was changed";
+    case GOODBYE_DRAINING:
+        return "the hub is stopping";
+    case GOODBYE_PROTOCOL_ERROR:
+    case GOODBYE_OVERLOADED:
+    case GOODBYE_OTHER:
+        break;
+    }
+    return "";
+}
+
+static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
+{
+    struct edge_session *es = s->user;
+
+    (void)arg;
+    LIST_EACH(&s->lanes, node, after)
+    {
+        struct lane_record *record = container_of(node, struct session_lane, node)->link;
+
+        record->session = NULL;
+        hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
+    }
+    log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id),
+             LOG_S("instance", s->instance),
+             LOG_S("reason", s->lane_count > 0 ? goodbye_name(code) : "no_lane"),
+             LOG_U("generation", s->generation));
+    edge_session_free(es);
+    s->user = NULL;
+}
+
+void desk_config_changed(struct desk *d, struct edge *edge)
+{
+    LIST_EACH(&d->book.sessions, node, after)
+    {
+        struct edge_session *s = container_of(node, struct session, node)->user;
+
+        if (s->edge == edge)
+            edge_session_reconfigure(s, loop_now_ms(d->loop));
+    }
+}
+
+size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
+{
+    size_t count = 0;
+
+    LIST_EACH(&d->book.sessions, node, after)
+    {
+        struct session *s = container_of(node, struct session, node);
+        const struct edge_session *es = s->user;
+
+        if (es->edge != edge)
+            continue;
+        session_end(&d->book, s, code);
+        count++;
+    }
+    return count;
+}
+
+void desk_edge_removed(struct desk *d, struct edge *edge)
+{
+    desk_end_edge(d, edge, GOODBYE_KICKED);
+    LIST_EACH(&d->records, node, after)
+    {
+        struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (record->edge == edge)
+            record->edge = NULL;
+    }
+}
+
+void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg)
+{
+    d->is_stopping = true;
+    d->on_empty = on_empty;
+    d->arg = arg;
+    LIST_EACH(&d->book.sessions, node, after)
+        session_end(&d->book, container_of(node, struct session, node), GOODBYE_DRAINING);
+    if (d->record_count == 0)
+        on_empty(arg);
+}

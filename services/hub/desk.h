@@ -1,0 +1,98 @@
+/* desk - where lanes report: the control thread's side of all tunnels.  It admits connections, gives
+ * the verdict about each hello, keeps the sessions and sends CONFIG and GOODBYE to their lanes.
+ *
+ * Lanes live on workers (hub_lane.h); the desk has one record for each of them, from accept until
+ * the lane reported its death.
+ */
+#ifndef HUB_DESK_H
+#define HUB_DESK_H
+
+#include "hub/admission.h"
+#include "hub/edge_session.h"
+#include "hub/hub_lane.h"
+#include "hub/registry.h"
+#include "tunnel/session.h"
+
+struct lane_record {
+    struct list node;              /* in desk.records */
+    struct hub_lane *lane;         /* borrowed from its worker; NULL before it reported */
+    struct admission_source source;
+    bool is_counted;               /* among the handshakes */
+    bool is_waiting;               /* a wrong proof: waits out its second */
+    bool is_open;
+    union addr peer;
+    struct edge *edge;             /* borrowed from the registry; NULL when removed, or not known */
+    struct edge_session *session;  /* borrowed; NULL: none, or ended */
+    uint32_t number;               /* in its session */
+};
+
+struct desk {
+    struct loop *loop;             /* borrowed */
+    struct hub_shared *shared;     /* borrowed */
+    struct registry *registry;     /* borrowed */
+    struct admission admission;
+    struct session_book book;
+    struct list records;           /* struct lane_record, owned */
+    size_t record_count;
+    unsigned open_count, waiting_count;
+    unsigned max_lanes, max_waiting;
+    size_t max_sessions;
+    struct deadline expiry;        /* of sessions without a lane */
+    struct log_limit limit;
+    uint64_t past_in, past_out, past_opened, past_stalls; /* of lanes that are gone */
+    bool is_stopping;              /* no new lanes */
+    bool is_closed;                /* the workers are gone: reports do nothing */
+    void (*on_empty)(void *arg);   /* while stopping: the last record is gone; may be NULL */
+    void *arg;
+};
+
+struct desk_options {
+    struct loop *loop;
+    struct hub_shared *shared;
+    struct registry *registry;
+    unsigned handshakes, handshakes_per_source, max_waiting, max_lanes;
+    size_t max_sessions;
+};
+
+void desk_init(struct desk *d, const struct desk_options *options);
+/* After the loops are freed. */
+void desk_fini(struct desk *d);
+/* The workers are gone. */
+void desk_close(struct desk *d);
+
+/* --- control thread ----------------------------------------------------------------------------- */
+
+/* A connection that was accepted: its record, or NULL when it has to be closed (counted). */
+struct lane_record *desk_admit(struct desk *d, const union addr *peer);
+/* The edge's ports or interval changed: CONFIG to its sessions. */
+void desk_config_changed(struct desk *d, struct edge *edge);
+/* Ends all sessions of the edge; how many there were. */
+size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code);
+/* Before registry_remove(): its sessions end (kicked) and no record points to it any more. */
+void desk_edge_removed(struct desk *d, struct edge *edge);
+/* GOODBYE draining to every lane; on_empty is called when the last is gone. */
+void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg);
+
+/* --- reports of a lane: any worker; each runs later on the control thread ------------------------- */
+
+struct hello_mail;
+/* The hello is read and needs a verdict. */
+void desk_post_hello(struct desk *d, struct hub_lane *lane, const struct hello *hello,
+                     const uint8_t exporter[TLS_EXPORTER_BYTES]);
+/* It was refused on the spot. */
+void desk_post_refused(struct desk *d, struct lane_record *record);
+void desk_post_draining(struct desk *d, struct hub_lane *lane);
+/* CONFIG_ACK (its lists move); one at a time: hub_lane_post_ack_taken() answers. */
+void desk_post_ack(struct desk *d, struct hub_lane *lane, struct ack_mail *mail);
+/* The last report.  `lane` is NULL when there never was one. */
+void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane *lane);
+
+struct ack_mail {
+    struct task task;
+    struct desk *desk;      /* borrowed */
+    struct hub_lane *lane;  /* borrowed */
+    struct config_ack ack;  /* owned */
+};
+void ack_mail_free(struct ack_mail *mail); /* fine with NULL */
+
+#endif

@@ -1,0 +1,533 @@
+/* hub_lane - see hub_lane.h.  First the messages from the control thread, then the link's events. */
+#include "hub/hub_lane.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "hub/desk.h"
+#include "hub/forward.h"
+#include "loop/socket.h"
+
+static const struct link_ops link_events;
+
+/* --- birth and death ---------------------------------------------------------------------------- */
+
+struct new_mail {
+    struct task task;
+    struct hub_worker *worker;
+    struct lane_record *record;
+    int fd;
+};
+
+static void on_refusal_due(struct deadline *deadline)
+{
+    struct hub_lane *lane = container_of(deadline, struct hub_lane, refusal);
+
+    if (lane->link && link_state(lane->link) == LINK_VERDICT)
+        link_refuse(lane->link, lane->refusal_line, lane->refusal_len, -ERR_AUTH);
+}
+
+static void run_new(struct task *task)
+{
+    struct new_mail mail = *container_of(task, struct new_mail, task);
+    struct hub_worker *w = mail.worker;
+    struct hub_lane *lane;
+
+    free(container_of(task, struct new_mail, task));
+    if (w->is_closed) {
+        close(mail.fd);
+        return;
+    }
+    lane = must_alloc(sizeof(*lane));
+    lane->worker = w;
+    lane->record = mail.record;
+    lane->accepted_us = clock_now_us();
+    list_init(&lane->forwards);
+    authority_init(&lane->authority);
+    deadline_init(&lane->refusal, w->loop, on_refusal_due);
+    socket_set_tunnel_options(mail.fd, w->shared->congestion);
+    if (link_new(&lane->link, mail.fd,
+                 &(struct link_options){.side = LINK_HUB,
+                                        .loop = w->loop,
+                                        .tls = w->shared->tls,
+                                        .budget = &w->shared->budget,
+                                        .ops = &link_events,
+                                        .owner = lane,
+                                        .handshake_ms = HUB_HANDSHAKE_MS}) != 0) {
+        count_one(&w->shared->counters.handshake_faults[HANDSHAKE_MEMORY]);
+        desk_post_dead(w->shared->desk, mail.record, NULL);
+        free(lane);
+        return;
+    }
+    list_push(&w->lanes, &lane->node);
+    hub_worker_watch(w);
+}
+
+void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)
+{
+    struct new_mail *mail = must_alloc(sizeof(*mail));
+
+    *mail = (struct new_mail){.task.run = run_new, .worker = w, .record = record, .fd = fd};
+    loop_post(w->loop, &mail->task);
+}
+
+void hub_lane_free(struct hub_lane *lane)
+{
+    must(!lane->link && lane->forward_count == 0);
+    deadline_off(&lane->refusal);
+    authority_fini(&lane->authority);
+    ack_mail_free(lane->ack);
+    free(lane->refusal_line);
+    free(lane);
+}
+
+static void free_if_over(struct hub_lane *lane)
+{
+    if (!lane->is_forgotten || lane->forward_count > 0)
+        return;
+    list_remove(&lane->node);
+    hub_lane_free(lane);
+}
+
+void hub_lane_forward_gone(struct hub_lane *lane)
+{
+    must(lane->forward_count > 0);
+    lane->forward_count--;
+    free_if_over(lane);
+}
+
+void hub_lane_close(struct hub_lane *lane)
+{
+    lane->is_forgotten = false; /* the worker's list is walked: hub_worker_fini() frees */
+    deadline_off(&lane->refusal);
+    hub_lane_publish(lane);
+    link_free(lane->link);
+    lane->link = NULL;
+    LIST_EACH(&lane->forwards, node, after)
+        forward_stop(container_of(node, struct forward, in_lane));
+}
+
+void hub_lane_publish(struct hub_lane *lane)
+{
+    const struct lane *l = lane->link ? link_lane(lane->link) : NULL;
+    struct lane_gauges *g = &lane->gauges;
+
+    if (!l)
+        return;
+#define SHOW(member, value) atomic_store_explicit(&g->member, (value), memory_order_relaxed)
+    SHOW(bytes_in, l->stats.bytes_from_clients);
+    SHOW(bytes_out, l->stats.bytes_to_clients);
+    SHOW(opened, l->stats.opened);
+    SHOW(window_stalls, l->stats.window_stalls);
+    SHOW(streams, l->stream_count);
+    SHOW(rtt_ms, l->beat.rtt_ms);
+    if (l->ops) { /* else it is dead and its rings are gone */
+        SHOW(queue_data, lane_sched_depth(&l->out.sched.normal));
+        SHOW(queue_sustained, lane_sched_depth(&l->out.sched.sustained));
+    }
+#undef SHOW
+}
+
+/* --- what the desk decided ------------------------------------------------------------------------ */
+
+struct lane_mail {
+    struct task task;
+    struct hub_lane *lane;
+    char *text; /* owned: a line, or a CONFIG */
+    size_t text_len;
+    struct authority *authority; /* owned */
+    char edge_id[EDGE_ID_MAX + 1];
+    enum answer_code answer;
+    enum goodbye_code goodbye;
+    char message[GOODBYE_MESSAGE_MAX + 1];
+    uint32_t retry_after_secs;
+    unsigned delay_ms;
+};
+
+static struct lane_mail *mail_of(struct task *task)
+{
+    return container_of(task, struct lane_mail, task);
+}
+
+static struct lane_mail *mail_new(struct hub_lane *lane, void (*run)(struct task *task))
+{
+    struct lane_mail *mail = must_alloc(sizeof(*mail));
+
+    mail->task.run = run;
+    mail->lane = lane;
+    return mail;
+}
+
+static void mail_send(struct lane_mail *mail)
+{
+    loop_post(mail->lane->worker->loop, &mail->task);
+}
+
+static void mail_free(struct lane_mail *mail)
+{
+    if (mail->authority)
+        authority_fini(mail->authority);
+    free(mail->authority);
+    free(mail->text);
+    free(mail);
+}
+
+/* A copy is only asked (authority_allows), never changed. */
+static struct authority *copy_authority(const struct authority *from)
+{
+    struct authority *to = must_alloc(sizeof(*to));
+    size_t n = from->fading_count * sizeof(*from->fading);
+
+    *to = *from;
+    to->fading = NULL;
+    if (from->fading_count > 0) {
+        to->fading = must_alloc(n);
+        memcpy(to->fading, from->fading, n);
+    }
+    return to;
+}
+
+static void take_authority(struct lane_mail *mail)
+{
+    authority_fini(&mail->lane->authority);
+    mail->lane->authority = *mail->authority;
+    mail->authority->fading = NULL; /* moved */
+}
+
+static void run_open(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+    struct hub_lane *lane = mail->lane;
+
+    if (lane->link && link_state(lane->link) == LINK_VERDICT) {
+        char peer[ADDR_TEXT_MAX];
+        struct hub_counters *counters = &lane->worker->shared->counters;
+
+        take_authority(mail);
+        memcpy(lane->edge_id, mail->edge_id, sizeof(lane->edge_id));
+        lane->was_open = true;
+        link_send_line(lane->link, mail->text, mail->text_len);
+        link_open(lane->link, INITIAL_WINDOW);
+        count_one(&counters->handshakes);
+        duration_count(&counters->handshake, clock_now_us() - lane->accepted_us);
+        log_info("hub", "lane_open", LOG_S("edge", lane->edge_id),
+                 LOG_S("peer", addr_format(link_peer(lane->link), peer)));
+    }
+    mail_free(mail);
+}
+
+void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
+                        const struct authority *authority, const char *edge_id)
+{
+    struct lane_mail *mail = mail_new(lane, run_open);
+
+    mail->text = line;
+    mail->text_len = n;
+    mail->authority = copy_authority(authority);
+    memcpy(mail->edge_id, edge_id, strnlen(edge_id, EDGE_ID_MAX));
+    mail_send(mail);
+}
+
+static void log_refusal(struct hub_lane *lane, enum answer_code code)
+{
+    struct log_limit *limit = &lane->worker->limit;
+    char peer[ADDR_TEXT_MAX];
+
+    if (!log_limit_pass(limit, loop_now_ms(lane->worker->loop)))
+        return;
+    log_warn("hub", "handshake_refused", LOG_S("code", answer_name(code)),
+             LOG_S("peer", addr_format(link_peer(lane->link), peer)), LOG_U("held", limit->held));
+    limit->held = 0;
+}
+
+static void run_refuse(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+    struct hub_lane *lane = mail->lane;
+
+    if (lane->link && link_state(lane->link) == LINK_VERDICT) {
+        log_refusal(lane, mail->answer);
+        if (mail->delay_ms == 0) {
+            link_refuse(lane->link, mail->text, mail->text_len, -ERR_DENIED);
+        } else {
+            lane->refusal_line = mail->text;
+            lane->refusal_len = mail->text_len;
+            mail->text = NULL;
+            deadline_set(&lane->refusal, mail->delay_ms);
+        }
+    }
+    mail_free(mail);
+}
+
+void hub_lane_post_refuse(struct hub_lane *lane, char *line, size_t n, enum answer_code code,
+                          unsigned delay_ms)
+{
+    struct lane_mail *mail = mail_new(lane, run_refuse);
+
+    mail->text = line;
+    mail->text_len = n;
+    mail->answer = code;
+    mail->delay_ms = delay_ms;
+    mail_send(mail);
+}
+
+static void end_link(struct hub_lane *lane)
+{
+    hub_lane_publish(lane);
+    deadline_off(&lane->refusal);
+    link_free(lane->link);
+    lane->link = NULL;
+    desk_post_dead(lane->worker->shared->desk, lane->record, lane);
+}
+
+static void run_drop(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+
+    if (mail->lane->link)
+        end_link(mail->lane);
+    mail_free(mail);
+}
+
+void hub_lane_post_drop(struct hub_lane *lane)
+{
+    mail_send(mail_new(lane, run_drop));
+}
+
+static void run_authority(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+
+    take_authority(mail);
+    if (mail->text && mail->lane->link)
+        link_send_config(mail->lane->link, mail->text);
+    mail_free(mail);
+}
+
+void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority,
+                             char *config)
+{
+    struct lane_mail *mail = mail_new(lane, run_authority);
+
+    mail->authority = copy_authority(authority);
+    mail->text = config;
+    mail_send(mail);
+}
+
+static void run_goodbye(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+    struct hub_lane *lane = mail->lane;
+
+    if (lane->link && link_state(lane->link) == LINK_OPEN) {
+        link_goodbye(lane->link, mail->goodbye, mail->message, mail->retry_after_secs);
+        count_one(&lane->worker->shared->counters.goodbyes[mail->goodbye]);
+    }
+    mail_free(mail);
+}
+
+void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const char *message,
+                           uint32_t retry_after_secs)
+{
+    struct lane_mail *mail = mail_new(lane, run_goodbye);
+
+    must(code != GOODBYE_OTHER);
+    mail->goodbye = code;
+    mail->retry_after_secs = retry_after_secs;
+    memcpy(mail->message, message, strnlen(message, GOODBYE_MESSAGE_MAX));
+    mail_send(mail);
+}
+
+/* --- CONFIG_ACK: one is with the desk, the newest waits here --------------------------------------- */
+
+static void send_ack(struct hub_lane *lane)
+{
+    struct ack_mail *mail = lane->ack;
+
+    if (!mail || lane->is_ack_away)
+        return;
+    lane->ack = NULL;
+    lane->is_ack_away = true;
+    desk_post_ack(lane->worker->shared->desk, lane, mail);
+}
+
+static void run_ack_taken(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+
+    mail->lane->is_ack_away = false;
+    if (mail->lane->link)
+        send_ack(mail->lane);
+    mail_free(mail);
+}
+
+void hub_lane_post_ack_taken(struct hub_lane *lane)
+{
+    mail_send(mail_new(lane, run_ack_taken));
+}
+
+static void run_forget(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+    struct hub_lane *lane = mail->lane;
+
+    must(!lane->link);
+    mail_free(mail);
+    if (lane->worker->is_closed) /* hub_worker_fini() frees it */
+        return;
+    lane->is_forgotten = true;
+    free_if_over(lane);
+}
+
+void hub_lane_post_forget(struct hub_lane *lane)
+{
+    mail_send(mail_new(lane, run_forget));
+}
+
+/* --- the link's events ---------------------------------------------------------------------------- */
+
+static void on_secure(struct link *link)
+{
+    (void)link; /* the edge speaks first */
+}
+
+/* Nothing secret is needed for this answer: no need to ask the desk. */
+static int refuse_now(struct hub_lane *lane, int used, enum answer_code code, const char *message)
+{
+    struct hub_shared *shared = lane->worker->shared;
+    struct answer answer = {.code = code};
+    size_t n;
+    char *line;
+
+    memcpy(answer.message, message, strnlen(message, ANSWER_MESSAGE_MAX));
+    line = answer_emit(&answer, &n);
+    count_one(&shared->counters.handshake_faults[handshake_fault_of(code)]);
+    log_refusal(lane, code);
+    lane->is_told = true;
+    desk_post_refused(shared->desk, lane->record);
+    link_refuse(lane->link, line, n, -ERR_PROTO);
+    free(line);
+    return used;
+}
+
+static int on_line(struct link *link, const uint8_t *bytes, size_t n)
+{
+    struct hub_lane *lane = link_owner(link);
+    uint8_t exporter[TLS_EXPORTER_BYTES];
+    struct wire_why why;
+    struct hello hello;
+    int used = hello_parse(&hello, bytes, n, &why);
+
+    if (used == 0 || used == -ERR_TOO_BIG)
+        return used;
+    if (used < 0)
+        return refuse_now(lane, (int)n, ANSWER_BAD_REQUEST, why.text);
+    if (hello.version != WIRE_VERSION)
+        return refuse_now(lane, used, ANSWER_UNSUPPORTED_VERSION, "this hub speaks version 1");
+    if (link_exporter(link, exporter) != 0)
+        return -ERR_TLS;
+    lane->is_told = true;
+    link_wait(link);
+    link_extend(link, HUB_VERDICT_MS);
+    desk_post_hello(lane->worker->shared->desk, lane, &hello, exporter);
+    return used;
+}
+
+static struct stream *on_open(struct link *link, const struct proxy_header *client,
+                              enum stream_reset *refuse)
+{
+    return forward_open(link_owner(link), client, refuse);
+}
+
+static int on_control(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
+                      struct wire_why *why)
+{
+    struct hub_lane *lane = link_owner(link);
+    struct ack_mail *mail = must_alloc(sizeof(*mail));
+
+    must(type == FRAME_CONFIG_ACK);
+    if (config_ack_parse(&mail->ack, json, n, why) != 0) {
+        free(mail);
+        return -ERR_PROTO;
+    }
+    ack_mail_free(lane->ack);
+    lane->ack = mail;
+    send_ack(lane);
+    return 0;
+}
+
+static void on_drain(struct link *link)
+{
+    struct hub_lane *lane = link_owner(link);
+
+    if (lane->is_drain_told)
+        return;
+    lane->is_drain_told = true;
+    desk_post_draining(lane->worker->shared->desk, lane);
+}
+
+static enum handshake_fault fault_of(int error)
+{
+    switch (-error) {
+    case ERR_TIMEOUT:
+        return HANDSHAKE_TIMEOUT;
+    case ERR_CLOSED:
+    case ERR_RESET:
+        return HANDSHAKE_CLOSED;
+    case ERR_TOO_BIG:
+        return HANDSHAKE_HELLO_TOO_LONG;
+    case ERR_NOMEM:
+        return HANDSHAKE_MEMORY;
+    default:
+        return HANDSHAKE_TLS;
+    }
+}
+
+static void log_end(struct hub_lane *lane)
+{
+    struct log_limit *limit = &lane->worker->limit;
+    const struct goodbye *goodbye = link_peer_goodbye(lane->link);
+    int error = link_error(lane->link);
+    const char *reason = goodbye ? goodbye_name(goodbye->code) : error ? err_name(error) : "ended";
+    const char *text = goodbye ? goodbye->message : link_error_text(lane->link);
+    char peer[ADDR_TEXT_MAX];
+
+    addr_format(link_peer(lane->link), peer);
+    if (lane->was_open) {
+        log_info("hub", "lane_closed", LOG_S("edge", lane->edge_id), LOG_S("peer", peer),
+                 LOG_S("reason", reason), LOG_S("detail", text),
+                 LOG_U("bytes_in", counted(&lane->gauges.bytes_in)),
+                 LOG_U("bytes_out", counted(&lane->gauges.bytes_out)));
+        return;
+    }
+    if (lane->is_told || !log_limit_pass(limit, loop_now_ms(lane->worker->loop)))
+        return;
+    log_info("hub", "handshake_failed", LOG_S("peer", peer), LOG_S("reason", reason),
+             LOG_S("detail", text), LOG_U("held", limit->held));
+    limit->held = 0;
+}
+
+static void on_dead(struct link *link)
+{
+    struct hub_lane *lane = link_owner(link);
+    struct hub_counters *counters = &lane->worker->shared->counters;
+
+    hub_lane_publish(lane);
+    log_end(lane);
+    if (!lane->was_open && !lane->is_told)
+        count_one(&counters->handshake_faults[fault_of(link_error(link))]);
+    if (lane->was_open && link_error(link) == -ERR_PROTO)
+        count_one(&counters->goodbyes[GOODBYE_PROTOCOL_ERROR]);
+    end_link(lane);
+}
+
+static const struct link_ops link_events = {
+    .on_secure = on_secure,
+    .on_line = on_line,
+    .on_open = on_open,
+    .on_control = on_control,
+    .on_drain = on_drain,
+    .on_dead = on_dead,
+};

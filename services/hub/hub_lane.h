@@ -1,0 +1,91 @@
+/* hub_lane - one lane of an edge, on its worker: the link, the ports it may open streams for, its
+ * forwards, and the counters that the control thread reads.
+ *
+ * It says hello to the desk (desk.h) and does what the desk decides.  Its life, over two threads:
+ *
+ *   worker   new ---- hello --> ... open ......... link dead -- dead -->           free
+ *   control             verdict --> hub_lane_post_open() ...       record freed -- forget -->
+ *
+ * The lane's memory stays until `forget` has come and its last forward has ended.  So every message
+ * that the desk posted before finds it; with a dead link they do nothing.
+ *
+ * States are those of its link (link.h): HANDSHAKE, LINE, VERDICT, OPEN, LEAVING; without a link it is
+ * dead.
+ */
+#ifndef HUB_HUB_LANE_H
+#define HUB_HUB_LANE_H
+
+#include "hub/hub_worker.h"
+#include "link/link.h"
+#include "tunnel/authority.h"
+#include "wire/control.h"
+
+#define HUB_HANDSHAKE_MS 5000 /* from accept to the right proof */
+#define HUB_VERDICT_MS 2000   /* for the desk to decide; and the second of a wrong proof */
+#define HUB_WRONG_PROOF_MS 1000
+
+struct lane_record;
+
+/* Written by the worker, read by anyone; relaxed. */
+struct lane_gauges {
+    _Atomic uint64_t bytes_in, bytes_out; /* from clients, to clients */
+    _Atomic uint64_t opened, window_stalls;
+    _Atomic uint32_t streams, rtt_ms;
+    _Atomic uint32_t queue_data, queue_sustained; /* streams that wait to send */
+};
+
+struct hub_lane {
+    struct list node;           /* in the worker's lanes */
+    struct hub_worker *worker;  /* borrowed */
+    struct lane_record *record; /* borrowed from the desk: only handed back to it */
+    struct link *link;          /* owned; NULL when dead */
+    struct authority authority; /* a copy of the session's */
+    struct list forwards;       /* struct forward, newest first */
+    size_t forward_count;
+    uint64_t accepted_us;
+    char edge_id[EDGE_ID_MAX + 1];
+    bool was_open;
+    bool is_told;               /* the desk knows what became of the hello */
+    bool is_drain_told;
+    bool is_forgotten;
+    struct deadline refusal;    /* when refusal_line goes out: the second of a wrong proof */
+    char *refusal_line;         /* owned */
+    size_t refusal_len;
+    struct ack_mail *ack;       /* owned: a CONFIG_ACK that waits until the desk took the one before */
+    bool is_ack_away;
+    struct lane_gauges gauges;
+};
+
+/* From the control thread: `fd` goes to the worker. */
+void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record);
+
+/* --- what the desk decides: control thread, until it has posted `forget` ------------------------ */
+
+/* The answer `line` (ended by '\n', moved) goes out and the lane opens. */
+void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
+                        const struct authority *authority, const char *edge_id);
+/* An error answer (moved), after `delay_ms`. */
+void hub_lane_post_refuse(struct hub_lane *lane, char *line, size_t n, enum answer_code code,
+                          unsigned delay_ms);
+/* Closes without a word. */
+void hub_lane_post_drop(struct hub_lane *lane);
+/* The ports in force; with a `config` (moved; or NULL) that this lane has to carry. */
+void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority,
+                             char *config);
+void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const char *message,
+                           uint32_t retry_after_secs);
+/* The desk took a CONFIG_ACK: the next one may come. */
+void hub_lane_post_ack_taken(struct hub_lane *lane);
+/* The last message. */
+void hub_lane_post_forget(struct hub_lane *lane);
+
+/* --- on the worker ------------------------------------------------------------------------------ */
+
+void hub_lane_publish(struct hub_lane *lane);
+/* A forward has ended. */
+void hub_lane_forward_gone(struct hub_lane *lane);
+/* Closes link and forwards without a word and without telling the desk. */
+void hub_lane_close(struct hub_lane *lane);
+void hub_lane_free(struct hub_lane *lane);
+
+#endif

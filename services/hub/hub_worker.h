@@ -1,0 +1,55 @@
+/* hub_worker - what one worker thread has: its loop, its lanes, a resolver; and what all of them
+ * share, which is either never written after the start or a relaxed counter.
+ */
+#ifndef HUB_HUB_WORKER_H
+#define HUB_HUB_WORKER_H
+
+#include "base/log.h"
+#include "hub/hub_counters.h"
+#include "hub/own_listeners.h"
+#include "hub/target.h"
+#include "loop/loop.h"
+#include "loop/resolver.h"
+#include "tls/tls.h"
+#include "tunnel/budget.h"
+
+struct desk;
+
+/* One for the process.  Filled before the workers start. */
+struct hub_shared {
+    struct loop *control;   /* borrowed: where the desk is */
+    struct desk *desk;      /* borrowed: for desk_post_*() only */
+    struct tls_ctx *tls;    /* owned: of the tunnel port */
+    struct target_map *targets; /* owned */
+    struct own_listeners own;
+    char *congestion;       /* owned */
+    unsigned connect_ms, flush_ms;
+    uint32_t forwards_max;  /* limits.streams: also those whose stream is over and whose target is not */
+    uint32_t connects_max;
+    struct budget budget;
+    _Atomic uint32_t forwards, connects; /* present */
+    struct hub_counters counters;
+};
+
+struct hub_worker {
+    struct loop *loop;          /* borrowed from the process's struct worker */
+    struct hub_shared *shared;  /* borrowed */
+    struct resolver *resolver;  /* owned */
+    struct list lanes;          /* struct hub_lane, owned, until the desk forgets them */
+    struct deadline tick;       /* publishes the lanes' counters */
+    struct log_limit limit;     /* lines that a peer can cause */
+    bool is_closed;
+    _Atomic uint64_t pool_out, pool_refused; /* chunks, published by the tick */
+};
+
+/* On the control thread, before the loop runs.  0, -ERR_SYS. */
+MUST_USE int hub_worker_init(struct hub_worker *w, struct loop *loop, struct hub_shared *shared);
+/* On the control thread, after the worker's thread has ended: closes lanes and forwards without a
+ * word; messages that still come do nothing. */
+void hub_worker_close(struct hub_worker *w);
+/* After the loops are freed. */
+void hub_worker_fini(struct hub_worker *w);
+/* The tick runs while there are lanes. */
+void hub_worker_watch(struct hub_worker *w);
+
+#endif

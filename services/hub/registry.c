@@ -1,0 +1,202 @@
+/* registry - see registry.h: a sorted array of pointers. */
+#include "hub/registry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "tls/tls.h"
+#include "wire/base64url.h"
+
+/* 32 random bytes as they stand in a token. */
+static void make_secret(char out[EDGE_SECRET_MADE + 1])
+{
+    uint8_t bytes[32];
+
+    tls_random(bytes, sizeof(bytes));
+    base64url_emit(out, bytes, sizeof(bytes));
+    tls_wipe(bytes, sizeof(bytes));
+}
+
+void edge_spec_init(struct edge_spec *spec)
+{
+    *spec = (struct edge_spec){
+        .stun_interval_secs = EDGE_STUN_SECS_DEFAULT, .max_instances = 1, .is_enabled = true};
+}
+
+void edge_spec_fini(struct edge_spec *spec)
+{
+    tls_wipe(spec->secret, sizeof(spec->secret));
+    free(spec->secret_file);
+    spec->secret_file = NULL;
+    port_list_fini(&spec->ports);
+}
+
+void registry_init(struct registry *r, size_t limit)
+{
+    uint32_t boot;
+
+    *r = (struct registry){.limit = limit};
+    tls_random(&boot, sizeof(boot));
+    snprintf(r->boot, sizeof(r->boot), "%08" PRIx32, boot);
+    make_secret(r->decoy);
+}
+
+static void edge_free(struct edge *edge)
+{
+    port_list_fini(&edge->ports);
+    tls_wipe(edge->secret, sizeof(edge->secret));
+    tls_wipe(edge->old_secret, sizeof(edge->old_secret));
+    free(edge);
+}
+
+void registry_fini(struct registry *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        edge_free(r->edges[i]);
+    free(r->edges);
+    tls_wipe(r->decoy, sizeof(r->decoy));
+    *r = (struct registry){0};
+}
+
+/* Where the id stands, or where it would be put in. */
+static size_t position(const struct registry *r, const char *id)
+{
+    size_t low = 0, high = r->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (strcmp(r->edges[middle]->id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct edge *registry_find(const struct registry *r, const char *id)
+{
+    size_t at = position(r, id);
+
+    return at < r->count && strcmp(r->edges[at]->id, id) == 0 ? r->edges[at] : NULL;
+}
+
+static struct edge *insert(struct registry *r, const char *id)
+{
+    size_t at = position(r, id);
+    struct edge *edge = must_alloc(sizeof(*edge));
+
+    if (r->count == r->cap) {
+        struct edge **grown;
+
+        r->cap = r->cap ? r->cap * 2 : 16;
+        grown = must_alloc(r->cap * sizeof(struct edge *));
+        if (r->count)
+            memcpy(grown, r->edges, r->count * sizeof(struct edge *));
+        free(r->edges);
+        r->edges = grown;
+    }
+    memmove(r->edges + at + 1, r->edges + at, (r->count - at) * sizeof(struct edge *));
+    *edge = (struct edge){.is_enabled = true};
+    snprintf(edge->id, sizeof(edge->id), "%s", id);
+    r->edges[at] = edge;
+    r->count++;
+    return edge;
+}
+
+static unsigned compare(const struct edge *edge, const struct edge_spec *spec)
+{
+    unsigned change = EDGE_SAME;
+
+    if (!port_list_is_equal(&edge->ports, &spec->ports) ||
+        edge->stun_interval_secs != spec->stun_interval_secs)
+        change |= EDGE_NEW_CONFIG;
+    if (spec->secret[0] && strcmp(edge->secret, spec->secret) != 0)
+        change |= EDGE_NEW_SECRET;
+    if (edge->is_enabled && !spec->is_enabled)
+        change |= EDGE_NOW_DISABLED;
+    if ((!edge->is_enabled && spec->is_enabled) || edge->max_instances != spec->max_instances)
+        change |= EDGE_OTHER;
+    return change;
+}
+
+unsigned registry_compare(const struct registry *r, const struct edge_spec *spec)
+{
+    const struct edge *edge = registry_find(r, spec->id);
+
+    return edge ? compare(edge, spec) : EDGE_ADDED;
+}
+
+static void forget_old_secret(struct edge *edge)
+{
+    tls_wipe(edge->old_secret, sizeof(edge->old_secret));
+    edge->old_until_ms = 0;
+    edge->old_until_unix = 0;
+}
+
+int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change)
+{
+    struct edge *edge = registry_find(r, spec->id);
+
+    *change = edge ? compare(edge, spec) : EDGE_ADDED;
+    if (*change == EDGE_SAME)
+        return 0;
+    if (!edge && r->count >= r->limit)
+        return -ERR_LIMIT;
+    if (!edge)
+        edge = insert(r, spec->id);
+    if (spec->secret[0] && strcmp(edge->secret, spec->secret) != 0) {
+        snprintf(edge->secret, sizeof(edge->secret), "%s", spec->secret);
+        forget_old_secret(edge); /* whoever sets a secret by hand wants the others gone */
+    }
+    if (!edge->secret[0])
+        make_secret(edge->secret);
+    port_list_fini(&edge->ports);
+    edge->ports = spec->ports;
+    spec->ports = (struct port_list){0};
+    edge->stun_interval_secs = spec->stun_interval_secs;
+    edge->max_instances = spec->max_instances;
+    edge->is_enabled = spec->is_enabled;
+    edge->revision = ++r->revision;
+    return 0;
+}
+
+void registry_remove(struct registry *r, struct edge *edge)
+{
+    size_t at = position(r, edge->id);
+
+    must(at < r->count && r->edges[at] == edge);
+    memmove(r->edges + at, r->edges + at + 1, (r->count - at - 1) * sizeof(struct edge *));
+    r->count--;
+    r->revision++;
+    edge_free(edge);
+}
+
+void registry_renew_secret(struct registry *r, struct edge *edge, uint64_t grace_ms,
+                           uint64_t now_ms, int64_t now_unix)
+{
+    forget_old_secret(edge);
+    if (grace_ms > 0) {
+        memcpy(edge->old_secret, edge->secret, sizeof(edge->old_secret));
+        edge->old_until_ms = now_ms + grace_ms;
+        edge->old_until_unix = now_unix + (int64_t)(grace_ms / 1000);
+    }
+    make_secret(edge->secret);
+    edge->revision = ++r->revision;
+}
+
+const char *edge_old_secret(const struct edge *edge, uint64_t now_ms)
+{
+    return edge->old_secret[0] && now_ms < edge->old_until_ms ? edge->old_secret : NULL;
+}
+
+const char *registry_etag(const struct registry *r, const struct edge *edge,
+                          char out[REGISTRY_ETAG_MAX])
+{
+    snprintf(out, REGISTRY_ETAG_MAX, "%s-%" PRIu64, r->boot,
+             edge ? edge->revision : r->revision);
+    return out;
+}

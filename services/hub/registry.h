@@ -1,0 +1,126 @@
+/* registry - the edges that the hub knows: their secrets, ports and limits.  In memory; the control
+ * thread's alone.
+ *
+ * It says nothing to anyone: who changes an edge tells its sessions (desk.h) what that means for them
+ * (edge_change).
+ */
+#ifndef HUB_REGISTRY_H
+#define HUB_REGISTRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/must.h"
+#include "wire/control.h"
+#include "wire/identity.h"
+
+struct json_check;
+struct json_object;
+struct own_listeners;
+struct target_map;
+
+#define REGISTRY_MAX 100000
+#define REGISTRY_ETAG_MAX 64
+#define EDGE_INSTANCES_MAX 64
+#define EDGE_STUN_SECS_DEFAULT 300
+#define EDGE_SECRET_MADE 43 /* characters: 32 random bytes in base64url */
+
+/* What somebody wants an edge to be. */
+struct edge_spec {
+    char id[EDGE_ID_MAX + 1];
+    char secret[SECRET_MAX + 1]; /* "": keep the one there is, or make one */
+    char *secret_file;           /* owned, configuration only: read, or made when missing */
+    struct port_list ports;      /* owned: listenPorts */
+    uint32_t stun_interval_secs; /* 0: off */
+    unsigned max_instances;
+    bool is_enabled;
+};
+
+void edge_spec_init(struct edge_spec *spec); /* the defaults */
+void edge_spec_fini(struct edge_spec *spec); /* wipes the secret; fine on a zeroed one */
+
+struct edge {
+    char id[EDGE_ID_MAX + 1];
+    char secret[SECRET_MAX + 1];
+    char old_secret[SECRET_MAX + 1]; /* good until old_until_ms; "": none */
+    uint64_t old_until_ms;
+    int64_t old_until_unix;
+    struct port_list ports;          /* owned */
+    uint32_t stun_interval_secs;
+    unsigned max_instances;
+    bool is_enabled;
+    uint64_t revision;               /* of the registry when it was changed last */
+    uint64_t past_in, past_out;      /* bytes of lanes that are gone: metrics */
+    uint64_t live_in, live_out;      /* scratch of a scrape */
+};
+
+/* What a change means for a connected edge; bits. */
+enum edge_change {
+    EDGE_SAME = 0,
+    EDGE_ADDED = 1,
+    EDGE_NEW_CONFIG = 2,    /* its ports or STUN interval: a CONFIG */
+    EDGE_NEW_SECRET = 4,    /* its tunnels are closed: secret_changed */
+    EDGE_NOW_DISABLED = 8,  /* edge_disabled */
+    EDGE_OTHER = 16,        /* shows in the API only */
+};
+
+struct registry {
+    struct edge **edges; /* owned, by id */
+    size_t count, cap, limit;
+    uint64_t revision;   /* rises with every change */
+    char boot[9];        /* random: etags of another run are never ours */
+    char decoy[EDGE_SECRET_MADE + 1]; /* the secret of no edge: verdict.h */
+};
+
+void registry_init(struct registry *r, size_t limit);
+void registry_fini(struct registry *r);
+struct edge *registry_find(const struct registry *r, const char *id);
+
+/* Adds the edge, or makes it what the spec says; a secret is made where there is none.  The ports
+ * move out of the spec.  *change (bits) says what it was.  0; -ERR_LIMIT: limits.edges. */
+MUST_USE int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change);
+/* What registry_put() would say. */
+unsigned registry_compare(const struct registry *r, const struct edge_spec *spec);
+/* Frees it. */
+void registry_remove(struct registry *r, struct edge *edge);
+/* A new secret; the old one is good for grace_ms more. */
+void registry_renew_secret(struct registry *r, struct edge *edge, uint64_t grace_ms,
+                           uint64_t now_ms, int64_t now_unix);
+/* The secret before the present one, while it is good; else NULL. */
+const char *edge_old_secret(const struct edge *edge, uint64_t now_ms);
+
+/* Of the whole set (edge NULL) or of one edge. */
+const char *registry_etag(const struct registry *r, const struct edge *edge,
+                          char out[REGISTRY_ETAG_MAX]);
+
+/* --- JSON ------------------------------------------------------------------------------------- */
+
+/* Where ports and targets meet: a public port whose target is a listener of the hub is a fault.
+ * Either may be NULL: not checked. */
+struct spec_rules {
+    const struct target_map *targets;
+    const struct own_listeners *own;
+};
+
+enum spec_source { SPEC_FROM_API, SPEC_FROM_CONF };
+
+/* Reads an object over what `spec` holds already (its defaults, or an edge as it is).  `base` is
+ * where it stands.  Without id in the object spec->id stays.  Faults go to `faults`. */
+void edge_spec_parse(struct edge_spec *spec, struct json_object *obj, enum spec_source source,
+                     const struct spec_rules *rules, struct json_check *faults, const char *base);
+/* An edge as a spec, without its secret. */
+void edge_spec_of(struct edge_spec *spec, const struct edge *edge);
+/* A list of edges, none twice: *out and *count are the caller's (edge_spec_fini each, free).
+ * 0, -ERR_SYNTAX. */
+MUST_USE int edge_specs_parse(struct edge_spec **out, size_t *count, struct json_object *list,
+                              size_t limit, enum spec_source source,
+                              const struct spec_rules *rules, struct json_check *faults,
+                              const char *base);
+/* For the configuration's table: faults only. */
+void registry_check_conf(struct json_check *faults, const char *base, struct json_object *list,
+                         size_t limit);
+/* Without secrets; the caller's. */
+struct json_object *edge_emit(const struct edge *edge);
+
+#endif
