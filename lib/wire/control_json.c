@@ -103,6 +103,8 @@ int config_ack_parse(struct config_ack *out, const uint8_t *src, size_t n, struc
         (uint64_t)json_int(&c, "", obj, "revision", JSON_REQUIRED, 0, CONFIG_REVISION_MAX, 0);
     object_read_ports(&c, "", obj, "listenPorts", &out->ports);
     object_read_ports(&c, "", obj, "listenPortsUdp", &out->ports_udp);
+    if (out->ports.count + out->ports_udp.count > CONFIG_PORTS_MAX)
+        json_fault(&c, "", "range", "more than %d ports", CONFIG_PORTS_MAX);
     read_faults(&c, obj, out);
     read_public_ip(&c, obj, out);
     json_object_put(obj);

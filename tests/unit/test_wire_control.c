@@ -159,12 +159,21 @@ START_TEST(a_config_has_at_most_1024_ports)
     } sums[] = {{1024, 0, 0},          {0, 1024, 0},          {512, 512, 0},
                 {1025, 0, -ERR_PROTO}, {0, 1025, -ERR_PROTO}, {512, 513, -ERR_PROTO}};
     struct wire_config c;
+    struct config_ack a;
     struct wire_why why;
 
     for (size_t i = 0; i < ARRAY_LEN(sums); i++) {
         char *text = config_of(sums[i].tcp, sums[i].udp);
         ck_assert_int_eq(wire_config_parse(&c, bytes(text), strlen(text), &why), sums[i].rc);
         wire_config_fini(&c);
+        /* What is bound obeys the same limit. */
+        char *ack = NULL;
+        ck_assert_int_gt(
+            asprintf(&ack, "%.*s,\"errors\":[],\"publicIp\":null}", (int)strlen(text) - 1, text),
+            0);
+        ck_assert_int_eq(config_ack_parse(&a, bytes(ack), strlen(ack), &why), sums[i].rc);
+        config_ack_fini(&a);
+        free(ack);
         free(text);
     }
 }
