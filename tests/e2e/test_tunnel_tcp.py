@@ -1,0 +1,177 @@
+"""Streams of the tunnel as TCP's users know them: half-close, reset, addresses, stalled readers."""
+import asyncio
+import hashlib
+import os
+import random
+import socket
+import struct
+import threading
+import unittest
+
+import e2e
+
+
+class HalfClose(e2e.Case):
+    """FIN and RST pass one to one, each direction by itself, with every byte."""
+
+    def test_client_ends_first_and_still_gets_everything(self):
+        def answer_after_end(s):
+            digest = hashlib.sha256(e2e.receive_all(s)).hexdigest().encode()
+            s.sendall(digest + b"x" * 1_000_000)
+            s.shutdown(socket.SHUT_WR)
+
+        target = e2e.Target(answer_after_end)
+        self.tunnel([target.port])
+        data = random.Random(1).randbytes(3_000_000)
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR)
+            got = e2e.receive_all(s)
+        self.assertEqual(got[:64].decode(), hashlib.sha256(data).hexdigest())
+        self.assertEqual(len(got), 64 + 1_000_000)
+
+    def test_server_ends_first_and_still_gets_everything(self):
+        received = []
+
+        def end_then_read(s):
+            s.sendall(b"bye")
+            s.shutdown(socket.SHUT_WR)
+            received.append(e2e.receive_all(s))
+
+        target = e2e.Target(end_then_read)
+        self.tunnel([target.port])
+        with e2e.connect(self.ports[0]) as s:
+            self.assertEqual(e2e.receive_all(s), b"bye")
+            s.sendall(b"y" * 2_000_000)
+            s.shutdown(socket.SHUT_WR)
+            e2e.wait_for("the target's bytes", lambda: received)
+        self.assertEqual(received[0], b"y" * 2_000_000)
+
+    def test_client_reset_resets_the_target(self):
+        outcome = []
+        target = e2e.Target(lambda s: outcome.append(e2e.is_reset(s)))
+        self.tunnel([target.port])
+        s = e2e.connect(self.ports[0])
+        s.sendall(b"hello")
+        target.wait_header()
+        e2e.reset(s)
+        e2e.wait_for("the target's end", lambda: outcome)
+        self.assertEqual(outcome, [True])
+
+    def test_target_reset_resets_the_client(self):
+        target = e2e.Target(lambda s: (s.recv(1), e2e.reset(s)))
+        self.tunnel([target.port])
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(b"x")
+            self.assertTrue(e2e.is_reset(s))
+
+    def test_target_that_is_down_resets_the_client_at_once(self):
+        closed = e2e.penstock.free_port()
+        self.tunnel([closed])
+        with e2e.connect(self.ports[0], secs=4) as s:
+            self.assertTrue(e2e.is_reset(s))
+        e2e.wait_for("the count of unreachable targets",
+                     lambda: self.edge.metric("penstock_edge_streams_reset_by_hub_total", reason="unreachable") == 1)
+
+
+class Addresses(e2e.Case):
+    """The target learns the client's address and the address that it was accepted on."""
+
+    def test_v1(self):
+        target = e2e.Target(e2e.echo)
+        self.tunnel([target.port])
+        with e2e.connect(self.ports[0], source="127.0.0.7") as s:
+            source_port = s.getsockname()[1]
+            s.sendall(b"x")
+            self.assertEqual(e2e.receive(s, 1), b"x")
+        self.assertEqual(target.headers, [
+            f"PROXY TCP4 127.0.0.7 127.0.0.1 {source_port} {self.ports[0]}\r\n".encode()])
+
+    def test_v2(self):
+        target = e2e.Target(e2e.echo, proxy="v2")
+        self.tunnel([{"host": "127.0.0.1", "port": target.port, "proxyProtocol": "v2"}])
+        with e2e.connect(self.ports[0], source="127.0.0.7") as s:
+            source_port = s.getsockname()[1]
+            s.sendall(b"x")
+            self.assertEqual(e2e.receive(s, 1), b"x")
+        self.assertEqual(target.headers[0], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + socket.inet_aton("127.0.0.7") +
+                         socket.inet_aton("127.0.0.1") + struct.pack("!HH", source_port, self.ports[0]))
+
+    def test_off(self):
+        target = e2e.Target(e2e.echo, proxy=None)
+        self.tunnel([{"host": "127.0.0.1", "port": target.port, "proxyProtocol": "off"}])
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(b"nothing in front")
+            self.assertEqual(e2e.receive(s, 16), b"nothing in front")
+
+    @unittest.skipUnless(os.path.exists("/proc/net/if_inet6") and open("/proc/net/if_inet6").read(),
+                         "this machine has no IPv6")
+    def test_ipv6_client(self):
+        target = e2e.Target(e2e.echo)
+        self.tunnel([target.port], edge={"bindAddress": ""})
+        with socket.create_connection(("::1", self.ports[0]), e2e.SECS) as s:
+            source_port = s.getsockname()[1]
+            s.sendall(b"x")
+            self.assertEqual(e2e.receive(s, 1), b"x")
+        self.assertEqual(target.headers, [f"PROXY TCP6 ::1 ::1 {source_port} {self.ports[0]}\r\n".encode()])
+
+
+class Fairness(e2e.Case):
+    def test_one_stalled_reader_among_1000_stalls_nobody_else(self):
+        """The stalled client asks for 64 MiB and never reads; the others' echoes all come back."""
+        port = None
+
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n")  # the PROXY line
+            try:
+                while data := await reader.read(65536):
+                    if data == b"flood":
+                        for _ in range(1024):
+                            writer.write(bytes(65536))
+                            await writer.drain()
+                    else:
+                        writer.write(data)
+                        await writer.drain()
+            except ConnectionError:
+                pass
+            writer.close()
+
+        started, loop = threading.Event(), asyncio.new_event_loop()
+
+        def run_target():
+            nonlocal port
+            asyncio.set_event_loop(loop)
+            server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096))
+            port = server.sockets[0].getsockname()[1]
+            started.set()
+            loop.run_forever()
+
+        threading.Thread(target=run_target, daemon=True).start()
+        self.assertTrue(started.wait(e2e.SECS))
+        self.tunnel([port])
+        stalled = e2e.connect(self.ports[0])
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.sendall(b"flood")
+        e2e.wait_for("the stalled stream to run out of credit",
+                     lambda: self.hub.metric("penstock_hub_window_stalls_total") > 0)
+
+        async def one(i):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[0])
+            for round_ in range(3):
+                message = f"{i}:{round_};".encode() * 100
+                writer.write(message)
+                if await reader.readexactly(len(message)) != message:
+                    return False
+            writer.close()
+            return True
+
+        async def others():
+            return await asyncio.gather(*(one(i) for i in range(999)))
+
+        self.assertEqual(sum(e2e.run_async(others())), 999)
+        stalled.close()
+        loop.call_soon_threadsafe(loop.stop)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
