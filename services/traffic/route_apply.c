@@ -173,7 +173,8 @@ static void remember_error(struct route_apply *a, const struct route_update *u)
     a->stats.last_error = NULL;
     if (u->fate != ROUTE_REJECTED)
         return;
-    a->stats.last_error = must_printf("%zu faults; the first: %s %s", faults->total,
+    a->stats.last_error = must_printf("%zu %s, first at \"%s\": %s", faults->total,
+                                      faults->total == 1 ? "fault" : "faults",
                                       faults->faults[0].pointer, faults->faults[0].detail);
     a->stats.last_error_number = u->number;
     a->stats.last_error_at = (int64_t)time(NULL);
@@ -203,6 +204,15 @@ static void settle(struct route_apply *a, struct route_update *u)
     u->on_done(u, a->live);
 }
 
+/* Nothing came of the newest number, so the next update may have it: revisions have no gaps but
+ * where updates overtook each other. */
+static void return_number(struct route_apply *a, const struct route_update *u)
+{
+    if (u->number == a->last_number && u->number > a->live->revision &&
+        list_is_empty(&a->waiting))
+        a->last_number = a->live->revision;
+}
+
 static void on_built(struct task *task);
 
 /* The next update goes to the thread; those that their sender drops are freed. */
@@ -215,6 +225,7 @@ static void start_next(struct route_apply *a)
 
         a->stats.waiting--;
         if (u->on_start && !u->on_start(u, a->live)) {
+            return_number(a, u);
             route_update_free(u);
             continue;
         }
@@ -249,6 +260,7 @@ static void on_built(struct task *task)
         a->options.on_publish(a->options.arg, a->live);
     }
     settle(a, u);
+    return_number(a, u);
     route_update_free(u);
     start_next(a);
 }

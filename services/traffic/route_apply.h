@@ -11,7 +11,8 @@
  * Dry runs go the same way, supersede only dry runs, and publish nothing.
  *
  * Every update that is no dry run has a number, rising; the number of an applied one is the set's
- * revision.  An update whose content is in force already changes nothing, not even the revision.
+ * revision.  The number of one that came to nothing is used again, unless another followed already.
+ * An update whose content is in force already changes nothing, not even the revision.
  *
  * All functions are for the control thread.
  */

@@ -240,9 +240,7 @@ static void on_done(struct route_update *u, const struct route_set *live)
         reply_outcome(u, live);
         break;
     case ROUTE_REJECTED:
-        if (u->kind == ROUTE_UPDATE_DELETE)
-            admin_problem(r, 404, "notFound", "there is no route \"%s\"", u->host);
-        else if (u->has_syntax_error)
+        if (u->has_syntax_error)
             admin_problem_syntax(r, &u->syntax);
         else
             admin_problem_faults(r, &u->build.faults);
@@ -274,6 +272,11 @@ static bool on_start(struct route_update *u, const struct route_set *live)
         return live->revision == u->seen_revision;
     if (u->kind != ROUTE_UPDATE_SET) {
         route = route_set_entry(live, u->host);
+        if (!route && u->kind == ROUTE_UPDATE_DELETE) {
+            admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
+            u->request = NULL;
+            return false;
+        }
         if (!route) /* nothing there that could match */
             return true;
         route_etag(route, etag);
