@@ -178,8 +178,8 @@ void log_write(enum log_level level, const char *module, const char *event,
     for (size_t i = 0; i < n; i++) {
         if (fields[i].kind == LOG_KIND_NONE)
             continue;
-        if (l.len + strlen(fields[i].key) + 64 > sizeof(l.text)) /* the rest does not fit: cut here */
-            break;
+        if (l.len + strlen(fields[i].key) + 64 > sizeof(l.text))
+            break; /* the rest does not fit */
         put_str(&l, json ? ",\"" : " ");
         put_str(&l, fields[i].key);
         put_str(&l, json ? "\":" : "=");

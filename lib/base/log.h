@@ -6,8 +6,9 @@
  *   2026-01-02T03:04:05.678Z info  link lane_open edge=e1 lane=3
  *
  * Values are escaped, so that no peer can forge a line or a field; a byte above ASCII becomes
- * \u00xx, since it may be no UTF-8.  A line is at most 4 KiB: longer values are cut, and marked with
- * "...", fields that find no room are left out; it always ends well formed.  Never log a secret, a key, a token, an Authorization header.
+ * \u00xx, since it may be no UTF-8.  A line is at most 4 KiB: longer values are cut and marked so,
+ * fields that find no room are left out; it always ends well formed.
+ * Never log a secret, a key, a token, an Authorization header.
  * Any thread may log.  What a peer can trigger is logged through a log_limit.
  */
 #ifndef BASE_LOG_H
@@ -35,18 +36,22 @@ struct log_field {
 #define LOG_B(k, v) ((struct log_field){LOG_KIND_BOOL, (k), NULL, (v) ? 1 : 0})
 
 #define LOG_NOTHING ((struct log_field){LOG_KIND_NONE, NULL, NULL, 0})
-#define LOG_FIELDS(...) (struct log_field[]){LOG_NOTHING, ##__VA_ARGS__}
+#define LOG_FIELDS(...)                                                                            \
+    (struct log_field[])                                                                           \
+    {                                                                                              \
+        LOG_NOTHING, ##__VA_ARGS__                                                                 \
+    }
 #define LOG_AT(level, module, event, ...)                                                          \
     (log_is_on(level) ? log_write((level), (module), (event), LOG_FIELDS(__VA_ARGS__),             \
                                   sizeof(LOG_FIELDS(__VA_ARGS__)) / sizeof(struct log_field))      \
                       : (void)0)
 
 #define log_debug(module, event, ...) LOG_AT(LOG_DEBUG, module, event, ##__VA_ARGS__)
-#define log_info(module, event, ...) LOG_AT(LOG_INFO, module, event, ##__VA_ARGS__)
-#define log_warn(module, event, ...) LOG_AT(LOG_WARN, module, event, ##__VA_ARGS__)
-#define log_err(module, event, ...) LOG_AT(LOG_ERR, module, event, ##__VA_ARGS__)
+#define log_info(module, event, ...)  LOG_AT(LOG_INFO, module, event, ##__VA_ARGS__)
+#define log_warn(module, event, ...)  LOG_AT(LOG_WARN, module, event, ##__VA_ARGS__)
+#define log_err(module, event, ...)   LOG_AT(LOG_ERR, module, event, ##__VA_ARGS__)
 
-/* Where and how; before it is called: text, LOG_INFO, descriptor 2.  Call it before threads start. */
+/* Where and how; until it is called: text, LOG_INFO, descriptor 2.  Before threads start. */
 void log_init(enum log_format format, enum log_level level, int fd);
 /* Any thread, any time. */
 void log_set_level(enum log_level level);
@@ -60,9 +65,9 @@ int log_level_parse(const char *name);
 void log_write(enum log_level level, const char *module, const char *event,
                const struct log_field *fields, size_t n);
 
-/* At most `burst` lines at once and one more each `every_ms`; what is held back is counted in `held`:
- * the caller tells it with the next line that passes and sets it to 0.  One a call site, zeroed; used
- * by one thread. */
+/* At most `burst` lines at once and one more each `every_ms`; what is held back is counted in
+ * `held`: the caller tells it with the next line that passes and sets it to 0.  One a call site,
+ * zeroed; used by one thread. */
 struct log_limit {
     unsigned burst, every_ms; /* 0: 10 lines, 1,000 ms */
     unsigned used;

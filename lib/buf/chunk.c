@@ -14,7 +14,7 @@
 #ifdef POOL_IS_POISONED
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
+#define ASAN_POISON_MEMORY_REGION(at, n)   ((void)(at), (void)(n))
 #define ASAN_UNPOISON_MEMORY_REGION(at, n) ((void)(at), (void)(n))
 #endif
 

@@ -18,9 +18,9 @@
 
 #include "base/must.h"
 
-#define CHUNK_BYTES 16384u
+#define CHUNK_BYTES    16384u
 #define CHUNK_HEADROOM 9u
-#define CHUNK_ROOM (CHUNK_BYTES - CHUNK_HEADROOM)
+#define CHUNK_ROOM     (CHUNK_BYTES - CHUNK_HEADROOM)
 
 struct chunk {
     struct chunk *next; /* owned by the queue or pool that it is in */

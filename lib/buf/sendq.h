@@ -42,11 +42,11 @@ void sendq_commit(struct sendq *q, size_t n);
  * In front of *out are CHUNK_HEADROOM bytes that may be written while acked == sent. */
 size_t sendq_peek(const struct sendq *q, uint8_t **out, size_t max);
 
-void sendq_sent(struct sendq *q, size_t n);         /* the transport took n bytes */
-void sendq_acked(struct sendq *q, uint64_t upto);   /* the peer has them; TCP: upto = q->sent */
-bool sendq_is_idle(const struct sendq *q);          /* nothing unsent */
+void sendq_sent(struct sendq *q, size_t n);       /* the transport took n bytes */
+void sendq_acked(struct sendq *q, uint64_t upto); /* the peer has them; TCP: upto = q->sent */
+bool sendq_is_idle(const struct sendq *q);        /* nothing unsent */
 size_t sendq_unsent(const struct sendq *q);
-size_t sendq_room(const struct sendq *q);           /* 0: stop reading the other side */
-void sendq_clear(struct sendq *q);                  /* a reset: drops all, what is in flight too */
+size_t sendq_room(const struct sendq *q); /* 0: stop reading the other side */
+void sendq_clear(struct sendq *q);        /* a reset: drops all, what is in flight too */
 
 #endif

@@ -72,7 +72,8 @@ static int bind_set(const union addr *at, unsigned count, int *fds)
 
 /* For a shared port a probe, bound without SO_REUSEPORT, says whether anyone listens there, and
  * learns the port when the kernel chooses it.  It is kept open until the set listens, so that the
- * kernel gives the port to nobody else meanwhile; it never listens itself, so it is in nobody's way. */
+ * kernel gives the port to nobody else meanwhile; it never listens itself, so it is in nobody's
+ * way. */
 int listen_bind(const union addr *at, unsigned count, int *fds, union addr *bound)
 {
     union addr where = *at;

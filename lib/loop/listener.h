@@ -16,12 +16,13 @@
 #include "loop/loop.h"
 #include "loop/socket.h"
 
-#define LISTEN_BACKLOG 4096     /* the kernel clamps it to net.core.somaxconn */
-#define ACCEPT_BATCH 64         /* connections taken in one turn */
-#define ACCEPT_PAUSE_MS 100     /* after descriptors or memory ran out */
+#define LISTEN_BACKLOG  4096 /* the kernel clamps it to net.core.somaxconn */
+#define ACCEPT_BATCH    64   /* connections taken in one turn */
+#define ACCEPT_PAUSE_MS 100  /* after descriptors or memory ran out */
 
-/* Binds and listens `count` sockets on one address (SO_REUSEPORT when count > 1, V6ONLY, O_NONBLOCK,
- * CLOEXEC), all or none.  Port 0 takes one port for all; *bound (may be NULL) tells which.
+/* Binds and listens `count` sockets on one address (SO_REUSEPORT when count > 1, V6ONLY,
+ * O_NONBLOCK, CLOEXEC), all or none.  Port 0 takes one port for all; *bound (may be NULL) tells
+ * which.
  *
  * SO_REUSEPORT alone would let another process of the same user share the port in silence; so the
  * port is first bound without it, which fails when anyone listens there.  What is left: two
@@ -42,10 +43,11 @@ struct acceptor {
     int spare_fd; /* owned: /dev/null, given up for a moment when descriptors run out */
     bool is_stopped;
     struct log_limit limit;
-    /* Counters, for any thread to read: connections taken; pauses for want of descriptors or memory. */
+    /* Counters, for any thread to read: connections taken; pauses for want of descriptors or
+     * memory. */
     _Atomic uint64_t accepted, exhausted;
-    /* The descriptor is the callee's; it is non-blocking, CLOEXEC, with TCP_NODELAY.  The callee may
-     * stop or fini the acceptor. */
+    /* The descriptor is the callee's; it is non-blocking, CLOEXEC, with TCP_NODELAY.  The callee
+     * may stop or fini the acceptor. */
     void (*on_accept)(struct acceptor *a, int fd, const union addr *peer);
 };
 

@@ -82,7 +82,8 @@ static void run_reaped(struct loop *loop)
     }
 }
 
-/* All that was posted, in the order of posting.  What is posted meanwhile waits for the next turn. */
+/* All that was posted, in the order of posting; false: nothing.  What is posted meanwhile waits for
+ * the next turn. */
 static bool run_tasks(struct loop *loop)
 {
     struct task *stack = atomic_exchange_explicit(&loop->tasks, NULL, memory_order_acquire);
@@ -281,7 +282,8 @@ void loop_io_arm(struct loop_io *io, unsigned events)
 static void deadline_arm(struct deadline *d)
 {
     struct ev_loop *ev = d->loop->ev;
-    double secs = d->due_ms > d->loop->now_ms ? (double)(d->due_ms - d->loop->now_ms) / 1000.0 : 0.0;
+    double secs =
+        d->due_ms > d->loop->now_ms ? (double)(d->due_ms - d->loop->now_ms) / 1000.0 : 0.0;
 
     ev_timer_stop(ev, &d->ev);
     ev_timer_set(&d->ev, secs, 0.0);

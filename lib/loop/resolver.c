@@ -22,9 +22,9 @@
 #include "base/log.h"
 
 #define SYSTEM_RESOLV_CONF "/etc/resolv.conf"
-#define SERVER_TIMEOUT_MS 1000
-#define SERVER_TRIES 3
-#define NAME_BYTES_MAX 254 /* 253 and a final dot */
+#define SERVER_TIMEOUT_MS  1000
+#define SERVER_TRIES       3
+#define NAME_BYTES_MAX     254 /* 253 and a final dot */
 
 struct channel {
     struct list node;
@@ -45,9 +45,9 @@ struct channel_socket {
 };
 
 struct resolver_query {
-    struct list node;        /* in the resolver's queries */
-    struct channel *channel; /* borrowed; NULL once c-ares is done with the query */
-    struct resolve *caller;  /* borrowed; NULL when cancelled */
+    struct list node;          /* in the resolver's queries */
+    struct channel *channel;   /* borrowed; NULL once c-ares is done with the query */
+    struct resolve *caller;    /* borrowed; NULL when cancelled */
     struct resolver *resolver; /* borrowed */
     uint16_t port;
     unsigned count;

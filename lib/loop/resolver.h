@@ -11,7 +11,8 @@
 #include "loop/loop.h"
 
 #define RESOLVER_ADDRESSES_MAX 16 /* of one name; more are left out */
-#define RESOLVER_QUERIES_MAX 4096 /* under way at once, cancelled ones included; more fail at once */
+#define RESOLVER_QUERIES_MAX                                                                       \
+    4096 /* under way at once, cancelled ones included; more fail at once */
 
 struct resolver;
 
@@ -26,8 +27,9 @@ struct resolver *resolver_new_with(struct loop *loop, const struct resolver_opti
 void resolver_free(struct resolver *r); /* open queries are forgotten, not answered; NULL is fine */
 
 struct resolve {
-    struct resolver *resolver;    /* borrowed while busy, else NULL */
-    struct resolver_query *query; /* owned by the resolver: under way; NULL for what failed at once */
+    struct resolver *resolver; /* borrowed while busy, else NULL */
+    struct resolver_query
+        *query; /* owned by the resolver: under way; NULL for what failed at once */
     struct ready answer;
     /* `count` addresses with `port` set, in the order of RFC 6724, or err -ERR_RESOLVE and count 0.
      * From the loop, never from resolve_start(); it may start the same lookup again. */

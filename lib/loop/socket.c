@@ -10,11 +10,11 @@
 
 #include "base/log.h"
 
-#define KEEPALIVE_IDLE_SECS 3
+#define KEEPALIVE_IDLE_SECS     3
 #define KEEPALIVE_INTERVAL_SECS 1
-#define KEEPALIVE_PROBES 3
-#define USER_TIMEOUT_MS 6000
-#define UNSENT_BYTES_MAX 131072
+#define KEEPALIVE_PROBES        3
+#define USER_TIMEOUT_MS         6000
+#define UNSENT_BYTES_MAX        131072
 
 /* An option that cannot be set costs comfort, not the connection. */
 static void set_option(int fd, int level, int option, int value)

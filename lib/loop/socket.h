@@ -3,9 +3,9 @@
 #define LOOP_SOCKET_H
 
 /* For a tunnel's connection, PROTOCOL's dead-path detection: keep-alive idle 3 s, interval 1 s,
- * 3 probes, TCP_USER_TIMEOUT 6 s; TCP_NODELAY; at most 128 KiB unsent in the kernel, so that a frame
- * of a higher tier does not queue behind megabytes.  `congestion` NULL or "": the system's; one that
- * the kernel does not have is logged and left. */
+ * 3 probes, TCP_USER_TIMEOUT 6 s; TCP_NODELAY; at most 128 KiB unsent in the kernel, so that a
+ * frame of a higher tier does not queue behind megabytes.  `congestion` NULL or "": the system's;
+ * one that the kernel does not have is logged and left. */
 void socket_set_tunnel_options(int fd, const char *congestion);
 void socket_set_nodelay(int fd);
 /* The next close() sends RST instead of FIN. */

@@ -12,8 +12,8 @@
 #include "base/log.h"
 
 #define WORKER_NAME_BYTES 32
-#define PATH_BYTES 4096
-#define CPUS_MAX 65536
+#define PATH_BYTES        4096
+#define CPUS_MAX          65536
 
 static void *worker_main(void *arg)
 {

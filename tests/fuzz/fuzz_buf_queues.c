@@ -1,5 +1,5 @@
-/* fuzz_buf_queues - the input is a program: each three bytes are one step on a bufq and a sendq that
- * share a pool; both are checked after every step, and their bytes compared with plain arrays.
+/* fuzz_buf_queues - the input is a program: each three bytes are one step on a bufq and a sendq
+ * that share a pool; both are checked after every step, and their bytes compared with plain arrays.
  *
  *   byte 0  low 4 bits: the step (enum op); bit 4: sizes count in chunks instead of bytes
  *   byte 1, 2  the size or choice
@@ -11,7 +11,7 @@
 #include "buf/bufq.h"
 #include "buf/sendq.h"
 
-#define CAP_MAX 300000u
+#define CAP_MAX   300000u
 #define STEPS_MAX 400
 
 enum op {

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #define HEADER_BYTES 12
-#define NAME_BYTES 256
-#define TYPE_A 1
-#define TYPE_AAAA 28
+#define NAME_BYTES   256
+#define TYPE_A       1
+#define TYPE_AAAA    28
 
 /* The question's name as text; returns where it ends, 0 for what is no question. */
 static size_t question_name(const unsigned char *query, size_t len, char name[NAME_BYTES])

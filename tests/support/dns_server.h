@@ -1,5 +1,5 @@
-/* dns_server - a small DNS server on a loopback address, run by the test's own loop: it answers what
- * it was told, counts what it was asked, and can hold an answer back. */
+/* dns_server - a small DNS server on a loopback address, run by the test's own loop: it answers
+ * what it was told, counts what it was asked, and can hold an answer back. */
 #ifndef SUPPORT_DNS_SERVER_H
 #define SUPPORT_DNS_SERVER_H
 
@@ -7,7 +7,7 @@
 #include "loop/loop.h"
 
 #define DNS_RECORDS_MAX 40
-#define DNS_HELD_MAX 8
+#define DNS_HELD_MAX    8
 
 struct dns_record {
     const char *name; /* without a final dot; borrowed */

@@ -25,8 +25,9 @@ static int digits(struct list *head)
 {
     int forth = 0, back = 0, unit = 1;
 
-    LIST_EACH(head, n, after)
+    LIST_EACH(head, n, after) {
         forth = forth * 10 + container_of(n, struct item, node)->number;
+    }
     for (struct list *n = head->prev; n != head; n = n->prev, unit *= 10)
         back += unit * container_of(n, struct item, node)->number;
     ck_assert_int_eq(forth, back);

@@ -100,8 +100,8 @@ END_TEST
 
 START_TEST(no_value_forges_a_line_or_a_field)
 {
-    static const char *const evil[] = {"a\nb", "a\rb", "a b=c", "a\"b", "a\\b", "\x1b[31m", "\xc3\xa4",
-                                       "\xff\xfe", "a=b", "\x7f"};
+    static const char *const evil[] = {"a\nb",     "a\rb",     "a b=c",    "a\"b", "a\\b",
+                                       "\x1b[31m", "\xc3\xa4", "\xff\xfe", "a=b",  "\x7f"};
 
     for (unsigned i = 0; i < ARRAY_LEN(evil); i++) {
         log_init(LOG_TEXT, LOG_INFO, write_fd);
@@ -129,8 +129,12 @@ START_TEST(a_long_value_is_cut_and_the_line_ends_well)
     static char value[6000];
 
     log_init(format, LOG_INFO, write_fd);
-    for (size_t n = 500; n < sizeof(value) - 1; n = n > 3900 && n < 4200 ? n + 1 : n + 97) {
+    for (size_t n = 500; n < sizeof(value) - 1; n++) {
         size_t len;
+
+        if (n < 3900 || n > 4200)
+            n += 96;
+        n = MIN(n, sizeof(value) - 1);
 
         memset(value, fill, n);
         value[n] = '\0';

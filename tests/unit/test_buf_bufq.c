@@ -8,7 +8,7 @@
 #include "buf/bufq.h"
 
 #define MODEL_BYTES 400000
-#define STEPS 2000 /* of each of ten lives */
+#define STEPS       2000 /* of each of ten lives */
 
 static uint8_t noise[MODEL_BYTES];
 
@@ -189,8 +189,14 @@ static const uint8_t *source_bytes(struct model *m, size_t n)
 
 static size_t some_size(struct model *m)
 {
-    static const size_t edges[] = {0,          1,          CHUNK_HEADROOM, CHUNK_ROOM - 1,
-                                   CHUNK_ROOM, CHUNK_ROOM + 1, CHUNK_BYTES, 2 * CHUNK_ROOM};
+    static const size_t edges[] = {0,
+                                   1,
+                                   CHUNK_HEADROOM,
+                                   CHUNK_ROOM - 1,
+                                   CHUNK_ROOM,
+                                   CHUNK_ROOM + 1,
+                                   CHUNK_BYTES,
+                                   2 * CHUNK_ROOM};
 
     if (next_random(&m->random, 3) == 0)
         return edges[next_random(&m->random, ARRAY_LEN(edges))];

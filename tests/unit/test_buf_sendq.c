@@ -8,8 +8,8 @@
 #include "buf/sendq.h"
 
 #define MODEL_BYTES 400000
-#define STEPS 2000 /* of each of ten lives */
-#define PUSH_MAX ((SENDQ_PUSH_PIECES - 1) * (size_t)CHUNK_ROOM)
+#define STEPS       2000 /* of each of ten lives */
+#define PUSH_MAX    ((SENDQ_PUSH_PIECES - 1) * (size_t)CHUNK_ROOM)
 
 static uint8_t noise[MODEL_BYTES];
 
@@ -221,8 +221,14 @@ static const uint8_t *source_bytes(struct model *m, size_t n)
 
 static size_t some_size(struct model *m)
 {
-    static const size_t edges[] = {0,          1,          CHUNK_HEADROOM, CHUNK_ROOM - 1,
-                                   CHUNK_ROOM, CHUNK_ROOM + 1, CHUNK_BYTES, 2 * CHUNK_ROOM};
+    static const size_t edges[] = {0,
+                                   1,
+                                   CHUNK_HEADROOM,
+                                   CHUNK_ROOM - 1,
+                                   CHUNK_ROOM,
+                                   CHUNK_ROOM + 1,
+                                   CHUNK_BYTES,
+                                   2 * CHUNK_ROOM};
 
     if (next_random(&m->random, 3) == 0)
         return edges[next_random(&m->random, ARRAY_LEN(edges))];
@@ -294,8 +300,8 @@ static void model_send(struct model *m)
 static void model_ack(struct model *m)
 {
     uint64_t in_flight = m->sent - m->acked;
-    uint64_t n = next_random(&m->random, 2) ? in_flight
-                                            : next_random(&m->random, (uint32_t)in_flight + 1);
+    uint64_t n =
+        next_random(&m->random, 2) ? in_flight : next_random(&m->random, (uint32_t)in_flight + 1);
 
     sendq_acked(&m->q, m->acked + n);
     memmove(m->bytes, m->bytes + n, m->end - m->acked - n);

@@ -1,5 +1,6 @@
-/* Tests of loop/dial: addresses one after another, each failure by its name, no callback from within
- * dial_start().  All on loopback; an address that does not answer is a listener whose queue is full. */
+/* Tests of loop/dial: addresses one after another, each failure by its name, no callback from
+ * within dial_start().  All on loopback; an address that does not answer is a listener whose queue
+ * is full. */
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
@@ -26,6 +27,7 @@ static struct deadline guard;
 static struct dns_server server;
 static struct resolver *resolver;
 static char conf_path[64];
+static int holder = -1;
 
 struct call {
     struct dial dial;
@@ -69,6 +71,9 @@ static void teardown(void)
     deadline_off(&guard);
     loop_free(loop);
     unlink(conf_path);
+    if (holder >= 0)
+        close(holder);
+    holder = -1;
 }
 
 static void run(void)
@@ -122,13 +127,17 @@ static int listen_on(const char *host, uint16_t *port)
     return fd;
 }
 
-/* A port of 127.0.0.1 where nobody listens: taken once and given back. */
+/* A port of 127.0.0.1 where nobody listens: held by a socket that never will. */
 static uint16_t closed_port(void)
 {
-    uint16_t port = 0;
+    union addr a;
+    socklen_t len = sizeof(a);
 
-    close(listen_on("127.0.0.1", &port));
-    return port;
+    ck_assert_int_eq(addr_parse_host(&a, "127.0.0.1", 0), 0);
+    holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(holder, &a.sa, addr_len(&a)), 0);
+    ck_assert_int_eq(getsockname(holder, &a.sa, &len), 0);
+    return addr_port(&a);
 }
 
 /* A listener whose queue is full: the next SYN is not answered. */
@@ -239,8 +248,8 @@ START_TEST(the_next_address_is_tried_after_a_refusal)
 }
 END_TEST
 
-/* Whichever family the resolver puts first, the listener is on the other side of it in one of the two
- * runs. */
+/* Whichever family the resolver puts first, the listener is on the other side of it in one of the
+ * two runs. */
 START_TEST(the_other_family_is_tried)
 {
     static const char *const hosts[] = {"127.0.0.1", "::1"};

@@ -1,6 +1,7 @@
 /* Tests of loop/listener: one set or none, one port for all, a port in use is an error even with
  * SO_REUSEPORT; accepting in batches, stopping, and running out of descriptors.
- * All on loopback, ports from the kernel.  IPv6 cases need ::1 and are left out where it is missing. */
+ * All on loopback, ports from the kernel.  IPv6 cases need ::1 and are left out where it is
+ * missing. */
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -124,7 +125,8 @@ START_TEST(a_single_socket_does_not_share)
 }
 END_TEST
 
-/* Every pair of set sizes: the second comer learns that the port is taken, and leaves nothing open. */
+/* Every pair of set sizes: the second comer learns that the port is taken, and leaves nothing open.
+ */
 START_TEST(a_port_in_use_is_refused)
 {
     unsigned first = _i % 2 ? 3 : 1, second = _i / 2 ? 3 : 1;

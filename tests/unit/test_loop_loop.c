@@ -1,5 +1,5 @@
-/* Tests of loop/loop: the order of a turn, readiness, deadlines, the ready list, reaping, tasks from
- * other threads, signals.  Real time is only ever waited for by the loop itself. */
+/* Tests of loop/loop: the order of a turn, readiness, deadlines, the ready list, reaping, tasks
+ * from other threads, signals.  Real time is only ever waited for by the loop itself. */
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -98,9 +98,8 @@ START_TEST(a_loop_without_work_sleeps)
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     run_for(300);
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
-    ck_assert_int_lt((after.tv_sec - before.tv_sec) * 1000 +
-                         (after.tv_nsec - before.tv_nsec) / 1000000,
-                     100);
+    ck_assert_int_lt(
+        (after.tv_sec - before.tv_sec) * 1000 + (after.tv_nsec - before.tv_nsec) / 1000000, 100);
 }
 END_TEST
 
@@ -363,7 +362,7 @@ END_TEST
 
 /* ------------------------------------------------------------------ tasks */
 
-#define SENDERS 4
+#define SENDERS    4
 #define TASKS_EACH 3000
 
 struct letter {

@@ -281,8 +281,9 @@ END_TEST
 
 START_TEST(literals_are_answered_without_a_query)
 {
-    static const char *const texts[][2] = {
-        {"192.0.2.1", "192.0.2.1:443"}, {"2001:db8::1", "[2001:db8::1]:443"}, {"[::1]", "[::1]:443"}};
+    static const char *const texts[][2] = {{"192.0.2.1", "192.0.2.1:443"},
+                                           {"2001:db8::1", "[2001:db8::1]:443"},
+                                           {"[::1]", "[::1]:443"}};
 
     for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
         struct lookup l = {0};
