@@ -1,8 +1,9 @@
 /* auth - basic authentication (RFC 7617) of a route: what is kept of a password, and the check.
  *
  * A password is kept only as HMAC-SHA256 under a key of 32 random bytes that lives as long as the
- * process; the user's name has a MAC too, so that both comparisons cost the same whatever the client
- * sent.  A check computes and compares both MACs always, for an unknown user as for a known one.
+ * process; the user's name has a MAC too, so that both comparisons cost the same whatever the
+ * client sent.  A check computes and compares both MACs always, for an unknown user as for a known
+ * one.
  */
 #ifndef TRAFFIC_AUTH_H
 #define TRAFFIC_AUTH_H
@@ -13,8 +14,8 @@
 #include "base/must.h"
 
 #define AUTH_MAC_BYTES 32
-#define AUTH_USER_MAX 256      /* bytes of a user's name */
-#define AUTH_PASS_MAX 1024     /* bytes of a password */
+#define AUTH_USER_MAX  256  /* bytes of a user's name */
+#define AUTH_PASS_MAX  1024 /* bytes of a password */
 
 struct auth_key {
     uint8_t bytes[32];
@@ -22,10 +23,10 @@ struct auth_key {
 
 /* What a route asks of its clients.  Immutable, may be read by any thread. */
 struct route_auth {
-    char *user;                  /* owned: for GET /v1/routes */
+    char *user; /* owned: for GET /v1/routes */
     uint8_t user_mac[AUTH_MAC_BYTES];
     uint8_t pass_mac[AUTH_MAC_BYTES];
-    const struct auth_key *key;  /* borrowed from the process */
+    const struct auth_key *key; /* borrowed from the process */
 };
 
 enum auth_verdict {
@@ -44,8 +45,8 @@ struct route_auth *route_auth_new(const struct auth_key *key, const char *user, 
 struct route_auth *route_auth_copy(const struct route_auth *auth); /* NULL gives NULL */
 void route_auth_free(struct route_auth *auth);                     /* fine with NULL */
 
-/* The value of the Authorization field (surrounding blanks removed; NULL: there is none).  More than
- * one such field is the caller's to refuse.  Any thread; allocates nothing. */
+/* The value of the Authorization field (surrounding blanks removed; NULL: there is none).  More
+ * than one such field is the caller's to refuse.  Any thread; allocates nothing. */
 enum auth_verdict route_auth_check(const struct route_auth *auth, const char *value, size_t n);
 /* "ok", "missing", "malformed", "wrong": a metric label, a log field. */
 const char *auth_verdict_name(enum auth_verdict verdict);

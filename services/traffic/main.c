@@ -91,8 +91,8 @@ int main(int argc, char **argv)
     p.argc = argc;
     p.argv = argv;
     process_harden();
-    switch (conf_load(&traffic_conf_table, commands, argc, argv, environ, &p.traffic.conf,
-                      &command, &rest)) {
+    switch (conf_load(&traffic_conf_table, commands, argc, argv, environ, &p.traffic.conf, &command,
+                      &rest)) {
     case CONF_DONE:
         return EXIT_SUCCESS;
     case CONF_BAD:

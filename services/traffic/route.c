@@ -1,5 +1,6 @@
 /* route - see route.h.  The look-up table is open addressing with linear probing over FNV-1a: the
- * names in it come from the control plane, not from clients, so no one can aim at its collisions. */
+ * names in it come from the control plane, not from clients, so no one can aim at its collisions.
+ */
 #include "traffic/route.h"
 
 #include <inttypes.h>

@@ -1,8 +1,8 @@
 /* route - the route table: an immutable set of routes, built by one thread, read by all.
  *
  * The apply thread builds a set (route_json.h), the control thread publishes it, each worker holds
- * one reference to the set that it serves; a running exchange holds one of its own.  Nothing in a set
- * changes after route_set_seal(), so no lock is needed; the count is atomic.
+ * one reference to the set that it serves; a running exchange holds one of its own.  Nothing in a
+ * set changes after route_set_seal(), so no lock is needed; the count is atomic.
  */
 #ifndef TRAFFIC_ROUTE_H
 #define TRAFFIC_ROUTE_H
@@ -18,23 +18,23 @@
 
 struct tls_cert;
 
-#define ROUTE_HOST_MAX 253
+#define ROUTE_HOST_MAX     253
 #define ROUTE_DIGEST_BYTES 32
 
 struct destination {
-    union addr addr;          /* with port */
-    char key[ADDR_TEXT_MAX];  /* "192.0.2.1:80": names its pool and health in every worker */
+    union addr addr;         /* with port */
+    char key[ADDR_TEXT_MAX]; /* "192.0.2.1:80": names its pool and health in every worker */
 };
 
 struct route {
-    char *host;                /* owned: lower case A-labels, no trailing dot; "*.example.com" */
-    bool is_wildcard;          /* host + 1 is then the suffix ".example.com" */
-    struct tls_cert *cert;     /* counted */
-    char *chain_pem;           /* owned: publicKey as it came, for GET /v1/routes */
+    char *host;            /* owned: lower case A-labels, no trailing dot; "*.example.com" */
+    bool is_wildcard;      /* host + 1 is then the suffix ".example.com" */
+    struct tls_cert *cert; /* counted */
+    char *chain_pem;       /* owned: publicKey as it came, for GET /v1/routes */
     struct destination *destinations; /* owned: destinationIps x destinationPorts, IPs outside */
     size_t destination_count;
-    size_t port_count;         /* destinations of one IP: destination_count / port_count IPs */
-    struct route_auth *auth;   /* owned, or NULL (auth.h) */
+    size_t port_count;       /* destinations of one IP: destination_count / port_count IPs */
+    struct route_auth *auth; /* owned, or NULL (auth.h) */
     bool forwards_authorization;
     uint8_t cert_id[ROUTE_DIGEST_BYTES]; /* of chain and key: the same content is parsed once */
     uint8_t digest[ROUTE_DIGEST_BYTES];  /* of everything above: tells what an update changed */
@@ -43,12 +43,12 @@ struct route {
 struct route_set {
     _Atomic unsigned refs;
     uint64_t revision;
-    char etag[32];             /* "<revision>-<sha256 prefix>" */
+    char etag[32];                      /* "<revision>-<sha256 prefix>" */
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of the routes' digests, whatever their order */
-    struct route *routes;      /* owned, in the order given */
+    struct route *routes;               /* owned, in the order given */
     size_t count;
-    uint32_t *table;           /* owned: open addressing over routes, by host; index + 1, 0 empty */
-    size_t table_size;         /* a power of two, at least twice the count */
+    uint32_t *table;   /* owned: open addressing over routes, by host; index + 1, 0 empty */
+    size_t table_size; /* a power of two, at least twice the count */
 };
 
 /* An empty set with room for `count` routes (zeroed, to be filled), one reference. */

@@ -1,8 +1,9 @@
 /* route_apply - see route_apply.h.
  *
  * The line and everything else here belongs to the control thread; the apply thread sees one update
- * at a time, handed over through `slot` under the lock and handed back by loop_post().  While it has
- * it, the control thread touches nothing of the update but `request` (the client may go away). */
+ * at a time, handed over through `slot` under the lock and handed back by loop_post().  While it
+ * has it, the control thread touches nothing of the update but `request` (the client may go away).
+ */
 #include "traffic/route_apply.h"
 
 #include <pthread.h>
@@ -17,8 +18,8 @@
 
 struct route_apply {
     struct route_apply_options options;
-    struct route_set *live; /* counted */
-    struct list waiting;    /* of struct route_update, oldest first */
+    struct route_set *live;       /* counted */
+    struct list waiting;          /* of struct route_update, oldest first */
     struct route_update *running; /* owned */
     uint64_t last_number;
     struct route_apply_stats stats;
@@ -185,8 +186,8 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
     enum log_level level = u->fate == ROUTE_REJECTED ? LOG_WARN : LOG_INFO;
 
     LOG_AT(level, "routes", "update", LOG_S("fate", route_fate_name(u->fate)),
-           LOG_U("number", u->number), LOG_U("revision", a->live->revision),
-           LOG_S("peer", u->peer), LOG_B("dry_run", u->is_dry_run), LOG_U("added", u->added.count),
+           LOG_U("number", u->number), LOG_U("revision", a->live->revision), LOG_S("peer", u->peer),
+           LOG_B("dry_run", u->is_dry_run), LOG_U("added", u->added.count),
            LOG_U("changed", u->changed.count), LOG_U("removed", u->removed.count),
            LOG_U("faults", u->build.faults.total), LOG_U("warnings", u->build.warnings.total),
            LOG_U("certificates_parsed", u->build.parsed),
@@ -197,8 +198,8 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
 static void settle(struct route_apply *a, struct route_update *u)
 {
     a->stats.fates[u->fate]++;
-    if (!u->is_dry_run && (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED ||
-                           u->fate == ROUTE_REJECTED))
+    if (!u->is_dry_run &&
+        (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED))
         remember_error(a, u);
     log_outcome(a, u);
     u->on_done(u, a->live);
@@ -208,8 +209,7 @@ static void settle(struct route_apply *a, struct route_update *u)
  * where updates overtook each other. */
 static void return_number(struct route_apply *a, const struct route_update *u)
 {
-    if (u->number == a->last_number && u->number > a->live->revision &&
-        list_is_empty(&a->waiting))
+    if (u->number == a->last_number && u->number > a->live->revision && list_is_empty(&a->waiting))
         a->last_number = a->live->revision;
 }
 
@@ -278,7 +278,7 @@ static unsigned count_pointless(const struct route_apply *a, const struct route_
     unsigned count = 0;
 
     LIST_EACH(&a->waiting, node, after)
-        count += is_pointless(container_of(node, struct route_update, node), newer);
+    count += is_pointless(container_of(node, struct route_update, node), newer);
     return count;
 }
 
@@ -302,8 +302,7 @@ static void supersede(struct route_apply *a, const struct route_update *newer)
 int route_apply_submit(struct route_apply *a, struct route_update *u)
 {
     must(u->on_done != NULL && u->fate == ROUTE_PENDING);
-    if (a->is_stopped ||
-        a->stats.waiting - count_pointless(a, u) >= a->options.waiting_max) {
+    if (a->is_stopped || a->stats.waiting - count_pointless(a, u) >= a->options.waiting_max) {
         a->stats.refused++;
         return -ERR_LIMIT;
     }

@@ -6,9 +6,9 @@
  * routes but the answer's text.  While one is built others wait:
  * - of whole sets at most one waits: a newer one takes its place (fate superseded), and that of the
  *   edits in front of it, since it says what all routes shall be;
- * - edits of single hosts wait in line, at most `waiting_max` updates in all: they say nothing about
- *   each other's hosts, so none of them may be lost to another.
- * Dry runs go the same way, supersede only dry runs, and publish nothing.
+ * - edits of single hosts wait in line, at most `waiting_max` updates in all: they say nothing
+ * about each other's hosts, so none of them may be lost to another. Dry runs go the same way,
+ * supersede only dry runs, and publish nothing.
  *
  * Every update that is no dry run has a number, rising; the number of an applied one is the set's
  * revision.  The number of one that came to nothing is used again, unless another followed already.
@@ -46,7 +46,8 @@ enum route_update_kind {
 enum route_fate { ROUTE_FATES(X) ROUTE_FATE_COUNT };
 #undef X
 
-/* The hosts that an update adds, changes or removes: routes of the new set, of the old for removed. */
+/* The hosts that an update adds, changes or removes: routes of the new set, of the old for removed.
+ */
 struct route_names {
     const struct route **list; /* owned; the routes are borrowed from the update's two sets */
     size_t count;
@@ -70,14 +71,14 @@ struct route_update {
 
     /* The outcome. */
     enum route_fate fate;
-    uint64_t number; /* 0: dry run */
+    uint64_t number;        /* 0: dry run */
     uint64_t superseded_by; /* number of the newer set; 0: a dry run's */
-    bool has_syntax_error;      /* rejected, for `syntax`; also the only one of the faults */
+    bool has_syntax_error;  /* rejected, for `syntax`; also the only one of the faults */
     struct json_syntax syntax;
     struct route_build build;
-    struct route_set *base, *set;              /* counted; set is NULL without one */
+    struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    uint64_t taken_us, built_us;               /* clock_now_us(): from submit to built */
+    uint64_t taken_us, built_us; /* clock_now_us(): from submit to built */
 
     struct list node; /* in the waiting line */
     struct task task;
@@ -100,8 +101,8 @@ struct route_apply_stats {
     uint64_t refused; /* the line was full */
     unsigned waiting;
     bool is_busy;
-    uint64_t desired;      /* the newest update that waits, is built or is live */
-    char *last_error;      /* borrowed; NULL: the newest update was no fault */
+    uint64_t desired; /* the newest update that waits, is built or is live */
+    char *last_error; /* borrowed; NULL: the newest update was no fault */
     uint64_t last_error_number;
     int64_t last_error_at; /* seconds since 1970 */
 };

@@ -94,7 +94,7 @@ struct tls_cert *route_certs_get(struct route_certs *certs, struct json_check *f
     if (rc == -ERR_CERT)
         json_fault_at(faults, base, "privateKey", "mismatch", "%s", why);
     else /* tls begins with the part that it could not read */
-        json_fault_at(faults, base, strncmp(why, "the key", 7) == 0 ? "privateKey" : "publicKey", "invalid",
-                      "%s", why);
+        json_fault_at(faults, base, strncmp(why, "the key", 7) == 0 ? "privateKey" : "publicKey",
+                      "invalid", "%s", why);
     return NULL;
 }

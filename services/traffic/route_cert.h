@@ -3,8 +3,8 @@
 #ifndef TRAFFIC_ROUTE_CERT_H
 #define TRAFFIC_ROUTE_CERT_H
 
-#include "json/json.h"
 #include "traffic/route.h"
+#include "json/json.h"
 
 struct route_cert_slot {
     uint8_t id[ROUTE_DIGEST_BYTES];
@@ -20,7 +20,7 @@ struct route_certs {
 /* Knows the certificates of `base` (may be NULL) and has room for `more`. */
 void route_certs_init(struct route_certs *certs, const struct route_set *base, size_t more);
 void route_certs_fini(struct route_certs *certs);
-/* The certificate of this chain and key, counted for the caller, and its id (of the content).  NULL:
+/* The certificate of this chain and key, counted for the caller, and its id (of the content). NULL:
  * a fault was added at <base>/publicKey or <base>/privateKey. */
 struct tls_cert *route_certs_get(struct route_certs *certs, struct json_check *faults,
                                  const char *base, const char *chain_pem, const char *key_pem,

@@ -34,8 +34,7 @@ struct json_object *route_json_emit(const struct route *route)
     for (size_t i = 0; i < route->destination_count; i += route->port_count)
         json_object_array_add(ips, text(addr_format_host(&route->destinations[i].addr, host)));
     for (size_t i = 0; i < route->port_count; i++)
-        json_object_array_add(ports,
-                              json_object_new_int(addr_port(&route->destinations[i].addr)));
+        json_object_array_add(ports, json_object_new_int(addr_port(&route->destinations[i].addr)));
     json_object_object_add(obj, "hostName", text(route->host));
     json_object_object_add(obj, "destinationIps", ips);
     json_object_object_add(obj, "destinationPorts", ports);
@@ -92,9 +91,9 @@ static struct json_object *emit_certificate(const struct route *route, int64_t n
     json_object_object_add(obj, "notAfter", emit_time(tls_cert_not_after(route->cert)));
     json_object_object_add(obj, "fingerprint", text(hex));
     /* Whole days, rounded down: -1 from the second on in which it expired. */
-    json_object_object_add(obj, "daysLeft",
-                           json_object_new_int64(left >= 0 ? left / 86400
-                                                           : -((-left + 86399) / 86400)));
+    json_object_object_add(
+        obj, "daysLeft",
+        json_object_new_int64(left >= 0 ? left / 86400 : -((-left + 86399) / 86400)));
     return obj;
 }
 

@@ -1,9 +1,9 @@
 /* route_json - see route_json.h.
  *
- * A whole set is read in three passes: each route by itself, then the names against each other, then
- * it is sealed.  Faults are collected throughout, so that one answer names them all.  Certificates
- * are looked up by content in the base set and in this one before they are parsed: an update that
- * changes one route of thousands parses one certificate. */
+ * A whole set is read in three passes: each route by itself, then the names against each other,
+ * then it is sealed.  Faults are collected throughout, so that one answer names them all.
+ * Certificates are looked up by content in the base set and in this one before they are parsed: an
+ * update that changes one route of thousands parses one certificate. */
 #include "traffic/route_json.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@
 #include "tls/tls.h"
 #include "traffic/route_cert.h"
 
-#define PEM_MAX (256 * 1024)
+#define PEM_MAX     (256 * 1024)
 #define POINTER_MAX 64
 
 static const char *const route_keys[] = {
@@ -105,7 +105,7 @@ static bool parse_ip(struct route_build *b, const char *base, const char *key, c
 
 /* The values of a list, or of its older single form.  Points *base and *one at what names them. */
 struct values {
-    struct json_object *list;  /* borrowed: an array, or NULL */
+    struct json_object *list;   /* borrowed: an array, or NULL */
     struct json_object *single; /* borrowed: the older form, or NULL */
     size_t count;
     char base[POINTER_MAX + 32]; /* of the elements; of the route for the single form */
@@ -245,8 +245,8 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
     const char *type = json_str(c, at, auth, "type", JSON_REQUIRED, 1, 32);
     const char *user = json_str(c, at, auth, "user", JSON_REQUIRED, 1, AUTH_USER_MAX);
     bool keeps = present && user && strcmp(present->user, user) == 0 && !json_has(auth, "pass");
-    const char *pass = json_str(c, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1,
-                                AUTH_PASS_MAX);
+    const char *pass =
+        json_str(c, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, AUTH_PASS_MAX);
 
     if (type && strcmp(type, "Basic") != 0)
         json_fault_at(c, at, "type", "invalid", "must be \"Basic\"");
@@ -291,8 +291,8 @@ static void parse_certificate(struct route_build *b, struct route_certs *certs, 
 {
     struct json_check *c = &b->faults;
     bool keeps = present && !json_has(obj, "privateKey");
-    const char *chain = json_text(c, base, obj, "publicKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED,
-                                  1, PEM_MAX);
+    const char *chain =
+        json_text(c, base, obj, "publicKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
     const char *key;
 
     if (keeps && json_has(obj, "publicKey"))
@@ -415,8 +415,7 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
     return set;
 }
 
-struct route_set *route_json_put(struct route_build *b, const char *host,
-                                 struct json_object *body)
+struct route_set *route_json_put(struct route_build *b, const char *host, struct json_object *body)
 {
     const struct route *present = route_set_entry(b->base, host);
     struct route_certs certs;

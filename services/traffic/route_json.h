@@ -2,8 +2,8 @@
  *
  * A route is {hostName, destinationIps[], destinationPorts[], privateKey, publicKey,
  * authentication?: {type: "Basic", user, pass}, forwardAuthorization?}; the older destinationIp and
- * destinationPort stand for a list of one.  A key that is not known is a fault: nobody shall believe
- * that something works which is not there.
+ * destinationPort stand for a list of one.  A key that is not known is a fault: nobody shall
+ * believe that something works which is not there.
  *
  * Runs on the apply thread (and at the start on the main thread).  It only reads the document; what
  * is secret in it is wiped by route_json_wipe().
@@ -11,18 +11,18 @@
 #ifndef TRAFFIC_ROUTE_JSON_H
 #define TRAFFIC_ROUTE_JSON_H
 
-#include "json/json.h"
 #include "traffic/route.h"
+#include "json/json.h"
 
 /* One build: what it needs, and what it found. */
 struct route_build {
     const struct auth_key *auth_key; /* borrowed */
-    const struct route_set *base;    /* borrowed: what an edit changes; its certificates are reused */
+    const struct route_set *base; /* borrowed: what an edit changes; its certificates are reused */
     size_t routes_max, destinations_max;
-    int64_t now;                       /* seconds since 1970, for the warnings */
-    struct json_check faults;          /* any of them: no set */
-    struct json_check warnings;        /* certificate expired, not yet valid, of another name; ... */
-    size_t parsed, reused;             /* certificates */
+    int64_t now;                /* seconds since 1970, for the warnings */
+    struct json_check faults;   /* any of them: no set */
+    struct json_check warnings; /* certificate expired, not yet valid, of another name; ... */
+    size_t parsed, reused;      /* certificates */
 };
 
 void route_build_init(struct route_build *b, const struct auth_key *key,
@@ -34,16 +34,16 @@ void route_build_fini(struct route_build *b);
 struct route_set *route_json_parse(struct route_build *b, struct json_object *body);
 /* The base with one route put in; `host` is normalised.  hostName may be left out of the body; so
  * may what GET does not show: without privateKey (and publicKey, or with the same one) the present
- * certificate stays, without `pass` the same user's password stays.  Pointers begin at the route. */
-struct route_set *route_json_put(struct route_build *b, const char *host,
-                                 struct json_object *body);
+ * certificate stays, without `pass` the same user's password stays.  Pointers begin at the route.
+ */
+struct route_set *route_json_put(struct route_build *b, const char *host, struct json_object *body);
 /* Zeroes every privateKey and pass in the document (a set or one route): json-c's copies of them.
  * The caller sees to it that nobody reads the document at the same time. */
 void route_json_wipe(struct json_object *body);
 
 /* Without private key and password.  The caller's. */
 struct json_object *route_json_emit(const struct route *route);
-struct json_object *route_json_emit_set(const struct route_set *set);          /* {"routes": [...]} */
+struct json_object *route_json_emit_set(const struct route_set *set); /* {"routes": [...]} */
 struct json_object *route_json_emit_certificates(const struct route_set *set, int64_t now);
 
 #endif

@@ -11,10 +11,10 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "json/json.h"
 #include "loop/listener.h"
 #include "traffic/route_file.h"
 #include "traffic/traffic_api_json.h"
+#include "json/json.h"
 
 #define CONTROL_POOL_KEEP 16 /* chunks: the control loop carries no connections of clients */
 #define CONTROL_POOL_CAP  256
@@ -67,8 +67,8 @@ static int start_routes(struct traffic *t)
         .on_publish = on_publish,
         .arg = t,
     };
-    struct route_set *first = route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key,
-                                              stderr);
+    struct route_set *first =
+        route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
     int rc;
 
     if (!first)
@@ -158,8 +158,8 @@ static int start_listeners(struct traffic *t)
     int rc = bind_sockets(&http, t->workers_count, "http", t->conf.http_listen, t->http_address);
 
     if (rc == 0)
-        rc = bind_sockets(&https, t->workers_count, "https", t->conf.https_listen,
-                          t->https_address);
+        rc =
+            bind_sockets(&https, t->workers_count, "https", t->conf.https_listen, t->https_address);
     if (rc == 0)
         deal_sockets(t, &http, &https);
     close_sockets(&http);

@@ -17,31 +17,33 @@ struct resolver;
 
 struct traffic {
     struct traffic_conf conf;
-    struct loop *loop;          /* owned */
-    struct resolver *resolver;  /* owned */
-    struct auth_key auth_key;   /* of the basic auth passwords: lives as long as the process */
-    struct route_apply *apply;  /* owned */
+    struct loop *loop;         /* owned */
+    struct resolver *resolver; /* owned */
+    struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
+    struct route_apply *apply; /* owned */
     struct trust_watch trust;
 
     struct worker *threads;          /* owned: workers_count of them */
     struct traffic_worker **workers; /* owned */
     unsigned workers_count;
-    struct traffic_shared *shared;      /* owned */
-    struct traffic_settings *settings;  /* counted: in force */
+    struct traffic_shared *shared;     /* owned */
+    struct traffic_settings *settings; /* counted: in force */
 
-    struct admin *admin;             /* owned */
+    struct admin *admin;              /* owned */
     struct admin_route *admin_routes; /* owned */
     struct service_tokens tokens;
     char http_address[ADDR_TEXT_MAX], https_address[ADDR_TEXT_MAX]; /* as bound */
     uint64_t started_us;
 };
 
-/* Everything from routesFile to the listeners, in `t` whose conf is filled and whose rest is zeroed.
- * 0, or -ERR_* after the reason was logged; then traffic_stop() still has to be called. */
+/* Everything from routesFile to the listeners, in `t` whose conf is filled and whose rest is
+ * zeroed. 0, or -ERR_* after the reason was logged; then traffic_stop() still has to be called. */
 MUST_USE int traffic_start(struct traffic *t);
-/* Ends in order: no more accepts, open connections reset, threads joined, everything freed but conf. */
+/* Ends in order: no more accepts, open connections reset, threads joined, everything freed but
+ * conf. */
 void traffic_stop(struct traffic *t);
-/* Puts what may change by a reload into force; `next` is taken over (its old content is left in it). */
+/* Puts what may change by a reload into force; `next` is taken over (its old content is left in
+ * it). */
 void traffic_reload(struct traffic *t, struct traffic_conf *next);
 /* The sums over all workers. */
 void traffic_sum(const struct traffic *t, struct traffic_stats *out);

@@ -17,9 +17,9 @@
 #include "traffic/traffic.h"
 #include "traffic/traffic_metrics.h"
 
-#define HOST_TEXT_MAX (ROUTE_HOST_MAX + 1)
+#define HOST_TEXT_MAX  (ROUTE_HOST_MAX + 1)
 #define ROUTE_ETAG_MAX 24
-#define BODIES_MIN (128u << 20)
+#define BODIES_MIN     (128u << 20)
 
 static void add(struct json_object *obj, const char *key, struct json_object *value)
 {
@@ -268,7 +268,8 @@ static bool on_start(struct route_update *u, const struct route_set *live)
     const struct route *route = NULL;
     bool may_go_on;
 
-    if (!u->request) /* the precondition went away with the client: only the very same set is safe */
+    if (!u->request) /* the precondition went away with the client: only the very same set is safe
+                      */
         return live->revision == u->seen_revision;
     if (u->kind != ROUTE_UPDATE_SET) {
         route = route_set_entry(live, u->host);
@@ -369,10 +370,11 @@ static struct admin_route *make_routes(const struct traffic_limits *limits)
     const struct admin_route table[] = {
         {"GET", "/v1/status", ADMIN_READ, false, false, false, 0, get_status},
         {"GET", "/v1/routes", ADMIN_READ, false, false, false, 0, get_routes},
-        {"PUT", "/v1/routes", ADMIN_WRITE, true, false, true, (size_t)limits->routes_bytes, put_routes},
+        {"PUT", "/v1/routes", ADMIN_WRITE, true, false, true, (size_t)limits->routes_bytes,
+         put_routes},
         {"GET", "/v1/routes/{hostName}", ADMIN_READ, false, false, false, 0, get_route},
-        {"PUT", "/v1/routes/{hostName}", ADMIN_WRITE, true, false, true, (size_t)limits->route_bytes,
-         put_route},
+        {"PUT", "/v1/routes/{hostName}", ADMIN_WRITE, true, false, true,
+         (size_t)limits->route_bytes, put_route},
         {"DELETE", "/v1/routes/{hostName}", ADMIN_WRITE, false, false, false, 0, delete_route},
         {"GET", "/v1/certificates", ADMIN_READ, false, false, false, 0, get_certificates},
         {NULL, NULL, ADMIN_PUBLIC, false, false, false, 0, NULL},
@@ -390,8 +392,8 @@ void traffic_api_reload(struct traffic *t)
     int rc = service_tokens_load(&next, &t->conf.service, why, sizeof(why));
 
     if (rc == 0)
-        rc = admin_reload(t->admin, next.tokens, next.read_tokens,
-                          t->conf.service.management_hosts);
+        rc =
+            admin_reload(t->admin, next.tokens, next.read_tokens, t->conf.service.management_hosts);
     if (rc != 0) {
         log_err("traffic", "tokens_refused", LOG_S("error", why[0] ? why : err_text(rc)));
         service_tokens_fini(&next);

@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json/json.h"
 #include "traffic/http_head.h"
 #include "traffic/proxy_intake.h"
+#include "json/json.h"
 
-#define AT(member) offsetof(struct traffic_conf, member)
+#define AT(member)      offsetof(struct traffic_conf, member)
 #define REFUSED(reason) "penstock_traffic_refused_total{reason=\"" reason "\"}"
 
 /* Calls `is_fine` for each entry of a list of strings. */
@@ -44,8 +44,7 @@ static void check_trusted(struct json_check *faults, const char *pointer, const 
 {
     struct json_object *const *list = member;
 
-    check_list(faults, pointer, *list, is_trustable,
-               "address, network (10.0.0.0/8) or host name");
+    check_list(faults, pointer, *list, is_trustable, "address, network (10.0.0.0/8) or host name");
 }
 
 static void check_field_name(struct json_check *faults, const char *pointer, const void *member)
@@ -71,30 +70,59 @@ static void check_all(struct json_check *faults, const void *member)
 
 /* Rows of one shape each. */
 #define SECS(name, member_, fallback_, min_, max_, counter_, doc_)                                 \
-    {.path = "timeouts." name, .kind = CONF_INT, .offset = AT(timeouts.member_), .min = (min_),    \
-     .max = (max_), .fallback = (fallback_), .unit = "s", .counter = (counter_), .is_hot = true,   \
-     .doc = (doc_)}
+    {                                                                                              \
+        .path = "timeouts." name, .kind = CONF_INT, .offset = AT(timeouts.member_), .min = (min_), \
+        .max = (max_), .fallback = (fallback_), .unit = "s", .counter = (counter_),                \
+        .is_hot = true, .doc = (doc_)                                                              \
+    }
 #define LIMIT(name, member_, fallback_, min_, max_, unit_, counter_, hot_, doc_)                   \
-    {.path = "limits." name, .kind = CONF_INT, .offset = AT(limits.member_), .min = (min_),        \
-     .max = (max_), .fallback = (fallback_), .unit = (unit_), .counter = (counter_),               \
-     .is_hot = (hot_), .doc = (doc_)}
+    {                                                                                              \
+        .path = "limits." name, .kind = CONF_INT, .offset = AT(limits.member_), .min = (min_),     \
+        .max = (max_), .fallback = (fallback_), .unit = (unit_), .counter = (counter_),            \
+        .is_hot = (hot_), .doc = (doc_)                                                            \
+    }
 
 static const struct conf_key keys[] = {
-    {.path = "http.listen", .kind = CONF_LISTEN, .offset = AT(http_listen), .min = 1,
-     .fallback = "[::]:7999", .doc = "Where plain HTTP is redirected to https."},
-    {.path = "http.redirectPort", .kind = CONF_INT, .offset = AT(http_redirect_port), .min = 1,
-     .max = 65535, .fallback = "443", .is_hot = true,
+    {.path = "http.listen",
+     .kind = CONF_LISTEN,
+     .offset = AT(http_listen),
+     .min = 1,
+     .fallback = "[::]:7999",
+     .doc = "Where plain HTTP is redirected to https."},
+    {.path = "http.redirectPort",
+     .kind = CONF_INT,
+     .offset = AT(http_redirect_port),
+     .min = 1,
+     .max = 65535,
+     .fallback = "443",
+     .is_hot = true,
      .doc = "The port that redirects name; 443 is left out of the address."},
-    {.path = "https.listen", .kind = CONF_LISTEN, .offset = AT(https_listen), .min = 1,
-     .fallback = "[::]:8000", .doc = "Where TLS is ended and requests are routed."},
-    {.path = "proxyProtocol.trusted", .kind = CONF_JSON, .offset = AT(proxy_trusted),
-     .fallback = "[]", .is_hot = true, .check = check_trusted,
+    {.path = "https.listen",
+     .kind = CONF_LISTEN,
+     .offset = AT(https_listen),
+     .min = 1,
+     .fallback = "[::]:8000",
+     .doc = "Where TLS is ended and requests are routed."},
+    {.path = "proxyProtocol.trusted",
+     .kind = CONF_JSON,
+     .offset = AT(proxy_trusted),
+     .fallback = "[]",
+     .is_hot = true,
+     .check = check_trusted,
      .doc = "Addresses, networks and names (looked up every 10 s) that must send a PROXY header; "
             "from any other peer none is taken."},
-    {.path = "routesFile", .kind = CONF_STRING, .offset = AT(routes_file), .fallback = "",
+    {.path = "routesFile",
+     .kind = CONF_STRING,
+     .offset = AT(routes_file),
+     .fallback = "",
      .doc = "A JSON file with the routes to begin with, as in PUT /v1/routes."},
-    {.path = "versionHeader", .kind = CONF_STRING, .offset = AT(version_header), .min = 1,
-     .max = 128, .fallback = "servezone_coretraffic_version", .is_hot = true,
+    {.path = "versionHeader",
+     .kind = CONF_STRING,
+     .offset = AT(version_header),
+     .min = 1,
+     .max = 128,
+     .fallback = "servezone_coretraffic_version",
+     .is_hot = true,
      .check = check_field_name,
      .doc = "The header field that carries the version in every answer of a known route."},
     SECS("handshakeSecs", handshake_secs, "10", 1, 3600, REFUSED("handshake_timeout"),
@@ -114,8 +142,8 @@ static const struct conf_key keys[] = {
     LIMIT("connectionsPerAddress", connections_per_address, "4096", 1, 10000000, "connections",
           REFUSED("limit_address"), true,
           "Client connections at once of one IPv4 address or IPv6 /64."),
-    LIMIT("headerBytes", header_bytes, "16384", 1024, 65535, "bytes",
-          REFUSED("header_too_large"), true, "The head of a request or an answer."),
+    LIMIT("headerBytes", header_bytes, "16384", 1024, 65535, "bytes", REFUSED("header_too_large"),
+          true, "The head of a request or an answer."),
     LIMIT("headerFields", header_fields, "100", 8, HTTP_FIELDS_MAX, "fields",
           REFUSED("too_many_fields"), true, "Fields of a head."),
     LIMIT("requestLineBytes", request_line_bytes, "8192", 256, 65535, "bytes",
@@ -143,8 +171,12 @@ static const struct conf_key keys[] = {
           "penstock_traffic_route_updates_refused_total", false,
           "Updates of the routes that wait while one is applied."),
     CONF_SERVICE_KEYS(struct traffic_conf, service, "127.0.0.1:9003", "/var/lib/penstock/traffic"),
-    {.path = "log.access", .kind = CONF_BOOL, .offset = AT(log_access), .fallback = "true",
-     .is_hot = true, .doc = "One line for each request."},
+    {.path = "log.access",
+     .kind = CONF_BOOL,
+     .offset = AT(log_access),
+     .fallback = "true",
+     .is_hot = true,
+     .doc = "One line for each request."},
     {.path = NULL},
 };
 

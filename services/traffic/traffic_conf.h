@@ -43,7 +43,7 @@ struct traffic_limits {
 
 struct traffic_conf {
     struct service_conf service;
-    char *http_listen;  /* owned, like all strings here */
+    char *http_listen; /* owned, like all strings here */
     int64_t http_redirect_port;
     char *https_listen;
     struct json_object *proxy_trusted; /* owned: list of CIDRs, addresses and names */

@@ -1,5 +1,5 @@
-/* trust_watch - proxyProtocol.trusted, kept true: networks and addresses as they stand, names looked
- * up again every 10 s.
+/* trust_watch - proxyProtocol.trusted, kept true: networks and addresses as they stand, names
+ * looked up again every 10 s.
  *
  * A name that cannot be looked up keeps the addresses that it had: a name server that is away must
  * not lock the hub out.  Each change gives a new list (proxy_intake.h).  Control thread only.
@@ -32,13 +32,13 @@ struct trust_watch {
     struct deadline again;
     struct trust_name *names; /* owned */
     size_t names_count;
-    struct json_object *list; /* counted: what was configured */
+    struct json_object *list;    /* counted: what was configured */
     struct proxy_trust *present; /* counted: in force */
     void (*on_change)(struct trust_watch *w, struct proxy_trust *trust);
 };
 
-/* `list` has been checked (traffic_conf.h); it is counted, not copied.  `present` is there at once, with
- * the names still missing; on_change is called from the loop. */
+/* `list` has been checked (traffic_conf.h); it is counted, not copied.  `present` is there at once,
+ * with the names still missing; on_change is called from the loop. */
 void trust_watch_init(struct trust_watch *w, struct loop *loop, struct resolver *resolver,
                       struct json_object *list,
                       void (*on_change)(struct trust_watch *w, struct proxy_trust *trust));

@@ -1,4 +1,5 @@
-/* Basic authentication: credentials are read strictly, names and passwords compared by their MACs. */
+/* Basic authentication: credentials are read strictly, names and passwords compared by their MACs.
+ */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +23,9 @@ static const struct {
     const char *value;
     enum auth_verdict expect;
 } rows[] = {
-    {"Basic YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK},        /* alice:s3cret:with:colons */
-    {"basic YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK},        /* a scheme has no case */
-    {"BASIC   YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK},      /* 1*SP */
+    {"Basic YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK},   /* alice:s3cret:with:colons */
+    {"basic YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK},   /* a scheme has no case */
+    {"BASIC   YWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_OK}, /* 1*SP */
     {NULL, AUTH_MISSING},
     {"", AUTH_MALFORMED},
     {"Basic", AUTH_MALFORMED},
@@ -39,12 +40,12 @@ static const struct {
     {"Basic YQ=", AUTH_MALFORMED},
     {"Basic YTpi=", AUTH_MALFORMED},
     {"Basic YTp=iYg=", AUTH_MALFORMED},
-    {"Basic YTpiYR==", AUTH_MALFORMED},  /* bits behind the last byte: not canonical */
-    {"Basic YWxpY2U=", AUTH_MALFORMED},  /* "alice": no colon */
-    {"Basic YTpiAA==", AUTH_MALFORMED},  /* "a:b\0" */
-    {"Basic YTpiCg==", AUTH_MALFORMED},  /* "a:b\n" */
-    {"Basic Og==", AUTH_WRONG},          /* ":" */
-    {"Basic YWxpY2U6", AUTH_WRONG},      /* "alice:" */
+    {"Basic YTpiYR==", AUTH_MALFORMED},     /* bits behind the last byte: not canonical */
+    {"Basic YWxpY2U=", AUTH_MALFORMED},     /* "alice": no colon */
+    {"Basic YTpiAA==", AUTH_MALFORMED},     /* "a:b\0" */
+    {"Basic YTpiCg==", AUTH_MALFORMED},     /* "a:b\n" */
+    {"Basic Og==", AUTH_WRONG},             /* ":" */
+    {"Basic YWxpY2U6", AUTH_WRONG},         /* "alice:" */
     {"Basic YWxpY2U6czNjcmV0", AUTH_WRONG}, /* "alice:s3cret" */
     {"Basic Ym9iOnMzY3JldDp3aXRoOmNvbG9ucw==", AUTH_WRONG}, /* bob with alice's password */
     {"Basic QWxpY2U6czNjcmV0OndpdGg6Y29sb25z", AUTH_WRONG}, /* Alice: a name has case */
@@ -104,8 +105,8 @@ START_TEST(a_copy_is_its_own)
 }
 END_TEST
 
-/* What is kept says nothing without the key: another key gives other MACs, and the same text as name
- * and as password gives two. */
+/* What is kept says nothing without the key: another key gives other MACs, and the same text as
+ * name and as password gives two. */
 START_TEST(macs_are_keyed)
 {
     struct auth_key other;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json/json.h"
 #include "traffic/traffic_conf.h"
+#include "json/json.h"
 
 static char *no_environment[] = {NULL};
 
@@ -85,8 +85,7 @@ START_TEST(values)
         ck_assert_uint_eq(faults.count, 1);
         ck_assert_msg(strcmp(faults.faults[0].pointer, rows[_i].pointer) == 0 ||
                           strstr(faults.faults[0].detail, rows[_i].pointer + 1) != NULL,
-                      "%s: %s %s", rows[_i].set, faults.faults[0].pointer,
-                      faults.faults[0].detail);
+                      "%s: %s %s", rows[_i].set, faults.faults[0].pointer, faults.faults[0].detail);
     } else {
         ck_assert_msg(rc == 0, "%s: %s", rows[_i].set,
                       faults.count ? faults.faults[0].detail : "?");

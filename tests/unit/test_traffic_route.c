@@ -40,14 +40,17 @@ static const struct {
     {"a b.test", false, NULL},
     {"a.test:443", false, NULL},
     {"[::1]", false, NULL},
-    {"b\xc3\xbc" "cher.example", false, NULL},
+    {"b\xc3\xbc"
+     "cher.example",
+     false, NULL},
     {"a/b", false, NULL},
 };
 
 START_TEST(normalise)
 {
     char out[ROUTE_HOST_MAX + 1];
-    int rc = route_normalise_host(names[_i].in, strlen(names[_i].in), names[_i].allow_wildcard, out);
+    int rc =
+        route_normalise_host(names[_i].in, strlen(names[_i].in), names[_i].allow_wildcard, out);
 
     if (names[_i].expect) {
         ck_assert_int_eq(rc, 0);
@@ -126,8 +129,8 @@ static const char *found(const struct route_set *set, const char *host)
 
 START_TEST(exact_before_wildcard)
 {
-    struct route_set *set = set_of((const char *const[]){"*.a.test", "www.a.test", "a.test",
-                                                         "deep.www.a.test", NULL});
+    struct route_set *set =
+        set_of((const char *const[]){"*.a.test", "www.a.test", "a.test", "deep.www.a.test", NULL});
 
     ck_assert_str_eq(found(set, "www.a.test"), "www.a.test");
     ck_assert_str_eq(found(set, "other.a.test"), "*.a.test");

@@ -11,10 +11,10 @@
 
 #include "admin/admin.h"
 #include "base/log.h"
-#include "json/json.h"
 #include "loop/socket.h"
 #include "traffic/traffic.h"
 #include "unit/traffic_route_fixture.h"
+#include "json/json.h"
 
 #define TOKEN      "write-0123456789-0123456789"
 #define READ_TOKEN "read-0123456789-0123456789"
@@ -39,8 +39,12 @@ static void *run_loop(void *arg)
 static void setup(void)
 {
     static const char *const sets[] = {
-        "http.listen=127.0.0.1:0", "https.listen=127.0.0.1:0", "management.listen=127.0.0.1:0",
-        "workers=2",               "limits.routes=3",          "limits.routeBytes=4096",
+        "http.listen=127.0.0.1:0",
+        "https.listen=127.0.0.1:0",
+        "management.listen=127.0.0.1:0",
+        "workers=2",
+        "limits.routes=3",
+        "limits.routeBytes=4096",
         NULL,
     };
     struct json_check faults;
@@ -103,11 +107,11 @@ static struct answer ask(const char *token, const char *method, const char *path
                          const char *fields, const char *body)
 {
     static char text[ANSWER_MAX];
-    char *head = must_printf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                             "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
-                             "Content-Length: %zu\r\n%s\r\n%s",
-                             method, path, token, body ? strlen(body) : 0, fields,
-                             body ? body : "");
+    char *head =
+        must_printf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                    "Authorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                    "Content-Length: %zu\r\n%s\r\n%s",
+                    method, path, token, body ? strlen(body) : 0, fields, body ? body : "");
     struct answer a = {.status = 0};
     size_t len = 0;
     ssize_t n;
@@ -141,8 +145,8 @@ static const char *member(const struct answer *a, const char *path)
             value = json_object_array_get_idx(value, (size_t)atoi(key));
         else if (!json_object_object_get_ex(value, key, &value))
             return "absent";
-    return json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN |
-                                                     JSON_C_TO_STRING_NOSLASHESCAPE);
+    return json_object_to_json_string_ext(value,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 /* Routes of a.test's certificate, one a host (separated by blanks); the caller's. */
@@ -386,7 +390,8 @@ START_TEST(state)
     ck_assert_ptr_nonnull(strstr(a.body, "\npenstock_traffic_route_revision 1\n"));
     ck_assert_ptr_nonnull(
         strstr(a.body, "\npenstock_traffic_route_updates_total{fate=\"applied\"} 1\n"));
-    ck_assert_ptr_nonnull(strstr(a.body, "\npenstock_traffic_refused_total{reason=\"no_route\"} 0\n"));
+    ck_assert_ptr_nonnull(
+        strstr(a.body, "\npenstock_traffic_refused_total{reason=\"no_route\"} 0\n"));
     ck_assert_ptr_nonnull(strstr(a.body, "penstock_traffic_request_duration_seconds_count 0\n"));
     forget(&a);
     a = ask(READ_TOKEN, "GET", "/openapi.yaml", "", NULL);

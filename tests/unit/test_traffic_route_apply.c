@@ -1,7 +1,7 @@
 /* Updates of the routes, one after another: fates, numbers, who supersedes whom, the end.
  *
- * The test's thread is the control thread: nothing is published or answered before the loop runs, so
- * the order in the waiting line is the test's own. */
+ * The test's thread is the control thread: nothing is published or answered before the loop runs,
+ * so the order in the waiting line is the test's own. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +37,8 @@ static void on_done(struct route_update *u, const struct route_set *live)
 
     ck_assert_uint_lt(ended_count, ENDED_MAX);
     snprintf(ended[ended_count++], sizeof(ended[0]), "%s%s %d %s r%d +%zu ~%zu -%zu",
-             u->is_dry_run ? "dry " : "", kinds[u->kind], (int)u->number,
-             route_fate_name(u->fate), (int)live->revision, u->added.count, u->changed.count,
-             u->removed.count);
+             u->is_dry_run ? "dry " : "", kinds[u->kind], (int)u->number, route_fate_name(u->fate),
+             (int)live->revision, u->added.count, u->changed.count, u->removed.count);
     if (ended_count == expected_count)
         loop_stop(loop);
 }
@@ -244,7 +243,7 @@ START_TEST(dry_runs)
     submit(a_set("a.test", 80));
     submit(dry(a_set("b.test c.test", 80)));
     submit(an_edit("x.test", 80));
-    submit(bad);                /* supersedes the dry run only */
+    submit(bad); /* supersedes the dry run only */
     submit(dry(an_edit("y.test", 80)));
     run_until(5);
     ck_assert_str_eq(ended[0], "dry set 0 superseded r0 +0 ~0 -0");

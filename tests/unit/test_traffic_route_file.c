@@ -5,9 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "json/json.h"
 #include "traffic/route_file.h"
 #include "unit/traffic_route_fixture.h"
+#include "json/json.h"
 
 static struct auth_key key;
 static struct traffic_limits limits;
@@ -16,8 +16,7 @@ static char told[65536];
 
 static void setup(void)
 {
-    limits = (struct traffic_limits){.routes = 10, .route_destinations = 4,
-                                     .routes_bytes = 200000};
+    limits = (struct traffic_limits){.routes = 10, .route_destinations = 4, .routes_bytes = 200000};
     auth_key_init(&key);
     snprintf(path, sizeof(path), "/tmp/penstock-routes-XXXXXX");
     int fd = mkstemp(path);

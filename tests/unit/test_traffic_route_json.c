@@ -38,8 +38,8 @@ static struct json_object *parse(const char *text)
     return value;
 }
 
-/* The JSON text of a list, with ' for ", @CHAIN and @KEY for the (quoted) texts of a.test, @OLD and @OLDKEY
- * for the expired ones, @NEW and @NEWKEY for the future ones. */
+/* The JSON text of a list, with ' for ", @CHAIN and @KEY for the (quoted) texts of a.test, @OLD and
+ * @OLDKEY for the expired ones, @NEW and @NEWKEY for the future ones. */
 static struct json_object *routes(const char *text)
 {
     static const struct {
@@ -76,14 +76,13 @@ static struct json_object *routes(const char *text)
 }
 
 #define PAIR "'publicKey':@CHAIN,'privateKey':@KEY"
-#define TO "'destinationIps':['192.0.2.1'],'destinationPorts':[80]"
+#define TO   "'destinationIps':['192.0.2.1'],'destinationPorts':[80]"
 #define GOOD "{'hostName':'a.test'," TO "," PAIR "}"
 
 static void tell(const struct json_check *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        fprintf(stderr, "%s %s %s\n", c->faults[i].pointer, c->faults[i].code,
-                c->faults[i].detail);
+        fprintf(stderr, "%s %s %s\n", c->faults[i].pointer, c->faults[i].code, c->faults[i].detail);
 }
 
 static struct route_set *build(struct route_build *b, const struct route_set *base,
@@ -240,9 +239,9 @@ START_TEST(a_whole_route)
              "'::ffff:192.0.2.2'],'destinationPorts':[80,8080]," PAIR ",'authentication':{'type':"
              "'Basic','user':'alice','pass':'s3:cret'},'forwardAuthorization':true}]}");
     const struct route *r = route_set_find(set, "a.test");
-    static const char *const expected[] = {"192.0.2.1:80",       "192.0.2.1:8080",
-                                           "[2001:db8::1]:80",   "[2001:db8::1]:8080",
-                                           "192.0.2.2:80",       "192.0.2.2:8080"};
+    static const char *const expected[] = {"192.0.2.1:80",     "192.0.2.1:8080",
+                                           "[2001:db8::1]:80", "[2001:db8::1]:8080",
+                                           "192.0.2.2:80",     "192.0.2.2:8080"};
 
     ck_assert_ptr_nonnull(r);
     ck_assert_uint_eq(r->destination_count, 6);
@@ -309,8 +308,9 @@ START_TEST(certificates_are_shared)
     ck_assert_ptr_eq(first->routes[0].cert, first->routes[1].cert);
     route_build_fini(&b);
 
-    second = build(&b, first, "[{'hostName':'c.a.test'," TO "," PAIR "},{'hostName':'old.test'," TO
-                              ",'publicKey':@OLD,'privateKey':@OLDKEY}]");
+    second = build(&b, first,
+                   "[{'hostName':'c.a.test'," TO "," PAIR "},{'hostName':'old.test'," TO
+                   ",'publicKey':@OLD,'privateKey':@OLDKEY}]");
     ck_assert_uint_eq(b.parsed, 1);
     ck_assert_uint_eq(b.reused, 1);
     ck_assert_ptr_eq(second->routes[0].cert, first->routes[0].cert);
@@ -320,14 +320,15 @@ START_TEST(certificates_are_shared)
 }
 END_TEST
 
-/* The same pair of texts is the only thing that is shared: a known chain with a wrong key is refused. */
+/* The same pair of texts is the only thing that is shared: a known chain with a wrong key is
+ * refused. */
 START_TEST(a_known_chain_with_another_key)
 {
     struct route_build b;
     struct route_set *first = good("[" GOOD "]");
 
-    ck_assert_ptr_null(build(&b, first, "[{'hostName':'a.test'," TO
-                                        ",'publicKey':@CHAIN,'privateKey':@OLDKEY}]"));
+    ck_assert_ptr_null(
+        build(&b, first, "[{'hostName':'a.test'," TO ",'publicKey':@CHAIN,'privateKey':@OLDKEY}]"));
     expect_list(&b.faults, (const char *const[]){"/routes/0/privateKey mismatch", NULL});
     route_build_fini(&b);
     route_set_unref(first);
@@ -361,8 +362,8 @@ START_TEST(put_one)
     expect_list(&b.faults, (const char *const[]){"/hostName conflict", NULL});
     route_build_fini(&b);
     ck_assert_ptr_null(put(&b, second, "d.a.test", "{" TO "}"));
-    expect_list(&b.faults, (const char *const[]){"/publicKey required", "/privateKey required",
-                                                 NULL});
+    expect_list(&b.faults,
+                (const char *const[]){"/publicKey required", "/privateKey required", NULL});
     route_build_fini(&b);
     ck_assert_ptr_null(put(&b, second, "d.a.test", "[]"));
     expect_list(&b.faults, (const char *const[]){" type", NULL});
@@ -392,8 +393,9 @@ START_TEST(put_what_get_shows)
     json_object_put(shown);
 
     /* Another user, another chain: both need what belongs to them. */
-    ck_assert_ptr_null(put(&b, first, "a.test", "{" TO ",'publicKey':@OLD,'authentication':{'type':"
-                                                "'Basic','user':'bob'}}"));
+    ck_assert_ptr_null(put(&b, first, "a.test",
+                           "{" TO ",'publicKey':@OLD,'authentication':{'type':"
+                           "'Basic','user':'bob'}}"));
     expect_list(&b.faults, (const char *const[]){"/privateKey required",
                                                  "/authentication/pass required", NULL});
     route_build_fini(&b);
