@@ -22,7 +22,8 @@ static inline void h1_put(struct h1_text *t, const char *s, size_t n)
         t->size = t->n;
         return;
     }
-    memcpy(t->p + t->n, s, n);
+    if (n > 0)
+        memcpy(t->p + t->n, s, n);
     t->n += n;
 }
 

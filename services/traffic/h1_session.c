@@ -211,7 +211,8 @@ static void copy_text(char *to, size_t size, struct http_text from)
 {
     size_t n = MIN(from.n, size - 1);
 
-    memcpy(to, from.p, n);
+    if (n > 0) /* a line that could not be read has no parts */
+        memcpy(to, from.p, n);
     to[n] = '\0';
 }
 
