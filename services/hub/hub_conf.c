@@ -119,7 +119,7 @@ static const struct conf_key keys[] = {
     LIMIT("streamsListed", streams_listed, "1000", 1, 100000, "streams", NULL,
           "In an answer of GET /v1/edges/{id}/streams: the newest."),
     LIMIT("metricsEdges", metrics_edges, "1000", 0, REGISTRY_MAX, "edges", NULL,
-          "That have a label of their own in the metrics; the others share \"other\"."),
+          "That have a label of their own in the metrics; the others share \"*other\"."),
     LIMIT("connectSecs", connect_secs, "5", 1, 3600, "s",
           "penstock_hub_connect_failures_total{reason=\"timeout\"}",
           "To connect to a target, the lookup and all its addresses included."),

@@ -1,0 +1,366 @@
+/* hub - see hub.h. */
+#include "hub/hub.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "hub/hub_api_json.h"
+#include "hub/hub_cert.h"
+#include "hub/unix_time.h"
+#include "wire/token.h"
+
+#define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
+
+static int tell(int err, const char *what, const char *why)
+{
+    log_err("hub", "start_failed", LOG_S("what", what), LOG_S("why", why));
+    return err;
+}
+
+static int tell_faults(const struct json_check *faults)
+{
+    for (size_t i = 0; i < faults->count; i++)
+        log_err("hub", "start_failed", LOG_S("what", faults->faults[i].pointer),
+                LOG_S("why", faults->faults[i].detail));
+    return -ERR_SYNTAX;
+}
+
+/* --- start ------------------------------------------------------------------------------------------ */
+
+static int start_tls(struct hub *h)
+{
+    static const char *const alpn[] = {WIRE_ALPN, NULL};
+    char why[200] = "";
+    int err = hub_cert_load(&h->cert, &h->conf, why, sizeof(why));
+
+    if (err)
+        return tell(err, "tunnel.certFile", why);
+    err = tls_ctx_new_server(&h->shared.tls, &(struct tls_server_options){
+                                                 .versions = TLS_ONLY_13,
+                                                 .alpn = alpn,
+                                                 .cert = h->cert});
+    return err ? tell(err, "tunnel", "GnuTLS lacks what the tunnel needs") : 0;
+}
+
+/* From the entry itself, from its file, or from one that is made in the state directory. */
+static int find_secret(const struct hub *h, struct edge_spec *spec, char *why, size_t why_size)
+{
+    char *path, *secret = NULL;
+    int err;
+
+    if (spec->secret[0])
+        return 0;
+    path = spec->secret_file
+               ? must_strdup(spec->secret_file)
+               : must_printf("%s/edges/%s.secret", h->conf.service.state_dir, spec->id);
+    err = admin_secret_file(path, &secret, why, why_size);
+    if (!err && !secret_is_valid(secret)) {
+        snprintf(why, why_size, "%s: must hold %d to %d characters of A-Za-z0-9-_.~", path,
+                 SECRET_MIN, SECRET_MAX);
+        err = -ERR_SYNTAX;
+    }
+    if (!err)
+        snprintf(spec->secret, sizeof(spec->secret), "%s", secret);
+    if (secret)
+        tls_wipe(secret, strlen(secret));
+    free(secret);
+    free(path);
+    return err;
+}
+
+/* With targets and listeners known: no edge's port may lead to a listener of the hub. */
+static int load_edges(struct hub *h)
+{
+    struct spec_rules rules = {h->shared.targets, &h->shared.own};
+    struct json_check faults;
+    struct edge_spec *specs = NULL;
+    size_t count = 0;
+    char why[200] = "";
+    unsigned change;
+    int err;
+
+    json_check_init(&faults);
+    target_map_check_own(h->shared.targets, &h->shared.own, &faults, "/target/ports");
+    err = edge_specs_parse(&specs, &count, h->conf.edges, (size_t)h->conf.limits.edges,
+                           SPEC_FROM_CONF, &rules, &faults, "/edges");
+    if (json_check_failed(&faults))
+        err = tell_faults(&faults);
+    json_check_fini(&faults);
+    for (size_t i = 0; i < count; i++) {
+        if (!err && (err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
+            tell(err, specs[i].id, why);
+        if (!err)
+            err = registry_put(&h->registry, &specs[i], &change);
+        edge_spec_fini(&specs[i]);
+    }
+    free(specs);
+    return err;
+}
+
+static void fill_shared(struct hub *h)
+{
+    const struct hub_conf *conf = &h->conf;
+    struct hub_shared *s = &h->shared;
+
+    s->control = h->loop;
+    s->desk = &h->desk;
+    s->congestion = must_strdup(conf->tls_congestion);
+    s->connect_ms = (unsigned)conf->limits.connect_secs * 1000;
+    s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
+    s->forwards_max = (uint32_t)conf->limits.streams;
+    s->connects_max = (uint32_t)conf->limits.connects;
+    budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
+                (uint32_t)conf->max_window);
+    own_listeners_init(&s->own);
+}
+
+static void start_desk(struct hub *h)
+{
+    const struct hub_limits *l = &h->conf.limits;
+
+    desk_init(&h->desk, &(struct desk_options){
+                            .loop = h->loop,
+                            .shared = &h->shared,
+                            .registry = &h->registry,
+                            .handshakes = (unsigned)l->handshakes,
+                            .handshakes_per_source = (unsigned)l->handshakes_per_source,
+                            .max_waiting = (unsigned)l->waiting_refusals,
+                            .max_lanes = (unsigned)h->conf.max_lanes,
+                            .max_sessions = (size_t)l->sessions,
+                        });
+}
+
+static int start_workers(struct hub *h)
+{
+    int64_t wanted = h->conf.service.workers;
+
+    h->worker_count = wanted ? (unsigned)wanted : worker_default_count();
+    h->threads = must_alloc(h->worker_count * sizeof(*h->threads));
+    h->workers = must_alloc(h->worker_count * sizeof(*h->workers));
+    if (workers_start(h->threads, h->worker_count, "hub", POOL_KEEP,
+                      (size_t)h->conf.limits.pool_chunks) != 0)
+        return tell(-ERR_SYS, "workers", "a thread cannot be started");
+    h->are_threads_started = true;
+    for (unsigned i = 0; i < h->worker_count; i++)
+        if (hub_worker_init(&h->workers[i], h->threads[i].loop, &h->shared) != 0)
+            return tell(-ERR_SYS, "workers", "the resolver cannot be started");
+    return 0;
+}
+
+static bool is_ready(void *service, char *why, size_t why_size)
+{
+    const struct hub *h = service;
+
+    if (!h->desk.is_stopping)
+        return true;
+    snprintf(why, why_size, "the hub is stopping");
+    return false;
+}
+
+static struct json_object *masked_conf(void *service)
+{
+    const struct hub *h = service;
+
+    return hub_emit_conf(&h->conf);
+}
+
+static void add_own(struct hub *h, const char *address, const char *name)
+{
+    union addr at;
+
+    if (address && addr_parse(&at, address) == 0)
+        own_listeners_add(&h->shared.own, &at, name);
+}
+
+static int start_admin(struct hub *h)
+{
+    struct admin_options options = {
+        .loop = h->loop,
+        .service = "hub",
+        .openapi = hub_openapi,
+        .openapi_common = hub_openapi_common,
+        .routes = hub_routes,
+        .arg = h,
+        .is_ready = is_ready,
+        .collect = hub_collect,
+        .config = masked_conf,
+    };
+    char why[200] = "";
+    int err;
+
+    if (service_tokens_load(&h->tokens, &h->conf.service, why, sizeof(why)) != 0)
+        return tell(-ERR_IO, "management.token", why);
+    err = service_admin_start(&h->admin, &options, &h->conf.service, &h->tokens);
+    if (err)
+        return err;
+    own_listeners_add(&h->shared.own, &h->port.bound, "tunnel");
+    add_own(h, admin_address(h->admin), "management");
+    add_own(h, admin_metrics_address(h->admin), "metrics");
+    return 0;
+}
+
+static void on_stop_due(struct deadline *deadline)
+{
+    loop_stop(deadline->loop);
+}
+
+int hub_start(struct hub *h)
+{
+    struct json_check none;
+    char why[200] = "", text[ADDR_TEXT_MAX];
+    int err;
+
+    h->loop = loop_new("hub-control", 64, 0);
+    h->started_unix = unix_time_now();
+    deadline_init(&h->stop, h->loop, on_stop_due);
+    registry_init(&h->registry, (size_t)h->conf.limits.edges);
+    fill_shared(h);
+    start_desk(h);
+    json_check_init(&none); /* conf_load() has checked it already */
+    err = target_map_parse(&h->shared.targets, h->conf.target_host,
+                           (enum proxy_mode)h->conf.target_proxy_protocol, h->conf.target_ports,
+                           &none, "/target/ports");
+    json_check_fini(&none);
+    if (err || (err = start_tls(h)) != 0)
+        return err;
+    err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, why, sizeof(why));
+    if (err)
+        return tell(err, "tunnel.listen", why);
+    if ((err = start_admin(h)) != 0 || (err = load_edges(h)) != 0 || (err = start_workers(h)) != 0)
+        return err;
+    tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
+    log_info("hub", "listening", LOG_S("name", "tunnel"),
+             LOG_S("address", addr_format(&h->port.bound, text)));
+    log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION), LOG_U("workers", h->worker_count),
+             LOG_U("edges", h->registry.count));
+    return 0;
+}
+
+/* --- stop ------------------------------------------------------------------------------------------- */
+
+static void on_no_lanes(void *arg)
+{
+    struct hub *h = arg;
+
+    loop_stop(h->loop);
+}
+
+void hub_begin_stop(struct hub *h)
+{
+    if (h->desk.is_stopping)
+        return;
+    tunnel_port_fini(&h->port);
+    deadline_set(&h->stop, HUB_STOP_MS);
+    desk_stop(&h->desk, on_no_lanes, h);
+}
+
+/* Messages that are still on their way hold memory, and run while the loops are freed: first the
+ * lanes give up what they have, then the loops go, then what the messages point to. */
+void hub_fini(struct hub *h)
+{
+    admin_stop(h->admin);
+    tunnel_port_fini(&h->port);
+    if (h->are_threads_started)
+        workers_stop(h->threads, h->worker_count);
+    for (unsigned i = 0; h->workers && i < h->worker_count; i++)
+        hub_worker_close(&h->workers[i]);
+    desk_close(&h->desk);
+    deadline_off(&h->stop);
+    if (h->are_threads_started)
+        workers_free(h->threads, h->worker_count);
+    loop_free(h->loop);
+    for (unsigned i = 0; h->workers && i < h->worker_count; i++)
+        hub_worker_fini(&h->workers[i]);
+    desk_fini(&h->desk);
+    registry_fini(&h->registry);
+    tls_ctx_unref(h->shared.tls);
+    tls_cert_unref(h->cert);
+    target_map_free(h->shared.targets);
+    free(h->shared.congestion);
+    free(h->workers);
+    free(h->threads);
+    service_tokens_fini(&h->tokens);
+}
+
+/* --- edges ------------------------------------------------------------------------------------------ */
+
+int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change)
+{
+    int err = registry_put(&h->registry, spec, change);
+    struct edge *edge;
+
+    if (err)
+        return err;
+    edge = registry_find(&h->registry, spec->id);
+    if (*change & EDGE_NOW_DISABLED)
+        desk_end_edge(&h->desk, edge, GOODBYE_EDGE_DISABLED);
+    if (*change & EDGE_NEW_SECRET)
+        desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
+    if (*change & EDGE_NEW_CONFIG)
+        desk_config_changed(&h->desk, edge);
+    return 0;
+}
+
+void hub_remove_edge(struct hub *h, struct edge *edge)
+{
+    desk_edge_removed(&h->desk, edge);
+    registry_remove(&h->registry, edge);
+}
+
+void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms)
+{
+    registry_renew_secret(&h->registry, edge, grace_ms, loop_now_ms(h->loop), unix_time_now());
+    if (grace_ms == 0)
+        desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
+}
+
+uint16_t hub_public_port(const struct hub *h)
+{
+    return h->conf.public_port ? (uint16_t)h->conf.public_port : addr_port(&h->port.bound);
+}
+
+/* A configured certificate may be renewed with another key: the token then names no pin, and the
+ * edge's CA bundle, or the hub's proof, tells that it is the hub. */
+char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port)
+{
+    struct token token = {.hub_port = port};
+    char *text;
+
+    snprintf(token.hub_host, sizeof(token.hub_host), "%s", host);
+    memcpy(token.edge_id, edge->id, sizeof(token.edge_id));
+    memcpy(token.secret, edge->secret, sizeof(token.secret));
+    token.has_pin = !*h->conf.tunnel_cert_file;
+    if (token.has_pin)
+        tls_cert_pin(h->cert, token.pin);
+    text = token_emit(&token);
+    token_fini(&token);
+    return text;
+}
+
+/* --- sums ------------------------------------------------------------------------------------------- */
+
+void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
+{
+    const struct desk *d = &h->desk;
+
+    *out = (struct lane_sums){.bytes_in = d->past_in, .bytes_out = d->past_out,
+                              .opened = d->past_opened, .window_stalls = d->past_stalls};
+    LIST_EACH(&d->records, node, after)
+    {
+        const struct lane_record *record = container_of(node, struct lane_record, node);
+        const struct lane_gauges *g = record->lane ? &record->lane->gauges : NULL;
+
+        if (!g)
+            continue;
+        out->bytes_in += counted(&g->bytes_in);
+        out->bytes_out += counted(&g->bytes_out);
+        out->opened += counted(&g->opened);
+        out->window_stalls += counted(&g->window_stalls);
+        out->streams += atomic_load_explicit(&g->streams, memory_order_relaxed);
+        out->queue_data += atomic_load_explicit(&g->queue_data, memory_order_relaxed);
+        out->queue_sustained += atomic_load_explicit(&g->queue_sustained, memory_order_relaxed);
+    }
+}

@@ -1,0 +1,67 @@
+/* hub - the service as one object: its configuration, control loop, workers, registry and desk.
+ * main.c starts and stops it; the management API (hub_api*_json.c) reads and changes it.  Control
+ * thread. */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "admin/service.h"
+#include "hub/desk.h"
+#include "hub/hub_conf.h"
+#include "hub/tunnel_port.h"
+#include "loop/worker.h"
+
+#define HUB_STOP_MS 1500 /* for the last GOODBYE to reach its edge */
+
+struct hub {
+    struct hub_conf conf;
+    struct loop *loop;          /* owned */
+    struct worker *threads;     /* owned: worker_count of them */
+    struct hub_worker *workers; /* owned, as many */
+    unsigned worker_count;
+    struct hub_shared shared;
+    struct registry registry;
+    struct desk desk;
+    struct tunnel_port port;
+    struct tls_cert *cert;      /* counted: of the tunnel */
+    struct admin *admin;        /* owned */
+    struct service_tokens tokens;
+    struct deadline stop;
+    int64_t started_unix;
+    bool are_threads_started;
+};
+
+/* `h` has its conf filled and the rest zeroed.  0, or -ERR_* after the reason was logged; then
+ * hub_fini() still has to be called. */
+MUST_USE int hub_start(struct hub *h);
+/* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or after
+ * HUB_STOP_MS. */
+void hub_begin_stop(struct hub *h);
+void hub_fini(struct hub *h); /* everything but conf */
+
+/* --- what the API does to edges; the JSON is read and checked already ------------------------------ */
+
+/* Puts the edge as the spec says and tells its sessions.  0, -ERR_LIMIT; *change as registry_put(). */
+MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
+void hub_remove_edge(struct hub *h, struct edge *edge);
+/* grace_ms 0: the edge's tunnels are closed. */
+void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms);
+/* The edge's connection token for this host and port (the caller's, a secret). */
+char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port);
+/* tunnel.publicPort, or the tunnel's own. */
+uint16_t hub_public_port(const struct hub *h);
+
+/* --- sums over lanes: what is gone and what lives -------------------------------------------------- */
+
+struct lane_sums {
+    uint64_t bytes_in, bytes_out, opened, window_stalls;
+    uint64_t queue_data, queue_sustained, streams;
+};
+void hub_sum_lanes(const struct hub *h, struct lane_sums *out);
+
+/* hub_api_json.c, hub_metrics.c, hub_openapi.c */
+extern const struct admin_route hub_routes[];
+extern const char hub_openapi[], hub_openapi_common[];
+struct metrics;
+void hub_collect(void *service, struct metrics *m);
+
+#endif

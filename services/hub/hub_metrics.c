@@ -1,0 +1,183 @@
+/* hub_metrics - what GET /metrics says of the hub, beside what admin says of every process. */
+#include <stdlib.h>
+
+#include "admin/metrics.h"
+#include "hub/hub.h"
+
+static void one(struct metrics *m, const char *name, enum metric_type type, const char *help,
+                uint64_t value)
+{
+    metrics_family(m, name, type, help);
+    metrics_value(m, (double)value, NULL);
+}
+
+/* One family with a sample for each of the label's values. */
+static void by_label(struct metrics *m, const char *name, const char *help, const char *label,
+                     const _Atomic uint64_t *counters, const char *const *names, size_t n)
+{
+    metrics_family(m, name, METRIC_COUNTER, help);
+    for (size_t i = 0; i < n; i++)
+        metrics_value(m, (double)counted(&counters[i]), label, names[i], NULL);
+}
+
+static void durations(struct metrics *m, const char *name, const char *help,
+                      const struct duration *d)
+{
+    uint64_t counts[DURATION_BOUNDS + 1];
+
+    for (size_t i = 0; i <= DURATION_BOUNDS; i++)
+        counts[i] = counted(&d->counts[i]);
+    metrics_family(m, name, METRIC_HISTOGRAM, help);
+    metrics_histogram(m, duration_bounds, counts, DURATION_BOUNDS,
+                      (double)counted(&d->sum_us) / 1e6, NULL);
+}
+
+static void tunnels(struct metrics *m, const struct hub *h)
+{
+    const struct hub_counters *c = &h->shared.counters;
+    uint64_t exhausted = 0;
+
+    for (unsigned i = 0; i < h->port.door_count; i++)
+        exhausted += counted(&h->port.doors[i].acceptor.exhausted);
+    one(m, "penstock_hub_tunnel_connections_total", METRIC_COUNTER,
+        "Tunnel connections accepted.", counted(&c->accepted));
+    one(m, "penstock_hub_accept_exhausted_total", METRIC_COUNTER,
+        "Pauses of accepting for want of descriptors or memory.", exhausted);
+    one(m, "penstock_hub_handshakes_total", METRIC_COUNTER, "Tunnel connections opened.",
+        counted(&c->handshakes));
+    one(m, "penstock_hub_handshakes_pending", METRIC_GAUGE,
+        "Tunnel connections that have not said hello yet.", h->desk.admission.count);
+    one(m, "penstock_hub_refusals_waiting", METRIC_GAUGE,
+        "Wrong proofs that wait out their second.", h->desk.waiting_count);
+    by_label(m, "penstock_hub_handshake_failures_total", "Tunnel connections that never opened.",
+             "reason", c->handshake_faults, handshake_fault_names, HANDSHAKE_FAULT_COUNT);
+    durations(m, "penstock_hub_handshake_duration_seconds", "From accept to open.", &c->handshake);
+    metrics_family(m, "penstock_hub_goodbyes_total", METRIC_COUNTER, "GOODBYE sent, by code.");
+    for (unsigned i = 0; i < GOODBYE_OTHER; i++)
+        metrics_value(m, (double)counted(&c->goodbyes[i]), "code",
+                      goodbye_name((enum goodbye_code)i), NULL);
+}
+
+/* Sessions are few an edge: each edge with one is counted at its first. */
+static uint64_t connected_edges(const struct hub *h)
+{
+    uint64_t count = 0;
+
+    LIST_EACH(&h->desk.book.sessions, node, after)
+    {
+        const struct edge_session *s = container_of(node, struct session, node)->user;
+
+        count += !s->edge->is_seen;
+        s->edge->is_seen = true;
+    }
+    for (size_t i = 0; i < h->registry.count; i++)
+        h->registry.edges[i]->is_seen = false;
+    return count;
+}
+
+static void sessions(struct metrics *m, const struct hub *h)
+{
+    one(m, "penstock_hub_edges", METRIC_GAUGE, "Edges in the registry.", h->registry.count);
+    one(m, "penstock_hub_edges_connected", METRIC_GAUGE, "Edges with a session.",
+        connected_edges(h));
+    one(m, "penstock_hub_sessions", METRIC_GAUGE, "Running edge instances.", h->desk.book.count);
+    one(m, "penstock_hub_lanes", METRIC_GAUGE, "Tunnel connections that are open.",
+        h->desk.open_count);
+}
+
+static void streams(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
+{
+    const struct hub_counters *c = &h->shared.counters;
+
+    one(m, "penstock_hub_streams_open", METRIC_GAUGE, "Streams in the tunnels.",
+        atomic_load_explicit(&h->shared.budget.streams, memory_order_relaxed));
+    one(m, "penstock_hub_forwards_open", METRIC_GAUGE,
+        "Target connections, those included whose stream is over.",
+        atomic_load_explicit(&h->shared.forwards, memory_order_relaxed));
+    one(m, "penstock_hub_connects_pending", METRIC_GAUGE, "Target connects under way.",
+        atomic_load_explicit(&h->shared.connects, memory_order_relaxed));
+    one(m, "penstock_hub_streams_opened_total", METRIC_COUNTER, "Streams opened by edges.",
+        sums->opened);
+    by_label(m, "penstock_hub_streams_total", "Streams that ended, by how.", "result",
+             c->stream_results, stream_result_names, STREAM_RESULT_COUNT);
+    by_label(m, "penstock_hub_streams_refused_total", "OPENs that were refused at once.", "reason",
+             c->open_refusals, open_refusal_names, OPEN_REFUSAL_COUNT);
+    by_label(m, "penstock_hub_connect_failures_total", "Targets that could not be connected to.",
+             "reason", c->connect_faults, connect_fault_names, CONNECT_FAULT_COUNT);
+    durations(m, "penstock_hub_connect_duration_seconds", "From OPEN to the target's connection.",
+              &c->connect);
+    one(m, "penstock_hub_window_stalls_total", METRIC_COUNTER,
+        "How often a stream to an edge ran out of credit.", sums->window_stalls);
+    metrics_family(m, "penstock_hub_queue_depth", METRIC_GAUGE,
+                   "Streams that wait to send, by QoS tier.");
+    metrics_value(m, (double)sums->queue_data, "tier", "data", NULL);
+    metrics_value(m, (double)sums->queue_sustained, "tier", "sustained", NULL);
+}
+
+static void memory(struct metrics *m, const struct hub *h)
+{
+    const struct budget *b = &h->shared.budget;
+    uint64_t out = 0, refused = 0;
+
+    for (unsigned i = 0; i < h->worker_count; i++) {
+        out += counted(&h->workers[i].pool_out);
+        refused += counted(&h->workers[i].pool_refused);
+    }
+    one(m, "penstock_hub_budget_bytes", METRIC_GAUGE, "Taken of tunnel.memoryBudget.",
+        atomic_load_explicit(&b->taken, memory_order_relaxed));
+    one(m, "penstock_hub_budget_limit_bytes", METRIC_GAUGE, "tunnel.memoryBudget.",
+        b->limit_bytes);
+    one(m, "penstock_hub_budget_denied_total", METRIC_COUNTER, "Takes that found no budget.",
+        atomic_load_explicit(&b->denied, memory_order_relaxed));
+    one(m, "penstock_hub_pool_chunks", METRIC_GAUGE, "Buffers of 16 KiB in use.", out);
+    one(m, "penstock_hub_pool_refused_total", METRIC_COUNTER,
+        "Buffers refused (limits.poolChunks, or no memory).", refused);
+}
+
+/* Each edge by its name while they are not too many; the rest together. */
+static void bytes(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
+{
+    size_t named = MIN(h->registry.count, (size_t)h->conf.limits.metrics_edges);
+    uint64_t in = 0, out = 0;
+
+    for (size_t i = 0; i < named; i++)
+        h->registry.edges[i]->live_in = h->registry.edges[i]->live_out = 0;
+    LIST_EACH(&h->desk.records, node, after)
+    {
+        const struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (!record->lane || !record->edge)
+            continue;
+        record->edge->live_in += counted(&record->lane->gauges.bytes_in);
+        record->edge->live_out += counted(&record->lane->gauges.bytes_out);
+    }
+    metrics_family(m, "penstock_hub_bytes_total", METRIC_COUNTER,
+                   "Payload by edge: in comes from clients, out goes to them.");
+    for (size_t i = 0; i < named; i++) {
+        const struct edge *e = h->registry.edges[i];
+
+        in += e->past_in + e->live_in;
+        out += e->past_out + e->live_out;
+        metrics_value(m, (double)(e->past_in + e->live_in), "direction", "in", "edge", e->id, NULL);
+        metrics_value(m, (double)(e->past_out + e->live_out), "direction", "out", "edge", e->id,
+                      NULL);
+    }
+    /* No edge may be called so: "*" is no character of an id. */
+    metrics_value(m, (double)(sums->bytes_in - MIN(in, sums->bytes_in)), "direction", "in", "edge",
+                  "*other", NULL);
+    metrics_value(m, (double)(sums->bytes_out - MIN(out, sums->bytes_out)), "direction", "out",
+                  "edge", "*other", NULL);
+}
+
+void hub_collect(void *service, struct metrics *m)
+{
+    const struct hub *h = service;
+    struct lane_sums sums;
+
+    hub_sum_lanes(h, &sums);
+    tunnels(m, h);
+    sessions(m, h);
+    streams(m, h, &sums);
+    memory(m, h);
+    bytes(m, h, &sums);
+}

@@ -1,0 +1,91 @@
+/* penstock-hub - wires the hub together: configuration, log, the service object, signals. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/process.h"
+#include "base/log.h"
+#include "hub/hub.h"
+#include "hub/token_command_json.h"
+#include "loop/socket.h"
+
+extern char **environ;
+
+static const struct conf_command commands[] = {
+    {"healthcheck", "asks the running hub: /healthz, or /readyz with --ready; 0 when it is well"},
+    {"management-token", "prints the token of the management API, which is made when missing"},
+    {"token", "encode [hubHost=... hubPort=... edgeId=...] (JSON with the secret on standard input), "
+              "or decode [--show-secret] [FILE]"},
+    {NULL, NULL},
+};
+
+struct program {
+    struct hub hub;
+    struct loop_signal term, interrupt, hangup;
+};
+
+static void on_stop(struct loop_signal *s, int signum)
+{
+    struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
+                                          : container_of(s, struct program, interrupt);
+
+    log_info("hub", "stopping", LOG_S("signal", sigabbrev_np(signum)));
+    hub_begin_stop(&p->hub);
+}
+
+static void on_hangup(struct loop_signal *s, int signum)
+{
+    (void)s;
+    (void)signum;
+    log_warn("hub", "reload_refused", LOG_S("why", "this version reads its configuration once"));
+}
+
+static int run(struct program *p)
+{
+    struct hub *h = &p->hub;
+    int err = hub_start(h);
+
+    if (!err) {
+        loop_signal_start(&p->term, h->loop, SIGTERM, on_stop);
+        loop_signal_start(&p->interrupt, h->loop, SIGINT, on_stop);
+        loop_signal_start(&p->hangup, h->loop, SIGHUP, on_hangup);
+        loop_run(h->loop);
+        loop_signal_stop(&p->term);
+        loop_signal_stop(&p->interrupt);
+        loop_signal_stop(&p->hangup);
+        log_info("hub", "stopped");
+    }
+    hub_fini(h);
+    return err ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct program p;
+    const char *command = NULL;
+    char **rest = NULL;
+    int status;
+
+    memset(&p, 0, sizeof(p));
+    process_harden();
+    switch (conf_load(&hub_conf_table, commands, argc, argv, environ, &p.hub.conf, &command,
+                      &rest)) {
+    case CONF_DONE:
+        return 0;
+    case CONF_BAD:
+        return 2;
+    case CONF_RUN:
+        break;
+    }
+    service_log_start(&p.hub.conf.service);
+    if (!command) {
+        rlimit_raise_files();
+        status = run(&p);
+    } else if (strcmp(command, "token") == 0) {
+        status = token_command(rest);
+    } else {
+        status = service_command(command, rest, &p.hub.conf.service);
+    }
+    conf_free(&hub_conf_table, &p.hub.conf);
+    return status;
+}
