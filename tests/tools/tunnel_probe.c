@@ -33,7 +33,7 @@
 #include "wire/hello.h"
 #include "wire/proof.h"
 
-#define PROOF_MARK "%PROOF%"
+#define PROOF_MARK "@PROOF@"
 #define OUT_FULL   (1u << 20) /* ciphertext that waits: stdin is not read meanwhile */
 
 struct probe {
@@ -293,43 +293,43 @@ static void relay(struct probe *p)
 /* --- start
  * ---------------------------------------------------------------------------------------- */
 
-static struct options parse_options(int argc, char **argv)
+static void parse_options(struct options *o, int argc, char **argv)
 {
-    struct options o = {.alpn = WIRE_ALPN, .instance = "probe", .lane = "0"};
-    int i;
-
     if (argc < 2)
         die("usage: ADDRESS:PORT [--alpn NAME] [--instance NAME] [--session ID] [--lane N] "
             "[--hello LINE, " PROOF_MARK " in it] [--show-hello]");
-    o.address = argv[1];
-    for (i = 2; i < argc && strcmp(argv[i], "--show-hello") == 0; i++)
-        o.is_hello_shown = true;
-    for (; i + 1 < argc; i += 2) {
+    *o = (struct options){.address = argv[1], .alpn = WIRE_ALPN, .instance = "probe", .lane = "0"};
+    for (int i = 2; i < argc; i++) {
         const char *name = argv[i], *value = argv[i + 1];
 
+        if (strcmp(name, "--show-hello") == 0) {
+            o->is_hello_shown = true;
+            continue;
+        }
+        if (!value)
+            die("%s lacks a value", name);
+        i++;
         if (strcmp(name, "--alpn") == 0)
-            o.alpn = value;
+            o->alpn = value;
         else if (strcmp(name, "--instance") == 0)
-            o.instance = value;
+            o->instance = value;
         else if (strcmp(name, "--session") == 0)
-            o.session = value;
+            o->session = value;
         else if (strcmp(name, "--lane") == 0)
-            o.lane = value;
+            o->lane = value;
         else if (strcmp(name, "--hello") == 0)
-            o.hello = value;
+            o->hello = value;
         else
             die("%s is no option", name);
     }
-    if (i < argc)
-        die("%s lacks a value", argv[i]);
-    return o;
 }
 
 int main(int argc, char **argv)
 {
     static struct probe p = {.is_stdin_open = true};
-    struct options o = parse_options(argc, argv);
+    struct options o;
 
+    parse_options(&o, argc, argv);
     signal(SIGPIPE, SIG_IGN);
     chunk_pool_init(&p.pool, 16, 0);
     connect_to(&p, &o);
