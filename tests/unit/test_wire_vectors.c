@@ -592,6 +592,8 @@ int main(void)
     tcase_add_test(tcase, no_frame_type_is_without_vectors);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner,
+                            CK_NOFORK); /* hundreds of small files: a fork each takes longer */
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
