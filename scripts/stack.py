@@ -118,7 +118,7 @@ class Service:
             self.process.wait()
             raise Failure(f"{self.name} did not end within {STOP_SECS} s of SIGTERM") from None
         finally:
-            self.reader.join(STOP_SECS)
+            self._end_reader()
         self.process = None
         if expect is not None and status != expect:
             raise Failure(f"{self.name} ended with {status}, expected {expect}")
@@ -127,8 +127,12 @@ class Service:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.reader.join(STOP_SECS)
+            self._end_reader()
             self.process = None
+
+    def _end_reader(self):
+        self.reader.join(STOP_SECS)
+        self.process.stderr.close()
 
     # --- log
 
