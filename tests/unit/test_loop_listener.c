@@ -17,6 +17,11 @@
 
 static struct loop *loop;
 static struct deadline guard;
+static struct acceptor acceptor;
+static int taken[200];
+static unsigned taken_count, taken_wanted, turns_with_some, stop_after;
+static union addr last_peer;
+static struct ready end_of_turn;
 
 static void on_guard(struct deadline *d)
 {
@@ -29,6 +34,7 @@ static void setup(void)
     log_init(LOG_TEXT, LOG_ERR, 2);
     loop = loop_new("test", 0, 0);
     deadline_init(&guard, loop, on_guard);
+    taken_count = taken_wanted = turns_with_some = stop_after = 0;
 }
 
 static void teardown(void)
@@ -210,12 +216,6 @@ START_TEST(any_other_address_is_one_set)
 END_TEST
 
 /* ------------------------------------------------------------------ accepting */
-
-static struct acceptor acceptor;
-static int taken[200];
-static unsigned taken_count, taken_wanted, turns_with_some, stop_after;
-static union addr last_peer;
-static struct ready end_of_turn;
 
 static void on_end_of_turn(struct ready *r)
 {
