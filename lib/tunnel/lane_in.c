@@ -142,6 +142,17 @@ static int on_udp_open_frame(struct lane *l, const uint8_t *payload, size_t n)
     return 0;
 }
 
+/* For a session that ended, since none is ever open. */
+static int on_udp_close_frame(struct lane *l, const uint8_t *payload)
+{
+    enum close_code code;
+
+    if (frame_close_parse(&code, &l->in.frame, payload) != 0)
+        return lane_break(l, "UDP_CLOSE of session %u carries an unlisted byte",
+                          l->in.frame.stream);
+    return 0;
+}
+
 static int on_close_frame(struct lane *l, const uint8_t *payload)
 {
     struct stream *s = l->in.stream;
@@ -273,7 +284,7 @@ static int on_frame(struct lane *l, const uint8_t *payload)
     case FRAME_GOODBYE:
         return on_goodbye_frame(l, payload, n);
     case FRAME_UDP_CLOSE:
-        return 0; /* for a session that ended: none is ever open */
+        return on_udp_close_frame(l, payload);
     case FRAME_DATA: /* no payload at all is allowed */
     case FRAME_DATA_BACK:
     case FRAME_UDP_DATA:
