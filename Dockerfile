@@ -1,0 +1,54 @@
+# Three images from one file: hub, edge, traffic (--target), each FROM scratch with one program, the
+# libraries that it links, a CA bundle and its state folder.  `demo` is a sample origin for the compose
+# profile of that name; it is no part of the product.
+
+FROM debian:trixie-slim AS build
+WORKDIR /src
+COPY scripts/deps.sh scripts/
+RUN scripts/deps.sh build
+COPY . .
+RUN cmake --preset release >/dev/null && cmake --build --preset release && scripts/image-root.sh build/release/bin /image
+
+FROM scratch AS hub
+LABEL org.opencontainers.image.title="penstock-hub" \
+      org.opencontainers.image.description="Ends the tunnels of the edges and forwards their streams to the cluster's ingress" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /image/hub/ /
+USER 65532:65532
+ENV PENSTOCK_MANAGEMENT__LISTEN=0.0.0.0:9001
+EXPOSE 8443/tcp 9001/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/penstock-hub", "healthcheck"]
+ENTRYPOINT ["/penstock-hub"]
+
+FROM scratch AS edge
+LABEL org.opencontainers.image.title="penstock-edge" \
+      org.opencontainers.image.description="Listens at the network's border and carries every connection to the hub" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /image/edge/ /
+USER 65532:65532
+ENV PENSTOCK_MANAGEMENT__LISTEN=0.0.0.0:9002
+EXPOSE 9002/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/penstock-edge", "healthcheck", "--ready"]
+ENTRYPOINT ["/penstock-edge"]
+
+FROM scratch AS traffic
+LABEL org.opencontainers.image.title="penstock-traffic" \
+      org.opencontainers.image.description="HTTPS ingress: ends TLS, checks basic auth, proxies by host name" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /image/traffic/ /
+USER 65532:65532
+ENV PENSTOCK_MANAGEMENT__LISTEN=0.0.0.0:9003
+EXPOSE 7999/tcp 8000/tcp 9003/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/penstock-traffic", "healthcheck"]
+ENTRYPOINT ["/penstock-traffic"]
+
+FROM debian:trixie-slim AS demo
+RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 openssl >/dev/null \
+    && rm -rf /var/lib/apt/lists/*
+COPY scripts/origin.py scripts/demo.py /demo/
+USER 65532:65532
+EXPOSE 9080/tcp
+ENTRYPOINT ["python3", "-u", "/demo/demo.py"]
