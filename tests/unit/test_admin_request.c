@@ -38,7 +38,7 @@ START_TEST(chunked_body)
     service_up(&s);
     ask(&s, &a,
         PUT_THINGS "Transfer-Encoding: Chunked\r\n\r\n"
-                   "2;ext=1\r\n{\"\r\n7\r\na\":true\r\n1\r\n}\r\n0\r\nX-Trailer: 1\r\n\r\n");
+                   "2\r\n{\"\r\n7\r\na\":true\r\n1\r\n}\r\n0\r\nX-Trailer: 1\r\n\r\n");
     ck_assert_uint_eq(a.status, 200);
     ck_assert_str_eq(a.body, "{\"a\":true}");
     answer_fini(&a);
