@@ -387,4 +387,4 @@ if not hasattr(unittest.TestCase, "enterClassContext"):  # Python 3.11 has it; 3
     sys.exit("Python 3.11 is needed")
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    unittest.main(verbosity=1, warnings="ignore")
