@@ -41,7 +41,7 @@ static void reload(struct program *p)
         log_err("traffic", "reload_refused", LOG_S("why", "the configuration has faults"));
         return;
     }
-    cold = conf_cold_difference(&traffic_conf_table, &p->traffic.conf, &next);
+    cold = traffic_cold_difference(&p->traffic, &next);
     if (cold) {
         log_err("traffic", "reload_refused", LOG_S("why", "only a restart can change this key"),
                 LOG_S("key", cold));

@@ -204,6 +204,17 @@ int traffic_start(struct traffic *t)
 
 /* --- reload and end -------------------------------------------------------------------------- */
 
+const char *traffic_cold_difference(const struct traffic *t, const struct traffic_conf *next)
+{
+    struct traffic_conf probe = *next; /* a view: it owns nothing */
+
+    /* Tokens and names of the management API are put into force by traffic_api_reload(). */
+    probe.service.management_token = t->conf.service.management_token;
+    probe.service.management_read_token = t->conf.service.management_read_token;
+    probe.service.management_hosts = t->conf.service.management_hosts;
+    return conf_cold_difference(&traffic_conf_table, &t->conf, &probe);
+}
+
 void traffic_reload(struct traffic *t, struct traffic_conf *next)
 {
     struct traffic_conf before = t->conf;

@@ -42,6 +42,8 @@ MUST_USE int traffic_start(struct traffic *t);
 /* Ends in order: no more accepts, open connections reset, threads joined, everything freed but
  * conf. */
 void traffic_stop(struct traffic *t);
+/* The first key that only a restart can change and that `next` would change; or NULL. */
+const char *traffic_cold_difference(const struct traffic *t, const struct traffic_conf *next);
 /* Puts what may change by a reload into force; `next` is taken over (its old content is left in
  * it). */
 void traffic_reload(struct traffic *t, struct traffic_conf *next);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,6 +402,84 @@ START_TEST(state)
 }
 END_TEST
 
+/* A reload, as SIGHUP makes it, run by the control loop. */
+struct reload {
+    struct task task;
+    struct traffic_conf next;
+    const char *cold;
+    _Atomic bool is_done;
+};
+
+static void run_reload(struct task *task)
+{
+    struct reload *r = container_of(task, struct reload, task);
+
+    r->cold = traffic_cold_difference(&t, &r->next);
+    if (!r->cold)
+        traffic_reload(&t, &r->next);
+    conf_free(&traffic_conf_table, &r->next);
+    r->is_done = true;
+}
+
+static void reload(struct reload *r, const char *extra, const char *token)
+{
+    const char *sets[] = {
+        "http.listen=127.0.0.1:0",
+        "https.listen=127.0.0.1:0",
+        "management.listen=127.0.0.1:0",
+        "workers=2",
+        "limits.routes=3",
+        "limits.routeBytes=4096",
+        "log.level=error",
+        extra,
+        NULL,
+    };
+    struct json_check faults;
+    int rc;
+
+    memset(r, 0, sizeof(*r));
+    json_check_init(&faults);
+    rc = conf_read(&traffic_conf_table, NULL, no_environment, sets, &r->next, &faults);
+    ck_assert_int_eq(rc, 0);
+    json_check_fini(&faults);
+    free(r->next.service.management_token);
+    r->next.service.management_token = must_strdup(token);
+    free(r->next.service.management_read_token);
+    r->next.service.management_read_token = must_strdup(READ_TOKEN);
+    r->task.run = run_reload;
+    loop_post(t.loop, &r->task);
+    while (!r->is_done) { /* an answer means that the loop has turned since the posting */
+        struct answer a = ask(READ_TOKEN, "GET", "/v1/status", "", NULL);
+
+        ck_assert_int_eq(a.status, 200);
+        forget(&a);
+    }
+}
+
+START_TEST(reloads)
+{
+    static const char other[] = "other-0123456789-0123456789";
+    struct reload r;
+    struct answer a;
+
+    reload(&r, "http.redirectPort=8443", other);
+    ck_assert_ptr_null(r.cold);
+    a = ask(TOKEN, "GET", "/v1/config", "", NULL);
+    ck_assert_int_eq(a.status, 401);
+    forget(&a);
+    a = ask(other, "GET", "/v1/config", "", NULL);
+    ck_assert_int_eq(a.status, 200);
+    ck_assert_str_eq(member(&a, "http/redirectPort"), "8443");
+    forget(&a);
+    reload(&r, "limits.waitingUpdates=3", other);
+    ck_assert_str_eq(r.cold, "limits.waitingUpdates");
+    a = ask(other, "GET", "/v1/config", "", NULL);
+    ck_assert_str_eq(member(&a, "limits/waitingUpdates"), "16");
+    ck_assert_str_eq(member(&a, "http/redirectPort"), "8443");
+    forget(&a);
+}
+END_TEST
+
 /* The service ends with an update under way, whose client is still there. */
 START_TEST(an_end_in_the_middle)
 {
@@ -439,6 +518,7 @@ int main(void)
     tcase_add_test(tcase, one_route);
     tcase_add_test(tcase, preconditions_and_dry_runs);
     tcase_add_test(tcase, state);
+    tcase_add_test(tcase, reloads);
     tcase_add_test(tcase, an_end_in_the_middle);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
