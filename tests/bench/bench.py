@@ -1,0 +1,238 @@
+"""make bench: Penstock beside what a user would take instead, on this machine, in one run.
+
+Each row is measured in interleaved rounds (ours, peer, ours, peer, ...), five of them; what is shown is
+the median, the spread, and a ratio that is above 1 when ours is better, whatever the unit.
+
+    bench.py [--rows a,b] [--rounds 5] [--secs 3] [--out build/bench]
+
+Writes results.json ([{row, ours, peer, peerName, unit, ratio, goal}]), results.md and results.svg.
+"""
+import argparse
+import contextlib
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+import peers
+from peers import SOURCE, penstock
+import plot
+
+ROWS = {}
+
+
+def row(name):
+    def add(function):
+        ROWS[name] = function
+        return function
+    return add
+
+
+class Bench:
+    """What all rows share; `measured` collects."""
+
+    def __init__(self, options, s):
+        self.rounds, self.secs, self.stack = options.rounds, options.secs, s
+        self.folder = s.folder
+        self.results = []
+        self.certificate = penstock.Certificate(s.folder, "app.example.test")
+        self.ended = []
+
+    def keep(self, found):
+        port, processes = found
+        self.ended += processes
+        return port
+
+    def end(self):
+        for process in reversed(self.ended):
+            process.end()
+
+    # --- contestants
+
+    def tunnel(self, target):
+        """Edge and hub in front of a target, without a PROXY header as the pair has none."""
+        port = penstock.free_port()
+        hub = self.stack.hub({port: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"}})
+        token = self.stack.register(hub, "bench", [port])
+        edge = self.stack.edge(token)
+        penstock.wait_for("the edge's port", lambda: edge.status()["listenPorts"] == [port])
+        self.note_cipher(edge)
+        return port, hub, edge
+
+    def note_cipher(self, edge):
+        cipher = edge.wait_event("lane_open")["cipher"]
+        if cipher != "AES-128-GCM":
+            raise penstock.Failure(f"the tunnel negotiated {cipher}, not AES-128-GCM")
+
+    def traffic(self, target):
+        traffic = self.stack.traffic(proxyProtocol={"trusted": []}, log={"access": False})
+        traffic.api("PUT", "/v1/routes", {"routes": [{
+            "hostName": "app.example.test", "destinationIps": ["127.0.0.1"], "destinationPorts": [target],
+            "publicKey": self.certificate.chain, "privateKey": self.certificate.key}]}, expect=200)
+        return traffic.address("https")[1], traffic
+
+    # --- rounds
+
+    def interleave(self, name, unit, contestants, goals, better="more"):
+        """contestants: name -> function that measures once; the first is ours."""
+        samples = {who: [] for who in contestants}
+        for _ in range(self.rounds):
+            for who, measure in contestants.items():
+                samples[who].append(measure())
+        ours_name = next(iter(contestants))
+        ours = statistics.median(samples[ours_name])
+        for who in list(contestants)[1:]:
+            peer = statistics.median(samples[who])
+            ratio = (ours / peer if better == "more" else peer / ours) if ours and peer else 0
+            self.results.append({
+                "row": name, "ours": ours, "peer": peer, "peerName": who, "unit": unit,
+                "ratio": round(ratio, 3), "goal": goals.get(who),
+                "oursSamples": samples[ours_name], "peerSamples": samples[who]})
+            print(line(self.results[-1]), flush=True)
+
+
+def line(r):
+    goal = "" if r["goal"] is None else f"  goal {r['goal']:.2f} {'ok' if r['ratio'] >= r['goal'] else 'MISSED'}"
+    spread = f"{min(r['oursSamples']):,.4g}..{max(r['oursSamples']):,.4g}"
+    return (f"{r['row']:32} {r['ours']:12,.4g} ({spread}) {r['unit']:6} {r['peerName']:14} {r['peer']:12,.4g}"
+            f"  ratio {r['ratio']:.2f}{goal}")
+
+
+# --- measures
+
+def iperf(port, secs, streams, down):
+    argv = [peers.program("iperf3"), "-c", "127.0.0.1", "-p", str(port), "-t", str(secs), "-P", str(streams), "-J"]
+    done = subprocess.run(argv + (["-R"] if down else []), capture_output=True, text=True, timeout=secs + 30)
+    found = json.loads(done.stdout)
+    if "error" in found:
+        raise penstock.Failure(f"iperf3: {found['error']}")
+    return found["end"]["sum_received"]["bits_per_second"] / 8e9
+
+
+def wrk(url, secs, connections, *headers, threads=1):
+    argv = [peers.program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{secs}s", "--latency"]
+    for header in headers:
+        argv += ["-H", header]
+    text = subprocess.run(argv + [url], capture_output=True, text=True, check=True, timeout=secs + 30).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    if errors:
+        raise penstock.Failure(f"wrk: {errors.group(0)} from {url}")
+    return rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+
+
+# --- rows
+
+@row("tunnel-bulk")
+def tunnel_bulk(b):
+    target = b.keep(peers.iperf_server())
+    ours, _, _ = b.tunnel(target)
+    pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
+    for streams, goal in ((1, 1.5), (8, 1.1)):
+        for down in (False, True):
+            b.interleave(f"tunnel bulk {'down' if down else 'up'} x{streams}", "GB/s", {
+                "penstock": lambda: iperf(ours, b.secs, streams, down),
+                "haproxy pair": lambda: iperf(pair, b.secs, streams, down)}, {"haproxy pair": goal})
+
+
+@row("tunnel-requests")
+def tunnel_requests(b):
+    target = b.keep(peers.nginx_origin(b.folder))
+    ours, _, _ = b.tunnel(target)
+    pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
+    url = "http://127.0.0.1:{}/"
+    b.interleave("tunnel requests keep-alive c64", "req/s", {
+        "penstock": lambda: wrk(url.format(ours), b.secs, 64)[0],
+        "haproxy pair": lambda: wrk(url.format(pair), b.secs, 64)[0]}, {"haproxy pair": 1.5})
+    close = "Connection: close"
+    b.interleave("tunnel requests new connection", "req/s", {
+        "penstock": lambda: wrk(url.format(ours), b.secs, 64, close)[0],
+        "haproxy pair": lambda: wrk(url.format(pair), b.secs, 64, close)[0]}, {"haproxy pair": 6.0})
+
+
+@row("tunnel-latency")
+def tunnel_latency(b):
+    """p99 at half load: as many connections as reach about half of the slower one's best rate."""
+    target = b.keep(peers.nginx_origin(b.folder))
+    ours, _, _ = b.tunnel(target)
+    pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
+    best = min(wrk(f"http://127.0.0.1:{port}/", b.secs, 64)[0] for port in (ours, pair))
+    paced = SOURCE / "tests" / "bench" / "paced.py"
+
+    def p99(port):
+        done = subprocess.run([sys.executable, paced, str(port), str(best / 2), str(b.secs)],
+                              capture_output=True, text=True, check=True, timeout=b.secs + 30)
+        return json.loads(done.stdout)["p99"] * 1000
+
+    b.interleave("tunnel p99 at half load", "ms", {
+        "penstock": lambda: p99(ours), "haproxy pair": lambda: p99(pair)}, {"haproxy pair": 1.0}, better="less")
+
+
+@row("https")
+def https(b):
+    target = b.keep(peers.nginx_origin(b.folder))
+    ours, _ = b.traffic(target)
+    contestants = {"penstock": ours}
+    for name, start in (("haproxy", peers.haproxy_https), ("nginx", peers.nginx_https)):
+        contestants[name] = b.keep(start(b.folder, b.certificate, target))
+    host = "Host: app.example.test"
+    for path, size in (("/", "128 B"), ("/1k", "1 KiB")):
+        b.interleave(f"https keep-alive c64 {size}", "req/s", {
+            name: (lambda port=port: wrk(f"https://127.0.0.1:{port}{path}", b.secs, 64, host)[0])
+            for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.1})
+
+
+def machine():
+    with contextlib.suppress(OSError):
+        model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
+        kernel = pathlib.Path("/proc/sys/kernel/osrelease").read_text().strip()
+        cores = len(re.findall(r"^processor", pathlib.Path("/proc/cpuinfo").read_text(), re.M))
+        congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+        return f"{model}, {cores} cores, Linux {kernel}, TCP {congestion}, loopback"
+    return "unknown"
+
+
+def write(folder, results):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    lines = [f"Machine: {machine()}. Median of {len(results[0]['oursSamples']) if results else 0} interleaved rounds; in brackets the spread.\n",
+             "| row | ours | peer | | ratio | goal |", "| --- | --- | --- | --- | --- | --- |"]
+    for r in results:
+        lines.append(f"| {r['row']} | {r['ours']:,.4g} {r['unit']} ({min(r['oursSamples']):,.3g}..{max(r['oursSamples']):,.3g}) "
+                     f"| {r['peer']:,.4g} ({min(r['peerSamples']):,.3g}..{max(r['peerSamples']):,.3g}) | {r['peerName']} "
+                     f"| **{r['ratio']:.2f}** | {'' if r['goal'] is None else r['goal']} |")
+    (folder / "results.md").write_text("\n".join(lines) + "\n")
+    (folder / "results.svg").write_text(plot.bars(results))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--secs", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path, default=SOURCE / "build" / "bench")
+    options = parser.parse_args()
+    wanted = [r for r in options.rows.split(",") if r]
+    unknown = [r for r in wanted if r not in ROWS]
+    if unknown:
+        sys.exit(f"bench: no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    results = []
+    for name in wanted:
+        with penstock.Stack() as s:
+            b = Bench(options, s)
+            try:
+                ROWS[name](b)
+            except peers.Missing as missing:
+                print(f"{name}: not run: {missing}")
+            finally:
+                b.end()
+            results += b.results
+    write(options.out, results)
+    print(f"\n{options.out}/results.json, .md, .svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""The programs that Penstock is measured beside, from Debian's packages, each on loopback with ports of
+its own, started and ended here."""
+import contextlib
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "scripts"))
+
+import stack as penstock  # noqa: E402
+
+
+class Missing(Exception):
+    """The peer is not on this machine."""
+
+
+def program(name):
+    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not path:
+        raise Missing(f"{name} is not installed")
+    return path
+
+
+class Process:
+    """A child that listens on ports; ended with its context."""
+
+    def __init__(self, argv, ports, cwd=None):
+        self.child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=cwd)
+        for port in ports:
+            self._wait(port)
+
+    def _wait(self, port):
+        end = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            if self.child.poll() is not None or time.monotonic() > end:
+                raise penstock.Failure(f"{self.child.args[0]}: {self.child.stderr.read().decode()[-2000:]}")
+            time.sleep(0.02)
+
+    def cpu_seconds(self):
+        """Of the process and its children that are still there."""
+        total = 0
+        for pid in [self.child.pid, *children(self.child.pid)]:
+            with contextlib.suppress(OSError):
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def end(self):
+        self.child.terminate()
+        try:
+            self.child.wait(10)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self.child.stderr.close()
+
+
+def children(pid):
+    try:
+        found = [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return found + [g for child in found for g in children(child)]
+
+
+HAPROXY_GLOBAL = """
+global
+    nbthread 2
+    maxconn 4500
+    tune.ssl.default-dh-param 2048
+    ssl-default-bind-options ssl-min-ver TLSv1.3
+    ssl-default-server-options ssl-min-ver TLSv1.3
+    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+    ssl-default-server-ciphersuites TLS_AES_128_GCM_SHA256
+defaults
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+"""
+
+
+def haproxy_pair(folder, certificate, target, name="pair"):
+    """TCP in, TLS between two processes, TCP out: what a user would take instead of edge and hub.
+    Returns (port, processes)."""
+    path = program("haproxy")
+    between, front = penstock.free_port(), penstock.free_port()
+    pem = pathlib.Path(folder) / f"{name}.pem"
+    pem.write_text(certificate.chain + certificate.key)
+    inner = pathlib.Path(folder) / f"{name}-in.cfg"
+    inner.write_text(HAPROXY_GLOBAL + f"""
+listen out
+    mode tcp
+    bind 127.0.0.1:{between} ssl crt {pem}
+    server target 127.0.0.1:{target}
+""")
+    outer = pathlib.Path(folder) / f"{name}-out.cfg"
+    outer.write_text(HAPROXY_GLOBAL + f"""
+listen in
+    mode tcp
+    bind 127.0.0.1:{front}
+    server tunnel 127.0.0.1:{between} ssl verify none
+""")
+    first = Process([path, "-db", "-f", str(inner)], [between])
+    return front, [first, Process([path, "-db", "-f", str(outer)], [front])]
+
+
+def haproxy_https(folder, certificate, target):
+    path = program("haproxy")
+    front = penstock.free_port()
+    pem = pathlib.Path(folder) / "https.pem"
+    pem.write_text(certificate.chain + certificate.key)
+    conf = pathlib.Path(folder) / "https.cfg"
+    conf.write_text(HAPROXY_GLOBAL.replace("ssl-min-ver TLSv1.3", "ssl-min-ver TLSv1.2") + f"""
+listen https
+    mode http
+    bind 127.0.0.1:{front} ssl crt {pem} alpn http/1.1
+    option forwardfor
+    http-reuse always
+    server target 127.0.0.1:{target}
+""")
+    return front, [Process([path, "-db", "-f", str(conf)], [front])]
+
+
+NGINX_HEAD = """
+daemon off;
+worker_processes 2;
+pid {folder}/{name}.pid;
+error_log stderr crit;
+events {{ worker_connections 8000; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/{name}-body;
+    proxy_temp_path {folder}/{name}-proxy;
+    fastcgi_temp_path {folder}/{name}-f;
+    uwsgi_temp_path {folder}/{name}-u;
+    scgi_temp_path {folder}/{name}-s;
+    keepalive_requests 100000000;
+"""
+
+
+def nginx(folder, name, body, port):
+    path = program("nginx")
+    conf = pathlib.Path(folder) / f"{name}.conf"
+    conf.write_text(NGINX_HEAD.format(folder=folder, name=name) + body + "}\n")
+    return Process([path, "-p", str(folder), "-e", "stderr", "-c", str(conf)], [port])
+
+
+def nginx_origin(folder, workers=1):
+    """A static answer of 128 bytes, and /1k, /1m.  Returns (port, processes)."""
+    port = penstock.free_port()
+    root = pathlib.Path(folder) / "root"
+    root.mkdir(exist_ok=True)
+    os.chmod(folder, 0o755)
+    (root / "1k").write_bytes(b"x" * 1024)
+    (root / "1m").write_bytes(b"x" * (1 << 20))
+    body = f"""
+    server {{
+        listen 127.0.0.1:{port} backlog=4096 reuseport;
+        root {root};
+        location = / {{ return 200 "{'x' * 127}\\n"; }}
+    }}
+"""
+    return port, [nginx(folder, "origin", body, port)]
+
+
+def nginx_https(folder, certificate, target):
+    port = penstock.free_port()
+    body = f"""
+    upstream target {{ server 127.0.0.1:{target}; keepalive 128; keepalive_requests 100000000; }}
+    server {{
+        listen 127.0.0.1:{port} ssl backlog=4096 reuseport;
+        ssl_certificate {certificate.chain_file};
+        ssl_certificate_key {certificate.key_file};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        location / {{
+            proxy_pass http://target;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header Host $host;
+        }}
+    }}
+"""
+    return port, [nginx(folder, "https", body, port)]
+
+
+def iperf_server():
+    port = penstock.free_port()
+    return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", "127.0.0.1"], [port])]
