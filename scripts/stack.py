@@ -307,10 +307,10 @@ class Stack:
         merge(base, conf)
         return self.service("traffic", base)
 
-    def register(self, hub, edge_id, ports, **fields):
-        """An edge at the hub; its connection token."""
+    def register(self, hub, edge_id, ports, at=None, **fields):
+        """An edge at the hub; its connection token, for the hub's own address or `at`."""
         hub.api("POST", "/v1/edges", {"id": edge_id, "listenPorts": list(ports), **fields}, expect=201)
-        host, port = hub.address("tunnel")
+        host, port = at or hub.address("tunnel")
         return hub.api("POST", f"/v1/edges/{edge_id}/token", {"hubHost": host, "hubPort": port},
                        expect=(200, 201)).json["token"]
 

@@ -201,6 +201,51 @@ def echo(s):
         s.sendall(piece)
 
 
+class AsyncTarget:
+    """A TCP server behind the hub for thousands of connections: an asyncio loop in a thread of its own.
+    handle(reader, writer) is called behind the PROXY v1 line."""
+
+    def __init__(self, handle):
+        self.handle = handle
+        self.loop = asyncio.new_event_loop()
+        self.port = None
+        started = threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self.thread.start()
+        if not started.wait(SECS):
+            raise Failure("the target did not start")
+
+    def _run(self, started):
+        asyncio.set_event_loop(self.loop)
+        server = self.loop.run_until_complete(
+            asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096))
+        self.port = server.sockets[0].getsockname()[1]
+        started.set()
+        self.loop.run_forever()
+        server.close()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self.loop.close()
+
+    async def _serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await reader.readuntil(b"\r\n")
+            await self.handle(reader, writer)
+        writer.close()
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(SECS)
+
+
+async def echo_async(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+
 def run_async(coroutine, secs=120):
     return asyncio.run(asyncio.wait_for(coroutine, secs))
 
