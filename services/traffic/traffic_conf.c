@@ -10,6 +10,7 @@
 #include "json/json.h"
 
 #define AT(member)      offsetof(struct traffic_conf, member)
+#define TOO_LARGE       "penstock_admin_refused_total{reason=\"too_large\"}"
 #define REFUSED(reason) "penstock_traffic_refused_total{reason=\"" reason "\"}"
 
 /* Calls `is_fine` for each entry of a list of strings. */
@@ -160,9 +161,9 @@ static const struct conf_key keys[] = {
           REFUSED("no_memory"), false, "All buffers of one worker."),
     LIMIT("routes", routes, "20000", 1, 1000000, "routes",
           "penstock_traffic_route_updates_total{fate=\"rejected\"}", false, "Routes in a set."),
-    LIMIT("routesBytes", routes_bytes, "67108864", 1024, 1073741824, "bytes", NULL, false,
+    LIMIT("routesBytes", routes_bytes, "67108864", 1024, 1073741824, "bytes", TOO_LARGE, false,
           "The body of PUT /v1/routes, and routesFile."),
-    LIMIT("routeBytes", route_bytes, "262144", 1024, 16777216, "bytes", NULL, false,
+    LIMIT("routeBytes", route_bytes, "262144", 1024, 16777216, "bytes", TOO_LARGE, false,
           "The body of PUT /v1/routes/{hostName}."),
     LIMIT("routeDestinations", route_destinations, "256", 1, 65536, "destinations",
           "penstock_traffic_route_updates_total{fate=\"rejected\"}", false,
