@@ -1,0 +1,44 @@
+/* hub_fixture - what the hub's unit tests share: running one suite, a hub with its configuration. */
+#ifndef TESTS_UNIT_HUB_FIXTURE_H
+#define TESTS_UNIT_HUB_FIXTURE_H
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json/json.h"
+
+static inline int run_suite(const char *name, TCase *tcase)
+{
+    Suite *suite = suite_create(name);
+    SRunner *runner;
+    int failed;
+
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static inline struct json_object *json_of(const char *text)
+{
+    struct json_object *out = NULL;
+    struct json_syntax why;
+
+    ck_assert_msg(json_read(&out, text, strlen(text), &why) == 0, "%s: %s", text, why.reason);
+    return out;
+}
+
+/* Is there a fault with this pointer and code? */
+static inline bool has_fault(const struct json_check *faults, const char *pointer, const char *code)
+{
+    for (size_t i = 0; i < faults->count; i++)
+        if (strcmp(faults->faults[i].pointer, pointer) == 0 &&
+            strcmp(faults->faults[i].code, code) == 0)
+            return true;
+    return false;
+}
+
+#endif
