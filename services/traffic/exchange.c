@@ -97,6 +97,14 @@ static void fail(struct exchange *x, enum traffic_reason reason)
 
 /* --- destinations ------------------------------------------------------------------------- */
 
+static bool was_tried(const struct exchange *x, const struct upstream_pool *pool)
+{
+    for (unsigned i = 0; i < x->attempts; i++)
+        if (x->tried[i] == pool)
+            return true;
+    return false;
+}
+
 /* Round robin over those that are up, then over the others that did not fail this request yet. */
 static struct upstream_pool *next_pool(struct exchange *x, const struct route_slot *slot)
 {
@@ -105,7 +113,6 @@ static struct upstream_pool *next_pool(struct exchange *x, const struct route_sl
 
     while (x->attempts < EXCHANGE_ATTEMPTS_MAX) {
         struct upstream_pool *pool;
-        bool is_down;
 
         if (x->offset == n) {
             if (x->takes_down_ones)
@@ -114,10 +121,9 @@ static struct upstream_pool *next_pool(struct exchange *x, const struct route_sl
             x->offset = 0;
         }
         pool = slot->pools[(x->first + x->offset++) % n];
-        is_down = upstream_pool_is_down(pool, now);
-        if (x->takes_down_ones ? !is_down || pool->failed_at_ms >= x->started_ms : is_down)
+        if (was_tried(x, pool) || (!x->takes_down_ones && upstream_pool_is_down(pool, now)))
             continue;
-        x->attempts++;
+        x->tried[x->attempts++] = pool;
         return pool;
     }
     return NULL;
@@ -205,7 +211,6 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
     x->is_upgrade = r->upgrade.n > 0;
     x->expects_continue = r->expects_continue;
     x->is_chunked = r->framing == HTTP_CHUNKED;
-    x->started_ms = loop_now_ms(x->worker->loop);
     slot = route_hold_slot(hold, route);
     x->first = slot->next;
     slot->next = (slot->next + 1) % (unsigned)route->destination_count;

@@ -78,9 +78,9 @@ struct exchange {
 
     /* Destinations. */
     unsigned first, offset, attempts;
+    const struct upstream_pool *tried[EXCHANGE_ATTEMPTS_MAX]; /* borrowed from the slot */
     bool takes_down_ones; /* second round */
     bool is_retried, is_timed_out;
-    uint64_t started_ms;
 
     /* The answer. */
     unsigned interims;

@@ -85,7 +85,6 @@ bool upstream_pool_failed(struct upstream_pool *pool, uint64_t now_ms)
     bool was_up = pool->down_until_ms == 0;
     unsigned doublings = MIN(pool->failures, 4u);
 
-    pool->failed_at_ms = now_ms;
     /* Attempts that began before the first failure tell nothing new. */
     if (upstream_pool_is_down(pool, now_ms))
         return false;

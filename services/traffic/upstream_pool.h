@@ -28,7 +28,6 @@ struct upstream_pool {
     unsigned idle_count;
     unsigned failures;       /* in a row */
     uint64_t down_until_ms;  /* 0: up; in the past: down, to be tried again */
-    uint64_t failed_at_ms;
 };
 
 struct upstream_pools {

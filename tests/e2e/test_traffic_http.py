@@ -656,11 +656,11 @@ class Limits(unittest.TestCase):
                 self.assertEqual(b.get("/more").status, 200)
 
     def test_many_clients(self):
-        """300 clients at once, all answered; nothing is left open behind them."""
+        """100 clients at once, all answered; nothing is left open behind them."""
         with Stand(log={"access": False}) as stand:
             with stand.client() as c:
                 c.get("/warm")
-            clients = [stand.client() for _ in range(300)]
+            clients = [stand.client() for _ in range(100)]
             for i, c in enumerate(clients):
                 c.send(f"GET /many-{i} HTTP/1.1\r\n{H}\r\n")
             for i, c in enumerate(clients):

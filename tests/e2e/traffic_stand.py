@@ -144,39 +144,43 @@ class Reader:
     """Bytes of a socket, as asked for."""
 
     def __init__(self, s):
-        self.s, self.held = s, b""
+        self.s, self.held = s, bytearray()
 
     def more(self):
-        piece = self.s.recv(65536)
+        piece = self.s.recv(262144)
         self.held += piece
         return bool(piece)
 
+    def take(self, n):
+        taken = bytes(self.held[:n])
+        del self.held[:n]
+        return taken
+
     def until(self, end, allow_eof=False):
-        while end not in self.held:
+        at = self.held.find(end)
+        while at < 0:
+            begin = max(0, len(self.held) - len(end))
             if not self.more():
                 if allow_eof and not self.held:
                     return b""
-                raise EOFError(f"ended behind {self.held[:200]!r}")
-        at = self.held.index(end) + len(end)
-        taken, self.held = self.held[:at], self.held[at:]
-        return taken
+                raise EOFError(f"ended behind {bytes(self.held[:200])!r}")
+            at = self.held.find(end, begin)
+        return self.take(at + len(end))
 
     def exactly(self, n):
         while len(self.held) < n:
             if not self.more():
                 raise EOFError(f"ended behind {len(self.held)} of {n} bytes")
-        taken, self.held = self.held[:n], self.held[n:]
-        return taken
+        return self.take(n)
 
     def rest(self):
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             while self.more():
                 pass
-        taken, self.held = self.held, b""
-        return taken
+        return self.take(len(self.held))
 
     def chunks(self):
-        body, trailers = b"", []
+        body, trailers = bytearray(), []
         while True:
             size = int(self.until(b"\r\n")[:-2], 16)
             if size == 0:
@@ -187,7 +191,7 @@ class Reader:
         while True:
             line = self.until(b"\r\n")
             if line == b"\r\n":
-                return body, trailers
+                return bytes(body), trailers
             trailers.append(tuple(line[:-2].decode("latin-1").split(": ", 1)))
 
     def body(self, request):
