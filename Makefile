@@ -44,6 +44,11 @@ fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
 	@cmake --build --preset fuzz -j $(JOBS)
 	@scripts/fuzz.sh build/fuzz/bin $${FUZZ_SECS:-60}
 
+.PHONY: bench
+bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows)
+	@scripts/deps.sh bench
+	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS))
+
 .PHONY: cov
 cov: ## line coverage of the tests
 	@scripts/deps.sh build test

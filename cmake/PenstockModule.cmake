@@ -24,6 +24,10 @@ function(penstock_service name)
         return()
     endif()
     add_library(service_${name} STATIC ${sources})
+    # The API's description is embedded with .incbin, which the compiler's dependencies do not show.
+    file(GLOB descriptions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/api/*.yaml)
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/${name}_openapi.c
+        PROPERTIES OBJECT_DEPENDS "${descriptions}")
     target_include_directories(service_${name} PUBLIC ${CMAKE_SOURCE_DIR}/services)
     target_link_libraries(service_${name} PRIVATE penstock_flags PUBLIC ${S_LIBS})
     set_property(GLOBAL APPEND PROPERTY PENSTOCK_MODULES service_${name})

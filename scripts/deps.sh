@@ -6,7 +6,7 @@ set -eu
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
 run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
-bench="wrk haproxy nginx-light iperf3"
+bench="wrk haproxy nginx-light iperf3 nghttp2-client"
 fuzz="clang llvm"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }

@@ -63,7 +63,7 @@ void service_log_start(const struct service_conf *conf);
     {.path = "management.bodyBytes", .kind = CONF_INT,                                             \
      .offset = offsetof(type, member.management_body_bytes), .min = 1024, .max = 1073741824,       \
      .fallback = "4194304", .unit = "bytes",                                                       \
-     .counter = "penstock_admin_refused_total{reason=\"body_too_large\"}",                         \
+     .counter = "penstock_admin_refused_total{reason=\"too_large\"}",                         \
      .doc = "The body of a management request, where no limit of its own is named."},              \
     {.path = "management.hosts", .kind = CONF_JSON,                                                \
      .offset = offsetof(type, member.management_hosts), .fallback = "[]",                          \

@@ -21,6 +21,7 @@ from peers import SOURCE, penstock
 import plot
 
 ROWS = {}
+HOST = "localhost"  # wrk takes the SNI from the address it is given
 
 
 def row(name):
@@ -37,7 +38,7 @@ class Bench:
         self.rounds, self.secs, self.stack = options.rounds, options.secs, s
         self.folder = s.folder
         self.results = []
-        self.certificate = penstock.Certificate(s.folder, "app.example.test")
+        self.certificate = penstock.Certificate(s.folder, HOST)
         self.ended = []
 
     def keep(self, found):
@@ -69,7 +70,7 @@ class Bench:
     def traffic(self, target):
         traffic = self.stack.traffic(proxyProtocol={"trusted": []}, log={"access": False})
         traffic.api("PUT", "/v1/routes", {"routes": [{
-            "hostName": "app.example.test", "destinationIps": ["127.0.0.1"], "destinationPorts": [target],
+            "hostName": HOST, "destinationIps": ["127.0.0.1"], "destinationPorts": [target],
             "publicKey": self.certificate.chain, "privateKey": self.certificate.key}]}, expect=200)
         return traffic.address("https")[1], traffic
 
@@ -118,10 +119,23 @@ def wrk(url, secs, connections, *headers, threads=1):
     text = subprocess.run(argv + [url], capture_output=True, text=True, check=True, timeout=secs + 30).stdout
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
     value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    if float(rate) == 0:
+        raise penstock.Failure(f"wrk got no answer from {url}: {text}")
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     if errors:
         raise penstock.Failure(f"wrk: {errors.group(0)} from {url}")
     return rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+
+
+def paced(url, rate, secs, log, connections=32):
+    """p99 in ms of keep-alive requests at a fixed rate."""
+    log.unlink(missing_ok=True)
+    subprocess.run([peers.program("h2load"), "--h1", f"-c{connections}", f"-D{secs}", f"--log-file={log}",
+                    f"--rps={rate / connections:.1f}", url], capture_output=True, check=True, timeout=secs + 30)
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    if len(times) < rate * secs * 0.8:
+        raise penstock.Failure(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
+    return times[len(times) * 99 // 100] / 1000
 
 
 # --- rows
@@ -160,12 +174,9 @@ def tunnel_latency(b):
     ours, _, _ = b.tunnel(target)
     pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
     best = min(wrk(f"http://127.0.0.1:{port}/", b.secs, 64)[0] for port in (ours, pair))
-    paced = SOURCE / "tests" / "bench" / "paced.py"
 
     def p99(port):
-        done = subprocess.run([sys.executable, paced, str(port), str(best / 2), str(b.secs)],
-                              capture_output=True, text=True, check=True, timeout=b.secs + 30)
-        return json.loads(done.stdout)["p99"] * 1000
+        return paced(f"http://127.0.0.1:{port}/", best / 2, b.secs, b.folder / "paced.log")
 
     b.interleave("tunnel p99 at half load", "ms", {
         "penstock": lambda: p99(ours), "haproxy pair": lambda: p99(pair)}, {"haproxy pair": 1.0}, better="less")
@@ -178,10 +189,9 @@ def https(b):
     contestants = {"penstock": ours}
     for name, start in (("haproxy", peers.haproxy_https), ("nginx", peers.nginx_https)):
         contestants[name] = b.keep(start(b.folder, b.certificate, target))
-    host = "Host: app.example.test"
     for path, size in (("/", "128 B"), ("/1k", "1 KiB")):
         b.interleave(f"https keep-alive c64 {size}", "req/s", {
-            name: (lambda port=port: wrk(f"https://127.0.0.1:{port}{path}", b.secs, 64, host)[0])
+            name: (lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0])
             for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.1})
 
 
