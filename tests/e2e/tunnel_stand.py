@@ -172,8 +172,9 @@ class Probe:
             "errors": [], "publicIp": None}).encode()))
 
     def close(self):
-        self.process.kill()
-        self.process.wait()
+        if self.ended is None:
+            self.process.kill()
+        self.process.wait(e2e.SECS)
         self.reader.join(e2e.SECS)
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
