@@ -76,7 +76,7 @@ void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)
 void hub_lane_free(struct hub_lane *lane)
 {
     must(!lane->link && lane->forward_count == 0);
-    deadline_off(&lane->refusal);
+    must(lane->refusal.due_ms == 0); /* its loop may be gone */
     authority_fini(&lane->authority);
     ack_mail_free(lane->ack);
     free(lane->refusal_line);
