@@ -1,0 +1,428 @@
+/* Forwards against a whole hub over real TLS: the PROXY header, both ends, resets, authority, limits. */
+#include "hub_tunnel_fixture.h"
+#include "wire/proxy.h"
+
+/* --- a target: takes all until the end, then sends it back ----------------------------------------- */
+
+static struct target_end {
+    pthread_t thread;
+    int listen_fd;
+    uint16_t port;
+    char got[4096];
+    size_t got_len;
+    bool resets;
+    bool is_stuck; /* says its end at once, and reads nothing before a byte in `go` */
+    int go[2];     /* a pipe */
+} target;
+
+static void *serve(void *arg)
+{
+    struct target_end *t = arg;
+    int fd = accept(t->listen_fd, NULL, NULL);
+    ssize_t n = 1;
+
+    if (fd < 0)
+        return NULL;
+    if (t->is_stuck) {
+        shutdown(fd, SHUT_WR);
+        n = read(t->go[0], t->got, 1);
+    }
+    while (!t->resets && n > 0 && t->got_len < sizeof(t->got)) {
+        n = read(fd, t->got + t->got_len, sizeof(t->got) - t->got_len);
+        t->got_len += n > 0 ? (size_t)n : 0;
+    }
+    if (t->resets) { /* after the first byte */
+        n = read(fd, t->got, sizeof(t->got));
+        struct linger now = {.l_onoff = 1};
+
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    } else if (n == 0) {
+        n = send(fd, t->got, t->got_len, MSG_NOSIGNAL);
+    }
+    close(fd);
+    return NULL;
+}
+
+static void target_up(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+
+    target.listen_fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(target.listen_fd, (struct sockaddr *)&at, len), 0);
+    ck_assert_int_eq(listen(target.listen_fd, 16), 0);
+    ck_assert_int_eq(getsockname(target.listen_fd, (struct sockaddr *)&at, &len), 0);
+    target.port = ntohs(at.sin_port);
+}
+
+static void target_serves(void)
+{
+    ck_assert_int_eq(pthread_create(&target.thread, NULL, serve, &target), 0);
+}
+
+static void target_ends(void)
+{
+    ck_assert_int_eq(pthread_join(target.thread, NULL), 0);
+}
+
+/* A port where nobody listens: bound, and never listened on. */
+static uint16_t dead_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    return ntohs(at.sin_port); /* the descriptor stays open as long as the test's process */
+}
+
+static void setup(void)
+{
+    char ports[256];
+
+    target_up();
+    snprintf(ports, sizeof(ports),
+             "target.ports={\"80\":%u,\"81\":{\"port\":%u,\"proxyProtocol\":\"v2\"},"
+             "\"82\":{\"port\":%u,\"proxyProtocol\":\"off\"},\"83\":%u,"
+             "\"84\":{\"host\":\"localhost\",\"port\":%u}}",
+             target.port, target.port, target.port, dead_port(), target.port);
+    hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[80,81,82,83,84],"
+                                 "\"secret\":\"" SECRET_OF_E1 "\"}]",
+                                 ports, "limits.streams=3", "limits.flushSecs=1", NULL});
+}
+
+static void teardown(void)
+{
+    close(target.listen_fd);
+    hub_down();
+}
+
+/* --- a client's stream on the edge's side ----------------------------------------------------------- */
+
+struct test_stream {
+    struct stream stream;
+    char got[4096];
+    size_t got_len;
+};
+
+static void on_stream_change(struct stream *s)
+{
+    (void)s; /* the condition that is waited for looks */
+}
+
+static void stream_up(struct test_lane *t, struct test_stream *s, uint16_t port)
+{
+    struct proxy_header client = {.family = PROXY_INET,
+                                  .src = {192, 0, 2, 1},
+                                  .dst = {198, 51, 100, 2},
+                                  .src_port = 5000,
+                                  .dst_port = port};
+
+    stream_init(&s->stream, on_stream_change);
+    ck_assert_int_eq(link_open_stream(t->link, &s->stream, &client), 0);
+}
+
+static void stream_says(struct test_stream *s, const char *text)
+{
+    struct iovec piece;
+
+    ck_assert_uint_eq(stream_reserve(&s->stream, &piece, 1), 1);
+    ck_assert_uint_ge(piece.iov_len, strlen(text));
+    memcpy(piece.iov_base, text, strlen(text));
+    stream_commit(&s->stream, strlen(text));
+}
+
+static void take(struct test_stream *s)
+{
+    struct iovec piece;
+
+    while (stream_peek(&s->stream, &piece, 1) > 0) {
+        ck_assert_uint_le(s->got_len + piece.iov_len, sizeof(s->got));
+        memcpy(s->got + s->got_len, piece.iov_base, piece.iov_len);
+        s->got_len += piece.iov_len;
+        stream_taken(&s->stream, piece.iov_len, loop_now_ms(hub.loop));
+    }
+}
+
+static bool is_at_end(void *arg)
+{
+    struct test_stream *s = arg;
+
+    take(s);
+    return stream_is_at_end(&s->stream) || s->stream.state == STREAM_RESET;
+}
+
+static bool is_reset(void *arg)
+{
+    return ((struct test_stream *)arg)->stream.state == STREAM_RESET;
+}
+
+static bool no_forwards(void *arg)
+{
+    (void)arg;
+    return atomic_load(&hub.shared.forwards) == 0;
+}
+
+static uint64_t results(enum stream_result result)
+{
+    return counted(&hub.shared.counters.stream_results[result]);
+}
+
+static void edge_up(struct test_lane *t)
+{
+    t->acks = true;
+    ck_assert_int_eq(lane_up(t), ANSWER_OK);
+}
+
+/* --- tests -------------------------------------------------------------------------------------------- */
+
+static const struct {
+    uint16_t port;
+    int version; /* of the header */
+} modes[] = {{80, 1}, {81, 2}, {82, 0}, {84, 1}};
+
+START_TEST(there_and_back)
+{
+    static const char line[] = "PROXY TCP4 192.0.2.1 198.51.100.2 5000 ";
+    struct test_stream s = {0};
+    struct proxy_header header;
+    struct test_lane t = {0};
+    int used = 0;
+
+    edge_up(&t);
+    target_serves();
+    stream_up(&t, &s, modes[_i].port);
+    stream_says(&s, "hello");
+    stream_finish(&s.stream); /* before the target is connected */
+    UNTIL(is_at_end, &s);
+    target_ends();
+    if (modes[_i].version == 1)
+        ck_assert_mem_eq(target.got, line, sizeof(line) - 1);
+    if (modes[_i].version > 0) {
+        used = proxy_parse(&header, (uint8_t *)target.got, target.got_len, NULL);
+        ck_assert_int_gt(used, 0);
+        ck_assert_mem_eq(header.src, ((uint8_t[]){192, 0, 2, 1}), 4);
+        ck_assert_uint_eq(header.src_port, 5000);
+        ck_assert_uint_eq(header.dst_port, modes[_i].port);
+    }
+    ck_assert_uint_eq(target.got_len - (size_t)used, 5);
+    ck_assert_mem_eq(target.got + used, "hello", 5);
+    ck_assert_uint_eq(s.got_len, target.got_len); /* it sends everything back */
+    ck_assert_mem_eq(s.got, target.got, s.got_len);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_ENDED), 1);
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+START_TEST(not_allowed)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+
+    edge_up(&t);
+    stream_up(&t, &s, 22);
+    UNTIL(is_reset, &s);
+    ck_assert_int_eq(s.stream.reset_code, RESET_NOT_ALLOWED);
+    ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_PORT]), 1);
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+START_TEST(target_is_down)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+
+    edge_up(&t);
+    stream_up(&t, &s, 83);
+    stream_says(&s, "hello");
+    UNTIL(is_reset, &s);
+    ck_assert_int_eq(s.stream.reset_code, RESET_UNREACHABLE);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_UNREACHABLE), 1);
+    ck_assert_uint_eq(counted(&hub.shared.counters.connect_faults[CONNECT_REFUSED]), 1);
+    ck_assert_uint_eq(atomic_load(&hub.shared.connects), 0);
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+START_TEST(target_resets)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+
+    target.resets = true;
+    edge_up(&t);
+    target_serves();
+    stream_up(&t, &s, 80);
+    stream_says(&s, "hello");
+    UNTIL(is_reset, &s);
+    ck_assert_int_eq(s.stream.reset_code, RESET_BY_PEER);
+    target_ends();
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_TARGET_RESET), 1);
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+/* At once after the OPEN: whether the target was reached by then or not, nothing stays. */
+START_TEST(client_resets_early)
+{
+    struct test_stream s = {0}, next = {0};
+    struct test_lane t = {0};
+
+    edge_up(&t);
+    stream_up(&t, &s, 80);
+    stream_says(&s, "hello");
+    stream_up(&t, &next, 22); /* behind it on the lane: when it is answered, the OPEN was seen */
+    UNTIL(is_reset, &next);
+    stream_abort(&s.stream, RESET_BY_PEER);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_CLIENT_RESET), 1);
+    ck_assert_uint_eq(atomic_load(&hub.shared.connects), 0);
+    stream_release(&s.stream);
+    stream_release(&next.stream);
+    lane_down(&t);
+}
+END_TEST
+
+static bool has_three(void *arg)
+{
+    (void)arg;
+    return atomic_load(&hub.shared.forwards) == 3;
+}
+
+START_TEST(too_many)
+{
+    struct test_stream s[4];
+    struct test_lane t = {0};
+
+    memset(s, 0, sizeof(s));
+    edge_up(&t);
+    for (size_t i = 0; i < 4; i++)
+        stream_up(&t, &s[i], 82);
+    UNTIL(is_reset, &s[3]);
+    ck_assert_int_eq(s[3].stream.reset_code, RESET_BY_PEER);
+    UNTIL(has_three, NULL);
+    ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_LIMIT_STREAMS]), 1);
+    for (size_t i = 0; i < 4; i++)
+        stream_release(&s[i].stream);
+    UNTIL(no_forwards, NULL);
+    lane_down(&t);
+}
+END_TEST
+
+static bool has_connected(void *arg)
+{
+    uint64_t count = 0;
+
+    (void)arg;
+    for (size_t i = 0; i <= DURATION_BOUNDS; i++)
+        count += counted(&hub.shared.counters.connect.counts[i]);
+    return count > 0;
+}
+
+/* Its streams are reset, and so are their targets. */
+START_TEST(lane_is_lost)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+
+    edge_up(&t);
+    target_serves();
+    stream_up(&t, &s, 80);
+    stream_says(&s, "hello");
+    UNTIL(has_connected, NULL);
+    lane_down(&t);
+    ck_assert_int_eq(s.stream.reset_code, RESET_LANE_LOST);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_LANE_LOST), 1);
+    stream_release(&s.stream);
+    target_ends();
+}
+END_TEST
+
+static bool has_room(void *arg)
+{
+    return stream_room(&((struct test_stream *)arg)->stream) > 0;
+}
+
+/* Both sides have said their end, but the target does not take the rest: it gets limits.flushSecs. */
+START_TEST(end_that_nobody_takes)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+    struct iovec piece;
+
+    target.is_stuck = true;
+    ck_assert_int_eq(pipe(target.go), 0);
+    edge_up(&t);
+    target_serves();
+    stream_up(&t, &s, 82);
+    while (until_ms(has_room, &s, 500)) { /* until the buffers of both kernels are full too */
+        ck_assert_uint_eq(stream_reserve(&s.stream, &piece, 1), 1);
+        memset(piece.iov_base, 'x', piece.iov_len);
+        stream_commit(&s.stream, piece.iov_len);
+    }
+    stream_finish(&s.stream);
+    UNTIL(is_at_end, &s);
+    ck_assert_int_eq(s.stream.reset_code, RESET_NONE);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(results(RESULT_FLUSH_TIMEOUT), 1);
+    ck_assert_int_eq(write(target.go[1], "g", 1), 1);
+    target_ends();
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+/* A removed port stays good while the edge may not know better, and an open stream goes on. */
+START_TEST(removed_port_fades)
+{
+    struct edge *edge = registry_find(&hub.registry, "e1");
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+    struct edge_spec spec;
+    unsigned change;
+
+    edge_up(&t);
+    edge_spec_of(&spec, edge);
+    port_list_fini(&spec.ports);
+    port_list_set(&spec.ports, (const uint16_t[]){81}, 1);
+    ck_assert_int_eq(hub_put_edge(&hub, &spec, &change), 0);
+    edge_spec_fini(&spec);
+    target_serves();
+    stream_up(&t, &s, 82);
+    stream_says(&s, "hello");
+    stream_finish(&s.stream);
+    UNTIL(is_at_end, &s);
+    target_ends();
+    ck_assert_uint_eq(s.got_len, 5);
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("forwards");
+
+    tcase_set_timeout(tcase, 30);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, there_and_back, 0, (int)(sizeof(modes) / sizeof(modes[0])));
+    tcase_add_test(tcase, not_allowed);
+    tcase_add_test(tcase, target_is_down);
+    tcase_add_test(tcase, target_resets);
+    tcase_add_test(tcase, client_resets_early);
+    tcase_add_test(tcase, too_many);
+    tcase_add_test(tcase, lane_is_lost);
+    tcase_add_test(tcase, end_that_nobody_takes);
+    tcase_add_test(tcase, removed_port_fades);
+    return run_suite("hub_forwards", tcase);
+}
