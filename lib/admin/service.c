@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "tls/tls.h"
 
-static int load(const char *given, const struct service_conf *conf, const char *name, char **out,
-                char *why, size_t why_size)
+static int load(const char *given, const char *file, const char *state_dir, const char *name,
+                char **out, char *why, size_t why_size)
 {
     char *path;
     int err;
@@ -20,7 +20,7 @@ static int load(const char *given, const struct service_conf *conf, const char *
         *out = must_strdup(given);
         return 0;
     }
-    path = must_printf("%s/%s", conf->state_dir, name);
+    path = *file ? must_strdup(file) : must_printf("%s/%s", state_dir, name);
     err = admin_token_file(path, out, why, why_size);
     free(path);
     return err;
@@ -29,12 +29,13 @@ static int load(const char *given, const struct service_conf *conf, const char *
 int service_tokens_load(struct service_tokens *out, const struct service_conf *conf, char *why,
                         size_t why_size)
 {
-    int err = load(conf->management_token, conf, "management-token", &out->tokens, why, why_size);
+    int err = load(conf->management_token, conf->management_token_file, conf->state_dir,
+                   "management-token", &out->tokens, why, why_size);
 
     if (err)
         return err;
-    return load(conf->management_read_token, conf, "management-read-token", &out->read_tokens, why,
-                why_size);
+    return load(conf->management_read_token, conf->management_read_token_file, conf->state_dir,
+                "management-read-token", &out->read_tokens, why, why_size);
 }
 
 static void free_secret(char *text)
@@ -62,6 +63,10 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     options->cert_file = conf->management_cert_file;
     options->key_file = conf->management_key_file;
     options->body_max = (size_t)conf->management_body_bytes;
+    options->bodies_max = (size_t)conf->management_bodies_bytes;
+    options->connections_max = (unsigned)conf->management_connections;
+    options->per_address_max = (unsigned)conf->management_per_address;
+    options->timeout_secs = (unsigned)conf->management_timeout_secs;
     options->hosts = conf->management_hosts;
     options->tokens = tokens->tokens;
     options->read_tokens = tokens->read_tokens;

@@ -56,11 +56,22 @@ void service_check_token(struct json_check *faults, const char *pointer, const v
     }
 }
 
+static void check_token_file(struct json_check *faults, const char *pointer, const char *token,
+                             const char *file)
+{
+    if (token && *token && file && *file)
+        json_fault(faults, pointer, "conflict", "a token and a file for it exclude each other");
+}
+
 void service_check(struct json_check *faults, const struct service_conf *conf)
 {
     bool has_cert = conf->management_cert_file && *conf->management_cert_file;
     bool has_key = conf->management_key_file && *conf->management_key_file;
 
+    check_token_file(faults, "/management/tokenFile", conf->management_token,
+                     conf->management_token_file);
+    check_token_file(faults, "/management/readTokenFile", conf->management_read_token,
+                     conf->management_read_token_file);
     if (has_cert != has_key)
         json_fault(faults, has_cert ? "/management/keyFile" : "/management/certFile", "required",
                    "management.certFile and management.keyFile go together");

@@ -14,8 +14,11 @@
 struct service_conf {
     char *management_listen;                            /* owned, like all strings here */
     char *management_token, *management_read_token;     /* owned, secret */
+    char *management_token_file, *management_read_token_file; /* where they are kept or made */
     char *management_cert_file, *management_key_file;
     int64_t management_body_bytes;
+    int64_t management_connections, management_per_address, management_bodies_bytes;
+    int64_t management_timeout_secs;
     struct json_object *management_hosts;               /* owned: a list of names */
     char *metrics_listen;
     int log_level;   /* enum log_level */
@@ -54,6 +57,12 @@ void service_log_start(const struct service_conf *conf);
      .offset = offsetof(type, member.management_read_token), .fallback = "",                       \
      .check = service_check_token,                                                                 \
      .doc = "The bearer token that may read; made in stateDir when missing."},                     \
+    {.path = "management.tokenFile", .kind = CONF_STRING,                                          \
+     .offset = offsetof(type, member.management_token_file), .fallback = "",                       \
+     .doc = "A file for it instead of stateDir's, made when missing."},                            \
+    {.path = "management.readTokenFile", .kind = CONF_STRING,                                      \
+     .offset = offsetof(type, member.management_read_token_file), .fallback = "",                  \
+     .doc = "The same for management.readToken."},                                                 \
     {.path = "management.certFile", .kind = CONF_STRING,                                           \
      .offset = offsetof(type, member.management_cert_file), .fallback = "",                        \
      .doc = "PEM chain of the management API; empty: plain HTTP."},                                \
@@ -69,6 +78,25 @@ void service_log_start(const struct service_conf *conf);
      .offset = offsetof(type, member.management_hosts), .fallback = "[]",                          \
      .check = service_check_hosts,                                                                 \
      .doc = "Host names that the management API answers to, beside IP addresses and localhost."},  \
+    {.path = "limits.managementConnections", .kind = CONF_INT,                                     \
+     .offset = offsetof(type, member.management_connections), .min = 1, .max = 65536,              \
+     .fallback = "256", .unit = "connections",                                                     \
+     .counter = "penstock_admin_refused_total{reason=\"connections\"}",                            \
+     .doc = "To the management API at once; more are closed."},                                    \
+    {.path = "limits.managementPerAddress", .kind = CONF_INT,                                      \
+     .offset = offsetof(type, member.management_per_address), .min = 1, .max = 65536,              \
+     .fallback = "32", .unit = "connections",                                                      \
+     .counter = "penstock_admin_refused_total{reason=\"per_address\"}",                            \
+     .doc = "Of those, from one address."},                                                        \
+    {.path = "limits.managementBodiesBytes", .kind = CONF_INT,                                     \
+     .offset = offsetof(type, member.management_bodies_bytes), .min = 65536,                       \
+     .max = 1099511627776, .fallback = "134217728", .unit = "bytes",                               \
+     .counter = "penstock_admin_refused_total{reason=\"bodies\"}",                                 \
+     .doc = "Bodies of management requests in memory together; more get 503."},                    \
+    {.path = "limits.managementTimeoutSecs", .kind = CONF_INT,                                     \
+     .offset = offsetof(type, member.management_timeout_secs), .min = 1, .max = 3600,              \
+     .fallback = "15", .unit = "s", .counter = "penstock_admin_refused_total{reason=\"slow\"}",    \
+     .doc = "Silence of a management connection, or a head that crawls."},                         \
     {.path = "metrics.listen", .kind = CONF_LISTEN,                                                \
      .offset = offsetof(type, member.metrics_listen), .fallback = "",                              \
      .doc = "An open port with /metrics and health only; empty: none."},                           \
