@@ -15,12 +15,22 @@ static enum traffic_reason check_bytes(const char *p, const char *end)
     return REASON_NONE;
 }
 
-/* A line that is not whole yet: its bytes may be wrong already (its last may be the CR). */
-static enum traffic_reason check_partial(const char *base, size_t line, size_t n)
+/* The head is not whole: its lines so far may be wrong already, and the one that is under way too
+ * (its last byte may be the CR).  Of a whole head the parser sees to this. */
+static enum traffic_reason check_part(struct h1_scan *s, const char *base, size_t n)
 {
-    if (n > line && base[n - 1] == '\r')
+    enum traffic_reason reason = REASON_NONE;
+
+    while (reason == REASON_NONE && s->checked < s->line) {
+        const char *lf = memchr(base + s->checked, '\n', s->line - s->checked);
+
+        must(lf != NULL);
+        reason = check_bytes(base + s->checked, lf - 1);
+        s->checked = (size_t)(lf + 1 - base);
+    }
+    if (n > s->line && base[n - 1] == '\r')
         n--;
-    return check_bytes(base + line, base + n);
+    return reason != REASON_NONE ? reason : check_bytes(base + s->line, base + n);
 }
 
 /* Goes over whole lines; `is_start` when the first line is a start line, which may not be empty. */
@@ -47,7 +57,7 @@ static enum traffic_reason scan_lines(struct h1_scan *s, const char *base, size_
         s->line = at + 1;
     }
     s->pos = n;
-    return check_partial(base, s->line, n);
+    return check_part(s, base, n);
 }
 
 enum traffic_reason h1_scan_run(struct h1_scan *s, const char *base, size_t n,
