@@ -234,15 +234,17 @@ class Relay:
             self.mode = mode
             self.changed.notify_all()
 
-    def cut(self):
-        """Every connection is reset at both ends."""
+    def cut(self, pairs=None):
+        """Every connection, or these, is reset at both ends."""
         with self.changed:
-            pairs, self.pairs = self.pairs, []
+            pairs = self.pairs if pairs is None else pairs
+            self.pairs = [p for p in self.pairs if p not in pairs]
         for pair in pairs:
             for s in pair:
                 with contextlib.suppress(OSError):
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     s.shutdown(socket.SHUT_RD)  # wakes the thread that reads it
+                with contextlib.suppress(OSError):
                     s.close()
 
     def close(self):
