@@ -39,20 +39,24 @@ static void read_token(struct token *out, const struct fields *f, struct json_ch
         wrong(faults, "token", why.text);
 }
 
+/* One that is NULL was told already. */
+static void read_field(char *out, size_t size, const char *text, bool is_valid, const char *key,
+                       const char *rule, struct json_check *faults)
+{
+    if (text && !is_valid)
+        wrong(faults, key, rule);
+    else if (text)
+        snprintf(out, size, "%s", text);
+}
+
 static void read_fields(struct token *out, const struct fields *f, struct json_check *faults)
 {
-    if (!host_is_valid(f->hub_host))
-        wrong(faults, "hubHost", "must be a host name or an address");
-    else
-        snprintf(out->hub_host, sizeof(out->hub_host), "%s", f->hub_host);
-    if (!edge_id_is_valid(f->edge_id))
-        wrong(faults, "edgeId", "must be 1 to 64 of A-Z a-z 0-9 . _ -");
-    else
-        snprintf(out->edge_id, sizeof(out->edge_id), "%s", f->edge_id);
-    if (!secret_is_valid(f->secret))
-        wrong(faults, "secret", "must be 22 to 256 of A-Z a-z 0-9 - _ . ~");
-    else
-        snprintf(out->secret, sizeof(out->secret), "%s", f->secret);
+    read_field(out->hub_host, sizeof(out->hub_host), f->hub_host, host_is_valid(f->hub_host),
+               "hubHost", "must be a host name or an address", faults);
+    read_field(out->edge_id, sizeof(out->edge_id), f->edge_id, edge_id_is_valid(f->edge_id),
+               "edgeId", "must be 1 to 64 of A-Z a-z 0-9 . _ -", faults);
+    read_field(out->secret, sizeof(out->secret), f->secret, secret_is_valid(f->secret), "secret",
+               "must be 22 to 256 of A-Z a-z 0-9 - _ . ~", faults);
     out->hub_port = (uint16_t)f->hub_port;
     if (is_given(f->pin)) {
         out->has_pin = pin_parse(out->pin, f->pin) == 0;
@@ -78,10 +82,11 @@ static int make_tls(struct credentials *c, struct json_check *faults)
     return -ERR_SYNTAX;
 }
 
-static int build(struct credentials **out, const struct fields *f, struct json_check *faults)
+/* `before`: how many faults were none of these fields'. */
+static int build(struct credentials **out, const struct fields *f, struct json_check *faults,
+                 size_t before)
 {
     struct credentials *c = must_alloc(sizeof(*c));
-    size_t before = faults->total;
 
     atomic_store(&c->refs, 1);
     if (is_given(f->ca_file))
@@ -118,14 +123,14 @@ int credentials_from_conf(struct credentials **out, const struct edge_conf *conf
     if (!is_given(f.token) && !is_given(f.hub_host) && !is_given(f.edge_id) &&
         !is_given(f.secret) && !is_given(f.pin))
         return -ERR_NOT_FOUND;
-    return build(out, &f, faults);
+    return build(out, &f, faults, faults->total);
 }
 
 int credentials_from_json(struct credentials **out, struct json_object *body,
                           struct json_check *faults)
 {
-    static const char *const keys[] = {"token", "hubHost", "hubPort", "edgeId",
-                                       "secret", "pin", "caFile", NULL};
+    static const char *const keys[] = {"token",  "hubHost", "hubPort", "edgeId",
+                                       "secret", "pin",     "caFile",  NULL};
     size_t before = faults->total;
     struct fields f = {0};
 
@@ -142,7 +147,9 @@ int credentials_from_json(struct credentials **out, struct json_object *body,
     f.pin = json_str(faults, "", body, "pin", JSON_OPTIONAL, 1, PIN_TEXT_LEN);
     f.ca_file = json_str(faults, "", body, "caFile", JSON_OPTIONAL, 1, 4096);
     f.hub_port = json_int(faults, "", body, "hubPort", JSON_OPTIONAL, 1, 65535, 8443);
-    return faults->total == before ? build(out, &f, faults) : -ERR_SYNTAX;
+    if (f.token && json_has(body, "hubPort"))
+        wrong(faults, "hubPort", "stands in the token");
+    return build(out, &f, faults, before);
 }
 
 struct credentials *credentials_ref(struct credentials *c)
