@@ -323,6 +323,7 @@ static void run_goodbye(struct task *task)
 
     if (lane->link && link_state(lane->link) == LINK_OPEN) {
         link_goodbye(lane->link, mail->goodbye, mail->message, mail->retry_after_secs);
+        lane->goodbye = goodbye_name(mail->goodbye);
         count_one(&lane->worker->shared->counters.goodbyes[mail->goodbye]);
     }
     mail_free(mail);
@@ -490,7 +491,10 @@ static void log_end(struct hub_lane *lane)
     struct log_limit *limit = &lane->worker->limit;
     const struct goodbye *goodbye = link_peer_goodbye(lane->link);
     int error = link_error(lane->link);
-    const char *reason = goodbye ? goodbye_name(goodbye->code) : error ? err_name(error) : "ended";
+    const char *reason = goodbye         ? goodbye_name(goodbye->code)
+                         : lane->goodbye ? lane->goodbye
+                         : error         ? err_name(error)
+                                         : "ended";
     const char *text = goodbye ? goodbye->message : link_error_text(lane->link);
     char peer[ADDR_TEXT_MAX];
 

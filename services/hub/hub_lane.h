@@ -47,6 +47,7 @@ struct hub_lane {
     bool was_open;
     bool is_told;               /* the desk knows what became of the hello */
     bool is_drain_told;
+    const char *goodbye;        /* static: the code of ours; NULL: none was said */
     bool is_forgotten;
     struct deadline refusal;    /* when refusal_line goes out: the second of a wrong proof */
     char *refusal_line;         /* owned */
