@@ -1,0 +1,272 @@
+/* Tests of tunnel/window and tunnel/budget: doubling, clamp, charge, credit returned; and a random run
+ * in which nothing is ever lent beyond the budget. */
+#include <check.h>
+#include <pthread.h>
+
+#include "base/err.h"
+#include "support/seeded.h"
+#include "tunnel/window.h"
+
+#define KIB 1024u
+#define MIB (1024u * 1024u)
+
+static void use_up(struct window *w, uint64_t n)
+{
+    while (n > 0) { /* the sender fills, the socket takes, credit goes back */
+        uint64_t part = MIN(n, w->granted - w->received);
+
+        ck_assert_uint_gt(part, 0);
+        ck_assert_int_eq(window_received(w, part), 0);
+        window_taken(w, part);
+        (void)!window_grant(w, true);
+        window_check(w);
+        n -= part;
+    }
+}
+
+START_TEST(it_doubles_each_time_one_is_used_up)
+{
+    struct budget b;
+    struct window w;
+
+    budget_init(&b, 200 * MIB, 16384, 4 * MIB);
+    ck_assert(budget_open_stream(&b));
+    ck_assert_int_eq(window_open(&w, &b, 64 * KIB), 0);
+    for (uint32_t size = 64 * KIB; size < 4 * MIB; size *= 2) {
+        ck_assert_uint_eq(w.size, size);
+        use_up(&w, size - 1);
+        ck_assert_uint_eq(w.size, size);
+        use_up(&w, 1);
+        ck_assert_uint_eq(w.size, 2 * size);
+        ck_assert_uint_eq(w.granted - w.taken, 2 * size);
+        ck_assert_uint_eq(atomic_load(&b.taken), 2 * size - 64 * KIB);
+    }
+    use_up(&w, 16 * MIB);
+    ck_assert_uint_eq(w.size, 4 * MIB);
+    window_close(&w);
+    window_close(&w);
+    ck_assert_uint_eq(atomic_load(&b.taken), 0);
+}
+END_TEST
+
+START_TEST(the_clamp_follows_the_number_of_streams)
+{
+    static const struct {
+        uint32_t streams, window;
+    } rows[] = {{1, 4 * MIB},   {50, 4 * MIB},           {51, 200u * MIB / 51}, {100, 2 * MIB},
+                {200, 1 * MIB}, {201, 1 * MIB},          {16384, 1 * MIB}};
+    struct budget b;
+    uint32_t n = 0;
+
+    budget_init(&b, 200 * MIB, 16384, 4 * MIB);
+    ck_assert_uint_eq(budget_window(&b), 4 * MIB);
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        for (; n < rows[i].streams; n++)
+            ck_assert(budget_open_stream(&b));
+        ck_assert_uint_eq(budget_window(&b), rows[i].window);
+    }
+    ck_assert(!budget_open_stream(&b));
+    ck_assert_uint_eq(atomic_load(&b.streams), 16384);
+    ck_assert_uint_eq(atomic_load(&b.streams_refused), 1);
+    budget_init(&b, 200 * MIB, 16384, 16 * MIB); /* tunnel.maxWindow, for long fat paths */
+    ck_assert_uint_eq(budget_window(&b), 16 * MIB);
+}
+END_TEST
+
+START_TEST(a_share_that_falls_shrinks_the_window_but_takes_no_credit_back)
+{
+    struct budget b;
+    struct window w;
+    uint64_t granted;
+
+    budget_init(&b, 200 * MIB, 16384, 4 * MIB);
+    ck_assert(budget_open_stream(&b));
+    ck_assert_int_eq(window_open(&w, &b, 64 * KIB), 0);
+    use_up(&w, 16 * MIB);
+    granted = w.granted;
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert(budget_open_stream(&b));
+    ck_assert_int_eq(window_received(&w, 1000), 0);
+    window_taken(&w, 1000);
+    ck_assert_uint_eq(w.size, 1 * MIB);
+    ck_assert_uint_eq(w.granted, granted);
+    ck_assert(!window_is_owing(&w));
+    ck_assert_uint_eq(window_grant(&w, true), 0); /* withheld until what is out is below a window */
+    ck_assert_uint_eq(w.charged, granted - w.taken - 64 * KIB);
+    ck_assert_int_eq(window_received(&w, 3 * MIB), 0);
+    window_taken(&w, 3 * MIB);
+    window_check(&w);
+    ck_assert_uint_eq(window_grant(&w, true), 1 * MIB - (granted - w.taken));
+    window_close(&w);
+}
+END_TEST
+
+START_TEST(credit_is_due_at_a_quarter_or_at_rest)
+{
+    struct budget b;
+    struct window w;
+
+    budget_init(&b, 0, 16384, 4 * MIB);
+    ck_assert_int_eq(window_open(&w, &b, 64 * KIB), 0);
+    ck_assert(!window_is_owing(&w));
+    ck_assert_int_eq(window_received(&w, 64 * KIB), 0);
+    ck_assert_int_eq(window_received(&w, 1), -ERR_PROTO);
+    ck_assert_int_eq(window_received(&w, UINT64_MAX), -ERR_PROTO);
+    window_taken(&w, 16 * KIB - 1);
+    ck_assert(window_is_owing(&w));
+    ck_assert_uint_eq(window_grant(&w, false), 0);
+    window_taken(&w, 1);
+    ck_assert_uint_eq(window_grant(&w, false), 16 * KIB);
+    ck_assert_uint_eq(window_grant(&w, false), 0);
+    window_taken(&w, 5);
+    ck_assert_uint_eq(window_grant(&w, false), 0);
+    ck_assert_uint_eq(window_grant(&w, true), 5);
+    window_taken(&w, 48 * KIB - 5); /* a whole window was taken, but the budget is empty */
+    ck_assert_uint_eq(w.size, 64 * KIB);
+    ck_assert_uint_ge(atomic_load(&b.denied), 1);
+    window_close(&w);
+}
+END_TEST
+
+START_TEST(after_the_end_only_what_is_held_is_charged)
+{
+    struct budget b;
+    struct window w;
+
+    budget_init(&b, 200 * MIB, 16384, 4 * MIB);
+    ck_assert_int_eq(window_open(&w, &b, 64 * KIB), 0);
+    use_up(&w, 16 * MIB);
+    ck_assert_int_eq(window_received(&w, 100 * KIB), 0);
+    window_end(&w);
+    ck_assert_uint_eq(atomic_load(&b.taken), 36 * KIB);
+    ck_assert(!window_is_owing(&w));
+    ck_assert_uint_eq(window_grant(&w, true), 0);
+    window_taken(&w, 30 * KIB);
+    window_check(&w);
+    ck_assert_uint_eq(atomic_load(&b.taken), 6 * KIB);
+    window_taken(&w, 70 * KIB);
+    ck_assert_uint_eq(atomic_load(&b.taken), 0);
+    window_close(&w);
+}
+END_TEST
+
+START_TEST(an_initial_window_beyond_the_free_part_needs_budget)
+{
+    struct budget b;
+    struct window w, other;
+
+    budget_init(&b, 1 * MIB, 16384, 4 * MIB);
+    ck_assert_int_eq(window_open(&w, &b, 1 * MIB), 0);
+    ck_assert_uint_eq(atomic_load(&b.taken), 1 * MIB - 64 * KIB);
+    ck_assert_int_eq(window_open(&other, &b, 1 * MIB), -ERR_LIMIT);
+    window_close(&other);
+    ck_assert_int_eq(window_open(&other, &b, 4 * KIB), 0);
+    window_check(&w);
+    window_check(&other);
+    window_close(&w);
+    window_close(&other);
+    ck_assert_uint_eq(atomic_load(&b.taken), 0);
+}
+END_TEST
+
+/* Many windows on a tight budget, with random traffic: the sum of what is lent or held beyond 64 KiB of
+ * each is within the budget after every step, and the budget knows the sum. */
+START_TEST(nothing_is_lent_beyond_the_budget)
+{
+    enum { N = 40 };
+
+    for (uint64_t round = 0; round < 6; round++) {
+        uint64_t seed = round, limit = seeded_below(&seed, 30 * MIB);
+        struct window w[N];
+        struct budget b;
+
+        budget_init(&b, limit, 16384, 4 * MIB);
+        for (unsigned i = 0; i < N; i++) {
+            ck_assert(budget_open_stream(&b));
+            ck_assert_int_eq(window_open(&w[i], &b, 64 * KIB), 0);
+        }
+        for (unsigned step = 0; step < 20000; step++) {
+            struct window *x = &w[seeded_below(&seed, N)];
+            uint64_t sum = 0, beyond = 0;
+
+            (void)!window_received(x, seeded_below(&seed, x->granted - x->received + 1));
+            window_taken(x, seeded_below(&seed, x->received - x->taken + 1));
+            (void)!window_grant(x, seeded_chance(&seed, 30));
+            if (seeded_below(&seed, 500) == 0)
+                window_end(x);
+            else if (seeded_below(&seed, 200) == 0) {
+                window_close(x);
+                ck_assert_int_eq(window_open(x, &b, 64 * KIB), 0);
+            }
+            window_check(x);
+            for (unsigned i = 0; i < N; i++) {
+                uint64_t out = w[i].granted - w[i].taken;
+
+                sum += w[i].charged;
+                beyond += out > 64 * KIB ? out - 64 * KIB : 0;
+            }
+            ck_assert_uint_eq(sum, atomic_load(&b.taken));
+            ck_assert_uint_le(beyond, sum);
+            ck_assert_uint_le(sum, limit);
+        }
+        for (unsigned i = 0; i < N; i++)
+            window_close(&w[i]);
+        ck_assert_uint_eq(atomic_load(&b.taken), 0);
+    }
+}
+END_TEST
+
+static void *take_and_give(void *arg)
+{
+    struct budget *b = arg;
+
+    for (unsigned i = 0; i < 100000; i++) {
+        uint64_t n = 1 + i % 700;
+
+        if (budget_take(b, n))
+            budget_give(b, n);
+        if (budget_open_stream(b))
+            budget_close_stream(b);
+    }
+    return NULL;
+}
+
+START_TEST(workers_share_a_budget)
+{
+    pthread_t threads[4];
+    struct budget b;
+
+    budget_init(&b, 1000, 3, 4 * MIB);
+    for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, take_and_give, &b), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(threads); i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    ck_assert_uint_eq(atomic_load(&b.taken), 0);
+    ck_assert_uint_eq(atomic_load(&b.streams), 0);
+    ck_assert(budget_take(&b, 1000));
+    ck_assert(!budget_take(&b, 1));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("window");
+    TCase *tc = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tc, it_doubles_each_time_one_is_used_up);
+    tcase_add_test(tc, the_clamp_follows_the_number_of_streams);
+    tcase_add_test(tc, a_share_that_falls_shrinks_the_window_but_takes_no_credit_back);
+    tcase_add_test(tc, credit_is_due_at_a_quarter_or_at_rest);
+    tcase_add_test(tc, after_the_end_only_what_is_held_is_charged);
+    tcase_add_test(tc, an_initial_window_beyond_the_free_part_needs_budget);
+    tcase_add_test(tc, nothing_is_lent_beyond_the_budget);
+    tcase_add_test(tc, workers_share_a_budget);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
