@@ -41,9 +41,10 @@ static void fade(struct authority *a, uint16_t port, uint64_t revision, uint64_t
 {
     if (!a->fading)
         a->fading = must_alloc(AUTHORITY_FADING_MAX * sizeof(*a->fading));
-    if (a->fading_count == AUTHORITY_FADING_MAX) {
-        memmove(a->fading, a->fading + 1, (AUTHORITY_FADING_MAX - 1) * sizeof(*a->fading));
-        a->fading_count--;
+    if (a->fading_count == AUTHORITY_FADING_MAX) { /* a quarter at once, or each port would cost this */
+        a->fading_count -= AUTHORITY_FADING_MAX / 4;
+        memmove(a->fading, a->fading + AUTHORITY_FADING_MAX / 4,
+                a->fading_count * sizeof(*a->fading));
     }
     a->fading[a->fading_count++] = (struct fading_port){
         .until_ms = now_ms + AUTHORITY_AFTER_CONFIG_MS, .revision = revision, .port = port};

@@ -13,7 +13,7 @@
 
 #define AUTHORITY_AFTER_ACK_MS 10000
 #define AUTHORITY_AFTER_CONFIG_MS 30000
-#define AUTHORITY_FADING_MAX 4096 /* ports taken out and still good; past it the oldest goes */
+#define AUTHORITY_FADING_MAX 4096 /* ports taken out and still good; past it the oldest go */
 
 struct authority {
     uint64_t bits[1024]; /* one a port */
