@@ -1,0 +1,172 @@
+/* Tests of tunnel/lane_sched: whose turn it is, by itself.  (With a lane: protocol/test_lane_qos.c) */
+#include <check.h>
+#include <string.h>
+
+#include "tunnel/lane_sched.h"
+
+enum { STREAMS = 6 };
+
+static struct stream streams[STREAMS];
+
+static void on_change(struct stream *s)
+{
+    (void)s;
+}
+
+static void setup(struct lane_sched *q, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        stream_init(&streams[i], on_change);
+        streams[i].id = i;
+        streams[i].opened_ms = now_ms;
+    }
+    lane_sched_init(q, now_ms);
+}
+
+START_TEST(normal_streams_go_round)
+{
+    struct lane_sched q;
+
+    setup(&q, 1000);
+    ck_assert(lane_sched_is_empty(&q));
+    ck_assert_ptr_null(lane_sched_pick(&q, 1000));
+    for (unsigned i = 0; i < 3; i++) {
+        lane_sched_add(&q, &streams[i], 1000);
+        lane_sched_add(&q, &streams[i], 1000); /* it is in already */
+    }
+    ck_assert_uint_eq(lane_sched_depth(&q.normal), 3);
+    for (unsigned turn = 0; turn < 9; turn++) {
+        struct stream *s = lane_sched_pick(&q, 1000);
+
+        ck_assert_ptr_eq(s, &streams[turn % 3]);
+        if (turn == 4) { /* it could not use its turn: it is next again */
+            lane_sched_return(&q, s);
+            ck_assert_ptr_eq(lane_sched_pick(&q, 1000), s);
+        }
+        lane_sched_add(&q, s, 1000);
+    }
+    lane_sched_remove(&q, &streams[1]);
+    lane_sched_remove(&q, &streams[1]);
+    ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
+    ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[2]);
+    ck_assert(lane_sched_is_empty(&q));
+}
+END_TEST
+
+START_TEST(a_stream_becomes_sustained_by_age_and_rate_and_stays_so)
+{
+    static const struct {
+        uint64_t age_ms, sent;
+        bool is_sustained;
+    } rows[] = {
+        {0, 1u << 30, false},      {9999, 1u << 30, false},    {10000, 24999999, false},
+        {10000, 25000000, true},   {20000, 49999999, false},   {20000, 50000000, true},
+        {3600000, 8999999999, false}, {3600000, 9000000000, true},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct lane_sched q;
+
+        setup(&q, 5000);
+        streams[0].sendq.sent = streams[0].sendq.acked = streams[0].sendq.end = rows[i].sent;
+        lane_sched_add(&q, &streams[0], 5000 + rows[i].age_ms);
+        ck_assert_int_eq(streams[0].is_sustained, rows[i].is_sustained);
+        ck_assert_uint_eq(lane_sched_depth(&q.sustained), rows[i].is_sustained);
+        lane_sched_remove(&q, &streams[0]);
+        lane_sched_add(&q, &streams[0], 5000 + 100 * rows[i].age_ms + 1000000);
+        ck_assert_int_eq(streams[0].is_sustained, rows[i].is_sustained); /* never back */
+    }
+}
+END_TEST
+
+/* A lane that drains `rate` bytes a millisecond, two normal and two sustained streams with no end of
+ * data; what the sustained ones got in the seconds from `from` to `to`. */
+static uint64_t run(struct lane_sched *q, uint64_t rate, uint64_t from_ms, uint64_t to_ms,
+                    unsigned normal)
+{
+    uint64_t sustained = 0, spare = 0;
+
+    for (uint64_t now_ms = from_ms; now_ms < to_ms; now_ms++) {
+        for (spare += rate; spare >= SCHED_TURN_BYTES; spare -= SCHED_TURN_BYTES) {
+            struct stream *s = lane_sched_pick(q, now_ms);
+
+            if (!s)
+                break;
+            lane_sched_drained(q, s, SCHED_TURN_BYTES, now_ms);
+            sustained += s->is_sustained ? SCHED_TURN_BYTES : 0;
+            if (s->is_sustained || normal > 0)
+                lane_sched_add(q, s, now_ms);
+        }
+    }
+    return sustained;
+}
+
+START_TEST(sustained_streams_get_their_floor)
+{
+    static const struct {
+        uint64_t rate, floor;
+    } rows[] = {{100000, 1000000}, {20000, 1000000}, {10000, 1000000}, {5000, 500000}, {500, 50000}};
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct lane_sched q;
+        uint64_t got;
+
+        setup(&q, 1000);
+        streams[2].is_sustained = streams[3].is_sustained = true;
+        for (unsigned k = 0; k < 4; k++)
+            lane_sched_add(&q, &streams[k], 1000);
+        (void)run(&q, rows[i].rate, 1000, 5000, 2);
+        got = run(&q, rows[i].rate, 5000, 15000, 2) / 10;
+        ck_assert_msg(got >= rows[i].floor * 9 / 10 && got <= rows[i].floor * 11 / 10,
+                      "%lu of %lu", (unsigned long)got, (unsigned long)rows[i].floor);
+    }
+}
+END_TEST
+
+START_TEST(alone_they_get_all)
+{
+    struct lane_sched q;
+
+    setup(&q, 1000);
+    streams[2].is_sustained = streams[3].is_sustained = true;
+    lane_sched_add(&q, &streams[2], 1000);
+    lane_sched_add(&q, &streams[3], 1000);
+    ck_assert_uint_gt(run(&q, 20000, 1000, 2000, 0), 19900000);
+}
+END_TEST
+
+/* Nothing is saved up in quiet times that would come out as a burst. */
+START_TEST(a_pause_is_not_made_up_for)
+{
+    struct lane_sched q;
+    uint64_t got;
+
+    setup(&q, 1000);
+    streams[2].is_sustained = true;
+    for (unsigned k = 0; k < 3; k++)
+        lane_sched_add(&q, &streams[k], 1000);
+    (void)run(&q, 20000, 1000, 4000, 2);
+    got = run(&q, 20000, 3600000, 3600100, 2); /* an hour later, in a tenth of a second */
+    ck_assert_uint_le(got, SCHED_FLOOR_RATE / 4 + 100000 + SCHED_TURN_BYTES);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("lane_sched");
+    TCase *tc = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tc, normal_streams_go_round);
+    tcase_add_test(tc, a_stream_becomes_sustained_by_age_and_rate_and_stays_so);
+    tcase_add_test(tc, sustained_streams_get_their_floor);
+    tcase_add_test(tc, alone_they_get_all);
+    tcase_add_test(tc, a_pause_is_not_made_up_for);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
