@@ -13,6 +13,12 @@
 
 #define SOFTWARE "penstock/" PENSTOCK_VERSION
 
+void lane_order_free(struct lane_order *order)
+{
+    credentials_unref(order->credentials);
+    free(order);
+}
+
 struct lane_report *lane_report_new(enum lane_report_kind kind, uint64_t serial)
 {
     struct lane_report *report = must_alloc(sizeof(*report));
@@ -49,8 +55,7 @@ static void on_reap(struct reap *reap)
 {
     struct edge_lane *lane = container_of(reap, struct edge_lane, reap);
 
-    credentials_unref(lane->order->credentials);
-    free(lane->order);
+    lane_order_free(lane->order);
     free(lane);
 }
 

@@ -91,7 +91,10 @@ static void run_handed_over(struct task *task)
 {
     struct handed_over *h = container_of(task, struct handed_over, task);
 
-    client_accept(h->to, h->fd, &h->peer);
+    if (h->to->is_closed)
+        edge_worker_refuse(h->to, h->fd, EDGE_REFUSED_NO_TUNNEL);
+    else
+        client_accept(h->to, h->fd, &h->peer);
     free(h);
 }
 
@@ -232,6 +235,7 @@ void edge_worker_fini(struct edge_worker *w)
 {
     if (!w->loop)
         return;
+    w->is_closed = true;
     deadline_off(&w->tick);
     LIST_EACH(&w->ports, node, after)
     {
@@ -307,9 +311,17 @@ static void flush_held(struct edge_worker *w, bool is_over)
     }
 }
 
-static void run_command(struct task *task)
+/* What it carries is given back: the worker has ended. */
+static void drop_command(const struct command *c)
 {
-    struct command *c = container_of(task, struct command, task);
+    if (c->order)
+        lane_order_free(c->order);
+    for (unsigned i = 0; i < c->fd_count; i++)
+        close(c->fds[i]);
+}
+
+static void follow_command(const struct command *c)
+{
     struct edge_worker *w = c->worker;
     struct edge_lane *lane = c->serial ? find_lane(w, c->serial) : NULL;
 
@@ -337,6 +349,16 @@ static void run_command(struct task *task)
         flush_held(w, c->is_over);
         break;
     }
+}
+
+static void run_command(struct task *task)
+{
+    struct command *c = container_of(task, struct command, task);
+
+    if (c->worker->is_closed)
+        drop_command(c);
+    else
+        follow_command(c);
     free(c->json);
     free(c);
 }

@@ -72,6 +72,7 @@ struct edge_worker {
     struct deadline tick;
     struct log_limit failures;
     bool is_paused;             /* limits.streams is reached: accepts nothing */
+    bool is_closed;             /* edge_worker_fini() was here: messages are dropped */
     _Atomic bool has_lane;      /* others may hand clients over */
     uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
     struct edge_stats stats;
@@ -80,7 +81,7 @@ struct edge_worker {
 /* Before the worker's loop runs; 0, -ERR_SYS (no resolver). */
 MUST_USE int edge_worker_init(struct edge_worker *w, struct worker *worker,
                               struct edge_shared *shared);
-/* After its thread has ended. */
+/* After its thread has ended, before its loop is freed: messages on their way come to nothing. */
 void edge_worker_fini(struct edge_worker *w);
 
 /* --- from the control thread ------------------------------------------------------------------ */

@@ -18,6 +18,8 @@ struct lane_order {
     uint8_t session[SESSION_BYTES];
 };
 
+void lane_order_free(struct lane_order *order);
+
 enum lane_report_kind {
     LANE_REPORT_UP,       /* handshake done: session, config */
     LANE_REPORT_CONFIG,   /* a CONFIG came: config */

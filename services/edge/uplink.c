@@ -313,8 +313,13 @@ static void on_draining(struct uplink *u, struct uplink_slot *slot)
 void uplink_on_report(void *arg, struct lane_report *report)
 {
     struct uplink *u = arg;
-    struct uplink_slot *slot = slot_of(u, report->serial);
+    struct uplink_slot *slot;
 
+    if (!u->slots) { /* uplink_fini() was here: the edge ends */
+        lane_report_free(report);
+        return;
+    }
+    slot = slot_of(u, report->serial);
     switch (report->kind) {
     case LANE_REPORT_UP:
         if (slot)
