@@ -106,7 +106,8 @@ START_TEST(limits_are_described)
             continue;
         ck_assert_msg(key->unit && key->unit[0], "%s", key->path);
         ck_assert_int_eq(key->kind, CONF_INT);
-        limits++;
+        if (strncmp(key->path, "limits.management", 17) != 0) /* those are in service_conf.h */
+            limits++;
     }
     ck_assert_uint_eq(limits, sizeof(struct traffic_limits) / sizeof(int64_t));
 }
