@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+"""The images and compose.yaml as a user has them: built, started with one command, asked through the
+published ports, looked at from inside the networks, stopped, and taken down, also when a check fails.
+
+Needs an engine with Compose v2 and buildx, ports 80, 443 and 9001 to 9003 of this machine, curl, root
+(for /proc of the containers).                            usage: tests/compose/run.py [--keep]
+"""
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CLIENT = pathlib.Path(__file__).resolve().with_name("client.py").read_text()
+PROJECT = "penstock-check"
+PRODUCT = {"hub": 9001, "traffic": 9003, "edge": 9002}
+IMAGE_MAX = 20_000_000
+# in docs/containers.md, word for word
+DOCUMENTED = "curl -sk https://app.localhost/hello"
+
+
+def run(*command, check=True, given=None, secs=600, env=None):
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, timeout=secs,
+                          env=env, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(map(str, command))[:300]}: exit {done.returncode}\n"
+                             f"{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done
+
+
+def compose(*arguments, **options):
+    return run("docker", "compose", "-p", PROJECT, *arguments, **options)
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def wait_for(what, condition, secs=40):
+    end = time.monotonic() + secs
+    while not (value := condition()):
+        expect(time.monotonic() < end, f"not within {secs} s: {what}")
+        time.sleep(0.2)
+    return value
+
+
+def container(service):
+    return compose("ps", "-aq", service).stdout.split()[0]
+
+
+def inspect(service):
+    return json.loads(run("docker", "inspect", container(service)).stdout)[0]
+
+
+def address(service, network):
+    return inspect(service)["NetworkSettings"]["Networks"][f"{PROJECT}_{network}"]["IPAddress"]
+
+
+def token(service):
+    return compose("exec", "-T", service, f"/penstock-{service}", "management-token").stdout.strip()
+
+
+def api(service, path="/v1/status", bearer=None):
+    """Through the published port; (status, body)."""
+    fields = ["-H", f"Authorization: Bearer {bearer}"] if bearer else []
+    out = run("curl", "-sS", "--max-time", "10", "-w", "\n%{http_code}", *fields,
+              f"http://127.0.0.1:{PRODUCT[service]}{path}").stdout
+    body, status = out.rsplit("\n", 1)
+    return int(status), body
+
+
+def certificate(of="demo"):
+    return compose("exec", "-T", of, "cat", "/tmp/app.localhost.crt").stdout
+
+
+def inside(network, *arguments, trusted=""):
+    """client.py in a container of its own, on a network or in another container's place."""
+    out = run("docker", "run", "--rm", "-i", "--network", network, "--cap-drop", "ALL", "-e", "CERTIFICATE",
+              "--entrypoint", "python3", f"{PROJECT}-demo", "-", *arguments,
+              given=CLIENT, env=dict(os.environ, CERTIFICATE=trusted)).stdout
+    return json.loads(out)
+
+
+def hello(*more):
+    return run("curl", "-sk", "--max-time", "20", *more, "https://app.localhost/hello", check=False)
+
+
+# --- checks, in this order; each finds what the one before left
+
+def check_configuration():
+    compose("config", "-q")
+    services = set(compose("config", "--services").stdout.split())
+    expect(services == set(PRODUCT), f"without a profile there are {services}")
+
+
+def check_images():
+    compose("--profile", "demo", "--profile", "direct", "build", secs=1800)
+    for service in PRODUCT:
+        image = json.loads(run("docker", "image", "inspect", f"{PROJECT}-{service}").stdout)[0]
+        print(f"   {service}: {image['Size'] / 1e6:.1f} MB")
+        expect(image["Size"] < IMAGE_MAX, f"the image of {service} has {image['Size']} bytes")
+        expect(image["Config"]["User"] == "65532:65532", "an image's user is root")
+
+
+def check_up():
+    """One command, and when it returns the documented curl works at the first try."""
+    compose("--profile", "demo", "up", "--build", "--wait", secs=1800)
+    expect(DOCUMENTED in (ROOT / "docs" / "containers.md").read_text(), "docs/containers.md has another curl")
+    seen = json.loads(run(*DOCUMENTED.split()).stdout)
+    expect(seen["target"] == "/hello" and seen["client"], f"the origin saw {seen}")
+
+
+def check_redirect():
+    out = run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}",
+              "http://app.localhost/x?y=1").stdout
+    expect(out == "301 https://app.localhost/x?y=1", f"port 80 answered {out}")
+
+
+def check_bytes():
+    trusted = ROOT / "build" / "compose-check.crt"
+    trusted.parent.mkdir(exist_ok=True)
+    trusted.write_text(certificate())
+    sent = bytes(range(256)) * 40_000
+    try:
+        done = subprocess.run(
+            ["curl", "-sS", "--cacert", trusted, "--max-time", "60", "--data-binary", "@-",
+             "-H", "Content-Type: application/octet-stream", "https://app.localhost/echo"],
+            input=sent, capture_output=True, check=True)
+    finally:
+        trusted.unlink()
+    expect(hashlib.sha256(done.stdout).digest() == hashlib.sha256(sent).digest(), "10 MB came back changed")
+
+
+def check_client_address():
+    """A client next to the edge, with an address of its own: through the tunnel the origin is told it."""
+    seen = inside(f"{PROJECT}_public", "get", "edge", "443", "app.localhost", "/who",
+                  "X-Forwarded-For: 192.0.2.66", trusted=certificate())
+    origin = json.loads(seen["body"])
+    expect(seen["status"] == 200, f"the answer was {seen}")
+    expect(origin["client"] == seen["own"], f"the client is {seen['own']}, the origin was told {origin['client']}")
+    expect(origin["peer"] == address("traffic", "backend"), f"the origin's peer was {origin['peer']}")
+
+
+def check_networks():
+    """The origin is reached from traffic's place and from no other."""
+    origin = (address("demo", "backend"), "9080")
+    place = {name: f"container:{container(name)}" for name in PRODUCT}
+    expect(inside(place["traffic"], "reach", *origin)["reached"], "traffic does not reach the origin")
+    expect(inside(place["edge"], "reach", "hub", "8443")["reached"], "the edge does not reach the hub")
+    for name in ("edge", "hub"):
+        for host in (origin[0], "demo"):
+            expect(not inside(place[name], "reach", host, origin[1])["reached"], f"{name} reaches {host}")
+    for network in ("cluster", "backend"):
+        expect(not inside(place["edge"], "reach", address("traffic", network), "8000")["reached"],
+               f"the edge reaches traffic in {network}")
+    expect(not inside(f"{PROJECT}_public", "reach", address("hub", "tunnel"), "8443")["reached"],
+           "the public network reaches the tunnel's port")
+
+
+def check_management():
+    for service, port in PRODUCT.items():
+        status, body = api(service, bearer=token(service))
+        expect(status == 200 and json.loads(body)["running"] is True, f"{service}: {status} {body}")
+        expect(api(service)[0] == 401, f"{service} answers without a token")
+        expect(api(service, bearer="A" * 43)[0] == 401, f"{service} answers to another token")
+        bound = inspect(service)["NetworkSettings"]["Ports"][f"{port}/tcp"]
+        expect([b["HostIp"] for b in bound] == ["127.0.0.1"], f"{service}'s management is published on {bound}")
+    edges = json.loads(api("hub", bearer=token("hub"))[1])["connectedEdges"]
+    expect([e["listenPorts"] for e in edges] == [[80, 443]], f"the hub's edges are {edges}")
+
+
+def check_confinement():
+    for service in (*PRODUCT, "demo"):
+        details = inspect(service)
+        status = dict(line.split(":\t", 1) for line in
+                      pathlib.Path(f"/proc/{details['State']['Pid']}/status").read_text().splitlines() if ":\t" in line)
+        expect(set(status["Uid"].split()) == {"65532"}, f"{service} runs as {status['Uid']}")
+        expect(int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, f"{service} has capabilities")
+        expect(status["NoNewPrivs"].strip() == "1", f"{service} may gain privileges")
+        expect(details["HostConfig"]["ReadonlyRootfs"], f"{service} may write to its image")
+
+
+def check_secrets():
+    """What is secret is on the volumes and nowhere else that people look."""
+    secrets = {s: token(s) for s in PRODUCT}
+    secrets["edge.secret"] = run(
+        "docker", "run", "--rm", "--user", "65532", "-v", f"{PROJECT}_edge-secret:/v:ro", "--entrypoint", "cat",
+        f"{PROJECT}-demo", "/v/edge.secret").stdout.strip()
+    expect(len(set(secrets.values())) == 4 and min(map(len, secrets.values())) >= 43, "a secret is short or shared")
+    seen = compose("--profile", "demo", "logs").stdout + compose("config").stdout
+    seen += "".join(run("docker", "inspect", container(s)).stdout for s in (*PRODUCT, "demo"))
+    for name, secret in secrets.items():
+        expect(secret not in seen, f"the secret of {name} is in logs or settings")
+        if name != "edge.secret":
+            expect(secret not in api(name, "/v1/config", secret)[1], f"{name} shows its token")
+
+
+def check_traffic_restart():
+    compose("restart", "traffic")
+    wait_for("the route is in again", lambda: hello("--fail").returncode == 0)
+
+
+def check_recreate():
+    """New containers on the same volumes: the same secrets, and ready when the command returns."""
+    before = [token(s) for s in PRODUCT]
+    compose("--profile", "demo", "up", "--force-recreate", "--wait")
+    expect(json.loads(hello("--fail").stdout)["target"] == "/hello", "no answer from the new containers")
+    expect(before == [token(s) for s in PRODUCT], "a token changed")
+
+
+def check_stop():
+    """SIGTERM reaches the first process of each, which ends well by itself."""
+    ids = {s: container(s) for s in PRODUCT}
+    began = time.monotonic()
+    compose("--profile", "demo", "stop")
+    expect(time.monotonic() - began < 40, "stopping took as long as killing does")
+    for service, name in ids.items():
+        status = run("docker", "inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip()
+        expect(status == "0", f"{service} ended with {status}")
+    compose("--profile", "demo", "down")
+
+
+def check_direct():
+    """traffic alone on 80 and 443, with nothing to trust: the client's address is the connection's."""
+    compose("--profile", "direct", "up", "--wait", "traffic-direct")
+    running = compose("--profile", "*", "ps", "--services").stdout.split()
+    expect(running == ["traffic-direct"], f"beside traffic-direct there are {running}")
+    origin = run("docker", "run", "-d", "--rm", "--name", f"{PROJECT}-origin", "--network", f"{PROJECT}_backend",
+                 "-v", f"{PROJECT}_traffic-direct:/var/lib/penstock/traffic:ro", "-e", "DEMO_TRAFFIC=traffic-direct",
+                 f"{PROJECT}-demo").stdout.strip()
+    try:
+        wait_for("a page from port 443", lambda: hello("--fail").returncode == 0)
+        check_redirect()
+        trusted = run("docker", "exec", origin, "cat", "/tmp/app.localhost.crt").stdout
+        seen = inside(f"{PROJECT}_public", "get", "traffic-direct", "8000", "app.localhost", "/who", trusted=trusted)
+        expect(json.loads(seen["body"])["client"] == seen["own"], f"the client is {seen}")
+    finally:
+        run("docker", "rm", "-f", origin, check=False)
+
+
+CHECKS = [check_configuration, check_images, check_up, check_redirect, check_bytes, check_client_address,
+          check_networks, check_management, check_confinement, check_secrets, check_traffic_restart,
+          check_recreate, check_stop, check_direct]
+
+
+def take_down():
+    run("docker", "rm", "-f", f"{PROJECT}-origin", check=False)
+    compose("--profile", "*", "down", "-v", "--rmi", "local", "--remove-orphans", "-t", "10", check=False)
+
+
+def main(arguments):
+    keep = "--keep" in arguments
+    take_down()
+    try:
+        for check in CHECKS:
+            began = time.monotonic()
+            check()
+            print(f"ok {check.__name__.removeprefix('check_')} ({time.monotonic() - began:.1f} s)", flush=True)
+    except (AssertionError, subprocess.SubprocessError, OSError, ValueError, KeyError, IndexError):
+        traceback.print_exc()
+        print(compose("--profile", "*", "ps", "-a", check=False).stdout, file=sys.stderr)
+        print(compose("--profile", "*", "logs", "--tail", "60", check=False).stdout, file=sys.stderr)
+        return 1
+    finally:
+        if not keep:
+            take_down()
+    print("compose: all well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
