@@ -31,7 +31,8 @@ enum conf_kind {
     CONF_INT,    /* int64_t         min..max */
     CONF_ENUM,   /* int             index into `choices` */
     CONF_LISTEN, /* char *          "addr:port", "[v6]:port", ":port", or "" where empty is allowed (min 0) */
-    CONF_JSON,   /* struct json_object * owned: a list or a map; the service checks its inside */
+    CONF_JSON,   /* struct json_object * owned: a list or a map; the service checks its inside; when
+                    printed, a member called `secret` is masked */
 };
 
 struct conf_key {

@@ -74,26 +74,33 @@ static bool is_group(const struct conf_table *table, const char *path)
     return false;
 }
 
+/* Did a key before this one bring the same name (of `n` bytes behind `skip`)? */
+static bool is_named_before(const struct conf_table *table, const struct conf_key *until,
+                            size_t skip, size_t n)
+{
+    for (const struct conf_key *key = table->keys; key < until; key++)
+        if (strncmp(key->path, until->path, skip + n) == 0 &&
+            (key->path[skip + n] == '.' || key->path[skip + n] == '\0'))
+            return true;
+    return false;
+}
+
 /* The names that may stand in a group, for the message about one that may not. */
 static char *names_in(const struct conf_table *table, const char *group)
 {
     size_t skip = strlen(group) + (*group ? 1 : 0);
-    char *all = must_strdup(""), *last = must_strdup("");
+    char *all = must_strdup("");
 
     for (const struct conf_key *key = table->keys; key->path; key++) {
         if (*group && (strncmp(key->path, group, skip - 1) != 0 || key->path[skip - 1] != '.'))
             continue;
-        char *name = strndup(key->path + skip, strcspn(key->path + skip, "."));
-        must(name != NULL);
-        if (strcmp(name, last) != 0) { /* keys of one group stand together */
-            char *longer = must_printf("%s%s%s", all, *all ? ", " : "", name);
-            free(all);
-            all = longer;
-        }
-        free(last);
-        last = name;
+        size_t n = strcspn(key->path + skip, ".");
+        if (is_named_before(table, key, skip, n))
+            continue;
+        char *longer = must_printf("%s%s%.*s", all, *all ? ", " : "", (int)n, key->path + skip);
+        free(all);
+        all = longer;
     }
-    free(last);
     return all;
 }
 

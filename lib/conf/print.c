@@ -5,6 +5,35 @@
 
 #include "conf/reading.h"
 
+/* A list or a map may hold secrets too: whatever is called so. */
+static void mask_secrets(struct json_object *value)
+{
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            mask_secrets(json_object_array_get_idx(value, i));
+    } else if (json_object_is_type(value, json_type_object)) {
+        struct json_object *secret;
+
+        json_object_object_foreach(value, name, member)
+        {
+            (void)name;
+            mask_secrets(member);
+        }
+        if (json_object_object_get_ex(value, "secret", &secret))
+            must(json_object_object_add(value, "secret", json_object_new_string("***")) == 0);
+    }
+}
+
+static struct json_object *emit_masked(struct json_object *value)
+{
+    struct json_object *copy = NULL;
+
+    if (value)
+        must(json_object_deep_copy(value, &copy, NULL) == 0);
+    mask_secrets(copy);
+    return copy;
+}
+
 static struct json_object *emit_value(const struct conf_key *key, const void *conf)
 {
     const void *member = conf_member(key, conf);
@@ -24,7 +53,7 @@ static struct json_object *emit_value(const struct conf_key *key, const void *co
     case CONF_ENUM:
         return json_object_new_string(key->choices[*(const int *)member]);
     case CONF_JSON:
-        return json_object_get(*(struct json_object *const *)member);
+        return emit_masked(*(struct json_object *const *)member);
     }
     return NULL;
 }

@@ -41,14 +41,27 @@ static void check_required(struct reading *r)
     }
 }
 
-/* A check of the service knows the pointer but not who gave the value: put before its words here.
+/* "/edges/0/secret" as people write it: "edges.0.secret"; the caller's. */
+static char *path_of(const char *pointer)
+{
+    char *path = must_strdup(*pointer == '/' ? pointer + 1 : pointer);
+
+    for (char *p = path; *p; p++)
+        if (*p == '/')
+            *p = '.';
+    return path;
+}
+
+/* A check of the service knows the pointer but not who gave the value: both stand before its words.
  */
-static void name_source(struct reading *r, size_t from, const char *source, const char *path)
+static void name_source(struct reading *r, size_t from, const char *source)
 {
     for (size_t i = from; i < r->faults->count; i++) {
         struct json_fault *fault = &r->faults->faults[i];
-        char *named = path ? must_printf("%s: %s: %s", source, path, fault->detail)
-                           : must_printf("%s: %s", source, fault->detail);
+        char *path = path_of(fault->pointer);
+        char *named = must_printf("%s: %s%s%s", source, path, *path ? ": " : "", fault->detail);
+
+        free(path);
         free(fault->detail);
         fault->detail = named;
     }
@@ -70,14 +83,13 @@ static void run_checks(struct reading *r, const char *file)
         name_source(r, from,
                     given->file     ? given->file_source
                     : given->source ? given->source
-                                    : "default",
-                    key->path);
+                                    : "default");
         free(pointer);
     }
     if (!json_check_failed(r->faults) && r->table->check) {
         from = r->faults->count;
         r->table->check(r->faults, r->conf);
-        name_source(r, from, file ? file : "configuration", NULL);
+        name_source(r, from, file ? file : "configuration");
     }
 }
 
