@@ -354,6 +354,9 @@ static enum step request_step(struct h1_session *s)
 {
     struct client *c = s->client;
 
+    s->is_held = client_room(c) == 0; /* who doesn't read its answers gets no more of them */
+    if (s->is_held)
+        return STEP_WAIT;
     switch (client_fill(c)) {
     case IO_OK:
         break;
@@ -581,7 +584,7 @@ bool h1_session_wants_input(const struct h1_session *s)
     switch (s->state) {
     case H1_IDLE:
     case H1_HEAD:
-        return true;
+        return client_room(s->client) > 0;
     case H1_EXCHANGE:
         return s->has_request_ended || s->is_upgrade || exchange_room(&s->exchange) > 0;
     case H1_RELAY:
@@ -595,6 +598,10 @@ bool h1_session_wants_input(const struct h1_session *s)
 
 void h1_session_on_room(struct h1_session *s)
 {
+    if (s->is_held && client_room(s->client) > 0) {
+        s->is_held = false;
+        client_wake(s->client);
+    }
     if ((s->state == H1_EXCHANGE || s->state == H1_RELAY) &&
         client_room(s->client) >= UPSTREAM_READ_MIN)
         exchange_resume(&s->exchange);

@@ -46,6 +46,7 @@ struct h1_session {
     bool has_request_ended;
     bool may_skip_line;      /* one empty line in front of a request is passed over */
     bool is_upgrade;
+    bool is_held;            /* the next request waits until the client has read more */
     bool is_logged;          /* this request, already */
     /* The answer. */
     bool has_head, has_answer_ended, is_chunked_out;

@@ -117,8 +117,7 @@ static void answer(struct redirect *r, enum traffic_reason reason, unsigned mino
                    struct http_text location)
 {
     struct traffic_worker *w = r->worker;
-    char bytes[REDIRECT_OUT_BYTES];
-    struct h1_text text = {.p = bytes, .size = sizeof(bytes)};
+    struct h1_text text = {.p = (char *)w->read, .size = sizeof(w->read)};
     unsigned status = reason == REASON_NONE ? 301 : traffic_reason_status(reason);
     size_t used;
 

@@ -686,6 +686,84 @@ class Limits(unittest.TestCase):
             self.assertEqual(stand.traffic.events("request"), [])
 
 
+class Endurance(unittest.TestCase):
+    def test_answers_that_are_not_read(self):
+        """Requests without end from someone who reads nothing: what is held stays bounded."""
+        with Stand(log={"access": False}, timeouts={"bodyIdleSecs": 2, "idleSecs": 2}) as stand:
+            stand.origin.answers["/1k"] = ok(b"x" * 1000)
+            for path in ("/1k", "/401"):
+                c = stand.client()
+                data = (f"GET {path} HTTP/1.1\r\n{H}\r\n" * 200).encode()
+                if path == "/401":
+                    data = (f"GET {path} HTTP/1.1\r\n{H}Authorization: x\r\n\r\n" * 200).encode()
+                    stand.routes([stand.route(HOST, authentication={"type": "Basic", "user": "a", "pass": "b"})])
+                c.s.settimeout(1)
+                sent = 0
+                with self.assertRaises(OSError):
+                    while sent < 256 << 20:
+                        sent += c.s.send(data)
+                # The gauge is at most half a second old: it has seen the stall when it shows a buffer.
+                held = stack.wait_for("buffers are held", lambda: stand.traffic.metric("penstock_traffic_chunks_out"))
+                self.assertLess(held * 16384, 2 << 20, path)
+                c.close()
+            stack.wait_for("they are gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0)
+
+    def test_changes_of_routes_under_load(self):
+        """Sets are swapped while clients ask all the time: no request fails, no connection is lost."""
+        with Stand(log={"access": False}, workers=2) as stand:
+            one, two = stand.route(HOST), stand.route("other.example.test")
+            stop, failures, served = threading.Event(), [], [0] * 4
+
+            def ask(i):
+                with stand.client() as c:
+                    while not stop.is_set():
+                        a = c.get(f"/load-{i}")
+                        if a.status != 200 or a.body != f"GET /load-{i}".encode():
+                            failures.append(a.line)
+                        served[i] += 1
+
+            def guarded(i):
+                try:
+                    ask(i)
+                except Exception as error:  # noqa: BLE001: shown by the assertion
+                    failures.append(repr(error))
+            threads = [threading.Thread(target=guarded, args=(i,)) for i in range(4)]
+            for t in threads:
+                t.start()
+            for n in range(40):
+                stand.routes([one, two] if n % 2 else [one])
+            stack.wait_for("all were served", lambda: failures or min(served) > 20)
+            stop.set()
+            for t in threads:
+                t.join(SECS)
+            self.assertEqual(failures, [])
+
+    def test_nothing_is_left_behind(self):
+        """Clients that come and go in every way leave no descriptor."""
+        with Stand(log={"access": False}, timeouts={"idleSecs": 1}) as stand:
+            with stand.client() as c:
+                c.get("/warm")
+            stack.wait_for("it is gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0)
+            before = stand.traffic.open_files()
+            for i in range(40):
+                c = stand.client(tls=i % 5 != 0)
+                if i % 5 == 1:
+                    c.get("/whole")
+                elif i % 5 == 2:
+                    c.send(f"GET /half HTTP/1.1\r\n")
+                elif i % 5 == 3:
+                    c.send(f"POST /body HTTP/1.1\r\n{H}Content-Length: 10\r\n\r\nhello")
+                elif i % 5 == 4:
+                    c.send(f"GET /bad HTTP/1.1\n\n")
+                if i % 2:
+                    c.s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                c.close()
+            stack.wait_for("all are gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_exchanges_open"), 0)
+            stack.wait_for("buffers are given back", lambda: stand.traffic.metric("penstock_traffic_chunks_out") == 0)
+            self.assertLessEqual(stand.traffic.open_files(), before + 1)
+
+
 class Redirect(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
