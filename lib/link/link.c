@@ -452,7 +452,7 @@ static void on_due(struct deadline *deadline)
     uint64_t now_ms = loop_now_ms(link->loop);
 
     if (link->state_due_ms && now_ms >= link->state_due_ms) {
-        if (link->state != LINK_LEAVING)
+        if (link->state < LINK_OPEN)
             fail(link, -ERR_TIMEOUT, "the handshake took too long");
         link_enter(link, LINK_DEAD);
         return;
@@ -593,6 +593,8 @@ void link_goodbye(struct link *link, enum goodbye_code code, const char *message
     if (link->state == LINK_OPEN) {
         fail(link, 0, message);
         lane_send_goodbye(&link->lane, code, message, retry_after_secs);
+        if (link->state_due_ms == 0) /* a peer that does not read must not hold us up */
+            link->state_due_ms = loop_now_ms(link->loop) + LINK_LEAVE_MS;
     }
 }
 
