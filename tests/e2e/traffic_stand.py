@@ -219,8 +219,13 @@ class Answer:
 class Raw:
     """One client connection; `sni` None sends none, `tls` False is plain text."""
 
-    def __init__(self, address, sni=HOST, tls=True, before=b"", source="127.0.0.1", context=None):
-        self.s = socket.create_connection(address, timeout=SECS, source_address=(source, 0))
+    def __init__(self, address, sni=HOST, tls=True, before=b"", source="127.0.0.1", context=None, receive_buffer=0):
+        self.s = socket.socket()
+        self.s.settimeout(SECS)
+        if receive_buffer:
+            self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.s.bind((source, 0))
+        self.s.connect(address)
         self.s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if before:
             self.s.sendall(before)
