@@ -70,7 +70,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- $inNamespace := printf "%s.%s" $service .root.Release.Namespace -}}
 {{- $own := index .root.Values .component -}}
 management:
-  listen: {{ printf "0.0.0.0:%s" (include "penstock.managementPort" .) | quote }}
+  listen: {{ printf "[::]:%s" (include "penstock.managementPort" .) | quote }}
   tokenFile: /etc/penstock/secrets/management
   hosts:
     - {{ $service }}
