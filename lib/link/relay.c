@@ -2,27 +2,36 @@
 #include "link/relay.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "loop/listener.h"
+#include "loop/socket.h"
 
 #define RELAY_PIECES 16
 #define RELAY_ROUNDS 4 /* of each direction a run: then others have their turn */
 
-static void finish(struct relay *r, enum relay_end end) /* the only way to RELAY_DONE */
+static void relay_enter(struct relay *r, enum relay_state to) /* the only writer of r->state */
 {
-    must(r->state == RELAY_MOVING);
-    r->state = RELAY_DONE;
-    r->end = end;
+    must(to == r->state + 1);
+    r->state = to;
+    if (to != RELAY_DONE)
+        return;
     loop_io_arm(&r->io, 0);
     ready_cancel(&r->ready);
-    if (end != RELAY_ENDED)
+    deadline_off(&r->look);
+    if (r->end != RELAY_ENDED)
         socket_set_reset_on_close(r->fd);
     close(r->fd);
     r->fd = -1;
+}
+
+static void finish(struct relay *r, enum relay_end end)
+{
+    r->end = end;
+    relay_enter(r, RELAY_DONE);
     r->on_done(r);
 }
 
@@ -110,22 +119,33 @@ static enum io write_socket(struct relay *r)
     return io;
 }
 
-/* The only place that starts or stops the watcher. */
+static unsigned wanted_events(const struct relay *r)
+{
+    return (r->read_blocked && !r->read_ended ? LOOP_READ : 0u) |
+           (r->write_blocked ? LOOP_WRITE : 0u);
+}
+
+/* The only place that starts the watcher and the timer.  The timer is left alone while the watcher
+ * is on: a busy relay comes by here many times a millisecond. */
 static void relay_arm(struct relay *r)
 {
-    unsigned events = 0;
+    unsigned events = wanted_events(r);
 
-    if (r->read_blocked && !r->read_ended)
-        events |= LOOP_READ;
-    if (r->write_blocked)
-        events |= LOOP_WRITE;
     loop_io_arm(&r->io, events);
+    if (events == 0 && r->look.due_ms == 0)
+        deadline_set(&r->look, RELAY_LOOK_MS);
 }
 
 /* Not before our FIN has left: until then the stream is still in its lane. */
 static bool is_over(const struct relay *r)
 {
     return r->read_ended && r->write_ended && r->stream->state == STREAM_ENDED;
+}
+
+static void fail(struct relay *r)
+{
+    stream_abort(r->stream, RESET_BY_PEER);
+    finish(r, RELAY_SOCKET_RESET);
 }
 
 static void relay_run(struct relay *r)
@@ -143,8 +163,7 @@ static void relay_run(struct relay *r)
         if (in == IO_OK)
             in = read_socket(r);
         if (in == IO_FAIL || out == IO_FAIL) {
-            stream_abort(r->stream, RESET_BY_PEER);
-            finish(r, RELAY_SOCKET_RESET);
+            fail(r);
             return;
         }
     }
@@ -155,6 +174,26 @@ static void relay_run(struct relay *r)
     if (in == IO_OK || out == IO_OK)
         loop_again(r->loop, &r->ready);
     relay_arm(r);
+}
+
+/* A socket that both sides have ended cannot tell more: what it gave may go on to the stream. */
+static bool is_broken(const struct relay *r)
+{
+    struct pollfd at = {.fd = r->fd};
+
+    return !(r->read_ended && r->write_ended) && poll(&at, 1, 0) > 0 && (at.revents & POLLERR);
+}
+
+static void on_look(struct deadline *deadline)
+{
+    struct relay *r = container_of(deadline, struct relay, look);
+
+    if (wanted_events(r) != 0) /* the watcher hears of it */
+        return;
+    if (is_broken(r))
+        fail(r);
+    else
+        deadline_set(&r->look, RELAY_LOOK_MS);
 }
 
 static void on_event(struct loop_io *io, unsigned events)
@@ -179,13 +218,14 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
     const uint8_t *from = prefix;
 
     must(n <= RELAY_PREFIX_MAX);
-    *r = (struct relay){
-        .loop = loop, .stream = stream, .fd = fd, .state = RELAY_MOVING, .on_done = on_done};
+    *r = (struct relay){.loop = loop, .stream = stream, .fd = fd, .on_done = on_done};
     for (size_t i = 0; i < n; i++)
         r->prefix[i] = from[i];
     r->prefix_len = (uint8_t)n;
     loop_io_init(&r->io, loop, fd, on_event);
     ready_init(&r->ready, on_ready);
+    deadline_init(&r->look, loop, on_look);
+    relay_enter(r, RELAY_MOVING);
     loop_again(loop, &r->ready);
 }
 
@@ -199,12 +239,8 @@ void relay_fini(struct relay *r)
 {
     if (r->state != RELAY_MOVING)
         return;
-    loop_io_arm(&r->io, 0);
-    ready_cancel(&r->ready);
-    socket_set_reset_on_close(r->fd);
-    close(r->fd);
-    r->fd = -1;
-    r->state = RELAY_DONE;
+    r->end = RELAY_SOCKET_RESET;
+    relay_enter(r, RELAY_DONE);
 }
 
 const char *relay_end_name(enum relay_end end)

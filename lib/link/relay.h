@@ -3,12 +3,15 @@
  *   socket --readv--> stream (going out)          as far as credit and budget allow
  *   socket <-sendmsg- stream (came in)            credit goes back as the socket takes the bytes
  *
- * Half-close and reset pass one to one: the socket's end becomes the stream's FIN and the stream's FIN
- * shuts the socket's write side; a reset of either side becomes a reset of the other (RST on TCP).
- * Used by the edge for clients and by the hub for targets.
+ * Half-close and reset pass one to one: the socket's end becomes the stream's FIN and the stream's
+ * FIN shuts the socket's write side; a reset of either side becomes a reset of the other (RST on
+ * TCP). Used by the edge for clients and by the hub for targets.
  *
- * States: MOVING -> DONE.  The owner embeds the relay and its stream, starts it once both are there
- * and gets on_done() once (from the loop, never from relay_start()).
+ * While nothing is wanted of the socket (no room to read into, nothing to write) nobody would hear
+ * of its reset: then it is looked at every RELAY_LOOK_MS.
+ *
+ * States: IDLE -> MOVING -> DONE.  The owner embeds the relay and its stream, starts it once both
+ * are there and gets on_done() once (from the loop, never from relay_start()).
  */
 #ifndef LINK_RELAY_H
 #define LINK_RELAY_H
@@ -17,26 +20,28 @@
 #include "tunnel/stream.h"
 
 #define RELAY_PREFIX_MAX 108 /* a PROXY header in front of everything */
+#define RELAY_LOOK_MS    1000u
 
 enum relay_state { RELAY_IDLE, RELAY_MOVING, RELAY_DONE };
 
 enum relay_end {
-    RELAY_ENDED,         /* both directions ended in order */
-    RELAY_SOCKET_RESET,  /* the socket broke; the stream was reset */
-    RELAY_STREAM_RESET,  /* stream.reset_code says why; the socket was reset */
+    RELAY_ENDED,        /* both directions ended in order */
+    RELAY_SOCKET_RESET, /* the socket broke; the stream was reset */
+    RELAY_STREAM_RESET, /* stream.reset_code says why; the socket was reset */
 };
 
 struct relay {
-    struct loop *loop;     /* borrowed */
-    struct stream *stream; /* borrowed from the owner */
-    int fd;                /* owned */
-    enum relay_state state;
+    struct loop *loop;      /* borrowed */
+    struct stream *stream;  /* borrowed from the owner */
+    int fd;                 /* owned */
+    enum relay_state state; /* written by relay_enter() only */
     enum relay_end end;
-    bool read_ended;       /* the socket gave its end */
-    bool write_ended;      /* the socket's write side is shut */
+    bool read_ended;                  /* the socket gave its end */
+    bool write_ended;                 /* the socket's write side is shut */
     bool read_blocked, write_blocked; /* the kernel said: later */
     struct loop_io io;
     struct ready ready;
+    struct deadline look; /* while the watcher is off */
     uint8_t prefix[RELAY_PREFIX_MAX];
     uint8_t prefix_len, prefix_at;
     void (*on_done)(struct relay *r);
