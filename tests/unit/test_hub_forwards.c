@@ -77,6 +77,24 @@ static uint16_t dead_port(void)
     return ntohs(at.sin_port); /* the descriptor stays open as long as the test's process */
 }
 
+/* A port whose listener takes nobody: its backlog is full, so a connect to it hangs. */
+static uint16_t deaf_port(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(at);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, len), 0);
+    ck_assert_int_eq(listen(fd, 0), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    for (int i = 0; i < 4; i++) { /* the first is taken into the backlog, others wait for ever */
+        int filler = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+        (void)!connect(filler, (struct sockaddr *)&at, len);
+    }
+    return ntohs(at.sin_port); /* all of them stay open as long as the test's process */
+}
+
 static void setup(void)
 {
     char ports[256];
@@ -85,11 +103,12 @@ static void setup(void)
     snprintf(ports, sizeof(ports),
              "target.ports={\"80\":%u,\"81\":{\"port\":%u,\"proxyProtocol\":\"v2\"},"
              "\"82\":{\"port\":%u,\"proxyProtocol\":\"off\"},\"83\":%u,"
-             "\"84\":{\"host\":\"localhost\",\"port\":%u}}",
-             target.port, target.port, target.port, dead_port(), target.port);
-    hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[80,81,82,83,84],"
+             "\"84\":{\"host\":\"localhost\",\"port\":%u},\"85\":%u}",
+             target.port, target.port, target.port, dead_port(), target.port, deaf_port());
+    hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[80,81,82,83,84,85],"
                                  "\"secret\":\"" SECRET_OF_E1 "\"}]",
-                                 ports, "limits.streams=3", "limits.flushSecs=1", NULL});
+                                 ports, "limits.streams=3", "limits.flushSecs=1",
+                                 "limits.connects=2", "limits.connectSecs=1", NULL});
 }
 
 static void teardown(void)
@@ -271,31 +290,63 @@ START_TEST(target_resets)
 }
 END_TEST
 
-/* At once after the OPEN: whether the target was reached by then or not, nothing stays. */
+static bool is_dialling(void *arg)
+{
+    (void)arg;
+    return atomic_load(&hub.shared.connects) > 0;
+}
+
+/* While the target is dialled. */
 START_TEST(client_resets_early)
 {
-    struct test_stream s = {0}, next = {0};
+    struct test_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
-    stream_up(&t, &s, 80);
+    stream_up(&t, &s, 85);
     stream_says(&s, "hello");
-    stream_up(&t, &next, 22); /* behind it on the lane: when it is answered, the OPEN was seen */
-    UNTIL(is_reset, &next);
+    UNTIL(is_dialling, NULL);
     stream_abort(&s.stream, RESET_BY_PEER);
     UNTIL(no_forwards, NULL);
     ck_assert_uint_eq(results(RESULT_CLIENT_RESET), 1);
     ck_assert_uint_eq(atomic_load(&hub.shared.connects), 0);
     stream_release(&s.stream);
-    stream_release(&next.stream);
     lane_down(&t);
 }
 END_TEST
 
-static bool has_three(void *arg)
+START_TEST(target_is_deaf)
 {
-    (void)arg;
-    return atomic_load(&hub.shared.forwards) == 3;
+    struct test_stream s[3];
+    struct test_lane t = {0};
+
+    memset(s, 0, sizeof(s));
+    edge_up(&t);
+    for (size_t i = 0; i < 3; i++)
+        stream_up(&t, &s[i], 85);
+    UNTIL(is_reset, &s[2]); /* limits.connects */
+    ck_assert_int_eq(s[2].stream.reset_code, RESET_BY_PEER);
+    ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_LIMIT_CONNECTS]), 1);
+    ck_assert_int_eq(s[0].stream.state, STREAM_OPEN);
+    UNTIL(is_reset, &s[0]); /* limits.connectSecs */
+    UNTIL(is_reset, &s[1]);
+    ck_assert_int_eq(s[0].stream.reset_code, RESET_UNREACHABLE);
+    UNTIL(no_forwards, NULL);
+    ck_assert_uint_eq(counted(&hub.shared.counters.connect_faults[CONNECT_TIMEOUT]), 2);
+    ck_assert_uint_eq(atomic_load(&hub.shared.connects), 0);
+    for (size_t i = 0; i < 3; i++)
+        stream_release(&s[i].stream);
+    lane_down(&t);
+}
+END_TEST
+
+static bool is_connected(void *times)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i <= DURATION_BOUNDS; i++)
+        count += counted(&hub.shared.counters.connect.counts[i]);
+    return count >= *(uint64_t *)times;
 }
 
 START_TEST(too_many)
@@ -305,11 +356,13 @@ START_TEST(too_many)
 
     memset(s, 0, sizeof(s));
     edge_up(&t);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < 4; i++) {
         stream_up(&t, &s[i], 82);
+        if (i < 3)
+            UNTIL(is_connected, &(uint64_t){i + 1});
+    }
     UNTIL(is_reset, &s[3]);
     ck_assert_int_eq(s[3].stream.reset_code, RESET_BY_PEER);
-    UNTIL(has_three, NULL);
     ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_LIMIT_STREAMS]), 1);
     for (size_t i = 0; i < 4; i++)
         stream_release(&s[i].stream);
@@ -317,16 +370,6 @@ START_TEST(too_many)
     lane_down(&t);
 }
 END_TEST
-
-static bool has_connected(void *arg)
-{
-    uint64_t count = 0;
-
-    (void)arg;
-    for (size_t i = 0; i <= DURATION_BOUNDS; i++)
-        count += counted(&hub.shared.counters.connect.counts[i]);
-    return count > 0;
-}
 
 /* Its streams are reset, and so are their targets. */
 START_TEST(lane_is_lost)
@@ -338,7 +381,7 @@ START_TEST(lane_is_lost)
     target_serves();
     stream_up(&t, &s, 80);
     stream_says(&s, "hello");
-    UNTIL(has_connected, NULL);
+    UNTIL(is_connected, &(uint64_t){1});
     lane_down(&t);
     ck_assert_int_eq(s.stream.reset_code, RESET_LANE_LOST);
     UNTIL(no_forwards, NULL);
@@ -420,6 +463,7 @@ int main(void)
     tcase_add_test(tcase, target_is_down);
     tcase_add_test(tcase, target_resets);
     tcase_add_test(tcase, client_resets_early);
+    tcase_add_test(tcase, target_is_deaf);
     tcase_add_test(tcase, too_many);
     tcase_add_test(tcase, lane_is_lost);
     tcase_add_test(tcase, end_that_nobody_takes);

@@ -9,7 +9,7 @@
 static void setup(void)
 {
     hub_up((const char *const[]){EDGES, "tunnel.maxLanes=2", "limits.handshakesPerSource=4",
-                                 "limits.waitingRefusals=2", NULL});
+                                 "limits.waitingRefusals=2", "limits.sessions=3", NULL});
 }
 
 static uint64_t faults_of(enum handshake_fault fault)
@@ -251,6 +251,28 @@ START_TEST(instances)
 }
 END_TEST
 
+/* One session more than limits.sessions is told to come later; a replacement always gets in. */
+START_TEST(too_many_sessions)
+{
+    struct test_lane t[5];
+
+    memset(t, 0, sizeof(t));
+    registry_find(&hub.registry, "e1")->max_instances = 10;
+    for (size_t i = 0; i < 3; i++) {
+        t[i].instance = (const char *const[]){"a", "b", "c"}[i];
+        ck_assert_int_eq(lane_up(&t[i]), ANSWER_OK);
+    }
+    t[3].instance = "d";
+    ck_assert_int_eq(lane_up(&t[3]), ANSWER_OVERLOADED);
+    ck_assert_uint_gt(t[3].answer.retry_after_secs, 0);
+    t[4].instance = "b";
+    ck_assert_int_eq(lane_up(&t[4]), ANSWER_OK);
+    ck_assert_uint_eq(hub.desk.book.count, 3);
+    for (size_t i = 0; i < 5; i++)
+        lane_down(&t[i]);
+}
+END_TEST
+
 static bool has_config(void *arg)
 {
     return ((struct test_lane *)arg)->configs > 0;
@@ -439,6 +461,7 @@ int main(void)
     tcase_add_test(tcase, draining_lanes_do_not_count);
     tcase_add_test(tcase, a_newer_session_replaces);
     tcase_add_test(tcase, instances);
+    tcase_add_test(tcase, too_many_sessions);
     tcase_add_test(tcase, ports_change_at_once);
     tcase_add_test(tcase, config_moves_when_its_lane_dies);
     tcase_add_test(tcase, an_ack_from_the_future);
