@@ -77,9 +77,13 @@ static bool edge_is_blind(void)
     return r->state == RELAY_MOVING && !ev_is_active(&r->io.ev) && list_is_empty(&r->ready.node);
 }
 
+/* For good: nobody takes anything at the other end. */
 static bool edge_is_out_of_room(void)
 {
-    return edge_is_blind() && stand.pairs[0].edge.stream.is_starved;
+    const struct pair *p = &stand.pairs[0];
+
+    return edge_is_blind() && p->edge.stream.is_starved && p->edge.stream.credit == 0 &&
+           p->hub.relay.write_blocked;
 }
 
 static void check_exact(const struct pair *p)
