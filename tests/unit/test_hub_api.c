@@ -1,0 +1,253 @@
+/* The hub's part of the management API, over HTTP against a whole hub. */
+#include <arpa/inet.h>
+
+#include "hub_tunnel_fixture.h"
+#include "wire/token.h"
+
+/* --- one request; the client blocks in a thread of its own while the hub's loop runs here ----------- */
+
+static struct call {
+    char request[4096];
+    char answer[65536];
+    _Atomic bool is_done;
+    unsigned status;
+    const char *body; /* in answer */
+    struct json_object *json;
+} call;
+
+static void *run_call(void *arg)
+{
+    struct call *c = arg;
+    union addr at;
+    size_t n = 0;
+    ssize_t got = 1;
+    int fd;
+
+    if (addr_parse(&at, admin_address(hub.admin)) == 0 &&
+        (fd = socket(AF_INET, SOCK_STREAM, 0)) >= 0) {
+        if (connect(fd, &at.sa, addr_len(&at)) == 0 &&
+            send(fd, c->request, strlen(c->request), MSG_NOSIGNAL) > 0)
+            while (got > 0 && n < sizeof(c->answer) - 1) {
+                got = read(fd, c->answer + n, sizeof(c->answer) - 1 - n);
+                n += got > 0 ? (size_t)got : 0;
+            }
+        close(fd);
+    }
+    c->answer[n] = '\0';
+    atomic_store(&c->is_done, true);
+    return NULL;
+}
+
+static bool is_done(void *arg)
+{
+    return atomic_load(&((struct call *)arg)->is_done);
+}
+
+/* The status; call.json is the answer's body until the next request. */
+static unsigned ask(const char *method, const char *path, const char *headers, const char *body)
+{
+    pthread_t thread;
+
+    json_object_put(call.json);
+    memset(&call, 0, sizeof(call));
+    snprintf(call.request, sizeof(call.request),
+             "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%sConnection: close\r\n"
+             "%s%s%zu\r\n\r\n%s",
+             method, path, hub.tokens.tokens, headers ? headers : "",
+             body ? "Content-Type: application/json\r\n" : "", "Content-Length: ",
+             body ? strlen(body) : 0, body ? body : "");
+    ck_assert_int_eq(pthread_create(&thread, NULL, run_call, &call), 0);
+    UNTIL(is_done, &call);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(sscanf(call.answer, "HTTP/1.1 %u", &call.status), 1);
+    call.body = strstr(call.answer, "\r\n\r\n");
+    ck_assert_ptr_nonnull(call.body);
+    call.body += 4;
+    call.json = *call.body ? json_of(call.body) : NULL;
+    return call.status;
+}
+
+static const char *member(const char *key)
+{
+    struct json_object *value = NULL;
+
+    if (!json_object_object_get_ex(call.json, key, &value))
+        return "(absent)";
+    return value ? json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN) : "null";
+}
+
+/* The answer's ETag as an If-Match line. */
+static const char *if_match(void)
+{
+    static char line[128];
+    const char *at = strcasestr(call.answer, "\r\nETag: ");
+    size_t n;
+
+    ck_assert_ptr_nonnull(at);
+    at += strlen("\r\nETag: ");
+    n = strcspn(at, "\r");
+    snprintf(line, sizeof(line), "If-Match: %.*s\r\n", (int)n, at);
+    return line;
+}
+
+static void setup(void)
+{
+    hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[443],\"secret\":\"" SECRET_OF_E1
+                                 "\"}]",
+                                 "tunnel.publicHost=hub.example", "limits.edges=3",
+                                 "target.ports={\"9\":{\"host\":\"192.0.2.1\",\"port\":9}}", NULL});
+}
+
+static void teardown(void)
+{
+    json_object_put(call.json);
+    call.json = NULL;
+    hub_down();
+}
+
+START_TEST(create_read_change_delete)
+{
+    char etag[128];
+
+    ck_assert_uint_eq(ask("POST", "/v1/edges", NULL, "{\"id\":\"e2\",\"listenPorts\":[80]}"), 201);
+    ck_assert_ptr_nonnull(strstr(call.answer, "Location: /v1/edges/e2\r\n"));
+    ck_assert_str_eq(member("listenPorts"), "[80]");
+    ck_assert_uint_eq(ask("POST", "/v1/edges", NULL, "{\"id\":\"e2\"}"), 409);
+    ck_assert_uint_eq(ask("GET", "/v1/edges/e2", NULL, NULL), 200);
+    snprintf(etag, sizeof(etag), "%s", if_match());
+    ck_assert_uint_eq(ask("PATCH", "/v1/edges/e2?dryRun=true", etag, "{\"enabled\":false}"), 200);
+    ck_assert_str_eq(member("enabled"), "false");
+    ck_assert(registry_find(&hub.registry, "e2")->is_enabled);
+    ck_assert_uint_eq(ask("PATCH", "/v1/edges/e2", etag, "{\"enabled\":false}"), 200);
+    ck_assert(!registry_find(&hub.registry, "e2")->is_enabled);
+    ck_assert_uint_eq(ask("PATCH", "/v1/edges/e2", etag, "{\"enabled\":true}"), 412);
+    ck_assert_uint_eq(ask("DELETE", "/v1/edges/e2", etag, NULL), 412);
+    ck_assert_uint_eq(ask("DELETE", "/v1/edges/e2?dryRun=true", NULL, NULL), 204);
+    ck_assert_uint_eq(ask("DELETE", "/v1/edges/e2", NULL, NULL), 204);
+    ck_assert_uint_eq(ask("DELETE", "/v1/edges/e2", NULL, NULL), 404);
+    ck_assert_uint_eq(ask("GET", "/v1/edges/e2/streams", NULL, NULL), 404);
+}
+END_TEST
+
+START_TEST(the_whole_set)
+{
+    char etag[128], secret[SECRET_MAX + 1];
+
+    memcpy(secret, registry_find(&hub.registry, "e1")->secret, sizeof(secret));
+    ck_assert_uint_eq(ask("GET", "/v1/edges", NULL, NULL), 200);
+    snprintf(etag, sizeof(etag), "%s", if_match());
+    ck_assert_uint_eq(ask("PUT", "/v1/edges?dryRun=true", etag, "[{\"id\":\"e3\"}]"), 200);
+    ck_assert_str_eq(member("added"), "[\"e3\"]");
+    ck_assert_str_eq(member("removed"), "[\"e1\"]");
+    ck_assert_uint_eq(hub.registry.count, 1);
+    ck_assert_uint_eq(
+        ask("PUT", "/v1/edges", etag, "{\"edges\":[{\"id\":\"e1\"},{\"id\":\"e3\"}]}"), 200);
+    ck_assert_str_eq(member("added"), "[\"e3\"]");
+    ck_assert_str_eq(member("changed"), "[\"e1\"]"); /* its ports are not named: none */
+    ck_assert_str_eq(member("removed"), "[]");
+    ck_assert_str_eq(registry_find(&hub.registry, "e1")->secret, secret);
+    ck_assert_uint_eq(strlen(registry_find(&hub.registry, "e3")->secret), EDGE_SECRET_MADE);
+    ck_assert_uint_eq(ask("PUT", "/v1/edges", etag, "[]"), 412);
+    ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL, "[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"}]"),
+                      200); /* as many as limits.edges, none of them there before */
+    ck_assert_uint_eq(hub.registry.count, 3);
+    ck_assert_uint_eq(ask("POST", "/v1/edges", NULL, "{\"id\":\"d\"}"), 409);
+    ck_assert_str_eq(member("type"), "\"urn:penstock:problem:limit\"");
+    ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL,
+                          "[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"},{\"id\":\"d\"}]"),
+                      422);
+    ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL, "{\"edges\":[],\"more\":1}"), 422);
+    ck_assert_uint_eq(hub.registry.count, 3); /* nothing of a refused set is made */
+}
+END_TEST
+
+START_TEST(a_port_that_leads_home)
+{
+    char body[64];
+
+    snprintf(body, sizeof(body), "{\"listenPorts\":[%u]}", addr_port(&hub.port.bound));
+    ck_assert_uint_eq(ask("PATCH", "/v1/edges/e1", NULL, body), 422);
+    ck_assert_ptr_nonnull(strstr(call.body, "\"/listenPorts/0\""));
+    ck_assert_ptr_nonnull(strstr(call.body, "tunnel listener"));
+}
+END_TEST
+
+static void check_token(const char *host, uint16_t port)
+{
+    struct json_object *value;
+    struct wire_why why;
+    struct token t;
+    uint8_t pin[PIN_BYTES];
+
+    ck_assert(json_object_object_get_ex(call.json, "token", &value));
+    ck_assert_int_eq(token_parse(&t, json_object_get_string(value), &why), 0);
+    ck_assert_str_eq(t.hub_host, host);
+    ck_assert_uint_eq(t.hub_port, port);
+    ck_assert_str_eq(t.edge_id, "e1");
+    ck_assert_str_eq(t.secret, registry_find(&hub.registry, "e1")->secret);
+    tls_cert_pin(hub.cert, pin);
+    ck_assert(t.has_pin);
+    ck_assert_mem_eq(t.pin, pin, sizeof(pin));
+    token_fini(&t);
+}
+
+START_TEST(tokens_and_secrets)
+{
+    char first[SECRET_MAX + 1];
+
+    ck_assert_uint_eq(ask("POST", "/v1/edges/e1/token", NULL, NULL), 200);
+    check_token("hub.example", addr_port(&hub.port.bound));
+    ck_assert_uint_eq(
+        ask("POST", "/v1/edges/e1/token", NULL, "{\"hubHost\":\"10.0.0.1\",\"hubPort\":99}"), 200);
+    check_token("10.0.0.1", 99);
+    ck_assert_uint_eq(ask("POST", "/v1/edges/e1/token", NULL, "{\"hubHost\":\"a b\"}"), 422);
+    memcpy(first, registry_find(&hub.registry, "e1")->secret, sizeof(first));
+    ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret?dryRun=true", NULL, NULL), 200);
+    ck_assert_str_eq(registry_find(&hub.registry, "e1")->secret, first);
+    ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret", NULL, "{\"graceSecs\":-1}"), 422);
+    ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret", NULL, NULL), 200);
+    check_token("hub.example", addr_port(&hub.port.bound));
+    ck_assert_str_ne(registry_find(&hub.registry, "e1")->secret, first);
+    ck_assert_str_ne(member("oldSecretGoodUntil"), "null");
+    ck_assert_uint_eq(ask("GET", "/v1/edges", NULL, NULL), 200);
+    ck_assert_ptr_null(strstr(call.body, first));
+    ck_assert_ptr_null(strstr(call.body, registry_find(&hub.registry, "e1")->secret));
+    ck_assert_uint_eq(ask("GET", "/v1/config", NULL, NULL), 200);
+    ck_assert_ptr_null(strstr(call.body, SECRET_OF_E1));
+}
+END_TEST
+
+START_TEST(status_and_streams)
+{
+    struct test_lane t = {.acks = true};
+
+    ck_assert_uint_eq(ask("GET", "/v1/edges/e1/streams", NULL, NULL), 200);
+    ck_assert_str_eq(member("streams"), "[]");
+    ck_assert_int_eq(lane_up(&t), ANSWER_OK);
+    ck_assert_uint_eq(ask("GET", "/v1/status", NULL, NULL), 200);
+    ck_assert_str_eq(member("running"), "true");
+    ck_assert_ptr_nonnull(strstr(call.body, "\"edgeId\":\"e1\",\"instance\":\"here\","
+                                            "\"transport\":\"tcpTls\",\"lanes\":1,"
+                                            "\"remoteAddress\":\"127.0.0.1\""));
+    ck_assert_uint_eq(ask("DELETE", "/v1/edges/e1/connection", NULL, NULL), 204);
+    UNTIL(is_dead, &t);
+    ck_assert_int_eq(t.goodbye.code, GOODBYE_KICKED);
+    ck_assert_uint_eq(ask("GET", "/v1/status", NULL, NULL), 200);
+    ck_assert_str_eq(member("connectedEdges"), "[]");
+    lane_down(&t);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("api");
+
+    tcase_set_timeout(tcase, 30);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, create_read_change_delete);
+    tcase_add_test(tcase, the_whole_set);
+    tcase_add_test(tcase, a_port_that_leads_home);
+    tcase_add_test(tcase, tokens_and_secrets);
+    tcase_add_test(tcase, status_and_streams);
+    return run_suite("hub_api", tcase);
+}
