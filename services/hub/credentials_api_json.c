@@ -29,21 +29,25 @@ void api_post_token(void *service, struct admin_request *r)
     const char *host = h->conf.public_host;
     uint16_t port = hub_public_port(h);
     struct json_check faults;
+    bool is_host_read = true;
 
     if (!edge)
         return;
     json_check_init(&faults);
     if (body) {
         const char *named;
+        size_t before;
 
         json_only(&faults, "", body, (const char *const[]){"hubHost", "hubPort", NULL});
+        before = faults.total;
         named = json_str(&faults, "", body, "hubHost", JSON_OPTIONAL, 1, HOST_MAX);
+        is_host_read = faults.total == before;
         host = named ? named : host;
         port = (uint16_t)json_int(&faults, "", body, "hubPort", JSON_OPTIONAL, 1, 65535, port);
     }
-    if (!json_check_failed(&faults) && !*host)
+    if (is_host_read && !*host)
         json_fault(&faults, "/hubHost", "required", "tunnel.publicHost is not set: name the host");
-    else if (!json_check_failed(&faults) && !host_is_valid(host))
+    else if (is_host_read && !host_is_valid(host))
         json_fault(&faults, "/hubHost", "invalid", "must be a host name or an address");
     if (json_check_failed(&faults)) {
         admin_problem_faults(r, &faults);

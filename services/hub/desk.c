@@ -44,10 +44,20 @@ void desk_fini(struct desk *d)
     if (!d->loop)
         return;
     LIST_EACH(&d->book.sessions, at, after)
-        edge_session_free(container_of(at, struct session, node)->user);
+    {
+        struct edge_session *es = container_of(at, struct session, node)->user;
+
+        es->edge->sessions--;
+        edge_session_free(es);
+    }
     session_book_fini(&d->book);
-    while ((node = list_pop(&d->records)))
-        free(container_of(node, struct lane_record, node));
+    while ((node = list_pop(&d->records))) {
+        struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (record->edge)
+            record->edge->records--;
+        free(record);
+    }
     admission_fini(&d->admission);
     d->loop = NULL;
 }
@@ -171,6 +181,7 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
     if (!session)
         return NULL;
     record->session = edge_session_new(session, edge, record, now_ms);
+    edge->sessions++;
     log_info("hub", "edge_connected", LOG_S("edge", edge->id), LOG_S("instance", hello->instance),
              LOG_S("peer", addr_format(&record->peer, peer)),
              LOG_U("generation", session->generation), LOG_S("software", hello->software));
@@ -257,6 +268,7 @@ static void judge(struct desk *d, struct lane_record *record, const struct hello
         return;
     }
     record->edge = v.edge;
+    v.edge->records++;
     record->number = mail->hello.lane;
     record->is_open = true;
     d->open_count++;
@@ -405,6 +417,7 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     if (record->edge) {
         record->edge->past_in += in;
         record->edge->past_out += out;
+        record->edge->records--;
     }
     if (record->session) {
         record->session->past_in += in;
@@ -484,12 +497,15 @@ static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
              LOG_S("instance", s->instance),
              LOG_S("reason", s->lane_count > 0 ? goodbye_name(code) : "no_lane"),
              LOG_U("generation", s->generation));
+    es->edge->sessions--;
     edge_session_free(es);
     s->user = NULL;
 }
 
 void desk_config_changed(struct desk *d, struct edge *edge)
 {
+    if (edge->sessions == 0) /* a set of many edges is changed one by one: don't look for nothing */
+        return;
     LIST_EACH(&d->book.sessions, node, after)
     {
         struct edge_session *s = container_of(node, struct session, node)->user;
@@ -501,13 +517,15 @@ void desk_config_changed(struct desk *d, struct edge *edge)
 
 size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
 {
-    size_t count = 0;
+    size_t count = 0, present = edge->sessions;
 
     LIST_EACH(&d->book.sessions, node, after)
     {
         struct session *s = container_of(node, struct session, node);
         const struct edge_session *es = s->user;
 
+        if (count == present)
+            break;
         if (es->edge != edge)
             continue;
         session_end(&d->book, s, code);
@@ -523,8 +541,12 @@ void desk_edge_removed(struct desk *d, struct edge *edge)
     {
         struct lane_record *record = container_of(node, struct lane_record, node);
 
-        if (record->edge == edge)
-            record->edge = NULL;
+        if (edge->records == 0)
+            break;
+        if (record->edge != edge)
+            continue;
+        record->edge = NULL;
+        edge->records--;
     }
 }
 

@@ -58,20 +58,12 @@ static void tunnels(struct metrics *m, const struct hub *h)
                       goodbye_name((enum goodbye_code)i), NULL);
 }
 
-/* Sessions are few an edge: each edge with one is counted at its first. */
 static uint64_t connected_edges(const struct hub *h)
 {
     uint64_t count = 0;
 
-    LIST_EACH(&h->desk.book.sessions, node, after)
-    {
-        const struct edge_session *s = container_of(node, struct session, node)->user;
-
-        count += !s->edge->is_seen;
-        s->edge->is_seen = true;
-    }
     for (size_t i = 0; i < h->registry.count; i++)
-        h->registry.edges[i]->is_seen = false;
+        count += h->registry.edges[i]->sessions > 0;
     return count;
 }
 

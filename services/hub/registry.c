@@ -46,6 +46,7 @@ void registry_init(struct registry *r, size_t limit)
 
 static void edge_free(struct edge *edge)
 {
+    must(edge->sessions == 0 && edge->records == 0);
     port_list_fini(&edge->ports);
     tls_wipe(edge->secret, sizeof(edge->secret));
     tls_wipe(edge->old_secret, sizeof(edge->old_secret));

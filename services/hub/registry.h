@@ -53,7 +53,7 @@ struct edge {
     uint64_t revision;               /* of the registry when it was changed last */
     uint64_t past_in, past_out;      /* bytes of lanes that are gone: metrics */
     uint64_t live_in, live_out;      /* scratch of a scrape */
-    bool is_seen;                    /* the same */
+    unsigned sessions, records;      /* of the desk: what points here */
 };
 
 /* What a change means for a connected edge; bits. */
