@@ -9,7 +9,7 @@
 #include "json/json.h"
 
 #define GRACE_SECS_DEFAULT 86400
-#define GRACE_SECS_MAX (30 * 86400)
+#define GRACE_SECS_MAX     (30 * 86400)
 
 static void add_token(struct json_object *o, const struct hub *h, const struct edge *edge,
                       const char *host, uint16_t port)
@@ -74,9 +74,9 @@ static void renew(struct hub *h, struct admin_request *r, struct edge *edge, uin
         hub_renew_secret(h, edge, grace_secs * 1000);
     }
     api_add_str(o, "edgeId", edge->id);
-    json_object_object_add(
-        o, "oldSecretGoodUntil",
-        grace_secs ? unix_time_json(unix_time_now() + (int64_t)grace_secs) : NULL);
+    json_object_object_add(o, "oldSecretGoodUntil",
+                           grace_secs ? unix_time_json(unix_time_now() + (int64_t)grace_secs)
+                                      : NULL);
     if (*h->conf.public_host && !admin_is_dry_run(r))
         add_token(o, h, edge, h->conf.public_host, hub_public_port(h));
     admin_reply(r, 200, o, registry_etag(&h->registry, edge, etag));
@@ -96,8 +96,8 @@ void api_post_secret(void *service, struct admin_request *r)
     json_check_init(&faults);
     if (body) {
         json_only(&faults, "", body, (const char *const[]){"graceSecs", NULL});
-        grace_secs = json_int(&faults, "", body, "graceSecs", JSON_OPTIONAL, 0, GRACE_SECS_MAX,
-                              grace_secs);
+        grace_secs =
+            json_int(&faults, "", body, "graceSecs", JSON_OPTIONAL, 0, GRACE_SECS_MAX, grace_secs);
     }
     if (json_check_failed(&faults))
         admin_problem_faults(r, &faults);
