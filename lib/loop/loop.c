@@ -176,13 +176,18 @@ struct loop *loop_new(const char *name, size_t pool_keep, size_t pool_cap)
     return loop;
 }
 
+void loop_settle(struct loop *loop)
+{
+    must(!loop->is_running);
+    while (run_tasks(loop) || !list_is_empty(&loop->reaped))
+        run_reaped(loop);
+}
+
 void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
-    must(!loop->is_running);
-    while (run_tasks(loop) || !list_is_empty(&loop->reaped))
-        run_reaped(loop);
+    loop_settle(loop);
     while (list_pop(&loop->ready))
         continue;
     ev_loop_destroy(loop->ev);

@@ -26,8 +26,10 @@ struct loop;
 /* `name` is for logs and the thread's name; `pool_keep` and `pool_cap` are chunks (buf/chunk.h).
  * Never NULL: a program without its loops cannot run. */
 struct loop *loop_new(const char *name, size_t pool_keep, size_t pool_cap);
-/* Not while it runs.  Runs what was posted and what waits to be reaped, until neither is left; what
- * is on the ready list is forgotten.  NULL is fine. */
+/* Not while it runs.  Runs what was posted and what waits to be reaped, until neither is left: after
+ * it, nothing that was on its way to an object of this loop is still to come. */
+void loop_settle(struct loop *loop);
+/* Not while it runs.  Settles it; what is on the ready list is forgotten.  NULL is fine. */
 void loop_free(struct loop *loop);
 /* Until loop_stop(), in the calling thread, which takes the loop's name unless it is the process's
  * first.  The turn in which it stops ends whole, ready list and reaping included.  A stopped loop

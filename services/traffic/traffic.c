@@ -241,6 +241,8 @@ static void stop_workers(struct traffic *t)
         traffic_worker_stop(t->workers[i]);
     workers_stop(t->threads, t->workers_count);
     for (unsigned i = 0; i < t->workers_count; i++)
+        loop_settle(t->threads[i].loop); /* messages that came after it had stopped */
+    for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_free(t->workers[i]);
     workers_free(t->threads, t->workers_count);
     t->workers_count = 0;
