@@ -112,18 +112,14 @@ enum io client_fill(struct client *c)
     return io;
 }
 
-/* Something moved: what waits for nothing else than movement begins anew. */
-static void touch(struct client *c)
+/* Something moved, `got` bytes of it from the client: what waits for movement only begins anew. */
+static void touch(struct client *c, size_t got)
 {
-    const struct traffic_timeouts *t = &c->worker->settings->timeouts;
-    int64_t secs = t->body_idle_secs;
-
-    if (c->state == CLIENT_OPEN && c->h1.state == H1_RELAY && !c->h1.has_answer_ended &&
-        !c->h1.has_request_ended)
-        secs = t->upgrade_idle_secs;
-    if ((c->state == CLIENT_OPEN && (c->h1.state == H1_EXCHANGE || c->h1.state == H1_RELAY)) ||
-        (c->state == CLIENT_LINGER && !c->is_shut))
-        deadline_set(&c->deadline, (uint64_t)secs * 1000);
+    if (c->state == CLIENT_OPEN && (c->h1.state == H1_EXCHANGE || c->h1.state == H1_RELAY))
+        deadline_set(&c->deadline, h1_session_patience_ms(&c->h1, got));
+    else if (c->state == CLIENT_LINGER && !c->is_shut)
+        deadline_set(&c->deadline,
+                     (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
 }
 
 void client_skip(struct client *c, size_t n)
@@ -132,7 +128,7 @@ void client_skip(struct client *c, size_t n)
     c->in += n;
     c->in_len -= n;
     if (n > 0)
-        touch(c);
+        touch(c, n);
 }
 
 static void write_record(struct client *c, const void *bytes, size_t n)
@@ -145,7 +141,7 @@ void client_put(struct client *c, const void *bytes, size_t n)
 {
     const uint8_t *from = bytes;
 
-    touch(c);
+    touch(c, 0);
     while (n > 0 && !c->is_broken) {
         size_t part;
 
@@ -218,7 +214,7 @@ static void flush(struct client *c)
     if (tls_flush(c->tls) == IO_FAIL)
         c->is_broken = true;
     else if (tls_out_len(c->tls) < before)
-        touch(c);
+        touch(c, 0);
 }
 
 void client_shut(struct client *c)

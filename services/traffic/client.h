@@ -3,6 +3,13 @@
  *
  *   PROXY -> HANDSHAKE -> OPEN -> LINGER -> DEAD        any -> DEAD
  *
+ * state      deadline                                   at its end
+ * PROXY      3 s                                        closed
+ * HANDSHAKE  timeouts.handshakeSecs, from accept        closed
+ * OPEN       the session's                              the session's
+ * LINGER     timeouts.bodyIdleSecs while bytes wait,    closed
+ *            then 2 s for the client's own end
+ *
  * LINGER: the last answer and close_notify are on their way; what the client still sends is thrown
  * away for a moment, so that the kernel doesn't answer it with a reset that would overtake the answer.
  *

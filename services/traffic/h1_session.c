@@ -7,7 +7,7 @@
 #include "traffic/access_log.h"
 #include "traffic/auth.h"
 #include "traffic/client.h"
-#include "traffic/h1_emit.h"
+#include "traffic/h1_codec.h"
 #include "traffic/h1_request.h"
 #include "traffic/own_answer.h"
 #include "traffic/traffic_worker_internal.h"
@@ -119,92 +119,6 @@ static enum step answer_and_close(struct h1_session *s, enum traffic_reason reas
     return answer(s, reason);
 }
 
-/* --- the codec of the exchange: these run in the upstream's turn and only move memory ------ */
-
-static struct h1_session *session_of(const struct exchange *x)
-{
-    return container_of(x, struct h1_session, exchange);
-}
-
-static void push_interim(struct exchange *x, const struct http_response *r)
-{
-    struct h1_session *s = session_of(x);
-    struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-
-    if (s->minor == 0)
-        return; /* HTTP/1.0 knows none */
-    h1_interim_emit(&text, r);
-    must(!text.is_cut); /* a head of at most 64 KiB */
-    client_put(s->client, x->worker->text, text.n);
-    client_wake(s->client);
-}
-
-static void push_head(struct exchange *x, const struct http_response *r)
-{
-    struct h1_session *s = session_of(x);
-    const struct traffic_settings *settings = x->worker->settings;
-    struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-    bool is_open_ended = r->framing == HTTP_CHUNKED || r->framing == HTTP_UNTIL_CLOSE;
-
-    s->has_head = true;
-    s->is_chunked_out = is_open_ended && s->minor > 0;
-    if (r->status != 101 && ((is_open_ended && s->minor == 0) || !s->has_request_ended))
-        s->closes = true;
-    h1_response_emit(&text, r,
-                     &(struct h1_answer){.minor = s->minor,
-                                         .closes = s->closes,
-                                         .is_chunked = s->is_chunked_out,
-                                         .version_header = settings->version_header,
-                                         .version = settings->version,
-                                         .date = x->worker->date});
-    must(!text.is_cut); /* a head of at most 64 KiB and a few lines */
-    client_put(s->client, text.p, text.n);
-    client_wake(s->client);
-}
-
-static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
-{
-    struct h1_session *s = session_of(x);
-
-    if (s->is_chunked_out) {
-        char frame[H1_CHUNK_HEAD_MAX];
-
-        client_put(s->client, frame, h1_chunk_head(frame, n));
-        client_put(s->client, bytes, n);
-        client_put(s->client, "\r\n", 2);
-    } else {
-        client_put(s->client, bytes, n);
-    }
-    client_wake(s->client);
-}
-
-static void push_end(struct exchange *x, const struct http_fields *trailers)
-{
-    struct h1_session *s = session_of(x);
-
-    if (s->is_chunked_out) {
-        struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-
-        h1_last_chunk_emit(&text, trailers);
-        client_put(s->client, text.p, text.n);
-    }
-    s->has_answer_ended = true;
-    client_wake(s->client);
-}
-
-static size_t room(const struct exchange *x)
-{
-    return client_room(session_of(x)->client);
-}
-
-static void wake(struct exchange *x)
-{
-    client_wake(session_of(x)->client);
-}
-
-static const struct exchange_codec codec = {push_interim, push_head, push_body,
-                                            push_end,     room,      wake};
-
 /* --- requests ----------------------------------------------------------------------------- */
 
 static void copy_text(char *to, size_t size, struct http_text from)
@@ -264,6 +178,7 @@ static enum step on_request(struct h1_session *s, struct http_request *r)
     s->closes = r->wants_close || w->is_draining ||
                 s->requests >= (uint64_t)w->settings->limits.requests_per_connection;
     s->exchange.is_head = r->is_head;
+    s->body_due_ms = loop_now_ms(w->loop) + (uint64_t)w->settings->timeouts.body_idle_secs * 1000;
     session_enter(s, H1_EXCHANGE);
     if (reason == REASON_NONE && !route)
         reason = REASON_NO_ROUTE;
@@ -404,8 +319,10 @@ static enum step body_step(struct h1_session *s)
     if (s->body.state != H1_BODY_NONE) {
         enum io io;
 
-        if (space == 0)
+        if (space == 0) { /* the origin takes its time: none of the client's */
+            s->body_due_ms = 0;
             return STEP_WAIT;
+        }
         io = client_fill(c);
         if (io == IO_WAIT)
             return STEP_WAIT;
@@ -528,7 +445,7 @@ void h1_session_start(struct h1_session *s, struct client *c)
 {
     s->client = c;
     s->may_skip_line = true;
-    exchange_init(&s->exchange, c->worker, &codec);
+    exchange_init(&s->exchange, c->worker, &h1_codec);
     deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.idle_secs * 1000);
 }
 
@@ -577,6 +494,22 @@ void h1_session_on_due(struct h1_session *s)
     case H1_SESSION_STATE_COUNT:
         return;
     }
+}
+
+uint64_t h1_session_patience_ms(struct h1_session *s, size_t got)
+{
+    const struct traffic_worker *w = s->client->worker;
+    const struct traffic_timeouts *t = &w->settings->timeouts;
+    uint64_t now = loop_now_ms(w->loop), latest = now + (uint64_t)t->body_idle_secs * 1000;
+
+    if (s->state == H1_RELAY && !s->has_answer_ended && !s->has_request_ended)
+        return (uint64_t)t->upgrade_idle_secs * 1000;
+    if (s->state != H1_EXCHANGE || s->has_request_ended || s->has_head || s->is_upgrade ||
+        s->body_due_ms == 0)
+        s->body_due_ms = latest;
+    else
+        s->body_due_ms = MIN(s->body_due_ms + (uint64_t)got * 1000 / H1_BODY_RATE, latest);
+    return s->body_due_ms > now ? s->body_due_ms - now : 1;
 }
 
 bool h1_session_wants_input(const struct h1_session *s)

@@ -3,8 +3,12 @@
  *   IDLE -> HEAD -> EXCHANGE -> IDLE ...
  *                     |  \-> RELAY (101)        any -> OVER
  *
- * IDLE: between two requests.  HEAD: a head came in part.  EXCHANGE: one request is in flight.  RELAY:
- * upgraded, bytes both ways.  OVER: nothing more is read.
+ * state     what                              deadline                   at its end
+ * IDLE      between two requests              idleSecs                   closed
+ * HEAD      a head came in part               headerSecs, all in all     408
+ * EXCHANGE  one request is in flight          bodyIdleSecs, see below    408, or closed
+ * RELAY     upgraded, bytes both ways         upgradeIdleSecs            closed
+ * OVER      nothing more is read              the client's
  *
  * Never two opinions about where a message ends: what is ambiguous is answered 400 and the connection
  * closed.  Bytes behind a request for an upgrade are not looked at before the origin has agreed; when
@@ -19,6 +23,8 @@
 #include "traffic/h1_gather.h"
 
 struct client;
+
+#define H1_BODY_RATE 250u /* bytes a second */
 
 #define H1_SESSION_STATES(X)                                                                       \
     X(IDLE, BIT(H1_HEAD) | BIT(H1_EXCHANGE) | BIT(H1_OVER))                                        \
@@ -44,6 +50,7 @@ struct h1_session {
     unsigned minor;
     bool closes;             /* the connection ends with this answer */
     bool has_request_ended;
+    uint64_t body_due_ms;    /* when the body has to have come further; 0: begins anew */
     bool may_skip_line;      /* one empty line in front of a request is passed over */
     bool is_upgrade;
     bool is_held;            /* the next request waits until the client has read more */
@@ -62,6 +69,10 @@ enum step h1_session_step(struct h1_session *s);
 void h1_session_on_due(struct h1_session *s);
 /* True when it would do something with more input. */
 bool h1_session_wants_input(const struct h1_session *s);
+/* How long nothing may move from now on, when `got` bytes of a body have just come.  A request's body
+ * must also come at H1_BODY_RATE on the whole, until the answer begins: each byte buys its time, and
+ * no more than timeouts.bodyIdleSecs is ever in hand. */
+uint64_t h1_session_patience_ms(struct h1_session *s, size_t got);
 /* Room for output came back. */
 void h1_session_on_room(struct h1_session *s);
 /* No more requests; true when it can be closed at once. */

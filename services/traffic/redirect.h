@@ -2,6 +2,11 @@
  *
  *   PROXY -> HEAD -> LINGER -> DEAD        any -> DEAD
  *
+ * state   deadline                                                at its end
+ * PROXY   3 s                                                     closed
+ * HEAD    timeouts.headerSecs; idleSecs between two requests      408, or closed
+ * LINGER  2 s                                                     closed
+ *
  * HEAD covers the time between two requests too.  A request is read as strictly as on the TLS
  * listener; one with a body is answered and the connection closed.  No route is looked at and no
  * version header sent: whoever asks here learns nothing about which hosts exist.

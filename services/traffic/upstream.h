@@ -2,6 +2,12 @@
  *
  *   CONNECTING -> ACTIVE <-> IDLE        ACTIVE -> RELAY (101)        any -> DEAD
  *
+ * state       deadline                                            at its end
+ * CONNECTING  timeouts.connectSecs                                the next destination, or 504
+ * ACTIVE      timeouts.bodyIdleSecs, while the origin owes        504, or the answer is cut
+ * IDLE        60 s                                                closed
+ * RELAY       the client's
+ *
  * ACTIVE works for one exchange: sends what it has, reads the answer, hands it over.  IDLE waits in
  * its destination's pool; whatever comes in then, bytes or the end, closes it.
  * A connection is kept only when the answer was whole and nothing came behind it, the request had

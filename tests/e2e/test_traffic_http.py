@@ -6,10 +6,12 @@ failing destinations, timeouts, limits, redirects, and a change of routes under 
 import base64
 import hashlib
 import os
+import select
 import socket
 import ssl
 import struct
 import threading
+import time
 import unittest
 
 import traffic_stand
@@ -589,6 +591,18 @@ class Limits(unittest.TestCase):
             self.assertEqual(stand.origin.seen("/body"), [])
             for word in ("header_timeout", "body_timeout", "upstream_timeout", "handshake_timeout", "upgrade_idle"):
                 self.assertGreaterEqual(stand.reason(word), 1, word)
+
+    def test_slow_body(self):
+        """A body that drips is as good as none, however regularly it drips."""
+        with Stand(timeouts={"bodyIdleSecs": 2}) as stand, stand.client() as c:
+            c.send(f"POST /drip HTTP/1.1\r\n{H}Content-Length: 100000\r\n\r\n")
+            begin = time.monotonic()
+            while not select.select([c.s], [], [], 0.1)[0]:
+                c.send("x")
+                self.assertLess(time.monotonic() - begin, SECS)
+            self.assertEqual(c.answer().status, 408)
+            self.assertGreater(time.monotonic() - begin, 1.5)
+            self.assertEqual(stand.origin.seen("/drip"), [])
 
     def test_connect_timeout(self):
         """A destination that does not answer at all: the next one is asked."""
