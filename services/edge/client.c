@@ -135,7 +135,7 @@ static void try_open(struct client *c, bool is_over)
         turn_away(c, EDGE_REFUSED_NO_MEMORY);
     } else if (is_over) {
         turn_away(c, EDGE_REFUSED_HOLD_EXPIRED);
-    } else if (edge_worker_hand_over(c->worker, c->fd, &c->peer)) {
+    } else if (edge_worker_hand_over(c->worker, c->fd, &c->peer, c->hops)) {
         c->fd = -1;
         client_enter(c, CLIENT_CLOSED);
     } else {
@@ -143,7 +143,7 @@ static void try_open(struct client *c, bool is_over)
     }
 }
 
-void client_accept(struct edge_worker *w, int fd, const union addr *peer)
+void client_accept(struct edge_worker *w, int fd, const union addr *peer, unsigned hops)
 {
     struct client *c = calloc(1, sizeof(*c));
 
@@ -154,6 +154,8 @@ void client_accept(struct edge_worker *w, int fd, const union addr *peer)
     c->worker = w;
     c->fd = fd;
     c->peer = *peer;
+    c->hops = hops;
+    c->held_since_ms = loop_now_ms(w->loop);
     c->state = CLIENT_HELD;
     list_init(&c->held_node);
     reap_init(&c->reap, on_reap);
@@ -166,6 +168,7 @@ void client_accept(struct edge_worker *w, int fd, const union addr *peer)
 void client_retry(struct client *c, bool is_over)
 {
     must(c->state == CLIENT_HELD);
+    c->hops = 0;
     try_open(c, is_over);
 }
 

@@ -2,8 +2,8 @@
  *
  *   HELD -> RELAYING -> CLOSED            HELD -> CLOSED
  *
- * It is opened on the worker's lane at once; while there is none it waits unread (HELD), its bytes in
- * the kernel, until a lane comes, another worker takes it, or the time to hold is over.
+ * It is opened on the worker's lane at once; while there is none it waits unread (HELD), its bytes
+ * in the kernel, until a lane comes, another worker takes it, or the time to hold is over.
  */
 #ifndef EDGE_CLIENT_H
 #define EDGE_CLIENT_H
@@ -19,14 +19,17 @@ struct client {
     struct edge_worker *worker; /* borrowed */
     enum client_state state;    /* written by client_enter() only */
     int fd;                     /* owned while HELD; then the relay's */
+    unsigned hops;              /* from worker to worker */
+    uint64_t held_since_ms;
     union addr peer;
     struct stream stream;
     struct relay relay;
     struct reap reap;
 };
 
-/* Takes the socket over: opens it, hands it to another worker, holds it, or turns it away. */
-void client_accept(struct edge_worker *w, int fd, const union addr *peer);
+/* Takes the socket over: opens it, hands it to another worker, holds it, or turns it away.  `hops`:
+ * how many workers have handed it on. */
+void client_accept(struct edge_worker *w, int fd, const union addr *peer, unsigned hops);
 /* HELD: tries again; with `is_over` it is turned away. */
 void client_retry(struct client *c, bool is_over);
 /* Whatever it does: reset and freed. */

@@ -39,6 +39,7 @@ static int start_workers(struct edge *e)
     e->shared.control = e->loop;
     e->shared.congestion = conf->tls_congestion;
     e->shared.instance = e->instance;
+    e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;
     e->shared.held_max = (uint32_t)conf->limits.held_clients;
     e->shared.on_report = uplink_on_report;
     e->shared.arg = &e->uplink;
@@ -102,8 +103,7 @@ int edge_start(struct edge *e)
     if (!err)
         err = start_workers(e);
     if (!err) {
-        uplink_init(&e->uplink, &e->shared, e->conf.bind_address,
-                    (uint64_t)e->conf.hold_secs * 1000);
+        uplink_init(&e->uplink, &e->shared, e->conf.bind_address);
         err = start_admin(e);
     }
     if (!err && credentials)

@@ -45,6 +45,7 @@ static void post(struct edge_lane *lane, struct lane_report *report)
 {
     struct edge_shared *shared = lane->worker->shared;
 
+    report->worker = lane->worker;
     report->on_report = shared->on_report;
     report->arg = shared->arg;
     report->task.run = run_report;
@@ -56,6 +57,8 @@ static void on_reap(struct reap *reap)
     struct edge_lane *lane = container_of(reap, struct edge_lane, reap);
 
     lane_order_free(lane->order);
+    if (lane->config)
+        lane_report_free(lane->config);
     free(lane);
 }
 
@@ -89,7 +92,9 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
     const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
 
     report->was_up = lane->state == EDGE_LANE_UP;
-    report->is_founder = !lane->order->has_session;
+    report->has_session = report->was_up || lane->order->has_session;
+    memcpy(report->session, report->was_up ? lane->session : lane->order->session,
+           sizeof(report->session));
     report->error = error;
     report->answer = lane->answer;
     report->retry_after_secs = lane->retry_after_secs;
@@ -224,6 +229,22 @@ static struct stream *on_open(struct link *link, const struct proxy_header *clie
     return NULL; /* a hub opens no streams: the lane refuses the frame before it gets here */
 }
 
+/* However fast the hub sends them, one is under way and one waits. */
+static void post_config(struct edge_lane *lane)
+{
+    if (!lane->config || lane->is_config_away)
+        return;
+    lane->is_config_away = true;
+    post(lane, lane->config);
+    lane->config = NULL;
+}
+
+void edge_lane_config_taken(struct edge_lane *lane)
+{
+    lane->is_config_away = false;
+    post_config(lane);
+}
+
 static int on_control(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why)
 {
@@ -237,7 +258,10 @@ static int on_control(struct link *link, enum frame_type type, const uint8_t *js
         return -ERR_PROTO;
     }
     memcpy(report->session, lane->session, sizeof(report->session));
-    post(lane, report);
+    if (lane->config)
+        lane_report_free(lane->config);
+    lane->config = report;
+    post_config(lane);
     return 0;
 }
 
@@ -308,8 +332,8 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order)
     reap_init(&lane->reap, on_reap);
     dial_init(&lane->dial, w->loop, w->resolver, on_dialled);
     list_push(w->lanes.next, &lane->node); /* newest first */
-    dial_start(&lane->dial, order->credentials->token.hub_host,
-               order->credentials->token.hub_port, EDGE_ADDRESS_MS, EDGE_DIAL_MS);
+    dial_start(&lane->dial, order->credentials->token.hub_host, order->credentials->token.hub_port,
+               EDGE_ADDRESS_MS, EDGE_DIAL_MS);
 }
 
 void edge_lane_close(struct edge_lane *lane, bool is_silent)
@@ -320,8 +344,7 @@ void edge_lane_close(struct edge_lane *lane, bool is_silent)
 /* A successor on this worker takes what comes. */
 static bool has_successor(const struct edge_lane *lane)
 {
-    LIST_EACH(&lane->worker->lanes, node, after)
-    {
+    LIST_EACH (&lane->worker->lanes, node, after) {
         const struct edge_lane *other = container_of(node, struct edge_lane, node);
 
         if (other->state == EDGE_LANE_UP && !other->is_draining)

@@ -1,5 +1,5 @@
-/* edge_lane - one lane to the hub, on its worker: dials, proves itself, checks the hub's proof, then
- * carries streams until it ends.
+/* edge_lane - one lane to the hub, on its worker: dials, proves itself, checks the hub's proof,
+ * then carries streams until it ends.
  *
  *   DIALING -> TALKING (TLS, hello, answer) -> UP -> DEAD          any -> DEAD
  *
@@ -12,22 +12,24 @@
 #include "link/link.h"
 #include "loop/dial.h"
 
-#define EDGE_ADDRESS_MS 3000u   /* one address of the hub */
-#define EDGE_DIAL_MS 15000u     /* all of them */
-#define EDGE_WORN_SECS 3600u    /* how long streams of a worn-out lane may go on */
+#define EDGE_ADDRESS_MS   3000u  /* one address of the hub */
+#define EDGE_DIAL_MS      15000u /* all of them */
+#define EDGE_WORN_SECS    3600u  /* how long streams of a worn-out lane may go on */
 #define EDGE_HANDSHAKE_MS 10000u /* TLS, hello and answer: the hub waits 1 s before it refuses */
 
 enum edge_lane_state { EDGE_LANE_DIALING, EDGE_LANE_TALKING, EDGE_LANE_UP, EDGE_LANE_DEAD };
 
 struct edge_lane {
-    struct list node;            /* in the worker's lanes */
-    struct edge_worker *worker;  /* borrowed */
-    enum edge_lane_state state;  /* written by edge_lane_enter() only */
-    struct lane_order *order;    /* owned */
+    struct list node;           /* in the worker's lanes */
+    struct edge_worker *worker; /* borrowed */
+    enum edge_lane_state state; /* written by edge_lane_enter() only */
+    struct lane_order *order;   /* owned */
     struct dial dial;
-    struct link *link;           /* owned, from TALKING on */
+    struct link *link; /* owned, from TALKING on */
     struct reap reap;
-    bool is_draining;            /* told to the control thread: no preferred lane any more */
+    bool is_draining;           /* told to the control thread: no preferred lane any more */
+    bool is_config_away;        /* one CONFIG is with the control thread, the newest waits here */
+    struct lane_report *config; /* owned: the one that waits, or NULL */
     uint8_t session[SESSION_BYTES]; /* that it belongs to, once UP */
     enum answer_code answer;
     uint32_t retry_after_secs;
@@ -38,6 +40,8 @@ struct edge_lane {
 void edge_lane_start(struct edge_worker *w, struct lane_order *order);
 /* Ends without a word; reported unless `is_silent`. */
 void edge_lane_close(struct edge_lane *lane, bool is_silent);
+/* The control thread has taken the CONFIG that was sent to it: the newest may follow. */
+void edge_lane_config_taken(struct edge_lane *lane);
 /* Each tick: says GOODBYE when drained, asks for a successor when worn out. */
 void edge_lane_tick(struct edge_lane *lane);
 

@@ -40,8 +40,7 @@ static struct edge_lane *lane_of(struct list *node)
 
 static struct edge_lane *find_lane(struct edge_worker *w, uint64_t serial)
 {
-    LIST_EACH(&w->lanes, node, after)
-    {
+    LIST_EACH (&w->lanes, node, after) {
         if (lane_of(node)->order->serial == serial)
             return lane_of(node);
     }
@@ -52,8 +51,7 @@ struct link *edge_worker_link(struct edge_worker *w)
 {
     struct link *last_resort = NULL;
 
-    LIST_EACH(&w->lanes, node, after)
-    {
+    LIST_EACH (&w->lanes, node, after) {
         struct edge_lane *lane = lane_of(node);
 
         if (lane->state != EDGE_LANE_UP || !link_takes_streams(lane->link))
@@ -83,7 +81,8 @@ void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why)
 struct handed_over {
     struct task task;
     struct edge_worker *to; /* borrowed */
-    int fd;                 /* owned */
+    unsigned hops;
+    int fd; /* owned */
     union addr peer;
 };
 
@@ -94,14 +93,18 @@ static void run_handed_over(struct task *task)
     if (h->to->is_closed)
         edge_worker_refuse(h->to, h->fd, EDGE_REFUSED_NO_TUNNEL);
     else
-        client_accept(h->to, h->fd, &h->peer);
+        client_accept(h->to, h->fd, &h->peer, h->hops);
     free(h);
 }
 
-bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer)
+/* has_lane is a moment old: two workers that believe it of each other must not pass a client to and
+ * fro for ever. */
+bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer, unsigned hops)
 {
     struct edge_shared *shared = w->shared;
 
+    if (hops >= EDGE_HOPS_MAX)
+        return false;
     for (unsigned i = 1; i < shared->count; i++) {
         struct edge_worker *to = &shared->workers[(w->index + i) % shared->count];
         struct handed_over *h;
@@ -109,7 +112,7 @@ bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer
         if (!atomic_load_explicit(&to->has_lane, memory_order_relaxed))
             continue;
         h = must_alloc(sizeof(*h));
-        *h = (struct handed_over){.to = to, .fd = fd, .peer = *peer};
+        *h = (struct handed_over){.to = to, .hops = hops + 1, .fd = fd, .peer = *peer};
         h->task.run = run_handed_over;
         loop_post(to->loop, &h->task);
         return true;
@@ -122,10 +125,11 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
     struct public_socket *s = container_of(a, struct public_socket, acceptor);
 
     atomic_fetch_add_explicit(&s->worker->stats.accepted, 1, memory_order_relaxed);
-    client_accept(s->worker, fd, peer);
+    client_accept(s->worker, fd, peer, 0);
 }
 
-/* --- each tick: what others read, and what has no event of its own --------------------------------- */
+/* --- each tick: what others read, and what has no event of its own
+ * --------------------------------- */
 
 /* Past limits.streams the edge accepts no more; a little below it goes on. */
 static void pause_or_go_on(struct edge_worker *w)
@@ -137,14 +141,31 @@ static void pause_or_go_on(struct edge_worker *w)
     if (is_full == w->is_paused)
         return;
     w->is_paused = is_full;
-    LIST_EACH(&w->ports, node, after)
-    {
+    LIST_EACH (&w->ports, node, after) {
         struct public_socket *s = container_of(node, struct public_socket, node);
 
         if (is_full)
             acceptor_stop(&s->acceptor);
         else
             acceptor_start(&s->acceptor);
+    }
+}
+
+static struct client *held_of(struct list *node)
+{
+    return container_of(node, struct client, held_node);
+}
+
+/* Whoever has waited as long as anyone may is turned away, though the tunnel never went down: no
+ * lane may take streams while one is still up. */
+static void retry_held(struct edge_worker *w)
+{
+    uint64_t now_ms = loop_now_ms(w->loop);
+
+    LIST_EACH (&w->held, node, after) {
+        struct client *c = held_of(node);
+
+        client_retry(c, now_ms - c->held_since_ms > w->shared->hold_ms);
     }
 }
 
@@ -155,11 +176,11 @@ static void store(_Atomic uint64_t *to, uint64_t value)
 
 static void publish(struct edge_worker *w)
 {
-    uint64_t in = w->past_in, out = w->past_out, stalls = w->past_stalls, exhausted = 0;
+    uint64_t in = w->past_in, out = w->past_out, stalls = w->past_stalls;
+    uint64_t exhausted = w->past_exhausted;
     uint32_t rtt_ms = 0, normal = 0, sustained = 0;
 
-    LIST_EACH(&w->lanes, node, after)
-    {
+    LIST_EACH (&w->lanes, node, after) {
         const struct lane *frames =
             lane_of(node)->state == EDGE_LANE_UP ? link_lane(lane_of(node)->link) : NULL;
 
@@ -172,8 +193,7 @@ static void publish(struct edge_worker *w)
         normal += lane_sched_depth(&frames->out.sched.normal);
         sustained += lane_sched_depth(&frames->out.sched.sustained);
     }
-    LIST_EACH(&w->ports, node, after)
-    {
+    LIST_EACH (&w->ports, node, after) {
         struct public_socket *s = container_of(node, struct public_socket, node);
 
         exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
@@ -193,10 +213,11 @@ static void on_tick(struct deadline *tick)
 {
     struct edge_worker *w = container_of(tick, struct edge_worker, tick);
 
-    LIST_EACH(&w->lanes, node, after)
-    {
+    LIST_EACH (&w->lanes, node, after) {
         edge_lane_tick(lane_of(node));
     }
+    edge_worker_lanes_changed(w); /* a lane may take no more streams without an event of ours */
+    retry_held(w);
     pause_or_go_on(w);
     publish(w);
     deadline_set(&w->tick, EDGE_TICK_MS);
@@ -227,6 +248,7 @@ static void on_reap_socket(struct reap *reap)
 static void close_socket(struct public_socket *s)
 {
     list_remove(&s->node);
+    s->worker->past_exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
     acceptor_fini(&s->acceptor);
     loop_reap(s->worker->loop, &s->reap);
 }
@@ -237,27 +259,26 @@ void edge_worker_fini(struct edge_worker *w)
         return;
     w->is_closed = true;
     deadline_off(&w->tick);
-    LIST_EACH(&w->ports, node, after)
-    {
+    LIST_EACH (&w->ports, node, after) {
         close_socket(container_of(node, struct public_socket, node));
     }
-    LIST_EACH(&w->clients, client_node, after_client)
-    {
+    LIST_EACH (&w->clients, client_node, after_client) {
         client_drop(container_of(client_node, struct client, node));
     }
-    LIST_EACH(&w->lanes, lane_node, after_lane)
-    {
+    LIST_EACH (&w->lanes, lane_node, after_lane) {
         edge_lane_close(lane_of(lane_node), true);
     }
     resolver_free(w->resolver);
     w->resolver = NULL;
 }
 
-/* --- from the control thread: each call is a message ------------------------------------------------ */
+/* --- from the control thread: each call is a message
+ * ------------------------------------------------ */
 
 enum command_kind {
     COMMAND_DIAL,
     COMMAND_ACK,
+    COMMAND_CONFIG_TAKEN,
     COMMAND_CLOSE,
     COMMAND_OPEN_PORT,
     COMMAND_CLOSE_PORT,
@@ -270,9 +291,9 @@ struct command {
     struct edge_worker *worker; /* borrowed */
     struct lane_order *order;   /* owned, moves to the lane */
     uint64_t serial;
-    char *json;                 /* owned */
+    char *json; /* owned */
     uint16_t port;
-    int fds[2];                 /* owned, move to the acceptors */
+    int fds[2]; /* owned, move to the acceptors */
     unsigned fd_count;
     bool is_over;
 };
@@ -294,8 +315,7 @@ static void open_port(struct edge_worker *w, const struct command *c)
 
 static void close_port(struct edge_worker *w, uint16_t port)
 {
-    LIST_EACH(&w->ports, node, after)
-    {
+    LIST_EACH (&w->ports, node, after) {
         struct public_socket *s = container_of(node, struct public_socket, node);
 
         if (s->port == port)
@@ -305,9 +325,8 @@ static void close_port(struct edge_worker *w, uint16_t port)
 
 static void flush_held(struct edge_worker *w, bool is_over)
 {
-    LIST_EACH(&w->held, node, after)
-    {
-        client_retry(container_of(node, struct client, held_node), is_over);
+    LIST_EACH (&w->held, node, after) {
+        client_retry(held_of(node), is_over);
     }
 }
 
@@ -320,6 +339,17 @@ static void drop_command(const struct command *c)
         close(c->fds[i]);
 }
 
+/* A hub that drains each lane as soon as it is up must not gather them here. */
+static void make_room(struct edge_worker *w)
+{
+    unsigned count = 0;
+
+    for (const struct list *n = w->lanes.next; n != &w->lanes; n = n->next)
+        count++;
+    if (count >= EDGE_LANES_MAX)
+        edge_lane_close(lane_of(w->lanes.prev), false);
+}
+
 static void follow_command(const struct command *c)
 {
     struct edge_worker *w = c->worker;
@@ -329,11 +359,16 @@ static void follow_command(const struct command *c)
     case COMMAND_DIAL:
         if (!w->tick.due_ms)
             deadline_set(&w->tick, EDGE_TICK_MS);
+        make_room(w);
         edge_lane_start(w, c->order);
         break;
     case COMMAND_ACK:
         if (lane && lane->state == EDGE_LANE_UP)
             link_send_config(lane->link, c->json);
+        break;
+    case COMMAND_CONFIG_TAKEN:
+        if (lane)
+            edge_lane_config_taken(lane);
         break;
     case COMMAND_CLOSE:
         if (lane)
@@ -392,6 +427,14 @@ void edge_worker_send_config_ack(struct edge_worker *w, uint64_t serial, const c
 
     c->serial = serial;
     c->json = must_strdup(json);
+    command_send(c);
+}
+
+void edge_worker_config_taken(struct edge_worker *w, uint64_t serial)
+{
+    struct command *c = command_new(w, COMMAND_CONFIG_TAKEN);
+
+    c->serial = serial;
     command_send(c);
 }
 

@@ -2,7 +2,8 @@
  *
  * The control thread (uplink.c, public_ports.c) tells it what to do by the functions below, each of
  * which may be called from the control thread and runs on the worker; the worker tells the control
- * thread through struct edge_reports.  What is shared is in struct edge_shared: relaxed atomics only.
+ * thread through struct edge_reports.  What is shared is in struct edge_shared: relaxed atomics
+ * only.
  */
 #ifndef EDGE_EDGE_WORKER_H
 #define EDGE_EDGE_WORKER_H
@@ -22,12 +23,13 @@ struct edge_shared {
     struct budget budget;
     struct edge_worker *workers; /* borrowed from main, `count` of them */
     unsigned count;
-    struct loop *control;        /* borrowed */
-    const char *congestion;      /* borrowed from the configuration */
-    const char *instance;        /* borrowed from main */
+    struct loop *control;   /* borrowed */
+    const char *congestion; /* borrowed from the configuration */
+    const char *instance;   /* borrowed from main */
+    uint64_t hold_ms;
     uint32_t held_max;
-    _Atomic uint32_t held;       /* clients that wait for a lane */
-    _Atomic bool is_holding;     /* the tunnel is away, clients may wait */
+    _Atomic uint32_t held;   /* clients that wait for a lane */
+    _Atomic bool is_holding; /* the tunnel is away, clients may wait */
     void (*on_report)(void *arg, struct lane_report *report); /* in the control loop; frees it */
     void *arg;
 };
@@ -50,31 +52,34 @@ const char *edge_refusal_name(enum edge_refusal why);
 /* Written by the worker (or as totals over its lanes each EDGE_TICK_MS), read by anyone. */
 struct edge_stats {
     _Atomic uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted;
-    _Atomic uint64_t bytes_in, bytes_out;      /* from clients, to clients */
-    _Atomic uint64_t opened, ended, reset;     /* streams */
-    _Atomic uint64_t reset_by_hub[4];          /* by the byte of CLOSE_BACK */
+    _Atomic uint64_t bytes_in, bytes_out;  /* from clients, to clients */
+    _Atomic uint64_t opened, ended, reset; /* streams */
+    _Atomic uint64_t reset_by_hub[4];      /* by the byte of CLOSE_BACK */
     _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
     _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained;
 };
 
-#define EDGE_TICK_MS 250u
+#define EDGE_TICK_MS   250u
+#define EDGE_LANES_MAX 16u /* of a worker, those that drain with them: past it the oldest ends */
+#define EDGE_HOPS_MAX  3u  /* from worker to worker, for want of a lane; then a client is held */
 
 struct edge_worker {
     struct worker *worker;      /* borrowed from main */
     struct loop *loop;          /* borrowed from it */
     struct edge_shared *shared; /* borrowed */
     unsigned index;
-    struct resolver *resolver;  /* owned */
-    struct list lanes;          /* struct edge_lane, newest first */
-    struct list ports;          /* struct public_socket */
-    struct list clients;        /* struct client: all of them */
-    struct list held;           /* struct client: those that wait */
+    struct resolver *resolver; /* owned */
+    struct list lanes;         /* struct edge_lane, newest first */
+    struct list ports;         /* struct public_socket */
+    struct list clients;       /* struct client: all of them */
+    struct list held;          /* struct client: those that wait */
     struct deadline tick;
     struct log_limit failures;
-    bool is_paused;             /* limits.streams is reached: accepts nothing */
-    bool is_closed;             /* edge_worker_fini() was here: messages are dropped */
-    _Atomic bool has_lane;      /* others may hand clients over */
+    bool is_paused;                          /* limits.streams is reached: accepts nothing */
+    bool is_closed;                          /* edge_worker_fini() was here: messages are dropped */
+    _Atomic bool has_lane;                   /* others may hand clients over */
     uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
+    uint64_t past_exhausted;                 /* of ports that are closed */
     struct edge_stats stats;
 };
 
@@ -90,6 +95,8 @@ void edge_worker_fini(struct edge_worker *w);
 void edge_worker_dial(struct edge_worker *w, struct lane_order *order);
 /* To the lane `serial`, if it is still there. */
 void edge_worker_send_config_ack(struct edge_worker *w, uint64_t serial, const char *json);
+/* The LANE_REPORT_CONFIG of lane `serial` was looked at. */
+void edge_worker_config_taken(struct edge_worker *w, uint64_t serial);
 /* The lane ends now; its streams are reset. */
 void edge_worker_close_lane(struct edge_worker *w, uint64_t serial);
 /* Takes the listening sockets of a public port over (one or two). */
@@ -106,8 +113,9 @@ struct link;
 struct link *edge_worker_link(struct edge_worker *w);
 /* A lane came or went, or began to drain. */
 void edge_worker_lanes_changed(struct edge_worker *w);
-/* A socket that this worker has no lane for: to one that has; false: none has. */
-bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer);
+/* A socket that this worker has no lane for, handed on `hops` times already: to one that has;
+ * false: none has. */
+bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer, unsigned hops);
 void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why);
 
 #endif

@@ -9,6 +9,8 @@
 #include "wire/control.h"
 #include "wire/hello.h"
 
+struct edge_worker;
+
 /* Dial the hub as this lane. */
 struct lane_order {
     struct credentials *credentials; /* counted */
@@ -21,8 +23,8 @@ struct lane_order {
 void lane_order_free(struct lane_order *order);
 
 enum lane_report_kind {
-    LANE_REPORT_UP,       /* handshake done: session, config */
-    LANE_REPORT_CONFIG,   /* a CONFIG came: config */
+    LANE_REPORT_UP,     /* handshake done: session, config */
+    LANE_REPORT_CONFIG, /* a CONFIG came: config; to be answered with edge_worker_config_taken() */
     LANE_REPORT_DRAINING, /* the hub drains, or the lane is worn out */
     LANE_REPORT_DEAD,     /* failed, or lost */
 };
@@ -31,22 +33,23 @@ struct lane_report {
     struct task task;
     void (*on_report)(void *arg, struct lane_report *report);
     void *arg;
+    struct edge_worker *worker; /* borrowed: where the lane is */
     enum lane_report_kind kind;
     uint64_t serial;
-    uint8_t session[SESSION_BYTES];  /* UP, CONFIG: which one the lane belongs to */
-    struct wire_config config;       /* owned */
-    bool is_founded;        /* UP: it founded the session */
-    uint32_t lane_number;            /* UP */
+    bool has_session;               /* DEAD: false: it was to found one, and did not */
+    uint8_t session[SESSION_BYTES]; /* UP, CONFIG, DEAD: which one the lane belongs to */
+    struct wire_config config;      /* owned */
+    bool is_founded;                /* UP: it founded the session */
+    uint32_t lane_number;           /* UP */
     /* DEAD */
     bool was_up;
-    bool is_founder;                 /* its order had no session */
     int error;
     char why[200];
-    enum answer_code answer;         /* the hub's refusal, or ANSWER_OK */
+    enum answer_code answer; /* the hub's refusal, or ANSWER_OK */
     bool has_goodbye;
     enum goodbye_code goodbye;
     uint32_t retry_after_secs;
-    union addr hub;                  /* UP: where it is connected to */
+    union addr hub; /* UP: where it is connected to */
 };
 
 struct lane_report *lane_report_new(enum lane_report_kind kind, uint64_t serial);

@@ -18,11 +18,10 @@ static int bind_all(struct public_ports *p, uint16_t port)
 
     if (*p->bind_address) {
         err = addr_parse_host(&at, p->bind_address, port) ? -EINVAL
-                                                           : listen_bind(&at, workers, fds, &bound);
+                                                          : listen_bind(&at, workers, fds, &bound);
     } else {
-        err = addr_parse_host(&at, "::", port)
-                  ? -EINVAL
-                  : listen_bind_any(&at, workers, fds, &sets, &bound);
+        err = addr_parse_host(&at, "::", port) ? -EINVAL
+                                               : listen_bind_any(&at, workers, fds, &sets, &bound);
     }
     for (unsigned i = 0; !err && i < workers; i++) {
         int mine[2] = {fds[i], sets > 1 ? fds[workers + i] : -1};
@@ -33,17 +32,25 @@ static int bind_all(struct public_ports *p, uint16_t port)
     return err;
 }
 
+/* Logged once, though it is tried again and again. */
+static void note_failure(struct public_port *port, int err)
+{
+    char buffer[64];
+    const char *text = strerror_r(err, buffer, sizeof(buffer));
+
+    if (strcmp(port->error, text) == 0)
+        return;
+    snprintf(port->error, sizeof(port->error), "%s", text);
+    log_warn("edge", "port_failed", LOG_U("port", port->port), LOG_S("error", port->error));
+}
+
 static void open_one(struct public_ports *p, struct public_port *port)
 {
     int err = bind_all(p, port->port);
 
     port->is_open = err == 0;
     if (err) {
-        char text[64];
-
-        snprintf(port->error, sizeof(port->error), "%s",
-                 strerror_r(-err, text, sizeof(text)));
-        log_warn("edge", "port_failed", LOG_U("port", port->port), LOG_S("error", port->error));
+        note_failure(port, -err);
         return;
     }
     port->error[0] = '\0';
@@ -76,6 +83,14 @@ static void arm_retry(struct public_ports *p)
         deadline_off(&p->retry);
 }
 
+static void open_all(struct public_ports *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (!p->ports[i].is_open)
+            open_one(p, &p->ports[i]);
+    arm_retry(p);
+}
+
 static void on_retry(struct deadline *deadline)
 {
     struct public_ports *p = container_of(deadline, struct public_ports, retry);
@@ -92,8 +107,8 @@ static void on_retry(struct deadline *deadline)
         p->on_changed(p->arg);
 }
 
-void public_ports_init(struct public_ports *p, struct edge_shared *shared,
-                       const char *bind_address, void (*on_changed)(void *arg), void *arg)
+void public_ports_init(struct public_ports *p, struct edge_shared *shared, const char *bind_address,
+                       void (*on_changed)(void *arg), void *arg)
 {
     *p = (struct public_ports){
         .shared = shared, .bind_address = bind_address, .on_changed = on_changed, .arg = arg};
@@ -133,10 +148,15 @@ void public_ports_assign(struct public_ports *p, const struct port_list *list)
     free(p->ports);
     p->ports = fresh;
     p->count = list->count;
-    for (size_t i = 0; i < p->count; i++)
-        if (!p->ports[i].is_open)
-            open_one(p, &p->ports[i]);
-    arm_retry(p);
+    open_all(p);
+}
+
+void public_ports_resume(struct public_ports *p)
+{
+    if (!p->is_suspended)
+        return;
+    p->is_suspended = false;
+    open_all(p);
 }
 
 void public_ports_suspend(struct public_ports *p)

@@ -2,8 +2,8 @@
  *
  *   assigned -> OPEN (all its sockets, for all workers) | FAILED (none; tried again every 5 s)
  *
- * A change touches only the ports that it names.  While the tunnel is away for longer than holdSecs all
- * are closed; the assignment stays.  Every change of what is bound is told by on_changed().
+ * A change touches only the ports that it names.  While the tunnel is away for longer than holdSecs
+ * all are closed; the assignment stays.  Every change of what is bound is told by on_changed().
  */
 #ifndef EDGE_PUBLIC_PORTS_H
 #define EDGE_PUBLIC_PORTS_H
@@ -20,9 +20,9 @@ struct public_port {
 };
 
 struct public_ports {
-    struct edge_shared *shared;  /* borrowed */
-    const char *bind_address;    /* borrowed; "" for all */
-    struct public_port *ports;   /* owned, rising */
+    struct edge_shared *shared; /* borrowed */
+    const char *bind_address;   /* borrowed; "" for all */
+    struct public_port *ports;  /* owned, rising */
     size_t count;
     bool is_suspended;
     struct deadline retry;
@@ -30,11 +30,13 @@ struct public_ports {
     void *arg;
 };
 
-void public_ports_init(struct public_ports *p, struct edge_shared *shared,
-                       const char *bind_address, void (*on_changed)(void *arg), void *arg);
+void public_ports_init(struct public_ports *p, struct edge_shared *shared, const char *bind_address,
+                       void (*on_changed)(void *arg), void *arg);
 void public_ports_fini(struct public_ports *p); /* closes nothing: the workers do */
-/* The newest assignment; opens what was suspended.  on_changed() is not called. */
+/* The newest assignment, suspended or not before.  on_changed() is not called. */
 void public_ports_assign(struct public_ports *p, const struct port_list *list);
+/* Opens what was suspended.  on_changed() is not called. */
+void public_ports_resume(struct public_ports *p);
 /* Closes all, keeps the assignment. */
 void public_ports_suspend(struct public_ports *p);
 /* Fills what is bound and what failed; `out` is zeroed (config_ack_fini() after). */

@@ -22,10 +22,11 @@ static void slot_enter(struct uplink_slot *slot, enum slot_state to)
 
 /* --- dialling --------------------------------------------------------------------------------- */
 
-static void begin_session(struct uplink *u)
+/* The next slot that dials founds a new one. */
+static void leave_session(struct uplink *u)
 {
     u->has_session = false;
-    u->is_founding = false;
+    u->founder = 0;
     u->next_number = 0;
 }
 
@@ -36,12 +37,12 @@ static void slot_dial(struct uplink_slot *slot)
 
     if (!u->credentials || u->is_parked)
         return;
-    if (!u->has_session && u->is_founding) {
+    if (!u->has_session && u->founder) {
         slot_enter(slot, SLOT_OFF); /* it joins when the session stands */
         return;
     }
     if (u->has_session && u->next_number > LANE_MAX)
-        begin_session(u);
+        leave_session(u);
     order = must_alloc(sizeof(*order));
     order->credentials = credentials_ref(u->credentials);
     order->serial = ++u->next_serial;
@@ -50,7 +51,7 @@ static void slot_dial(struct uplink_slot *slot)
         memcpy(order->session, u->session, sizeof(order->session));
         order->number = u->next_number++;
     } else {
-        u->is_founding = true;
+        u->founder = order->serial;
         u->next_number = 1;
     }
     slot_enter(slot, SLOT_DIALLING);
@@ -72,6 +73,20 @@ static void slot_wait(struct uplink_slot *slot, uint64_t at_least_ms)
     delay_ms = backoff_down(&slot->backoff, loop_now_ms(u->shared->control), random);
     slot_enter(slot, SLOT_WAITING);
     deadline_set(&slot->wait, MAX(delay_ms, at_least_ms));
+}
+
+/* At once when things were good for a while; else as after a failure, or the hub could keep us
+ * dialling without end. */
+static void slot_dial_again(struct uplink_slot *slot, uint64_t good_since_ms)
+{
+    uint64_t now_ms = loop_now_ms(slot->uplink->shared->control);
+
+    if (now_ms - good_since_ms < BACKOFF_GOOD_MS) {
+        slot_wait(slot, 0);
+        return;
+    }
+    slot_enter(slot, SLOT_OFF);
+    slot_dial(slot);
 }
 
 static void dial_all(struct uplink *u)
@@ -101,12 +116,13 @@ static void stop_all(struct uplink *u)
             edge_worker_close_lane(slot->worker, slot->serial);
         slot_enter(slot, SLOT_OFF);
     }
-    begin_session(u);
+    leave_session(u);
     if (was_up)
         tunnel_down(u);
 }
 
-/* --- what the hub assigned ------------------------------------------------------------------------ */
+/* --- what the hub assigned
+ * ------------------------------------------------------------------------ */
 
 /* On the lowest live lane. */
 static void acknowledge(void *arg)
@@ -118,11 +134,10 @@ static void acknowledge(void *arg)
 
     if (!u->has_config)
         return;
-    LIST_EACH(&u->lanes, node, after)
-    {
+    LIST_EACH (&u->lanes, node, after) {
         struct uplink_lane *lane = container_of(node, struct uplink_lane, node);
 
-        if (!lowest || lane->number < lowest->number)
+        if (lane->generation == u->generation && (!lowest || lane->number < lowest->number))
             lowest = lane;
     }
     if (!lowest)
@@ -155,7 +170,8 @@ static void on_config(struct uplink *u, struct lane_report *report, bool is_firs
     acknowledge(u);
 }
 
-/* --- the tunnel comes and goes ---------------------------------------------------------------------- */
+/* --- the tunnel comes and goes
+ * ---------------------------------------------------------------------- */
 
 static void flush_held(struct uplink *u, bool is_over)
 {
@@ -185,13 +201,27 @@ static void tunnel_down(struct uplink *u)
 {
     u->up_since_ms = 0;
     log_warn("edge", "tunnel_disconnected", LOG_S("why", u->last_error));
-    if (u->hold_ms > 0 && u->credentials)
-        deadline_set(&u->hold, u->hold_ms);
+    if (u->shared->hold_ms > 0)
+        deadline_set(&u->hold, u->shared->hold_ms);
     else
         on_hold_over(&u->hold);
 }
 
-/* --- reports of lanes ------------------------------------------------------------------------------- */
+/* No hub is wanted any more: neither are its ports. */
+static void forget_config(struct uplink *u)
+{
+    struct port_list none = {0};
+
+    deadline_off(&u->hold);
+    on_hold_over(&u->hold);
+    public_ports_assign(&u->ports, &none);
+    wire_config_fini(&u->config);
+    u->config = (struct wire_config){0};
+    u->has_config = false;
+}
+
+/* --- reports of lanes
+ * ------------------------------------------------------------------------------- */
 
 static struct uplink_slot *slot_of(struct uplink *u, uint64_t serial)
 {
@@ -203,8 +233,7 @@ static struct uplink_slot *slot_of(struct uplink *u, uint64_t serial)
 
 static struct uplink_lane *lane_of(struct uplink *u, uint64_t serial)
 {
-    LIST_EACH(&u->lanes, node, after)
-    {
+    LIST_EACH (&u->lanes, node, after) {
         struct uplink_lane *lane = container_of(node, struct uplink_lane, node);
 
         if (lane->serial == serial)
@@ -219,9 +248,25 @@ static void add_lane(struct uplink *u, const struct uplink_slot *slot, uint32_t 
 
     lane->worker = slot->worker;
     lane->serial = slot->serial;
+    lane->generation = u->generation;
     lane->number = number;
     list_push(&u->lanes, &lane->node);
     u->lane_count++;
+}
+
+/* Its lane is of the session in force. */
+static bool is_current(const struct uplink *u, const struct lane_report *report)
+{
+    return u->has_session && memcmp(report->session, u->session, sizeof(u->session)) == 0;
+}
+
+static void stand_session(struct uplink *u, const struct lane_report *report)
+{
+    memcpy(u->session, report->session, sizeof(u->session));
+    u->has_session = true;
+    u->founder = 0;
+    u->founded_ms = loop_now_ms(u->shared->control);
+    u->generation++;
 }
 
 static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
@@ -229,9 +274,10 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     bool is_first = report->is_founded;
 
     if (is_first) {
-        memcpy(u->session, report->session, sizeof(u->session));
-        u->has_session = true;
-        u->is_founding = false;
+        stand_session(u, report);
+    } else if (!is_current(u, report)) { /* it joined one that was given up meanwhile */
+        edge_worker_close_lane(slot->worker, slot->serial);
+        return;
     }
     slot_enter(slot, SLOT_UP);
     backoff_up(&slot->backoff, loop_now_ms(u->shared->control));
@@ -239,6 +285,8 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     u->hub = report->hub;
     if (u->lane_count == 1)
         tunnel_up(u);
+    if (!is_first)
+        public_ports_resume(&u->ports);
     on_config(u, report, is_first);
     flush_held(u, false);
     dial_all(u);
@@ -263,10 +311,20 @@ static void on_parked_over(struct deadline *deadline)
 /* The hub was restarted: lanes that do not drain already belong to a session that is no more. */
 static void found_anew(struct uplink *u, struct uplink_slot *slot)
 {
-    begin_session(u);
+    leave_session(u);
     for (unsigned i = 0; i < u->shared->count; i++)
         if (&u->slots[i] != slot && u->slots[i].serial)
             edge_worker_close_lane(u->slots[i].worker, u->slots[i].serial);
+    slot_dial_again(slot, u->founded_ms);
+}
+
+/* Another slot has learned it before: this one joins what it founds. */
+static void join_anew(const struct uplink *u, struct uplink_slot *slot)
+{
+    if (!u->has_session && !u->founder) {
+        slot_wait(slot, 0);
+        return;
+    }
     slot_enter(slot, SLOT_OFF);
     slot_dial(slot);
 }
@@ -276,7 +334,8 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
     struct uplink_lane *lane = lane_of(u, report->serial);
     bool was_last = lane && u->lane_count == 1;
 
-    snprintf(u->last_error, sizeof(u->last_error), "%s", report->why);
+    if (lane || slot) /* else it was told to end */
+        snprintf(u->last_error, sizeof(u->last_error), "%s", report->why);
     if (lane) {
         list_remove(&lane->node);
         free(lane);
@@ -286,28 +345,16 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         tunnel_down(u);
     if (!slot) /* it had a successor, or nothing is wanted any more */
         return;
-    if (report->is_founder)
-        u->is_founding = false;
-    if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED) {
+    if (report->serial == u->founder)
+        u->founder = 0;
+    if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED && is_current(u, report))
         park(u);
-        return;
-    }
-    if (report->answer == ANSWER_UNKNOWN_SESSION) {
+    else if (report->answer != ANSWER_UNKNOWN_SESSION)
+        slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
+    else if (is_current(u, report))
         found_anew(u, slot);
-        return;
-    }
-    slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
-    if (!u->has_session)
-        dial_all(u); /* another slot may found it meanwhile */
-}
-
-static void on_draining(struct uplink *u, struct uplink_slot *slot)
-{
-    (void)u;
-    if (!slot)
-        return;
-    slot_enter(slot, SLOT_OFF);
-    slot_dial(slot);
+    else
+        join_anew(u, slot);
 }
 
 void uplink_on_report(void *arg, struct lane_report *report)
@@ -326,12 +373,13 @@ void uplink_on_report(void *arg, struct lane_report *report)
             on_up(u, slot, report);
         break;
     case LANE_REPORT_CONFIG:
-        if (lane_of(u, report->serial) && u->has_session &&
-            memcmp(report->session, u->session, sizeof(u->session)) == 0)
+        if (lane_of(u, report->serial) && is_current(u, report))
             on_config(u, report, false);
+        edge_worker_config_taken(report->worker, report->serial);
         break;
     case LANE_REPORT_DRAINING:
-        on_draining(u, slot);
+        if (slot)
+            slot_dial_again(slot, slot->backoff.up_since_ms);
         break;
     case LANE_REPORT_DEAD:
         on_dead(u, slot, report);
@@ -340,12 +388,12 @@ void uplink_on_report(void *arg, struct lane_report *report)
     lane_report_free(report);
 }
 
-/* --- life ----------------------------------------------------------------------------------------- */
+/* --- life
+ * ----------------------------------------------------------------------------------------- */
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
-                 uint64_t hold_ms)
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address)
 {
-    *u = (struct uplink){.shared = shared, .hold_ms = hold_ms};
+    *u = (struct uplink){.shared = shared};
     list_init(&u->lanes);
     deadline_init(&u->hold, shared->control, on_hold_over);
     deadline_init(&u->parked, shared->control, on_parked_over);
@@ -390,6 +438,8 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
     u->is_parked = false;
     if (u->credentials)
         dial_all(u);
+    else
+        forget_config(u);
 }
 
 bool uplink_is_connected(const struct uplink *u)

@@ -1,13 +1,15 @@
-/* uplink - the edge's session with its hub: which lanes there are, when they are dialled again, what
- * the hub assigned.  Control thread.
+/* uplink - the edge's session with its hub: which lanes there are, when they are dialled again,
+ * what the hub assigned.  Control thread.
  *
  * Each worker has a slot, which keeps one lane up:
  *
  *   OFF -> WAITING (back-off) -> DIALLING -> UP -> WAITING ...
  *
- * The first slot to dial without a session founds one; the others join it when it stands.  When the
- * hub does not know the session any more (it was restarted), one slot founds a new one at once.
- * (api/tunnel.md, Handshake and sessions, Reconnect)
+ * The first slot to dial without a session founds one; the others join it when it stands, and it
+ * alone tries again until then.  When the hub does not know the session any more (it was
+ * restarted), one slot founds a new one at once.  What lanes of an earlier session still report
+ * changes nothing: a slot whose lane it was dials again, that is all. (api/tunnel.md, Handshake and
+ * sessions, Reconnect)
  */
 #ifndef EDGE_UPLINK_H
 #define EDGE_UPLINK_H
@@ -27,7 +29,7 @@ struct uplink_slot {
     enum slot_state state;      /* written by slot_enter() only */
     struct backoff backoff;
     struct deadline wait;
-    uint64_t serial;            /* of its lane while DIALLING or UP */
+    uint64_t serial; /* of its lane while DIALLING or UP */
 };
 
 /* A lane that is up, a draining one too. */
@@ -35,11 +37,12 @@ struct uplink_lane {
     struct list node;
     struct edge_worker *worker; /* borrowed */
     uint64_t serial;
+    uint64_t generation; /* of its session */
     uint32_t number;
 };
 
 struct uplink {
-    struct edge_shared *shared;      /* borrowed */
+    struct edge_shared *shared; /* borrowed */
     struct public_ports ports;
     struct credentials *credentials; /* counted; NULL: nothing to dial */
     struct uplink_slot *slots;       /* owned, one a worker */
@@ -47,12 +50,14 @@ struct uplink {
     unsigned lane_count;
     uint64_t next_serial;
     uint32_t next_number;
-    bool has_session, is_founding;
+    bool has_session;
     uint8_t session[SESSION_BYTES];
-    struct wire_config config;       /* owned: the newest that was applied */
-    struct deadline hold;            /* then the public ports are closed */
-    struct deadline parked;          /* after `replaced` */
-    uint64_t hold_ms;
+    uint64_t founder;          /* serial of the lane that is to found one; 0: none */
+    uint64_t generation;       /* sessions so far */
+    uint64_t founded_ms;       /* when the newest one stood */
+    struct wire_config config; /* owned: the newest that was applied */
+    struct deadline hold;      /* then the public ports are closed */
+    struct deadline parked;    /* after `replaced` */
     bool is_parked, has_config;
     uint64_t up_since_ms; /* 0: down */
     uint64_t connects;    /* how often the tunnel came up */
@@ -60,8 +65,7 @@ struct uplink {
     union addr hub;
 };
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
-                 uint64_t hold_ms);
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address);
 /* The workers have stopped. */
 void uplink_fini(struct uplink *u);
 /* Dials with these (counted here too) from now on; NULL: ends the tunnel and closes the ports. */
