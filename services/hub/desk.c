@@ -43,8 +43,7 @@ void desk_fini(struct desk *d)
 
     if (!d->loop)
         return;
-    LIST_EACH(&d->book.sessions, at, after)
-    {
+    LIST_EACH (&d->book.sessions, at, after) {
         struct edge_session *es = container_of(at, struct session, node)->user;
 
         es->edge->sessions--;
@@ -62,7 +61,8 @@ void desk_fini(struct desk *d)
     d->loop = NULL;
 }
 
-/* --- admission ------------------------------------------------------------------------------------ */
+/* --- admission
+ * ------------------------------------------------------------------------------------ */
 
 static void count_fault(struct desk *d, enum handshake_fault fault)
 {
@@ -114,7 +114,8 @@ static void leave_admission(struct desk *d, struct lane_record *record)
     record->is_counted = false;
 }
 
-/* --- verdict --------------------------------------------------------------------------------------- */
+/* --- verdict
+ * --------------------------------------------------------------------------------------- */
 
 struct hello_mail {
     struct task task;
@@ -154,8 +155,7 @@ static void refuse_proof(struct desk *d, struct lane_record *record, const char 
 
 static bool is_running(const struct desk *d, const struct hello *hello)
 {
-    LIST_EACH(&d->book.sessions, node, after)
-    {
+    LIST_EACH (&d->book.sessions, node, after) {
         const struct session *s = container_of(node, struct session, node);
 
         if (strcmp(s->edge_id, hello->edge_id) == 0 && strcmp(s->instance, hello->instance) == 0)
@@ -205,8 +205,8 @@ static struct session *join(struct desk *d, struct lane_record *record, const st
 static void answer_ok(struct lane_record *record, const struct session *session,
                       const struct verdict *v)
 {
-    struct answer answer = {.code = ANSWER_OK, .is_proof_formed = true,
-                            .initial_window = INITIAL_WINDOW};
+    struct answer answer = {
+        .code = ANSWER_OK, .is_proof_formed = true, .initial_window = INITIAL_WINDOW};
     size_t n;
     char *line;
 
@@ -304,7 +304,8 @@ void desk_post_hello(struct desk *d, struct hub_lane *lane, const struct hello *
     loop_post(d->loop, &mail->task);
 }
 
-/* --- other reports --------------------------------------------------------------------------------- */
+/* --- other reports
+ * --------------------------------------------------------------------------------- */
 
 struct report_mail {
     struct task task;
@@ -458,7 +459,8 @@ void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane 
     post_report(d, record, lane, run_dead);
 }
 
-/* --- sessions and edges ----------------------------------------------------------------------------- */
+/* --- sessions and edges
+ * ----------------------------------------------------------------------------- */
 
 static const char *goodbye_message(enum goodbye_code code)
 {
@@ -486,15 +488,13 @@ static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
     struct edge_session *es = s->user;
 
     (void)arg;
-    LIST_EACH(&s->lanes, node, after)
-    {
+    LIST_EACH (&s->lanes, node, after) {
         struct lane_record *record = container_of(node, struct session_lane, node)->link;
 
         record->session = NULL;
         hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
     }
-    log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id),
-             LOG_S("instance", s->instance),
+    log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id), LOG_S("instance", s->instance),
              LOG_S("reason", s->lane_count > 0 ? goodbye_name(code) : "no_lane"),
              LOG_U("generation", s->generation));
     es->edge->sessions--;
@@ -506,8 +506,7 @@ void desk_config_changed(struct desk *d, struct edge *edge)
 {
     if (edge->sessions == 0) /* a set of many edges is changed one by one: don't look for nothing */
         return;
-    LIST_EACH(&d->book.sessions, node, after)
-    {
+    LIST_EACH (&d->book.sessions, node, after) {
         struct edge_session *s = container_of(node, struct session, node)->user;
 
         if (s->edge == edge)
@@ -519,8 +518,7 @@ size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
 {
     size_t count = 0, present = edge->sessions;
 
-    LIST_EACH(&d->book.sessions, node, after)
-    {
+    LIST_EACH (&d->book.sessions, node, after) {
         struct session *s = container_of(node, struct session, node);
         const struct edge_session *es = s->user;
 
@@ -537,8 +535,7 @@ size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
 void desk_edge_removed(struct desk *d, struct edge *edge)
 {
     desk_end_edge(d, edge, GOODBYE_KICKED);
-    LIST_EACH(&d->records, node, after)
-    {
+    LIST_EACH (&d->records, node, after) {
         struct lane_record *record = container_of(node, struct lane_record, node);
 
         if (edge->records == 0)
@@ -555,7 +552,7 @@ void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg)
     d->is_stopping = true;
     d->on_empty = on_empty;
     d->arg = arg;
-    LIST_EACH(&d->book.sessions, node, after)
+    LIST_EACH (&d->book.sessions, node, after)
         session_end(&d->book, container_of(node, struct session, node), GOODBYE_DRAINING);
     if (d->record_count == 0)
         on_empty(arg);

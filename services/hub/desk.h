@@ -1,5 +1,6 @@
-/* desk - where lanes report: the control thread's side of all tunnels.  It admits connections, gives
- * the verdict about each hello, keeps the sessions and sends CONFIG and GOODBYE to their lanes.
+/* desk - where lanes report: the control thread's side of all tunnels.  It admits connections,
+ * gives the verdict about each hello, keeps the sessions and sends CONFIG and GOODBYE to their
+ * lanes.
  *
  * Lanes live on workers (hub_lane.h); the desk has one record for each of them, from accept until
  * the lane reported its death.
@@ -14,35 +15,35 @@
 #include "tunnel/session.h"
 
 struct lane_record {
-    struct list node;              /* in desk.records */
-    struct hub_lane *lane;         /* borrowed from its worker; NULL before it reported */
+    struct list node;      /* in desk.records */
+    struct hub_lane *lane; /* borrowed from its worker; NULL before it reported */
     struct admission_source source;
-    bool is_counted;               /* among the handshakes */
-    bool is_waiting;               /* a wrong proof: waits out its second */
+    bool is_counted; /* among the handshakes */
+    bool is_waiting; /* a wrong proof: waits out its second */
     bool is_open;
     union addr peer;
-    struct edge *edge;             /* borrowed from the registry; NULL when removed, or not known */
-    struct edge_session *session;  /* borrowed; NULL: none, or ended */
-    uint32_t number;               /* in its session */
+    struct edge *edge;            /* borrowed from the registry; NULL when removed, or not known */
+    struct edge_session *session; /* borrowed; NULL: none, or ended */
+    uint32_t number;              /* in its session */
 };
 
 struct desk {
-    struct loop *loop;             /* borrowed */
-    struct hub_shared *shared;     /* borrowed */
-    struct registry *registry;     /* borrowed */
+    struct loop *loop;         /* borrowed */
+    struct hub_shared *shared; /* borrowed */
+    struct registry *registry; /* borrowed */
     struct admission admission;
     struct session_book book;
-    struct list records;           /* struct lane_record, owned */
+    struct list records; /* struct lane_record, owned */
     size_t record_count;
     unsigned open_count, waiting_count;
     unsigned max_lanes, max_waiting;
     size_t max_sessions;
-    struct deadline expiry;        /* of sessions without a lane */
+    struct deadline expiry; /* of sessions without a lane */
     struct log_limit limit;
     uint64_t past_in, past_out, past_opened, past_stalls; /* of lanes that are gone */
-    bool is_stopping;              /* no new lanes */
-    bool is_closed;                /* the workers are gone: reports do nothing */
-    void (*on_empty)(void *arg);   /* while stopping: the last record is gone; may be NULL */
+    bool is_stopping;                                     /* no new lanes */
+    bool is_closed;              /* the workers are gone: reports do nothing */
+    void (*on_empty)(void *arg); /* while stopping: the last record is gone; may be NULL */
     void *arg;
 };
 
@@ -60,7 +61,8 @@ void desk_fini(struct desk *d);
 /* The workers are gone. */
 void desk_close(struct desk *d);
 
-/* --- control thread ----------------------------------------------------------------------------- */
+/* --- control thread -----------------------------------------------------------------------------
+ */
 
 /* A connection that was accepted: its record, or NULL when it has to be closed (counted). */
 struct lane_record *desk_admit(struct desk *d, const union addr *peer);
@@ -73,7 +75,8 @@ void desk_edge_removed(struct desk *d, struct edge *edge);
 /* GOODBYE draining to every lane; on_empty is called when the last is gone. */
 void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg);
 
-/* --- reports of a lane: any worker; each runs later on the control thread ------------------------- */
+/* --- reports of a lane: any worker; each runs later on the control thread
+ * ------------------------- */
 
 struct hello_mail;
 /* The hello is read and needs a verdict. */
@@ -89,9 +92,9 @@ void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane 
 
 struct ack_mail {
     struct task task;
-    struct desk *desk;      /* borrowed */
-    struct hub_lane *lane;  /* borrowed */
-    struct config_ack ack;  /* owned */
+    struct desk *desk;     /* borrowed */
+    struct hub_lane *lane; /* borrowed */
+    struct config_ack ack; /* owned */
 };
 void ack_mail_free(struct ack_mail *mail); /* fine with NULL */
 

@@ -52,8 +52,7 @@ static char *config_text(const struct edge_session *s)
 /* Every lane but `except` learns which ports are good. */
 static void tell_authority(const struct edge_session *s, const struct lane_record *except)
 {
-    LIST_EACH(&s->session->lanes, node, after)
-    {
+    LIST_EACH (&s->session->lanes, node, after) {
         struct lane_record *record = container_of(node, struct session_lane, node)->link;
 
         if (record != except)

@@ -1,5 +1,5 @@
-/* edge_session - what the desk knows of a session beyond the book (tunnel/session.h): which CONFIG is
- * out and which was acknowledged, the ports in force in time, what the edge reported.
+/* edge_session - what the desk knows of a session beyond the book (tunnel/session.h): which CONFIG
+ * is out and which was acknowledged, the ports in force in time, what the edge reported.
  *
  *   NEW CONFIG (revision + 1) --> on the lowest live lane --> CONFIG_ACK
  *          ^                                |
@@ -22,14 +22,14 @@ struct edge;
 struct lane_record;
 
 struct edge_session {
-    struct session *session;    /* borrowed from the book */
-    struct edge *edge;          /* borrowed from the registry: its sessions end before it goes */
-    uint64_t revision;          /* of the newest CONFIG */
+    struct session *session; /* borrowed from the book */
+    struct edge *edge;       /* borrowed from the registry: its sessions end before it goes */
+    uint64_t revision;       /* of the newest CONFIG */
     uint64_t acked_revision;
     struct lane_record *carrier; /* borrowed: the lane with the CONFIG that is not acknowledged */
-    struct authority authority; /* of every lane: each has a copy */
-    struct config_ack ack;      /* owned: the newest */
-    union addr remote;          /* of the lane that began it */
+    struct authority authority;  /* of every lane: each has a copy */
+    struct config_ack ack;       /* owned: the newest */
+    union addr remote;           /* of the lane that began it */
     int64_t connected_unix;
     uint64_t past_in, past_out; /* bytes of its lanes that are gone */
 };

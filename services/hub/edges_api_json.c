@@ -45,7 +45,8 @@ void api_get_edge(void *service, struct admin_request *r)
         admin_reply(r, 200, edge_emit(edge), registry_etag(&h->registry, edge, etag));
 }
 
-/* --- POST: one more --------------------------------------------------------------------------------- */
+/* --- POST: one more
+ * --------------------------------------------------------------------------------- */
 
 static void create(struct hub *h, struct admin_request *r, struct edge_spec *spec)
 {
@@ -56,6 +57,7 @@ static void create(struct hub *h, struct admin_request *r, struct edge_spec *spe
     char *token;
 
     if (hub_put_edge(h, spec, &change) != 0) {
+        count_one(&h->shared.counters.edges_refused);
         admin_problem(r, 409, "limit", "the registry is full (limits.edges)");
         return;
     }
@@ -109,7 +111,8 @@ void api_post_edges(void *service, struct admin_request *r)
     json_check_fini(&faults);
 }
 
-/* --- PUT: the whole set ------------------------------------------------------------------------------ */
+/* --- PUT: the whole set
+ * ------------------------------------------------------------------------------ */
 
 static bool is_named(struct edge_spec **sorted, size_t count, const char *id)
 {
@@ -207,6 +210,8 @@ void api_put_edges(void *service, struct admin_request *r)
     if (list && edge_specs_parse(&specs, &count, list, h->registry.limit, SPEC_FROM_API, &rules,
                                  &faults, "/edges") != 0)
         must(json_check_failed(&faults));
+    if (list && json_object_array_length(list) > h->registry.limit)
+        count_one(&h->shared.counters.edges_refused);
     if (json_check_failed(&faults))
         admin_problem_faults(r, &faults);
     else
@@ -217,7 +222,8 @@ void api_put_edges(void *service, struct admin_request *r)
     json_check_fini(&faults);
 }
 
-/* --- one edge ---------------------------------------------------------------------------------------- */
+/* --- one edge
+ * ---------------------------------------------------------------------------------------- */
 
 void api_patch_edge(void *service, struct admin_request *r)
 {

@@ -1,8 +1,8 @@
 /* forward - see forward.h.
  *
  * One pump (forward_run), from the ready list: after the stream ended one way or the other, or its
- * OPEN was refused by the lane itself.  The dial and the relay tell by their own callbacks, which come
- * from the loop as well.
+ * OPEN was refused by the lane itself.  The dial and the relay tell by their own callbacks, which
+ * come from the loop as well.
  */
 #include "hub/forward.h"
 
@@ -15,7 +15,8 @@
 #include "loop/dial.h"
 #include "loop/socket.h"
 
-#define ADDRESS_MS 1500 /* of a name, which may have several addresses; a literal gets all the time */
+#define ADDRESS_MS                                                                                 \
+    1500 /* of a name, which may have several addresses; a literal gets all the time */
 
 /* Apart from the forward, which lives much longer: it holds every address of a name. */
 struct forward_dial {
@@ -84,15 +85,16 @@ static void log_close(const struct forward *f)
     if (!log_is_on(LOG_DEBUG))
         return;
     proxy_header_src(&f->client, &client.storage);
-    log_debug("hub", "stream_closed", LOG_S("edge", f->lane->edge_id), LOG_U("stream", f->stream.id),
-              LOG_S("client", addr_format(&client, peer)), LOG_U("port", f->client.dst_port),
-              LOG_S("target", f->target.host), LOG_U("target_port", f->target.port),
-              LOG_S("result", stream_result_names[f->result]),
+    log_debug("hub", "stream_closed", LOG_S("edge", f->lane->edge_id),
+              LOG_U("stream", f->stream.id), LOG_S("client", addr_format(&client, peer)),
+              LOG_U("port", f->client.dst_port), LOG_S("target", f->target.host),
+              LOG_U("target_port", f->target.port), LOG_S("result", stream_result_names[f->result]),
               LOG_U("bytes_in", stream_bytes_in(&f->stream)),
               LOG_U("bytes_out", stream_bytes_out(&f->stream)));
 }
 
-static void forward_enter(struct forward *f, enum forward_state to) /* the only writer of f->state */
+static void forward_enter(struct forward *f,
+                          enum forward_state to) /* the only writer of f->state */
 {
     must(rule[f->state].next & BIT(to));
     f->state = to;
@@ -197,9 +199,8 @@ static void fail_connect(struct forward *f, enum connect_fault fault, int error)
     if (log_limit_pass(&w->limit, loop_now_ms(w->loop))) {
         log_warn("hub", "target_unreachable", LOG_S("edge", f->lane->edge_id),
                  LOG_U("port", f->client.dst_port), LOG_S("target", f->target.host),
-                 LOG_U("target_port", f->target.port),
-                 LOG_S("reason", connect_fault_names[fault]), LOG_S("detail", err_text(error)),
-                 LOG_U("held", w->limit.held));
+                 LOG_U("target_port", f->target.port), LOG_S("reason", connect_fault_names[fault]),
+                 LOG_S("detail", err_text(error)), LOG_U("held", w->limit.held));
         w->limit.held = 0;
     }
     stream_abort(&f->stream, RESET_UNREACHABLE);

@@ -7,8 +7,8 @@
  *   RELAYING    link/relay.h moves bytes, ends and resets, after the PROXY header
  *   CLOSED      freed by the loop
  *
- * On the worker of its lane.  It outlives its lane's link where a target has not taken yet what came
- * before an orderly end (limits.flushSecs); its lane's memory waits for it.
+ * On the worker of its lane.  It outlives its lane's link where a target has not taken yet what
+ * came before an orderly end (limits.flushSecs); its lane's memory waits for it.
  */
 #ifndef HUB_FORWARD_H
 #define HUB_FORWARD_H
@@ -21,16 +21,16 @@
 enum forward_state { FORWARD_CONNECTING, FORWARD_RELAYING, FORWARD_CLOSED };
 
 struct forward {
-    enum forward_state state;    /* written by forward_enter() only */
-    enum stream_result result;   /* CLOSED */
-    struct hub_lane *lane;       /* borrowed: waits for its forwards */
+    enum forward_state state;  /* written by forward_enter() only */
+    enum stream_result result; /* CLOSED */
+    struct hub_lane *lane;     /* borrowed: waits for its forwards */
     struct list in_lane;
     struct stream stream;
     struct relay relay;
-    struct forward_dial *dial;   /* owned while CONNECTING */
+    struct forward_dial *dial; /* owned while CONNECTING */
     struct target target;
     struct proxy_header client;
-    struct deadline flush;       /* of a target that does not take the end */
+    struct deadline flush; /* of a target that does not take the end */
     struct ready ready;
     struct reap reap;
     uint64_t opened_ms;

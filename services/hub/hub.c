@@ -28,7 +28,8 @@ static int tell_faults(const struct json_check *faults)
     return -ERR_SYNTAX;
 }
 
-/* --- start ------------------------------------------------------------------------------------------ */
+/* --- start
+ * ------------------------------------------------------------------------------------------ */
 
 static int start_tls(struct hub *h)
 {
@@ -38,10 +39,9 @@ static int start_tls(struct hub *h)
 
     if (err)
         return tell(err, "tunnel.certFile", why);
-    err = tls_ctx_new_server(&h->shared.tls, &(struct tls_server_options){
-                                                 .versions = TLS_ONLY_13,
-                                                 .alpn = alpn,
-                                                 .cert = h->cert});
+    err = tls_ctx_new_server(
+        &h->shared.tls,
+        &(struct tls_server_options){.versions = TLS_ONLY_13, .alpn = alpn, .cert = h->cert});
     return err ? tell(err, "tunnel", "GnuTLS lacks what the tunnel needs") : 0;
 }
 
@@ -234,12 +234,13 @@ int hub_start(struct hub *h)
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->port.bound, text)));
-    log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION), LOG_U("workers", h->worker_count),
-             LOG_U("edges", h->registry.count));
+    log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION),
+             LOG_U("workers", h->worker_count), LOG_U("edges", h->registry.count));
     return 0;
 }
 
-/* --- stop ------------------------------------------------------------------------------------------- */
+/* --- stop
+ * ------------------------------------------------------------------------------------------- */
 
 static void on_no_lanes(void *arg)
 {
@@ -285,7 +286,8 @@ void hub_fini(struct hub *h)
     service_tokens_fini(&h->tokens);
 }
 
-/* --- edges ------------------------------------------------------------------------------------------ */
+/* --- edges
+ * ------------------------------------------------------------------------------------------ */
 
 int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change)
 {
@@ -340,16 +342,18 @@ char *hub_make_token(const struct hub *h, const struct edge *edge, const char *h
     return text;
 }
 
-/* --- sums ------------------------------------------------------------------------------------------- */
+/* --- sums
+ * ------------------------------------------------------------------------------------------- */
 
 void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
 {
     const struct desk *d = &h->desk;
 
-    *out = (struct lane_sums){.bytes_in = d->past_in, .bytes_out = d->past_out,
-                              .opened = d->past_opened, .window_stalls = d->past_stalls};
-    LIST_EACH(&d->records, node, after)
-    {
+    *out = (struct lane_sums){.bytes_in = d->past_in,
+                              .bytes_out = d->past_out,
+                              .opened = d->past_opened,
+                              .window_stalls = d->past_stalls};
+    LIST_EACH (&d->records, node, after) {
         const struct lane_record *record = container_of(node, struct lane_record, node);
         const struct lane_gauges *g = record->lane ? &record->lane->gauges : NULL;
 

@@ -22,8 +22,8 @@ struct hub {
     struct registry registry;
     struct desk desk;
     struct tunnel_port port;
-    struct tls_cert *cert;      /* counted: of the tunnel */
-    struct admin *admin;        /* owned */
+    struct tls_cert *cert; /* counted: of the tunnel */
+    struct admin *admin;   /* owned */
     struct service_tokens tokens;
     struct deadline stop;
     int64_t started_unix;
@@ -33,14 +33,16 @@ struct hub {
 /* `h` has its conf filled and the rest zeroed.  0, or -ERR_* after the reason was logged; then
  * hub_fini() still has to be called. */
 MUST_USE int hub_start(struct hub *h);
-/* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or after
- * HUB_STOP_MS. */
+/* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or
+ * after HUB_STOP_MS. */
 void hub_begin_stop(struct hub *h);
 void hub_fini(struct hub *h); /* everything but conf */
 
-/* --- what the API does to edges; the JSON is read and checked already ------------------------------ */
+/* --- what the API does to edges; the JSON is read and checked already
+ * ------------------------------ */
 
-/* Puts the edge as the spec says and tells its sessions.  0, -ERR_LIMIT; *change as registry_put(). */
+/* Puts the edge as the spec says and tells its sessions.  0, -ERR_LIMIT; *change as registry_put().
+ */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
 /* grace_ms 0: the edge's tunnels are closed. */
@@ -50,7 +52,8 @@ char *hub_make_token(const struct hub *h, const struct edge *edge, const char *h
 /* tunnel.publicPort, or the tunnel's own. */
 uint16_t hub_public_port(const struct hub *h);
 
-/* --- sums over lanes: what is gone and what lives -------------------------------------------------- */
+/* --- sums over lanes: what is gone and what lives
+ * -------------------------------------------------- */
 
 struct lane_sums {
     uint64_t bytes_in, bytes_out, opened, window_stalls;

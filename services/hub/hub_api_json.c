@@ -54,7 +54,8 @@ struct json_object *hub_emit_conf(const struct hub_conf *conf)
     return all;
 }
 
-/* --- GET /v1/status --------------------------------------------------------------------------------- */
+/* --- GET /v1/status
+ * --------------------------------------------------------------------------------- */
 
 static struct json_object *port_errors(const struct config_ack *ack)
 {
@@ -81,8 +82,7 @@ static struct session_sums sum_session(const struct session *s)
     const struct edge_session *es = s->user;
     struct session_sums sums = {.in = es->past_in, .out = es->past_out};
 
-    LIST_EACH(&s->lanes, node, after)
-    {
+    LIST_EACH (&s->lanes, node, after) {
         const struct lane_record *record = container_of(node, struct session_lane, node)->link;
         const struct lane_gauges *g = &record->lane->gauges;
         uint32_t rtt_ms = atomic_load_explicit(&g->rtt_ms, memory_order_relaxed);
@@ -164,7 +164,7 @@ static void get_status(void *service, struct admin_request *r)
     const struct hub *h = service;
     struct json_object *o = json_object_new_object(), *edges = json_object_new_array();
 
-    LIST_EACH(&h->desk.book.sessions, node, after)
+    LIST_EACH (&h->desk.book.sessions, node, after)
         json_object_array_add(edges, connected_edge(container_of(node, struct session, node)));
     json_object_object_add(o, "running", json_object_new_boolean(!h->desk.is_stopping));
     api_add_str(o, "version", PENSTOCK_VERSION);
@@ -177,13 +177,18 @@ static void get_status(void *service, struct admin_request *r)
     admin_reply(r, 200, o, NULL);
 }
 
-/* --- the table -------------------------------------------------------------------------------------- */
+/* --- the table
+ * -------------------------------------------------------------------------------------- */
 
 #define READ(method_, pattern_, handle_)                                                           \
-    {.method = method_, .pattern = pattern_, .access = ADMIN_READ, .handle = handle_}
+    {                                                                                              \
+        .method = method_, .pattern = pattern_, .access = ADMIN_READ, .handle = handle_            \
+    }
 #define CHANGE(method_, pattern_, body_, optional_, handle_)                                       \
-    {.method = method_, .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = body_,           \
-     .body_is_optional = optional_, .handle = handle_}
+    {                                                                                              \
+        .method = method_, .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = body_,        \
+        .body_is_optional = optional_, .handle = handle_                                           \
+    }
 
 const struct admin_route hub_routes[] = {
     READ("GET", "/v1/status", get_status),

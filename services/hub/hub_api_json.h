@@ -1,4 +1,5 @@
-/* hub_api_json - the hub's part of the management API (api/hub.yaml).  Its handlers, one file a noun:
+/* hub_api_json - the hub's part of the management API (api/hub.yaml).  Its handlers, one file a
+ * noun:
  *
  *   hub_api_json.c        the table of routes, GET /v1/status, the configuration masked
  *   edges_api_json.c      /v1/edges and /v1/edges/{id}

@@ -1,5 +1,5 @@
-/* hub_cert - the hub's certificate: as configured, or a self-signed one that is made once and kept in
- * the state directory (hub.crt, hub.key), so that pins in tokens stay right. */
+/* hub_cert - the hub's certificate: as configured, or a self-signed one that is made once and kept
+ * in the state directory (hub.crt, hub.key), so that pins in tokens stay right. */
 #ifndef HUB_HUB_CERT_H
 #define HUB_HUB_CERT_H
 

@@ -1,7 +1,7 @@
 /* hub_conf - what can be configured in the hub: the struct and its table of keys.
  *
- * The table (hub_conf.c) is the only place where a key, its default, its unit and its counter stand;
- * docs/limits.md and --help are printed from it.
+ * The table (hub_conf.c) is the only place where a key, its default, its unit and its counter
+ * stand; docs/limits.md and --help are printed from it.
  */
 #ifndef HUB_HUB_CONF_H
 #define HUB_HUB_CONF_H
@@ -24,15 +24,15 @@ struct hub_limits {
     int64_t streams_listed;        /* in GET /v1/edges/{id}/streams */
     int64_t metrics_edges;         /* that have a label of their own */
     int64_t connect_secs;          /* one target, all its addresses */
-    int64_t flush_secs;            /* a target that does not take the end of a stream that is over */
+    int64_t flush_secs; /* a target that does not take the end of a stream that is over */
 };
 
 struct hub_conf {
     struct service_conf service;
-    char *tunnel_listen; /* owned, like all strings here */
+    char *tunnel_listen;                   /* owned, like all strings here */
     struct json_object *tunnel_transports; /* owned: a list */
     char *tunnel_cert_file, *tunnel_key_file;
-    char *public_host; /* for tokens */
+    char *public_host;   /* for tokens */
     int64_t public_port; /* 0: the tunnel's */
     int64_t max_lanes;
     int64_t memory_budget, max_window; /* bytes */

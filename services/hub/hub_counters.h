@@ -13,13 +13,13 @@
 
 /* Why a tunnel connection never opened. */
 #define HANDSHAKE_FAULTS(X)                                                                        \
-    X(LIMIT_TOTAL, "limit_total")         /* limits.handshakes */                                  \
-    X(LIMIT_SOURCE, "limit_source")       /* limits.handshakesPerSource */                         \
-    X(LIMIT_WAITING, "limit_waiting")     /* limits.waitingRefusals */                             \
+    X(LIMIT_TOTAL, "limit_total")     /* limits.handshakes */                                      \
+    X(LIMIT_SOURCE, "limit_source")   /* limits.handshakesPerSource */                             \
+    X(LIMIT_WAITING, "limit_waiting") /* limits.waitingRefusals */                                 \
     X(MEMORY, "memory")                                                                            \
     X(TLS, "tls")                                                                                  \
     X(TIMEOUT, "timeout")                                                                          \
-    X(CLOSED, "closed")                   /* the peer went away */                                 \
+    X(CLOSED, "closed") /* the peer went away */                                                   \
     X(HELLO_TOO_LONG, "hello_too_long")                                                            \
     X(BAD_REQUEST, "bad_request")                                                                  \
     X(UNSUPPORTED_VERSION, "unsupported_version")                                                  \
@@ -39,22 +39,22 @@
 
 /* How a stream ended that was not refused. */
 #define STREAM_RESULTS(X)                                                                          \
-    X(ENDED, "ended")                     /* both sides in order */                                \
-    X(UNREACHABLE, "unreachable")         /* the target could not be connected to */               \
+    X(ENDED, "ended")             /* both sides in order */                                        \
+    X(UNREACHABLE, "unreachable") /* the target could not be connected to */                       \
     X(CLIENT_RESET, "client_reset")                                                                \
     X(TARGET_RESET, "target_reset")                                                                \
     X(LANE_LOST, "lane_lost")                                                                      \
     X(NO_MEMORY, "no_memory")                                                                      \
-    X(REFUSED, "refused")                 /* limits.streams */                                     \
-    X(FLUSH_TIMEOUT, "flush_timeout")     /* limits.flushSecs */                                   \
-    X(STOPPED, "stopped")                 /* with the hub */
+    X(REFUSED, "refused")             /* limits.streams */                                         \
+    X(FLUSH_TIMEOUT, "flush_timeout") /* limits.flushSecs */                                       \
+    X(STOPPED, "stopped")             /* with the hub */
 
 /* Why a connect to a target failed. */
 #define CONNECT_FAULTS(X)                                                                          \
     X(RESOLVE, "resolve")                                                                          \
     X(REFUSED, "refused")                                                                          \
     X(TIMEOUT, "timeout")                                                                          \
-    X(SYSTEM, "system")                   /* no descriptor, port or memory here */                 \
+    X(SYSTEM, "system") /* no descriptor, port or memory here */                                   \
     X(OWN_LISTENER, "own_listener")
 
 #define X(name, text) HANDSHAKE_##name,
@@ -90,6 +90,8 @@ struct hub_counters {
     _Atomic uint64_t stream_results[STREAM_RESULT_COUNT];
     _Atomic uint64_t connect_faults[CONNECT_FAULT_COUNT];
     _Atomic uint64_t goodbyes[GOODBYE_OTHER]; /* sent, by code */
+    _Atomic uint64_t edges_refused;           /* by limits.edges */
+    _Atomic uint64_t streams_unlisted;        /* by limits.streamsListed */
     struct duration handshake, connect;
 };
 

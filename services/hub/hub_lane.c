@@ -1,4 +1,5 @@
-/* hub_lane - see hub_lane.h.  First the messages from the control thread, then the link's events. */
+/* hub_lane - see hub_lane.h.  First the messages from the control thread, then the link's events.
+ */
 #include "hub/hub_lane.h"
 
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 
 static const struct link_ops link_events;
 
-/* --- birth and death ---------------------------------------------------------------------------- */
+/* --- birth and death ----------------------------------------------------------------------------
+ */
 
 struct new_mail {
     struct task task;
@@ -105,7 +107,7 @@ void hub_lane_close(struct hub_lane *lane)
     hub_lane_publish(lane);
     link_free(lane->link);
     lane->link = NULL;
-    LIST_EACH(&lane->forwards, node, after)
+    LIST_EACH (&lane->forwards, node, after)
         forward_stop(container_of(node, struct forward, in_lane));
 }
 
@@ -130,7 +132,8 @@ void hub_lane_publish(struct hub_lane *lane)
 #undef SHOW
 }
 
-/* --- what the desk decided ------------------------------------------------------------------------ */
+/* --- what the desk decided
+ * ------------------------------------------------------------------------ */
 
 struct lane_mail {
     struct task task;
@@ -306,8 +309,7 @@ static void run_authority(struct task *task)
     mail_free(mail);
 }
 
-void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority,
-                             char *config)
+void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority, char *config)
 {
     struct lane_mail *mail = mail_new(lane, run_authority);
 
@@ -341,7 +343,8 @@ void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const 
     mail_send(mail);
 }
 
-/* --- CONFIG_ACK: one is with the desk, the newest waits here --------------------------------------- */
+/* --- CONFIG_ACK: one is with the desk, the newest waits here
+ * --------------------------------------- */
 
 static void send_ack(struct hub_lane *lane)
 {
@@ -387,7 +390,8 @@ void hub_lane_post_forget(struct hub_lane *lane)
     mail_send(mail_new(lane, run_forget));
 }
 
-/* --- the link's events ---------------------------------------------------------------------------- */
+/* --- the link's events
+ * ---------------------------------------------------------------------------- */
 
 static void on_secure(struct link *link)
 {

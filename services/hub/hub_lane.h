@@ -9,8 +9,8 @@
  * The lane's memory stays until `forget` has come and its last forward has ended.  So every message
  * that the desk posted before finds it; with a dead link they do nothing.
  *
- * States are those of its link (link.h): HANDSHAKE, LINE, VERDICT, OPEN, LEAVING; without a link it is
- * dead.
+ * States are those of its link (link.h): HANDSHAKE, LINE, VERDICT, OPEN, LEAVING; without a link it
+ * is dead.
  */
 #ifndef HUB_HUB_LANE_H
 #define HUB_HUB_LANE_H
@@ -20,8 +20,8 @@
 #include "tunnel/authority.h"
 #include "wire/control.h"
 
-#define HUB_HANDSHAKE_MS 5000 /* from accept to the right proof */
-#define HUB_VERDICT_MS 2000   /* for the desk to decide; and the second of a wrong proof */
+#define HUB_HANDSHAKE_MS   5000 /* from accept to the right proof */
+#define HUB_VERDICT_MS     2000 /* for the desk to decide; and the second of a wrong proof */
 #define HUB_WRONG_PROOF_MS 1000
 
 struct lane_record;
@@ -45,14 +45,14 @@ struct hub_lane {
     uint64_t accepted_us;
     char edge_id[EDGE_ID_MAX + 1];
     bool was_open;
-    bool is_told;               /* the desk knows what became of the hello */
+    bool is_told; /* the desk knows what became of the hello */
     bool is_drain_told;
-    const char *goodbye;        /* static: the code of ours; NULL: none was said */
+    const char *goodbye; /* static: the code of ours; NULL: none was said */
     bool is_forgotten;
-    struct deadline refusal;    /* when refusal_line goes out: the second of a wrong proof */
-    char *refusal_line;         /* owned */
+    struct deadline refusal; /* when refusal_line goes out: the second of a wrong proof */
+    char *refusal_line;      /* owned */
     size_t refusal_len;
-    struct ack_mail *ack;       /* owned: a CONFIG_ACK that waits until the desk took the one before */
+    struct ack_mail *ack; /* owned: a CONFIG_ACK that waits until the desk took the one before */
     bool is_ack_away;
     struct lane_gauges gauges;
 };
@@ -60,7 +60,8 @@ struct hub_lane {
 /* From the control thread: `fd` goes to the worker. */
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record);
 
-/* --- what the desk decides: control thread, until it has posted `forget` ------------------------ */
+/* --- what the desk decides: control thread, until it has posted `forget` ------------------------
+ */
 
 /* The answer `line` (ended by '\n', moved) goes out and the lane opens. */
 void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
@@ -80,7 +81,8 @@ void hub_lane_post_ack_taken(struct hub_lane *lane);
 /* The last message. */
 void hub_lane_post_forget(struct hub_lane *lane);
 
-/* --- on the worker ------------------------------------------------------------------------------ */
+/* --- on the worker ------------------------------------------------------------------------------
+ */
 
 void hub_lane_publish(struct hub_lane *lane);
 /* A forward has ended. */

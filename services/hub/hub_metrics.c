@@ -39,8 +39,8 @@ static void tunnels(struct metrics *m, const struct hub *h)
 
     for (unsigned i = 0; i < h->port.door_count; i++)
         exhausted += counted(&h->port.doors[i].acceptor.exhausted);
-    one(m, "penstock_hub_tunnel_connections_total", METRIC_COUNTER,
-        "Tunnel connections accepted.", counted(&c->accepted));
+    one(m, "penstock_hub_tunnel_connections_total", METRIC_COUNTER, "Tunnel connections accepted.",
+        counted(&c->accepted));
     one(m, "penstock_hub_accept_exhausted_total", METRIC_COUNTER,
         "Pauses of accepting for want of descriptors or memory.", exhausted);
     one(m, "penstock_hub_handshakes_total", METRIC_COUNTER, "Tunnel connections opened.",
@@ -70,6 +70,8 @@ static uint64_t connected_edges(const struct hub *h)
 static void sessions(struct metrics *m, const struct hub *h)
 {
     one(m, "penstock_hub_edges", METRIC_GAUGE, "Edges in the registry.", h->registry.count);
+    one(m, "penstock_hub_edges_refused_total", METRIC_COUNTER, "Changes refused by limits.edges.",
+        counted(&h->shared.counters.edges_refused));
     one(m, "penstock_hub_edges_connected", METRIC_GAUGE, "Edges with a session.",
         connected_edges(h));
     one(m, "penstock_hub_sessions", METRIC_GAUGE, "Running edge instances.", h->desk.book.count);
@@ -96,6 +98,8 @@ static void streams(struct metrics *m, const struct hub *h, const struct lane_su
              c->open_refusals, open_refusal_names, OPEN_REFUSAL_COUNT);
     by_label(m, "penstock_hub_connect_failures_total", "Targets that could not be connected to.",
              "reason", c->connect_faults, connect_fault_names, CONNECT_FAULT_COUNT);
+    one(m, "penstock_hub_streams_unlisted_total", METRIC_COUNTER,
+        "Streams left out of a list (limits.streamsListed).", counted(&c->streams_unlisted));
     durations(m, "penstock_hub_connect_duration_seconds", "From OPEN to the target's connection.",
               &c->connect);
     one(m, "penstock_hub_window_stalls_total", METRIC_COUNTER,
@@ -117,8 +121,7 @@ static void memory(struct metrics *m, const struct hub *h)
     }
     one(m, "penstock_hub_budget_bytes", METRIC_GAUGE, "Taken of tunnel.memoryBudget.",
         atomic_load_explicit(&b->taken, memory_order_relaxed));
-    one(m, "penstock_hub_budget_limit_bytes", METRIC_GAUGE, "tunnel.memoryBudget.",
-        b->limit_bytes);
+    one(m, "penstock_hub_budget_limit_bytes", METRIC_GAUGE, "tunnel.memoryBudget.", b->limit_bytes);
     one(m, "penstock_hub_budget_denied_total", METRIC_COUNTER, "Takes that found no budget.",
         atomic_load_explicit(&b->denied, memory_order_relaxed));
     one(m, "penstock_hub_pool_chunks", METRIC_GAUGE, "Buffers of 16 KiB in use.", out);
@@ -134,8 +137,7 @@ static void bytes(struct metrics *m, const struct hub *h, const struct lane_sums
 
     for (size_t i = 0; i < named; i++)
         h->registry.edges[i]->live_in = h->registry.edges[i]->live_out = 0;
-    LIST_EACH(&h->desk.records, node, after)
-    {
+    LIST_EACH (&h->desk.records, node, after) {
         const struct lane_record *record = container_of(node, struct lane_record, node);
 
         if (!record->lane || !record->edge)

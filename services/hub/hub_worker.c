@@ -12,7 +12,7 @@ static void on_tick(struct deadline *tick)
     struct hub_worker *w = container_of(tick, struct hub_worker, tick);
     const struct chunk_pool *pool = loop_pool(w->loop);
 
-    LIST_EACH(&w->lanes, node, after)
+    LIST_EACH (&w->lanes, node, after)
         hub_lane_publish(container_of(node, struct hub_lane, node));
     atomic_store_explicit(&w->pool_out, pool->out_count, memory_order_relaxed);
     atomic_store_explicit(&w->pool_refused, pool->refused, memory_order_relaxed);
@@ -42,7 +42,7 @@ void hub_worker_close(struct hub_worker *w)
         return;
     w->is_closed = true;
     deadline_off(&w->tick);
-    LIST_EACH(&w->lanes, node, after)
+    LIST_EACH (&w->lanes, node, after)
         hub_lane_close(container_of(node, struct hub_lane, node));
     resolver_free(w->resolver);
     w->resolver = NULL;

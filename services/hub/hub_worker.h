@@ -17,14 +17,15 @@ struct desk;
 
 /* One for the process.  Filled before the workers start. */
 struct hub_shared {
-    struct loop *control;   /* borrowed: where the desk is */
-    struct desk *desk;      /* borrowed: for desk_post_*() only */
-    struct tls_ctx *tls;    /* owned: of the tunnel port */
+    struct loop *control;       /* borrowed: where the desk is */
+    struct desk *desk;          /* borrowed: for desk_post_*() only */
+    struct tls_ctx *tls;        /* owned: of the tunnel port */
     struct target_map *targets; /* owned */
     struct own_listeners own;
-    char *congestion;       /* owned */
+    char *congestion; /* owned */
     unsigned connect_ms, flush_ms;
-    uint32_t forwards_max;  /* limits.streams: also those whose stream is over and whose target is not */
+    uint32_t
+        forwards_max; /* limits.streams: also those whose stream is over and whose target is not */
     uint32_t connects_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
@@ -32,12 +33,12 @@ struct hub_shared {
 };
 
 struct hub_worker {
-    struct loop *loop;          /* borrowed from the process's struct worker */
-    struct hub_shared *shared;  /* borrowed */
-    struct resolver *resolver;  /* owned */
-    struct list lanes;          /* struct hub_lane, owned, until the desk forgets them */
-    struct deadline tick;       /* publishes the lanes' counters */
-    struct log_limit limit;     /* lines that a peer can cause */
+    struct loop *loop;         /* borrowed from the process's struct worker */
+    struct hub_shared *shared; /* borrowed */
+    struct resolver *resolver; /* owned */
+    struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
+    struct deadline tick;      /* publishes the lanes' counters */
+    struct log_limit limit;    /* lines that a peer can cause */
     bool is_closed;
     _Atomic uint64_t pool_out, pool_refused; /* chunks, published by the tick */
 };

@@ -14,8 +14,9 @@ extern char **environ;
 static const struct conf_command commands[] = {
     {"healthcheck", "asks the running hub: /healthz, or /readyz with --ready; 0 when it is well"},
     {"management-token", "prints the token of the management API, which is made when missing"},
-    {"token", "encode [hubHost=... hubPort=... edgeId=...] (JSON with the secret on standard input), "
-              "or decode [--show-secret] [FILE]"},
+    {"token",
+     "encode [hubHost=... hubPort=... edgeId=...] (JSON with the secret on standard input), "
+     "or decode [--show-secret] [FILE]"},
     {NULL, NULL},
 };
 
@@ -68,8 +69,8 @@ int main(int argc, char **argv)
 
     memset(&p, 0, sizeof(p));
     process_harden();
-    switch (conf_load(&hub_conf_table, commands, argc, argv, environ, &p.hub.conf, &command,
-                      &rest)) {
+    switch (
+        conf_load(&hub_conf_table, commands, argc, argv, environ, &p.hub.conf, &command, &rest)) {
     case CONF_DONE:
         return 0;
     case CONF_BAD:

@@ -197,7 +197,6 @@ const char *edge_old_secret(const struct edge *edge, uint64_t now_ms)
 const char *registry_etag(const struct registry *r, const struct edge *edge,
                           char out[REGISTRY_ETAG_MAX])
 {
-    snprintf(out, REGISTRY_ETAG_MAX, "%s-%" PRIu64, r->boot,
-             edge ? edge->revision : r->revision);
+    snprintf(out, REGISTRY_ETAG_MAX, "%s-%" PRIu64, r->boot, edge ? edge->revision : r->revision);
     return out;
 }

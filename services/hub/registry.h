@@ -1,8 +1,8 @@
 /* registry - the edges that the hub knows: their secrets, ports and limits.  In memory; the control
  * thread's alone.
  *
- * It says nothing to anyone: who changes an edge tells its sessions (desk.h) what that means for them
- * (edge_change).
+ * It says nothing to anyone: who changes an edge tells its sessions (desk.h) what that means for
+ * them (edge_change).
  */
 #ifndef HUB_REGISTRY_H
 #define HUB_REGISTRY_H
@@ -20,11 +20,11 @@ struct json_object;
 struct own_listeners;
 struct target_map;
 
-#define REGISTRY_MAX 100000
-#define REGISTRY_ETAG_MAX 64
-#define EDGE_INSTANCES_MAX 64
+#define REGISTRY_MAX           100000
+#define REGISTRY_ETAG_MAX      64
+#define EDGE_INSTANCES_MAX     64
 #define EDGE_STUN_SECS_DEFAULT 300
-#define EDGE_SECRET_MADE 43 /* characters: 32 random bytes in base64url */
+#define EDGE_SECRET_MADE       43 /* characters: 32 random bytes in base64url */
 
 /* What somebody wants an edge to be. */
 struct edge_spec {
@@ -46,31 +46,31 @@ struct edge {
     char old_secret[SECRET_MAX + 1]; /* good until old_until_ms; "": none */
     uint64_t old_until_ms;
     int64_t old_until_unix;
-    struct port_list ports;          /* owned */
+    struct port_list ports; /* owned */
     uint32_t stun_interval_secs;
     unsigned max_instances;
     bool is_enabled;
-    uint64_t revision;               /* of the registry when it was changed last */
-    uint64_t past_in, past_out;      /* bytes of lanes that are gone: metrics */
-    uint64_t live_in, live_out;      /* scratch of a scrape */
-    unsigned sessions, records;      /* of the desk: what points here */
+    uint64_t revision;          /* of the registry when it was changed last */
+    uint64_t past_in, past_out; /* bytes of lanes that are gone: metrics */
+    uint64_t live_in, live_out; /* scratch of a scrape */
+    unsigned sessions, records; /* of the desk: what points here */
 };
 
 /* What a change means for a connected edge; bits. */
 enum edge_change {
     EDGE_SAME = 0,
     EDGE_ADDED = 1,
-    EDGE_NEW_CONFIG = 2,    /* its ports or STUN interval: a CONFIG */
-    EDGE_NEW_SECRET = 4,    /* its tunnels are closed: secret_changed */
-    EDGE_NOW_DISABLED = 8,  /* edge_disabled */
-    EDGE_OTHER = 16,        /* shows in the API only */
+    EDGE_NEW_CONFIG = 2,   /* its ports or STUN interval: a CONFIG */
+    EDGE_NEW_SECRET = 4,   /* its tunnels are closed: secret_changed */
+    EDGE_NOW_DISABLED = 8, /* edge_disabled */
+    EDGE_OTHER = 16,       /* shows in the API only */
 };
 
 struct registry {
     struct edge **edges; /* owned, by id */
     size_t count, cap, limit;
-    uint64_t revision;   /* rises with every change */
-    char boot[9];        /* random: etags of another run are never ours */
+    uint64_t revision;                /* rises with every change */
+    char boot[9];                     /* random: etags of another run are never ours */
     char decoy[EDGE_SECRET_MADE + 1]; /* the secret of no edge: verdict.h */
 };
 
@@ -115,9 +115,8 @@ void edge_spec_of(struct edge_spec *spec, const struct edge *edge);
 /* A list of edges, none twice: *out and *count are the caller's (edge_spec_fini each, free).
  * 0, -ERR_SYNTAX. */
 MUST_USE int edge_specs_parse(struct edge_spec **out, size_t *count, struct json_object *list,
-                              size_t limit, enum spec_source source,
-                              const struct spec_rules *rules, struct json_check *faults,
-                              const char *base);
+                              size_t limit, enum spec_source source, const struct spec_rules *rules,
+                              struct json_check *faults, const char *base);
 /* For the configuration's table: faults only. */
 void registry_check_conf(struct json_check *faults, const char *base, struct json_object *list,
                          size_t limit);

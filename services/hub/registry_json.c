@@ -11,11 +11,17 @@
 #include "json/json.h"
 
 static const char *const api_keys[] = {
-    "id", "listenPorts", "listenPortsUdp", "stunIntervalSecs", "maxInstances", "enabled", "secret",
-    NULL};
-static const char *const conf_keys[] = {
-    "id", "listenPorts", "listenPortsUdp", "stunIntervalSecs", "maxInstances", "enabled", "secret",
-    "secretFile", NULL};
+    "id",           "listenPorts", "listenPortsUdp", "stunIntervalSecs",
+    "maxInstances", "enabled",     "secret",         NULL};
+static const char *const conf_keys[] = {"id",
+                                        "listenPorts",
+                                        "listenPortsUdp",
+                                        "stunIntervalSecs",
+                                        "maxInstances",
+                                        "enabled",
+                                        "secret",
+                                        "secretFile",
+                                        NULL};
 
 /* One entry of listenPorts; 0 when it is at fault. */
 static uint16_t read_port(struct json_object *value, const uint64_t *seen,
@@ -43,8 +49,8 @@ static uint16_t read_port(struct json_object *value, const uint64_t *seen,
     to = target_map_find(rules->targets, (uint16_t)number);
     name = own_listeners_find(rules->own, to.host, to.port);
     if (name) {
-        json_fault_at(faults, base, key, "conflict", "its target %s:%u is the hub's own %s listener",
-                      to.host, to.port, name);
+        json_fault_at(faults, base, key, "conflict",
+                      "its target %s:%u is the hub's own %s listener", to.host, to.port, name);
         return 0;
     }
     return (uint16_t)number;
@@ -83,8 +89,8 @@ static void read_ports(struct edge_spec *spec, struct json_object *obj,
 static void read_secret(struct edge_spec *spec, struct json_object *obj, enum spec_source source,
                         struct json_check *faults, const char *base)
 {
-    const char *secret = json_str(faults, base, obj, "secret", JSON_OPTIONAL, SECRET_MIN,
-                                  SECRET_MAX);
+    const char *secret =
+        json_str(faults, base, obj, "secret", JSON_OPTIONAL, SECRET_MIN, SECRET_MAX);
     const char *file = NULL;
 
     if (secret && !secret_is_valid(secret))
@@ -129,9 +135,8 @@ void edge_spec_parse(struct edge_spec *spec, struct json_object *obj, enum spec_
     spec->stun_interval_secs =
         (uint32_t)json_int(faults, base, obj, "stunIntervalSecs", JSON_OPTIONAL, 0, 86400,
                            (int64_t)spec->stun_interval_secs);
-    spec->max_instances =
-        (unsigned)json_int(faults, base, obj, "maxInstances", JSON_OPTIONAL, 1, EDGE_INSTANCES_MAX,
-                           (int64_t)spec->max_instances);
+    spec->max_instances = (unsigned)json_int(faults, base, obj, "maxInstances", JSON_OPTIONAL, 1,
+                                             EDGE_INSTANCES_MAX, (int64_t)spec->max_instances);
     spec->is_enabled = json_flag(faults, base, obj, "enabled", JSON_OPTIONAL, spec->is_enabled);
     read_secret(spec, obj, source, faults, base);
 }
@@ -180,9 +185,8 @@ int edge_specs_parse(struct edge_spec **out, size_t *count, struct json_object *
                      enum spec_source source, const struct spec_rules *rules,
                      struct json_check *faults, const char *base)
 {
-    size_t before = faults->total, n = json_object_is_type(list, json_type_array)
-                                           ? json_object_array_length(list)
-                                           : 0;
+    size_t before = faults->total,
+           n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
     struct edge_spec *specs;
 
     if (!json_object_is_type(list, json_type_array))

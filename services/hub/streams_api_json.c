@@ -1,8 +1,8 @@
 /* streams_api_json - GET /v1/edges/{id}/streams: the newest streams of an edge.
  *
- * Streams live on the workers, so each of them is asked by a message and answers with a copy of what
- * it has; with the last answer the request is answered.  A client that leaves before gets nothing, and
- * the gathering ends all the same.
+ * Streams live on the workers, so each of them is asked by a message and answers with a copy of
+ * what it has; with the last answer the request is answered.  A client that leaves before gets
+ * nothing, and the gathering ends all the same.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,22 +21,24 @@ struct stream_row {
 };
 
 struct stream_gather {
-    struct loop *control;        /* borrowed */
+    struct loop *control;          /* borrowed */
+    struct hub_counters *counters; /* borrowed */
     struct admin_request *request; /* borrowed; NULL: its client is gone */
-    unsigned waiting;            /* workers that have not answered */
+    unsigned waiting;              /* workers that have not answered */
     char edge_id[EDGE_ID_MAX + 1];
     size_t max;
     struct gather_part {
-        struct task task;        /* there, and back */
+        struct task task; /* there, and back */
         struct stream_gather *gather;
         struct hub_worker *worker;
         struct stream_row *rows; /* owned: max of them at most */
         size_t count;
         uint64_t total;
-    } parts[];                   /* one a worker */
+    } parts[]; /* one a worker */
 };
 
-/* --- on a worker -------------------------------------------------------------------------------------- */
+/* --- on a worker
+ * -------------------------------------------------------------------------------------- */
 
 static void fill_row(struct stream_row *row, const struct forward *f, uint64_t now_ms)
 {
@@ -65,8 +67,7 @@ static void collect_lane(struct gather_part *part, const struct hub_lane *lane)
     uint64_t now_ms = loop_now_ms(part->worker->loop);
 
     part->total += lane->forward_count;
-    LIST_EACH(&lane->forwards, node, after)
-    {
+    LIST_EACH (&lane->forwards, node, after) {
         const struct forward *f = container_of(node, struct forward, in_lane);
 
         if (taken++ == max)
@@ -88,8 +89,7 @@ static void run_collect(struct task *task)
     struct gather_part *part = container_of(task, struct gather_part, task);
 
     part->rows = must_alloc(2 * part->gather->max * sizeof(*part->rows));
-    LIST_EACH(&part->worker->lanes, node, after)
-    {
+    LIST_EACH (&part->worker->lanes, node, after) {
         const struct hub_lane *lane = container_of(node, struct hub_lane, node);
 
         if (strcmp(lane->edge_id, part->gather->edge_id) == 0)
@@ -101,14 +101,15 @@ static void run_collect(struct task *task)
     loop_post(part->gather->control, &part->task);
 }
 
-/* --- on the control thread ---------------------------------------------------------------------------- */
+/* --- on the control thread
+ * ---------------------------------------------------------------------------- */
 
 static struct json_object *emit_row(const struct stream_row *row)
 {
     struct json_object *o = json_object_new_object();
     char text[ADDR_TEXT_MAX];
-    char *target = must_printf(strchr(row->target, ':') ? "[%s]:%u" : "%s:%u", row->target,
-                               row->target_port);
+    char *target =
+        must_printf(strchr(row->target, ':') ? "[%s]:%u" : "%s:%u", row->target, row->target_port);
 
     api_add_int(o, "id", row->id);
     api_add_str(o, "state", forward_state_name(row->state));
@@ -148,6 +149,9 @@ static void answer(const struct stream_gather *g, unsigned parts)
         json_object_array_add(list, emit_row(best));
     }
     free(at);
+    atomic_fetch_add_explicit(&g->counters->streams_unlisted,
+                              total - MIN(total, json_object_array_length(list)),
+                              memory_order_relaxed);
     json_object_object_add(o, "streams", list);
     api_add_int(o, "total", total);
     admin_reply(g->request, 200, o, NULL);
@@ -196,14 +200,15 @@ void api_get_streams(void *service, struct admin_request *r)
     /* One part more than workers: the zeroed one ends them. */
     g = must_alloc(sizeof(*g) + (h->worker_count + 1) * sizeof(g->parts[0]));
     g->control = h->loop;
+    g->counters = &h->shared.counters;
     g->request = r;
     g->waiting = h->worker_count;
     g->max = (size_t)h->conf.limits.streams_listed;
     memcpy(g->edge_id, edge->id, sizeof(g->edge_id));
     admin_defer(r, on_gone, g);
     for (unsigned i = 0; i < h->worker_count; i++)
-        g->parts[i] = (struct gather_part){
-            .task.run = run_collect, .gather = g, .worker = &h->workers[i]};
+        g->parts[i] =
+            (struct gather_part){.task.run = run_collect, .gather = g, .worker = &h->workers[i]};
     for (unsigned i = 0; i < h->worker_count; i++)
         loop_post(h->workers[i].loop, &g->parts[i].task);
 }

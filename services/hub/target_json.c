@@ -8,9 +8,9 @@
 
 #include "base/err.h"
 #include "hub/own_listeners.h"
-#include "json/json.h"
 #include "wire/identity.h"
 #include "wire/proxy.h"
+#include "json/json.h"
 
 #define TARGETS_MAX 1024
 
@@ -96,8 +96,8 @@ static int by_port(const void *a, const void *b)
     return (x->public_port > y->public_port) - (x->public_port < y->public_port);
 }
 
-static void read_ports(struct target_map *map, struct json_object *ports,
-                       struct json_check *faults, const char *base)
+static void read_ports(struct target_map *map, struct json_object *ports, struct json_check *faults,
+                       const char *base)
 {
     map->named = must_alloc(sizeof(*map->named) * TARGETS_MAX);
     json_object_object_foreach(ports, key, value)

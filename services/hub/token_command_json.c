@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "json/json.h"
 #include "tls/tls.h"
 #include "wire/token.h"
+#include "json/json.h"
 
 #define INPUT_MAX 16384
 
@@ -39,7 +39,8 @@ static char *read_input(FILE *from)
     return text;
 }
 
-/* --- encode ------------------------------------------------------------------------------------------ */
+/* --- encode
+ * ------------------------------------------------------------------------------------------ */
 
 /* "key=value" over what the JSON says. */
 static int add_argument(struct json_object *obj, const char *argument)
@@ -48,8 +49,7 @@ static int add_argument(struct json_object *obj, const char *argument)
     const char *value = strchr(argument, '=');
 
     for (size_t i = 0; value && i < ARRAY_LEN(keys); i++) {
-        if (strncmp(argument, keys[i], strlen(keys[i])) != 0 ||
-            argument + strlen(keys[i]) != value)
+        if (strncmp(argument, keys[i], strlen(keys[i])) != 0 || argument + strlen(keys[i]) != value)
             continue;
         if (strcmp(keys[i], "hubPort") == 0)
             json_object_object_add(obj, keys[i],
@@ -130,7 +130,8 @@ static int encode(char **rest)
     return status;
 }
 
-/* --- decode ------------------------------------------------------------------------------------------ */
+/* --- decode
+ * ------------------------------------------------------------------------------------------ */
 
 static int print_content(const char *text, bool shows_secret)
 {
@@ -145,14 +146,13 @@ static int print_content(const char *text, bool shows_secret)
     json_object_object_add(obj, "hubHost", json_object_new_string(t.hub_host));
     json_object_object_add(obj, "hubPort", json_object_new_int(t.hub_port));
     json_object_object_add(obj, "edgeId", json_object_new_string(t.edge_id));
-    json_object_object_add(obj, "secret",
-                           json_object_new_string(shows_secret ? t.secret : "***"));
+    json_object_object_add(obj, "secret", json_object_new_string(shows_secret ? t.secret : "***"));
     if (t.has_pin) {
         pin_emit(pin, t.pin);
         json_object_object_add(obj, "pin", json_object_new_string(pin));
     }
-    puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY |
-                                                 JSON_C_TO_STRING_NOSLASHESCAPE));
+    puts(json_object_to_json_string_ext(obj,
+                                        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE));
     json_object_put(obj);
     token_fini(&t);
     return STATUS_OK;

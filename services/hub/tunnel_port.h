@@ -1,5 +1,6 @@
-/* tunnel_port - the sockets that edges dial: accepts on the control thread, asks the desk, and deals
- * the connections round robin to the workers, so that two lanes of an edge sit on two of them. */
+/* tunnel_port - the sockets that edges dial: accepts on the control thread, asks the desk, and
+ * deals the connections round robin to the workers, so that two lanes of an edge sit on two of
+ * them. */
 #ifndef HUB_TUNNEL_PORT_H
 #define HUB_TUNNEL_PORT_H
 
@@ -14,8 +15,8 @@ struct tunnel_port {
         struct tunnel_port *port; /* borrowed: the owner */
     } doors[TUNNEL_PORT_SETS];
     unsigned door_count;
-    struct desk *desk;           /* borrowed */
-    struct hub_worker *workers;  /* borrowed: worker_count of them */
+    struct desk *desk;          /* borrowed */
+    struct hub_worker *workers; /* borrowed: worker_count of them */
     unsigned worker_count, next;
     union addr bound;
 };

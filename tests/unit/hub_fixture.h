@@ -1,4 +1,5 @@
-/* hub_fixture - what the hub's unit tests share: running one suite, a hub with its configuration. */
+/* hub_fixture - what the hub's unit tests share: running one suite, a hub with its configuration.
+ */
 #ifndef TESTS_UNIT_HUB_FIXTURE_H
 #define TESTS_UNIT_HUB_FIXTURE_H
 

@@ -1,5 +1,6 @@
-/* hub_tunnel_fixture - a whole hub in this process, with its workers and its API, an edge made of one
- * link a lane, and a target that answers with what it got.  The hub's control loop is the test's. */
+/* hub_tunnel_fixture - a whole hub in this process, with its workers and its API, an edge made of
+ * one link a lane, and a target that answers with what it got.  The hub's control loop is the
+ * test's. */
 #ifndef TESTS_UNIT_HUB_TUNNEL_FIXTURE_H
 #define TESTS_UNIT_HUB_TUNNEL_FIXTURE_H
 
@@ -16,13 +17,14 @@
 #include "link/link.h"
 
 #define SECRET_OF_E1 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define PATIENCE_MS 10000
+#define PATIENCE_MS  10000
 
 static struct hub hub;
 static char state_dir[64];
 static struct budget edge_budget;
 
-/* --- waiting: the loop runs until a condition holds ---------------------------------------------- */
+/* --- waiting: the loop runs until a condition holds ----------------------------------------------
+ */
 
 static struct waiting {
     struct deadline poll;
@@ -43,8 +45,8 @@ static inline void on_poll(struct deadline *d)
 
 static inline bool until_ms(bool (*is_true)(void *arg), void *arg, uint64_t ms)
 {
-    waiting = (struct waiting){
-        .is_true = is_true, .arg = arg, .until_ms = loop_now_ms(hub.loop) + ms};
+    waiting =
+        (struct waiting){.is_true = is_true, .arg = arg, .until_ms = loop_now_ms(hub.loop) + ms};
     deadline_init(&waiting.poll, hub.loop, on_poll);
     deadline_set(&waiting.poll, 1);
     loop_run(hub.loop);
@@ -52,9 +54,11 @@ static inline bool until_ms(bool (*is_true)(void *arg), void *arg, uint64_t ms)
     return waiting.was_true;
 }
 
-#define UNTIL(condition, arg) ck_assert_msg(until_ms(condition, arg, PATIENCE_MS), "never: " #condition)
+#define UNTIL(condition, arg)                                                                      \
+    ck_assert_msg(until_ms(condition, arg, PATIENCE_MS), "never: " #condition)
 
-/* --- the hub --------------------------------------------------------------------------------------- */
+/* --- the hub
+ * --------------------------------------------------------------------------------------- */
 
 static inline void hub_up(const char *const *more)
 {
@@ -73,9 +77,8 @@ static inline void hub_up(const char *const *more)
         sets[n++] = *more++;
     json_check_init(&faults);
     memset(&hub, 0, sizeof(hub));
-    ck_assert_msg(
-        conf_read(&hub_conf_table, NULL, no_environment, sets, &hub.conf, &faults) == 0, "%s: %s",
-        faults.faults[0].pointer, faults.faults[0].detail);
+    ck_assert_msg(conf_read(&hub_conf_table, NULL, no_environment, sets, &hub.conf, &faults) == 0,
+                  "%s: %s", faults.faults[0].pointer, faults.faults[0].detail);
     json_check_fini(&faults);
     service_log_start(&hub.conf.service);
     ck_assert_int_eq(hub_start(&hub), 0);
@@ -95,21 +98,22 @@ static inline void hub_down(void)
     nftw(state_dir, on_file, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-/* --- an edge ---------------------------------------------------------------------------------------- */
+/* --- an edge
+ * ---------------------------------------------------------------------------------------- */
 
 struct test_lane {
     struct link *link;
     /* what it says */
     const char *edge_id, *secret, *instance;
-    const char *raw;           /* this instead of a hello */
+    const char *raw; /* this instead of a hello */
     bool has_session;
     uint8_t session[SESSION_BYTES];
     uint32_t number;
-    bool acks;                 /* answers a CONFIG at once */
+    bool acks; /* answers a CONFIG at once */
     /* what it heard */
     struct answer answer;
     bool has_answer, is_dead, is_proof_right;
-    int configs;               /* CONFIG frames */
+    int configs; /* CONFIG frames */
     struct wire_config config;
     struct goodbye goodbye;
     bool has_goodbye;
@@ -142,8 +146,11 @@ static inline void test_prove(uint8_t out[PROOF_BYTES], const struct test_lane *
 static inline void on_test_secure(struct link *link)
 {
     struct test_lane *t = link_owner(link);
-    struct hello h = {.version = WIRE_VERSION, .has_session = t->has_session,
-                      .is_session_formed = true, .lane = t->number, .is_proof_formed = true};
+    struct hello h = {.version = WIRE_VERSION,
+                      .has_session = t->has_session,
+                      .is_session_formed = true,
+                      .lane = t->number,
+                      .is_proof_formed = true};
     size_t n;
     char *line;
 
@@ -245,9 +252,9 @@ static inline void lane_dial(struct test_lane *t)
     if (!t->instance)
         t->instance = "here";
     ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    ck_assert_int_eq(tls_ctx_new_client(&ctx, &(struct tls_client_options){.versions = TLS_ONLY_13,
-                                                                           .alpn = alpn},
-                                        why, sizeof(why)),
+    ck_assert_int_eq(tls_ctx_new_client(
+                         &ctx, &(struct tls_client_options){.versions = TLS_ONLY_13, .alpn = alpn},
+                         why, sizeof(why)),
                      0);
     ck_assert_int_eq(link_new(&t->link, fd,
                               &(struct link_options){.side = LINK_EDGE,

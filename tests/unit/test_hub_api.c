@@ -4,7 +4,8 @@
 #include "hub_tunnel_fixture.h"
 #include "wire/token.h"
 
-/* --- one request; the client blocks in a thread of its own while the hub's loop runs here ----------- */
+/* --- one request; the client blocks in a thread of its own while the hub's loop runs here
+ * ----------- */
 
 static struct call {
     char request[4096];
@@ -50,12 +51,13 @@ static unsigned ask(const char *method, const char *path, const char *headers, c
 
     json_object_put(call.json);
     memset(&call, 0, sizeof(call));
-    snprintf(call.request, sizeof(call.request),
-             "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%sConnection: close\r\n"
-             "%s%s%zu\r\n\r\n%s",
-             method, path, hub.tokens.tokens, headers ? headers : "",
-             body ? "Content-Type: application/json\r\n" : "", "Content-Length: ",
-             body ? strlen(body) : 0, body ? body : "");
+    snprintf(
+        call.request, sizeof(call.request),
+        "%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n%sConnection: close\r\n"
+        "%s%s%zu\r\n\r\n%s",
+        method, path, hub.tokens.tokens, headers ? headers : "",
+        body ? "Content-Type: application/json\r\n" : "",
+        "Content-Length: ", body ? strlen(body) : 0, body ? body : "");
     ck_assert_int_eq(pthread_create(&thread, NULL, run_call, &call), 0);
     UNTIL(is_done, &call);
     pthread_join(thread, NULL);
@@ -92,10 +94,10 @@ static const char *if_match(void)
 
 static void setup(void)
 {
-    hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[443],\"secret\":\"" SECRET_OF_E1
-                                 "\"}]",
-                                 "tunnel.publicHost=hub.example", "limits.edges=3",
-                                 "target.ports={\"9\":{\"host\":\"192.0.2.1\",\"port\":9}}", NULL});
+    hub_up((const char *const[]){
+        "edges=[{\"id\":\"e1\",\"listenPorts\":[443],\"secret\":\"" SECRET_OF_E1 "\"}]",
+        "tunnel.publicHost=hub.example", "limits.edges=3",
+        "target.ports={\"9\":{\"host\":\"192.0.2.1\",\"port\":9}}", NULL});
 }
 
 static void teardown(void)
@@ -148,14 +150,16 @@ START_TEST(the_whole_set)
     ck_assert_str_eq(registry_find(&hub.registry, "e1")->secret, secret);
     ck_assert_uint_eq(strlen(registry_find(&hub.registry, "e3")->secret), EDGE_SECRET_MADE);
     ck_assert_uint_eq(ask("PUT", "/v1/edges", etag, "[]"), 412);
-    ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL, "[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"}]"),
-                      200); /* as many as limits.edges, none of them there before */
+    ck_assert_uint_eq(
+        ask("PUT", "/v1/edges", NULL, "[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"}]"),
+        200); /* as many as limits.edges, none of them there before */
     ck_assert_uint_eq(hub.registry.count, 3);
     ck_assert_uint_eq(ask("POST", "/v1/edges", NULL, "{\"id\":\"d\"}"), 409);
     ck_assert_str_eq(member("type"), "\"urn:penstock:problem:limit\"");
     ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL,
                           "[{\"id\":\"a\"},{\"id\":\"b\"},{\"id\":\"c\"},{\"id\":\"d\"}]"),
                       422);
+    ck_assert_uint_eq(counted(&hub.shared.counters.edges_refused), 2);
     ck_assert_uint_eq(ask("PUT", "/v1/edges", NULL, "{\"edges\":[],\"more\":1}"), 422);
     ck_assert_uint_eq(hub.registry.count, 3); /* nothing of a refused set is made */
 }

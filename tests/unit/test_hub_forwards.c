@@ -1,8 +1,10 @@
-/* Forwards against a whole hub over real TLS: the PROXY header, both ends, resets, authority, limits. */
+/* Forwards against a whole hub over real TLS: the PROXY header, both ends, resets, authority,
+ * limits. */
 #include "hub_tunnel_fixture.h"
 #include "wire/proxy.h"
 
-/* --- a target: takes all until the end, then sends it back ----------------------------------------- */
+/* --- a target: takes all until the end, then sends it back
+ * ----------------------------------------- */
 
 static struct target_end {
     pthread_t thread;
@@ -117,7 +119,8 @@ static void teardown(void)
     hub_down();
 }
 
-/* --- a client's stream on the edge's side ----------------------------------------------------------- */
+/* --- a client's stream on the edge's side
+ * ----------------------------------------------------------- */
 
 struct test_stream {
     struct stream stream;
@@ -194,7 +197,8 @@ static void edge_up(struct test_lane *t)
     ck_assert_int_eq(lane_up(t), ANSWER_OK);
 }
 
-/* --- tests -------------------------------------------------------------------------------------------- */
+/* --- tests
+ * -------------------------------------------------------------------------------------------- */
 
 static const struct {
     uint16_t port;
@@ -396,7 +400,8 @@ static bool has_room(void *arg)
     return stream_room(&((struct test_stream *)arg)->stream) > 0;
 }
 
-/* Both sides have said their end, but the target does not take the rest: it gets limits.flushSecs. */
+/* Both sides have said their end, but the target does not take the rest: it gets limits.flushSecs.
+ */
 START_TEST(end_that_nobody_takes)
 {
     struct test_stream s = {0};

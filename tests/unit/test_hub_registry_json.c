@@ -137,9 +137,9 @@ START_TEST(lists)
     size_t count = 0;
 
     json_check_init(&faults);
-    ck_assert_int_eq(edge_specs_parse(&specs, &count, obj, 10, SPEC_FROM_API, NULL, &faults,
-                                      "/edges"),
-                     -ERR_SYNTAX);
+    ck_assert_int_eq(
+        edge_specs_parse(&specs, &count, obj, 10, SPEC_FROM_API, NULL, &faults, "/edges"),
+        -ERR_SYNTAX);
     ck_assert_uint_eq(faults.total, 5);
     ck_assert(has_fault(&faults, "/edges/1/enabled", "type"));
     ck_assert(has_fault(&faults, "/edges/2/id", "duplicate"));
@@ -149,9 +149,9 @@ START_TEST(lists)
     json_check_fini(&faults);
 
     json_check_init(&faults);
-    ck_assert_int_eq(edge_specs_parse(&specs, &count, obj, 3, SPEC_FROM_API, NULL, &faults,
-                                      "/edges"),
-                     -ERR_SYNTAX);
+    ck_assert_int_eq(
+        edge_specs_parse(&specs, &count, obj, 3, SPEC_FROM_API, NULL, &faults, "/edges"),
+        -ERR_SYNTAX);
     ck_assert(has_fault(&faults, "/edges", "range"));
     json_check_fini(&faults);
     json_object_put(obj);
@@ -172,8 +172,7 @@ START_TEST(no_secret_is_shown)
     registry_renew_secret(&r, registry_find(&r, "e1"), 1000, 5, 1700000000);
     shown = edge_emit(registry_find(&r, "e1"));
     ck_assert_ptr_null(strstr(json_object_to_json_string(shown), "hush"));
-    ck_assert_ptr_null(
-        strstr(json_object_to_json_string(shown), registry_find(&r, "e1")->secret));
+    ck_assert_ptr_null(strstr(json_object_to_json_string(shown), registry_find(&r, "e1")->secret));
     ck_assert_ptr_nonnull(strstr(json_object_to_json_string(shown), "2023-11-14T22:13:21Z"));
     json_object_put(shown);
     edge_spec_fini(&spec);

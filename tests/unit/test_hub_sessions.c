@@ -358,14 +358,14 @@ START_TEST(operators_words)
     }
     UNTIL(is_dead, &t);
     ck_assert(t.has_goodbye);
-    ck_assert_int_eq(t.goodbye.code, ((enum goodbye_code[]){
-                                         GOODBYE_KICKED, GOODBYE_EDGE_DISABLED,
-                                         GOODBYE_SECRET_CHANGED, GOODBYE_SECRET_CHANGED,
-                                         GOODBYE_KICKED})[_i]);
+    ck_assert_int_eq(
+        t.goodbye.code,
+        ((enum goodbye_code[]){GOODBYE_KICKED, GOODBYE_EDGE_DISABLED, GOODBYE_SECRET_CHANGED,
+                               GOODBYE_SECRET_CHANGED, GOODBYE_KICKED})[_i]);
     ck_assert_uint_eq(hub.desk.book.count, 0);
-    ck_assert_int_eq(lane_up(&again), ((enum answer_code[]){
-                                          ANSWER_OK, ANSWER_EDGE_DISABLED, ANSWER_UNAUTHORIZED,
-                                          ANSWER_UNAUTHORIZED, ANSWER_UNAUTHORIZED})[_i]);
+    ck_assert_int_eq(lane_up(&again),
+                     ((enum answer_code[]){ANSWER_OK, ANSWER_EDGE_DISABLED, ANSWER_UNAUTHORIZED,
+                                           ANSWER_UNAUTHORIZED, ANSWER_UNAUTHORIZED})[_i]);
     lane_down(&t);
     lane_down(&again);
 }

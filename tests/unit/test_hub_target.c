@@ -27,17 +27,15 @@ START_TEST(finds)
         uint16_t to;
         enum proxy_mode mode;
     } rows[] = {
-        {80, "10.0.0.7", 7999, PROXY_MODE_V1},
-        {443, "10.0.0.8", 8000, PROXY_MODE_V2},
-        {25, "mail.internal", 2525, PROXY_MODE_OFF},
-        {53, "10.0.0.7", 5353, PROXY_MODE_V1},
+        {80, "10.0.0.7", 7999, PROXY_MODE_V1},       {443, "10.0.0.8", 8000, PROXY_MODE_V2},
+        {25, "mail.internal", 2525, PROXY_MODE_OFF}, {53, "10.0.0.7", 5353, PROXY_MODE_V1},
         {8080, "10.0.0.7", 8080, PROXY_MODE_V1}, /* not named: the same number */
         {65535, "10.0.0.7", 1, PROXY_MODE_V1},
     };
-    struct target_map *map =
-        map_of("{\"80\":7999,\"443\":{\"host\":\"10.0.0.8\",\"port\":8000,\"proxyProtocol\":\"v2\"},"
-               "\"25\":{\"host\":\"mail.internal\",\"port\":2525,\"proxyProtocol\":\"off\"},"
-               "\"53\":{\"port\":5353},\"65535\":1}");
+    struct target_map *map = map_of(
+        "{\"80\":7999,\"443\":{\"host\":\"10.0.0.8\",\"port\":8000,\"proxyProtocol\":\"v2\"},"
+        "\"25\":{\"host\":\"mail.internal\",\"port\":2525,\"proxyProtocol\":\"off\"},"
+        "\"53\":{\"port\":5353},\"65535\":1}");
     struct target t = target_map_find(map, rows[_i].port);
 
     ck_assert_str_eq(t.host, rows[_i].host);

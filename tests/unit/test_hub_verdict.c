@@ -1,4 +1,5 @@
-/* The verdict about a hello: the order of its checks, both secrets, nothing told before the proof. */
+/* The verdict about a hello: the order of its checks, both secrets, nothing told before the proof.
+ */
 #include <stdio.h>
 
 #include "hub/verdict.h"
