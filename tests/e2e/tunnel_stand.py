@@ -185,11 +185,16 @@ class Relay:
     """A TCP relay in front of an address.  mode: "pass"; "stop": nothing is read, so that the senders'
     windows close; "drop": all is read and thrown away, so that the peers' kernels are content."""
 
+    BUFFER = 65536  # in the kernel, a side: little is taken once nothing is read
+
     def __init__(self, to):
         self.to, self.mode = to, "pass"
         self.changed = threading.Condition()
         self.pairs = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
         self.address = self.listener.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -197,13 +202,16 @@ class Relay:
         while True:
             try:
                 a, _ = self.listener.accept()
-                b = socket.create_connection(self.to, e2e.SECS)
             except OSError:
-                if self.listener.fileno() < 0:
-                    return
+                return
+            b = socket.socket()
+            b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
+            try:
+                b.connect(self.to)
+            except OSError:
                 a.close()
+                b.close()
                 continue
-            b.settimeout(None)
             for s in (a, b):
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self.changed:
@@ -218,14 +226,15 @@ class Relay:
                 with self.changed:
                     self.changed.wait_for(lambda: self.mode != "stop")
                 data = one.recv(65536)
-                if not data:
-                    break
                 with self.changed:
-                    is_dropped = self.mode == "drop"
-                if not is_dropped:
-                    other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-            return
+                    if self.mode == "drop":
+                        if not data:
+                            return  # not even the end is told
+                        continue
+                if not data:
+                    other.shutdown(socket.SHUT_WR)
+                    return
+                other.sendall(data)
         with contextlib.suppress(OSError):
             e2e.reset(other)
 
