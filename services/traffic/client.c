@@ -85,8 +85,7 @@ static void refuse(struct client *c, enum traffic_reason reason)
 {
     c->reason = reason;
     worker_count_reason(c->worker, reason);
-    if (log_is_on(LOG_DEBUG) &&
-        log_limit_pass(&c->worker->refusals, loop_now_ms(c->worker->loop)))
+    if (log_is_on(LOG_DEBUG) && log_limit_pass(&c->worker->refusals, loop_now_ms(c->worker->loop)))
         log_debug("traffic", "client_refused", LOG_S("client", c->forward.address),
                   LOG_S("reason", traffic_reason_word(reason)),
                   LOG_S("error", c->tls ? tls_error_text(c->tls) : "-"));
@@ -118,8 +117,7 @@ static void touch(struct client *c, size_t got)
     if (c->state == CLIENT_OPEN && (c->h1.state == H1_EXCHANGE || c->h1.state == H1_RELAY))
         deadline_set(&c->deadline, h1_session_patience_ms(&c->h1, got));
     else if (c->state == CLIENT_LINGER && !c->is_shut)
-        deadline_set(&c->deadline,
-                     (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
+        deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
 }
 
 void client_skip(struct client *c, size_t n)
@@ -350,10 +348,14 @@ static enum step client_step(struct client *c)
         return STEP_WAIT;
     }
     switch (c->state) {
-    case CLIENT_PROXY:     return proxy_step(c);
-    case CLIENT_HANDSHAKE: return handshake_step(c);
-    case CLIENT_OPEN:      return open_step(c);
-    case CLIENT_LINGER:    return linger_step(c);
+    case CLIENT_PROXY:
+        return proxy_step(c);
+    case CLIENT_HANDSHAKE:
+        return handshake_step(c);
+    case CLIENT_OPEN:
+        return open_step(c);
+    case CLIENT_LINGER:
+        return linger_step(c);
     case CLIENT_DEAD:
     case CLIENT_STATE_COUNT:
         break;

@@ -1,5 +1,5 @@
-/* client - one client connection on the TLS listener: PROXY header, handshake, plaintext in and out,
- * the end.  What the plaintext means is its session's business (h1_session.h).
+/* client - one client connection on the TLS listener: PROXY header, handshake, plaintext in and
+ * out, the end.  What the plaintext means is its session's business (h1_session.h).
  *
  *   PROXY -> HANDSHAKE -> OPEN -> LINGER -> DEAD        any -> DEAD
  *
@@ -11,10 +11,12 @@
  *            then 2 s for the client's own end
  *
  * LINGER: the last answer and close_notify are on their way; what the client still sends is thrown
- * away for a moment, so that the kernel doesn't answer it with a reset that would overtake the answer.
+ * away for a moment, so that the kernel doesn't answer it with a reset that would overtake the
+ * answer.
  *
- * Input is never copied: a record's plaintext stays where TLS put it until it is used up.  Output is
- * gathered into records of 16 KiB in one buffer, `stage`, that exists only while something waits.
+ * Input is never copied: a record's plaintext stays where TLS put it until it is used up.  Output
+ * is gathered into records of 16 KiB in one buffer, `stage`, that exists only while something
+ * waits.
  */
 #ifndef TRAFFIC_CLIENT_H
 #define TRAFFIC_CLIENT_H
@@ -30,9 +32,9 @@ struct chunk;
 struct tls;
 struct traffic_worker;
 
-#define CLIENT_LINGER_MS 2000u
+#define CLIENT_LINGER_MS    2000u
 #define CLIENT_LINGER_BYTES (256u << 10)
-#define CLIENT_STEPS_MAX 32u
+#define CLIENT_STEPS_MAX    32u
 
 #define CLIENT_STATES(X)                                                                           \
     X(PROXY, BIT(CLIENT_HANDSHAKE) | BIT(CLIENT_DEAD))                                             \
@@ -68,7 +70,7 @@ struct client {
     struct chunk *stage; /* owned */
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken, is_shut;
-    size_t lingered; /* bytes thrown away */
+    size_t lingered;            /* bytes thrown away */
     enum traffic_reason reason; /* why it ends */
     struct h1_session h1;
 };

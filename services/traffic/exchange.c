@@ -9,7 +9,7 @@
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
-#define HEAD_BYTES (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
+#define HEAD_BYTES        (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
 #define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
 
 static const unsigned next_of[] = {
@@ -434,7 +434,8 @@ void exchange_on_relay_over(struct exchange *x)
     x->codec->wake(x);
 }
 
-void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer, bool was_kept)
+void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer,
+                      bool was_kept)
 {
     x->upstream = NULL;
     if (x->state == EXCHANGE_WAITING && was_kept && !had_answer && !x->is_retried &&

@@ -9,9 +9,9 @@
  *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
  *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
  *
- * Retries: a destination that cannot be reached is passed over for the next.  A request that was sent
- * is sent once more, on a new connection, only when the connection was a kept one that ended before
- * the first byte of an answer, the method is idempotent, and nothing of a body was sent.
+ * Retries: a destination that cannot be reached is passed over for the next.  A request that was
+ * sent is sent once more, on a new connection, only when the connection was a kept one that ended
+ * before the first byte of an answer, the method is idempotent, and nothing of a body was sent.
  *
  * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room());
  * towards the client the codec says how much it takes (codec->room()).
@@ -30,10 +30,10 @@ struct traffic_worker;
 struct upstream;
 struct upstream_pool;
 
-#define EXCHANGE_ATTEMPTS_MAX 8u   /* destinations tried for one request */
-#define EXCHANGE_INTERIMS_MAX 16u  /* 1xx answers in front of the last one */
-#define EXCHANGE_METHOD_MAX 16u
-#define EXCHANGE_PATH_MAX 256u     /* of the access log */
+#define EXCHANGE_ATTEMPTS_MAX 8u  /* destinations tried for one request */
+#define EXCHANGE_INTERIMS_MAX 16u /* 1xx answers in front of the last one */
+#define EXCHANGE_METHOD_MAX   16u
+#define EXCHANGE_PATH_MAX     256u /* of the access log */
 
 #define EXCHANGE_STATES(X)                                                                         \
     X(IDLE, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                 \
@@ -60,32 +60,32 @@ struct exchange_codec {
 
 struct exchange {
     enum exchange_state state;
-    struct traffic_worker *worker;       /* borrowed */
-    const struct exchange_codec *codec;  /* static */
-    struct route_hold *hold;             /* counted while it is in flight */
-    const struct route *route;           /* borrowed from hold */
-    struct upstream *upstream;           /* borrowed: works for us */
-    struct upstream_pool *pool;          /* borrowed from the slot of the route */
+    struct traffic_worker *worker;      /* borrowed */
+    const struct exchange_codec *codec; /* static */
+    struct route_hold *hold;            /* counted while it is in flight */
+    const struct route *route;          /* borrowed from hold */
+    struct upstream *upstream;          /* borrowed: works for us */
+    struct upstream_pool *pool;         /* borrowed from the slot of the route */
 
     /* The request as the origin gets it. */
-    struct bufq head;    /* kept until the answer comes: it may be sent again */
+    struct bufq head; /* kept until the answer comes: it may be sent again */
     size_t head_sent;
     struct bufq body;    /* framed */
     uint64_t body_taken; /* bytes that left for the origin */
     bool is_chunked;
-    bool is_ended;       /* all of it is in `body`, or went */
+    bool is_ended; /* all of it is in `body`, or went */
     bool is_idempotent, is_head, is_upgrade, expects_continue;
 
     /* Destinations. */
     unsigned first, offset, attempts;
     const struct upstream_pool *tried[EXCHANGE_ATTEMPTS_MAX]; /* borrowed from the slot */
-    bool takes_down_ones; /* second round */
+    bool takes_down_ones;                                     /* second round */
     bool is_retried, is_timed_out;
 
     /* The answer. */
     unsigned interims;
-    bool has_continued;   /* 100 went to the client */
-    unsigned status;      /* 0: none yet */
+    bool has_continued;         /* 100 went to the client */
+    unsigned status;            /* 0: none yet */
     enum traffic_reason reason; /* why it failed */
 
     /* For the log. */
@@ -94,7 +94,8 @@ struct exchange {
     char target[ADDR_TEXT_MAX]; /* the destination that answered, or was tried last */
 };
 
-void exchange_init(struct exchange *x, struct traffic_worker *w, const struct exchange_codec *codec);
+void exchange_init(struct exchange *x, struct traffic_worker *w,
+                   const struct exchange_codec *codec);
 void exchange_fini(struct exchange *x); /* cancels; fine on a zeroed one */
 /* Back to IDLE for the next request. */
 void exchange_reset(struct exchange *x);
@@ -137,6 +138,7 @@ void exchange_on_end(struct exchange *x, struct http_fields *trailers);
 void exchange_on_relay_over(struct exchange *x);
 /* The connection is lost.  `had_answer`: a byte of an answer had come; `was_kept`: it had served
  * others before. */
-void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer, bool was_kept);
+void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer,
+                      bool was_kept);
 
 #endif

@@ -8,10 +8,18 @@ void h1_body_init(struct h1_body *b, struct chunk_pool *pool, enum http_framing 
 {
     *b = (struct h1_body){.pool = pool};
     switch (framing) {
-    case HTTP_NO_BODY:     b->state = H1_BODY_NONE; break;
-    case HTTP_LENGTH:      b->state = length > 0 ? H1_BODY_LENGTH : H1_BODY_NONE; break;
-    case HTTP_CHUNKED:     b->state = H1_BODY_SIZE; break;
-    case HTTP_UNTIL_CLOSE: b->state = H1_BODY_CLOSE; break;
+    case HTTP_NO_BODY:
+        b->state = H1_BODY_NONE;
+        break;
+    case HTTP_LENGTH:
+        b->state = length > 0 ? H1_BODY_LENGTH : H1_BODY_NONE;
+        break;
+    case HTTP_CHUNKED:
+        b->state = H1_BODY_SIZE;
+        break;
+    case HTTP_UNTIL_CLOSE:
+        b->state = H1_BODY_CLOSE;
+        break;
     }
     b->left = length;
 }
@@ -131,7 +139,8 @@ static enum h1_body_step end_trailers(struct h1_body *b, const char *p, size_t n
     return H1_STEP_END;
 }
 
-/* The usual case, an empty section in one piece, needs no memory; pieces are gathered in a chunk. */
+/* The usual case, an empty section in one piece, needs no memory; pieces are gathered in a chunk.
+ */
 static enum h1_body_step run_trailers(struct h1_body *b, const uint8_t *p, size_t n,
                                       struct http_fields *trailers, struct h1_piece *out)
 {

@@ -17,8 +17,8 @@
 #include "traffic/h1_scan.h"
 
 #define H1_EXTENSION_BYTES 256u
-#define H1_TRAILER_BYTES 4096u
-#define H1_SIZE_DIGITS 16u
+#define H1_TRAILER_BYTES   4096u
+#define H1_SIZE_DIGITS     16u
 
 enum h1_body_state {
     H1_BODY_NONE,
@@ -54,8 +54,8 @@ enum h1_body_step {
 };
 
 struct h1_piece {
-    size_t used;              /* of the n bytes */
-    const uint8_t *payload;   /* with H1_STEP_DATA; points into the bytes given */
+    size_t used;            /* of the n bytes */
+    const uint8_t *payload; /* with H1_STEP_DATA; points into the bytes given */
     size_t payload_len;
     enum traffic_reason reason;
 };

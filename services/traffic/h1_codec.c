@@ -87,5 +87,4 @@ static void wake(struct exchange *x)
     client_wake(session_of(x)->client);
 }
 
-const struct exchange_codec h1_codec = {push_interim, push_head, push_body,
-                                        push_end,     room,      wake};
+const struct exchange_codec h1_codec = {push_interim, push_head, push_body, push_end, room, wake};

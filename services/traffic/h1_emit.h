@@ -7,8 +7,8 @@
 #include "base/must.h"
 #include "traffic/http_head.h"
 
-/* Text put together in the caller's memory.  When it does not fit, is_cut is set and nothing more is
- * written: one look at the end is enough. */
+/* Text put together in the caller's memory.  When it does not fit, is_cut is set and nothing more
+ * is written: one look at the end is enough. */
 struct h1_text {
     char *p;
     size_t n, size;
@@ -38,11 +38,11 @@ void h1_request_emit(struct h1_text *t, const struct http_request *r, struct htt
 
 /* What the client's side adds to an answer. */
 struct h1_answer {
-    unsigned minor;            /* of the client */
-    bool closes;               /* the connection ends with it */
-    bool is_chunked;           /* the body goes out in chunks */
+    unsigned minor;                       /* of the client */
+    bool closes;                          /* the connection ends with it */
+    bool is_chunked;                      /* the body goes out in chunks */
     const char *version_header, *version; /* NULL: none */
-    const char *date;          /* put in when the origin sent none */
+    const char *date;                     /* put in when the origin sent none */
 };
 void h1_response_emit(struct h1_text *t, const struct http_response *r, const struct h1_answer *a);
 /* 1xx but 101. */

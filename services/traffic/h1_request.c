@@ -11,17 +11,20 @@ static const struct {
     uint8_t len;
     bool is_idempotent, is_refused;
 } methods[] = {
-#define M(text, idempotent, refused) {text, sizeof(text) - 1, idempotent, refused}
-    M("GET", true, false),        M("POST", false, false),     M("HEAD", true, false),
-    M("PUT", true, false),        M("DELETE", true, false),    M("OPTIONS", true, false),
-    M("PATCH", false, false),     M("CONNECT", false, true),   M("TRACE", true, true),
-    M("PROPFIND", true, false),   M("PROPPATCH", true, false), M("MKCOL", true, false),
-    M("COPY", true, false),       M("MOVE", true, false),      M("LOCK", false, false),
-    M("UNLOCK", true, false),     M("SEARCH", true, false),    M("BIND", true, false),
-    M("REBIND", true, false),     M("UNBIND", true, false),    M("ACL", true, false),
-    M("REPORT", true, false),     M("MKACTIVITY", true, false), M("CHECKOUT", true, false),
-    M("MERGE", true, false),      M("MKCALENDAR", true, false), M("LINK", true, false),
-    M("UNLINK", true, false),     M("M-SEARCH", true, false),  M("NOTIFY", false, false),
+#define M(text, idempotent, refused)                                                               \
+    {                                                                                              \
+        text, sizeof(text) - 1, idempotent, refused                                                \
+    }
+    M("GET", true, false),        M("POST", false, false),        M("HEAD", true, false),
+    M("PUT", true, false),        M("DELETE", true, false),       M("OPTIONS", true, false),
+    M("PATCH", false, false),     M("CONNECT", false, true),      M("TRACE", true, true),
+    M("PROPFIND", true, false),   M("PROPPATCH", true, false),    M("MKCOL", true, false),
+    M("COPY", true, false),       M("MOVE", true, false),         M("LOCK", false, false),
+    M("UNLOCK", true, false),     M("SEARCH", true, false),       M("BIND", true, false),
+    M("REBIND", true, false),     M("UNBIND", true, false),       M("ACL", true, false),
+    M("REPORT", true, false),     M("MKACTIVITY", true, false),   M("CHECKOUT", true, false),
+    M("MERGE", true, false),      M("MKCALENDAR", true, false),   M("LINK", true, false),
+    M("UNLINK", true, false),     M("M-SEARCH", true, false),     M("NOTIFY", false, false),
     M("SUBSCRIBE", false, false), M("UNSUBSCRIBE", false, false), M("PURGE", true, false),
 #undef M
 };
@@ -268,13 +271,14 @@ static enum traffic_reason decide_framing(struct http_request *out, const struct
     return reason;
 }
 
-/* An upgrade is passed on when the connection says so, there is no body in front of it, and it is to
- * something else than HTTP/2 in clear text, which would tunnel requests past us. */
+/* An upgrade is passed on when the connection says so, there is no body in front of it, and it is
+ * to something else than HTTP/2 in clear text, which would tunnel requests past us. */
 static void decide_upgrade(struct http_request *out, const struct framing *seen,
                            const struct http_connection *connection)
 {
     struct http_text rest = seen->upgrade, protocol;
-    bool has_body = out->framing == HTTP_CHUNKED || (out->framing == HTTP_LENGTH && out->length > 0);
+    bool has_body =
+        out->framing == HTTP_CHUNKED || (out->framing == HTTP_LENGTH && out->length > 0);
 
     if (!connection->has_upgrade || seen->upgrade_count != 1 || out->minor == 0 || has_body)
         return;
@@ -315,8 +319,8 @@ enum traffic_reason h1_request_parse(struct http_request *out, const char *head,
         return reason;
     decide_upgrade(out, &seen, &connection);
     out->takes_trailers = out->takes_trailers && connection.has_te;
-    out->wants_close = out->minor == 0 ? !connection.has_keep_alive || connection.has_close
-                                       : connection.has_close;
+    out->wants_close =
+        out->minor == 0 ? !connection.has_keep_alive || connection.has_close : connection.has_close;
     return h1_second_opinion(head, scan->head_len,
                              &(struct h1_opinion){.is_request = true,
                                                   .minor = out->minor,

@@ -78,7 +78,8 @@ static enum traffic_reason decide_framing(struct http_response *out, const struc
         out->framing = HTTP_UNTIL_CLOSE;
     }
     if (out->status < 200 || out->status == 204) {
-        /* They have no body; one that is announced all the same would be read as the next answer. */
+        /* They have no body; one that is announced all the same would be read as the next answer.
+         */
         if (out->framing == HTTP_CHUNKED || (out->framing == HTTP_LENGTH && out->length > 0))
             return REASON_LENGTH_INVALID;
         out->framing = HTTP_NO_BODY;
@@ -108,16 +109,16 @@ static enum traffic_reason parse(struct http_response *out, const char *head,
         reason = http_connection_apply(&out->fields, &connection);
     if (reason != REASON_NONE)
         return reason;
-    out->wants_close = out->minor == 0 ? !connection.has_keep_alive || connection.has_close
-                                       : connection.has_close;
-    return h1_second_opinion(head, scan->head_len,
-                             &(struct h1_opinion){.minor = out->minor,
-                                                  .status = out->status,
-                                                  .field_count = out->fields.count,
-                                                  .framing = seen.coding_count > 0 ? HTTP_CHUNKED
-                                                                                   : HTTP_NO_BODY,
-                                                  .has_length = seen.length_count > 0,
-                                                  .length = out->length})
+    out->wants_close =
+        out->minor == 0 ? !connection.has_keep_alive || connection.has_close : connection.has_close;
+    return h1_second_opinion(
+               head, scan->head_len,
+               &(struct h1_opinion){.minor = out->minor,
+                                    .status = out->status,
+                                    .field_count = out->fields.count,
+                                    .framing = seen.coding_count > 0 ? HTTP_CHUNKED : HTTP_NO_BODY,
+                                    .has_length = seen.length_count > 0,
+                                    .length = out->length})
                ? REASON_NONE
                : REASON_PARSERS_DISAGREE;
 }

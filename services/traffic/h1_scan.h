@@ -1,9 +1,9 @@
-/* h1_scan - finds the end of a head of HTTP/1, line by line, and refuses early what can never become
- * one; then takes its lines apart.
+/* h1_scan - finds the end of a head of HTTP/1, line by line, and refuses early what can never
+ * become one; then takes its lines apart.
  *
- * Stricter than RFC 9112 allows a server to be: every line ends in CRLF, a CR stands nowhere else, a
- * line that begins with a blank (obs-fold) is an error, so is any control character.  Nothing here
- * repairs.  Requests, answers and trailers are read by the same code.
+ * Stricter than RFC 9112 allows a server to be: every line ends in CRLF, a CR stands nowhere else,
+ * a line that begins with a blank (obs-fold) is an error, so is any control character.  Nothing
+ * here repairs.  Requests, answers and trailers are read by the same code.
  */
 #ifndef TRAFFIC_H1_SCAN_H
 #define TRAFFIC_H1_SCAN_H

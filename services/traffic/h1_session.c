@@ -28,12 +28,22 @@ static void session_enter(struct h1_session *s, enum h1_session_state to)
     must(next_of[s->state] & BIT(to));
     s->state = to;
     switch (to) {
-    case H1_IDLE:     secs = t->idle_secs; break;
-    case H1_HEAD:     secs = t->header_secs; break;
-    case H1_EXCHANGE: secs = t->body_idle_secs; break;
-    case H1_RELAY:    secs = t->upgrade_idle_secs; break;
-    case H1_OVER:     return; /* the client's own */
-    case H1_SESSION_STATE_COUNT: must(!"a state");
+    case H1_IDLE:
+        secs = t->idle_secs;
+        break;
+    case H1_HEAD:
+        secs = t->header_secs;
+        break;
+    case H1_EXCHANGE:
+        secs = t->body_idle_secs;
+        break;
+    case H1_RELAY:
+        secs = t->upgrade_idle_secs;
+        break;
+    case H1_OVER:
+        return; /* the client's own */
+    case H1_SESSION_STATE_COUNT:
+        must(!"a state");
     }
     deadline_set(&s->client->deadline, (uint64_t)secs * 1000);
 }
@@ -151,7 +161,7 @@ static enum traffic_reason check_auth(const struct route *route, const struct ht
     if (r->authorization_count > 1)
         return REASON_AUTH_DUPLICATE;
     switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
-                       r->authorization.n)) {
+                             r->authorization.n)) {
     case AUTH_OK:
         return REASON_NONE;
     case AUTH_MISSING:
@@ -172,9 +182,8 @@ static enum step on_request(struct h1_session *s, struct http_request *r)
 
     s->requests++;
     s->is_upgrade = r->upgrade.n > 0;
-    s->has_request_ended =
-        !s->is_upgrade &&
-        (r->framing == HTTP_NO_BODY || (r->framing == HTTP_LENGTH && r->length == 0));
+    s->has_request_ended = !s->is_upgrade && (r->framing == HTTP_NO_BODY ||
+                                              (r->framing == HTTP_LENGTH && r->length == 0));
     s->closes = r->wants_close || w->is_draining ||
                 s->requests >= (uint64_t)w->settings->limits.requests_per_connection;
     s->exchange.is_head = r->is_head;
@@ -259,7 +268,8 @@ static enum step read_head(struct h1_session *s)
         return answer_and_close(s, reason);
     if (s->scan.head_len == 0)
         return keep_part(s, s->state == H1_IDLE);
-    client_skip(c, s->scan.head_len - before); /* the bytes stay where they are until the next fill */
+    client_skip(c,
+                s->scan.head_len - before); /* the bytes stay where they are until the next fill */
     step = parse_request(s, base);
     h1_gather_fini(&s->gather);
     return step;
@@ -429,9 +439,12 @@ enum step h1_session_step(struct h1_session *s)
 {
     switch (s->state) {
     case H1_IDLE:
-    case H1_HEAD:     return request_step(s);
-    case H1_EXCHANGE: return exchange_step(s);
-    case H1_RELAY:    return relay_step(s);
+    case H1_HEAD:
+        return request_step(s);
+    case H1_EXCHANGE:
+        return exchange_step(s);
+    case H1_RELAY:
+        return relay_step(s);
     case H1_OVER:
     case H1_SESSION_STATE_COUNT:
         break;

@@ -10,10 +10,10 @@
  * RELAY     upgraded, bytes both ways         upgradeIdleSecs            closed
  * OVER      nothing more is read              the client's
  *
- * Never two opinions about where a message ends: what is ambiguous is answered 400 and the connection
- * closed.  Bytes behind a request for an upgrade are not looked at before the origin has agreed; when
- * it doesn't, the connection is closed behind its answer, since they might be no HTTP at all
- * (RFC 9931).
+ * Never two opinions about where a message ends: what is ambiguous is answered 400 and the
+ * connection closed.  Bytes behind a request for an upgrade are not looked at before the origin has
+ * agreed; when it doesn't, the connection is closed behind its answer, since they might be no HTTP
+ * at all (RFC 9931).
  */
 #ifndef TRAFFIC_H1_SESSION_H
 #define TRAFFIC_H1_SESSION_H
@@ -48,16 +48,16 @@ struct h1_session {
     struct h1_gather gather;
     struct h1_body body;
     unsigned minor;
-    bool closes;             /* the connection ends with this answer */
+    bool closes; /* the connection ends with this answer */
     bool has_request_ended;
-    uint64_t body_due_ms;    /* when the body has to have come further; 0: begins anew */
-    bool may_skip_line;      /* one empty line in front of a request is passed over */
+    uint64_t body_due_ms; /* when the body has to have come further; 0: begins anew */
+    bool may_skip_line;   /* one empty line in front of a request is passed over */
     bool is_upgrade;
-    bool is_held;            /* the next request waits until the client has read more */
-    bool is_logged;          /* this request, already */
+    bool is_held;   /* the next request waits until the client has read more */
+    bool is_logged; /* this request, already */
     /* The answer. */
     bool has_head, has_answer_ended, is_chunked_out;
-    unsigned requests;       /* served here */
+    unsigned requests;         /* served here */
     const struct route *route; /* borrowed from `hold`: by the name of the handshake */
     struct route_hold *hold;   /* counted: the set that `route` was looked up in */
 };
@@ -69,9 +69,9 @@ enum step h1_session_step(struct h1_session *s);
 void h1_session_on_due(struct h1_session *s);
 /* True when it would do something with more input. */
 bool h1_session_wants_input(const struct h1_session *s);
-/* How long nothing may move from now on, when `got` bytes of a body have just come.  A request's body
- * must also come at H1_BODY_RATE on the whole, until the answer begins: each byte buys its time, and
- * no more than timeouts.bodyIdleSecs is ever in hand. */
+/* How long nothing may move from now on, when `got` bytes of a body have just come.  A request's
+ * body must also come at H1_BODY_RATE on the whole, until the answer begins: each byte buys its
+ * time, and no more than timeouts.bodyIdleSecs is ever in hand. */
 uint64_t h1_session_patience_ms(struct h1_session *s, size_t got);
 /* Room for output came back. */
 void h1_session_on_room(struct h1_session *s);

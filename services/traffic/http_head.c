@@ -13,18 +13,41 @@ enum { TOKEN = 1, VALUE = 2 };
 static const uint8_t class_of[256] = {
     ['\t'] = VALUE,
     [' '] = VALUE,
-    ['!'] = TOKEN | VALUE, ['"'] = VALUE, ['#'] = TOKEN | VALUE, ['$'] = TOKEN | VALUE,
-    ['%'] = TOKEN | VALUE, ['&'] = TOKEN | VALUE, ['\''] = TOKEN | VALUE, ['('] = VALUE,
-    [')'] = VALUE, ['*'] = TOKEN | VALUE, ['+'] = TOKEN | VALUE, [','] = VALUE,
-    ['-'] = TOKEN | VALUE, ['.'] = TOKEN | VALUE, ['/'] = VALUE,
+    ['!'] = TOKEN | VALUE,
+    ['"'] = VALUE,
+    ['#'] = TOKEN | VALUE,
+    ['$'] = TOKEN | VALUE,
+    ['%'] = TOKEN | VALUE,
+    ['&'] = TOKEN | VALUE,
+    ['\''] = TOKEN | VALUE,
+    ['('] = VALUE,
+    [')'] = VALUE,
+    ['*'] = TOKEN | VALUE,
+    ['+'] = TOKEN | VALUE,
+    [','] = VALUE,
+    ['-'] = TOKEN | VALUE,
+    ['.'] = TOKEN | VALUE,
+    ['/'] = VALUE,
     ['0' ... '9'] = TOKEN | VALUE,
-    [':'] = VALUE, [';'] = VALUE, ['<'] = VALUE, ['='] = VALUE, ['>'] = VALUE, ['?'] = VALUE,
+    [':'] = VALUE,
+    [';'] = VALUE,
+    ['<'] = VALUE,
+    ['='] = VALUE,
+    ['>'] = VALUE,
+    ['?'] = VALUE,
     ['@'] = VALUE,
     ['A' ... 'Z'] = TOKEN | VALUE,
-    ['['] = VALUE, ['\\'] = VALUE, [']'] = VALUE, ['^'] = TOKEN | VALUE, ['_'] = TOKEN | VALUE,
+    ['['] = VALUE,
+    ['\\'] = VALUE,
+    [']'] = VALUE,
+    ['^'] = TOKEN | VALUE,
+    ['_'] = TOKEN | VALUE,
     ['`'] = TOKEN | VALUE,
     ['a' ... 'z'] = TOKEN | VALUE,
-    ['{'] = VALUE, ['|'] = TOKEN | VALUE, ['}'] = VALUE, ['~'] = TOKEN | VALUE,
+    ['{'] = VALUE,
+    ['|'] = TOKEN | VALUE,
+    ['}'] = VALUE,
+    ['~'] = TOKEN | VALUE,
     [0x80 ... 0xff] = VALUE,
 };
 
@@ -32,7 +55,10 @@ static const struct {
     const char *name; /* lower case */
     uint8_t len, id;
 } known[] = {
-#define K(text, id) {text, sizeof(text) - 1, id}
+#define K(text, id)                                                                                \
+    {                                                                                              \
+        text, sizeof(text) - 1, id                                                                 \
+    }
     K("host", FIELD_HOST),
     K("content-length", FIELD_CONTENT_LENGTH),
     K("transfer-encoding", FIELD_TRANSFER_ENCODING),
@@ -122,7 +148,8 @@ static enum http_field_id find_known(struct http_text name)
 }
 
 /* A server that hands fields on as variables turns "-" into "_" (CGI), and some turn every other
- * character into it: a name that becomes one of ours in that way is the same field to the origin. */
+ * character into it: a name that becomes one of ours in that way is the same field to the origin.
+ */
 static enum http_field_id find_disguised(struct http_text name)
 {
     char plain[24];
@@ -135,7 +162,7 @@ static enum http_field_id find_disguised(struct http_text name)
     }
     id = find_known((struct http_text){plain, MIN(name.n, sizeof(plain))});
     return id == FIELD_OTHER || id == FIELD_NO_TRAILER || id == FIELD_DATE ? FIELD_OTHER
-                                                                            : FIELD_LOOKALIKE;
+                                                                           : FIELD_LOOKALIKE;
 }
 
 enum http_field_id http_field_id_of(struct http_text name)
@@ -289,22 +316,39 @@ void http_trailers_filter(struct http_fields *fields)
 const char *http_status_phrase(unsigned status)
 {
     switch (status) {
-    case 301: return "Moved Permanently";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 421: return "Misdirected Request";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    default:  return "";
+    case 301:
+        return "Moved Permanently";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 405:
+        return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 417:
+        return "Expectation Failed";
+    case 421:
+        return "Misdirected Request";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "";
     }
 }

@@ -1,9 +1,9 @@
 /* http_head - the head of a request or an answer, as every version of HTTP has it: start line in
  * parts, fields in order, how the body is framed.
  *
- * A codec fills it from bytes (h1_request.h, h1_response.h), the exchange and forward_headers.h work
- * on it.  All texts are borrowed from the buffer that was parsed: a head lives as long as the call.
- * RFC 9110; what is hop by hop is section 7.6.1.
+ * A codec fills it from bytes (h1_request.h, h1_response.h), the exchange and forward_headers.h
+ * work on it.  All texts are borrowed from the buffer that was parsed: a head lives as long as the
+ * call. RFC 9110; what is hop by hop is section 7.6.1.
  */
 #ifndef TRAFFIC_HTTP_HEAD_H
 #define TRAFFIC_HTTP_HEAD_H
@@ -30,24 +30,24 @@ enum http_field_id {
     FIELD_CONNECTION,
     FIELD_KEEP_ALIVE,
     FIELD_PROXY_CONNECTION,
-    FIELD_PROXY,           /* "Proxy": becomes HTTP_PROXY in CGI; never forwarded */
+    FIELD_PROXY, /* "Proxy": becomes HTTP_PROXY in CGI; never forwarded */
     FIELD_TE,
     FIELD_TRAILER,
     FIELD_UPGRADE,
     FIELD_HTTP2_SETTINGS,
     FIELD_EXPECT,
     FIELD_AUTHORIZATION,
-    FIELD_FORWARDED,       /* Forwarded, X-Forwarded*, X-Real-IP: ours alone */
+    FIELD_FORWARDED, /* Forwarded, X-Forwarded*, X-Real-IP: ours alone */
     FIELD_DATE,
-    FIELD_NO_TRAILER,      /* others that must not come as a trailer: Cookie, Content-Type, ... */
-    FIELD_LOOKALIKE,       /* "X_Forwarded_For": one of the above in disguise */
+    FIELD_NO_TRAILER, /* others that must not come as a trailer: Cookie, Content-Type, ... */
+    FIELD_LOOKALIKE,  /* "X_Forwarded_For": one of the above in disguise */
 };
 
 struct http_field {
     const char *name, *value; /* borrowed; the value without blanks around it */
     uint16_t name_len, value_len;
-    uint8_t id;               /* enum http_field_id */
-    bool is_dropped;          /* not to be forwarded */
+    uint8_t id;      /* enum http_field_id */
+    bool is_dropped; /* not to be forwarded */
 };
 
 struct http_fields {
@@ -68,12 +68,12 @@ struct http_request {
     struct http_text authority; /* Host, as it came: the name with or without a port */
     unsigned minor;             /* of HTTP/1 */
     bool is_head, is_idempotent;
-    bool wants_close;           /* the connection must not be used again */
+    bool wants_close; /* the connection must not be used again */
     bool expects_continue;
-    bool takes_trailers;        /* TE: trailers */
+    bool takes_trailers; /* TE: trailers */
     enum http_framing framing;
     uint64_t length;
-    struct http_text upgrade;   /* protocols asked for; empty: none (h2c is not passed on) */
+    struct http_text upgrade; /* protocols asked for; empty: none (h2c is not passed on) */
     struct http_text authorization;
     unsigned authorization_count;
     struct http_fields fields;
@@ -86,18 +86,18 @@ struct http_response {
     bool wants_close;
     bool has_date;
     enum http_framing framing;
-    uint64_t length;          /* with HTTP_LENGTH, and with HTTP_NO_BODY when has_length */
-    bool has_length;          /* Content-Length stands in the head (HEAD, 304: of what was not sent) */
+    uint64_t length; /* with HTTP_LENGTH, and with HTTP_NO_BODY when has_length */
+    bool has_length; /* Content-Length stands in the head (HEAD, 304: of what was not sent) */
     struct http_text upgrade; /* of a 101 */
     struct http_fields fields;
 };
 
-bool http_text_is(struct http_text t, const char *lower);    /* without regard to case */
+bool http_text_is(struct http_text t, const char *lower);       /* without regard to case */
 bool http_text_is_same(struct http_text a, struct http_text b); /* without regard to case */
 /* A lower-case ASCII letter for an upper-case one, else the byte itself. */
 unsigned char http_lower(char c);
-bool http_is_token_char(char c);  /* RFC 9110 5.6.2 */
-bool http_is_value_char(char c);  /* visible, blank or obs-text */
+bool http_is_token_char(char c); /* RFC 9110 5.6.2 */
+bool http_is_value_char(char c); /* visible, blank or obs-text */
 /* Which of the known fields `name` is. */
 enum http_field_id http_field_id_of(struct http_text name);
 
@@ -105,9 +105,9 @@ enum http_field_id http_field_id_of(struct http_text name);
  * the end.  *rest begins as the whole value. */
 bool http_list_next(struct http_text *rest, struct http_text *element);
 
-/* What Connection says of the other fields: marks those it names as dropped, and all that are hop by
- * hop by themselves.  `close`, `keep-alive` and `upgrade` are reported.  REASON_CONNECTION_INVALID:
- * it names a field that is not its own to remove, or too many. */
+/* What Connection says of the other fields: marks those it names as dropped, and all that are hop
+ * by hop by themselves.  `close`, `keep-alive` and `upgrade` are reported.
+ * REASON_CONNECTION_INVALID: it names a field that is not its own to remove, or too many. */
 struct http_connection {
     bool has_close, has_keep_alive, has_upgrade, has_te;
 };

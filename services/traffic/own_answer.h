@@ -7,14 +7,14 @@
 
 struct own_answer {
     unsigned status;
-    const char *word;      /* goes into the body: "400 bare_lf" */
-    unsigned minor;        /* of the client */
-    bool closes;           /* the connection ends with it */
-    bool is_head;          /* no body, but its length */
+    const char *word; /* goes into the body: "400 bare_lf" */
+    unsigned minor;   /* of the client */
+    bool closes;      /* the connection ends with it */
+    bool is_head;     /* no body, but its length */
     const char *date;
     const char *version_header, *version; /* NULL: none */
-    const char *realm;     /* 401 */
-    struct http_text location; /* 301; empty: none */
+    const char *realm;                    /* 401 */
+    struct http_text location;            /* 301; empty: none */
 };
 
 void own_answer_emit(struct h1_text *t, const struct own_answer *a);

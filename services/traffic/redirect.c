@@ -94,8 +94,8 @@ enum traffic_reason redirect_location(struct h1_text *out, struct http_text auth
     if (authority.p[0] == '[') {
         const char *end = memchr(authority.p, ']', authority.n);
 
-        if (!end || !put_ipv6(out, (struct http_text){authority.p,
-                                                      (size_t)(end + 1 - authority.p)}))
+        if (!end ||
+            !put_ipv6(out, (struct http_text){authority.p, (size_t)(end + 1 - authority.p)}))
             return REASON_HOST_INVALID;
     } else {
         if (http_host_normalise(authority, name) != REASON_NONE)
@@ -121,15 +121,15 @@ static void answer(struct redirect *r, enum traffic_reason reason, unsigned mino
     unsigned status = reason == REASON_NONE ? 301 : traffic_reason_status(reason);
     size_t used;
 
-    own_answer_emit(&text, &(struct own_answer){
-                               .status = status,
-                               .word = reason == REASON_NONE ? "moved to https"
-                                                             : traffic_reason_word(reason),
-                               .minor = minor,
-                               .closes = r->closes,
-                               .is_head = is_head,
-                               .date = w->date,
-                               .location = location});
+    own_answer_emit(&text, &(struct own_answer){.status = status,
+                                                .word = reason == REASON_NONE
+                                                            ? "moved to https"
+                                                            : traffic_reason_word(reason),
+                                                .minor = minor,
+                                                .closes = r->closes,
+                                                .is_head = is_head,
+                                                .date = w->date,
+                                                .location = location});
     if (reason == REASON_NONE)
         COUNT(w, redirects);
     else
@@ -149,8 +149,7 @@ static void answer_request(struct redirect *r)
     struct traffic_worker *w = r->worker;
     struct http_request *q = &w->request;
     struct h1_text where = {.p = w->text, .size = sizeof(w->text)};
-    enum traffic_reason reason =
-        h1_request_parse(q, r->in.bytes, &r->scan, &w->limits, "http");
+    enum traffic_reason reason = h1_request_parse(q, r->in.bytes, &r->scan, &w->limits, "http");
     bool has_body;
 
     if (reason == REASON_NONE)
@@ -160,8 +159,8 @@ static void answer_request(struct redirect *r)
         return;
     }
     has_body = q->framing == HTTP_CHUNKED || (q->framing == HTTP_LENGTH && q->length > 0);
-    r->closes = q->wants_close || has_body || q->expects_continue || q->upgrade.n > 0 ||
-                w->is_draining;
+    r->closes =
+        q->wants_close || has_body || q->expects_continue || q->upgrade.n > 0 || w->is_draining;
     answer(r, REASON_NONE, q->minor, q->is_head, (struct http_text){where.p, where.n});
 }
 
@@ -208,8 +207,7 @@ static void drop_head(struct redirect *r)
 static bool serve_head(struct redirect *r)
 {
     struct traffic_worker *w = r->worker;
-    enum traffic_reason reason =
-        h1_scan_run(&r->scan, r->in.bytes, r->in.len, &w->limits);
+    enum traffic_reason reason = h1_scan_run(&r->scan, r->in.bytes, r->in.len, &w->limits);
 
     if (reason == REASON_NONE && r->scan.head_len == 0 && r->scan.first_len > 0)
         reason = h1_request_line_check(r->in.bytes, r->scan.first_len);
@@ -222,7 +220,8 @@ static bool serve_head(struct redirect *r)
     answer_request(r);
     drop_head(r);
     deadline_set(&r->deadline, (uint64_t)(r->closes ? w->settings->timeouts.header_secs
-                                                    : w->settings->timeouts.idle_secs) * 1000);
+                                                    : w->settings->timeouts.idle_secs) *
+                                   1000);
     return true;
 }
 
@@ -289,9 +288,12 @@ static enum redirect_step linger_step(struct redirect *r)
 static enum redirect_step redirect_step(struct redirect *r)
 {
     switch (r->state) {
-    case REDIRECT_PROXY:  return proxy_step(r);
-    case REDIRECT_HEAD:   return head_step(r);
-    case REDIRECT_LINGER: return linger_step(r);
+    case REDIRECT_PROXY:
+        return proxy_step(r);
+    case REDIRECT_HEAD:
+        return head_step(r);
+    case REDIRECT_LINGER:
+        return linger_step(r);
     case REDIRECT_DEAD:
     case REDIRECT_STATE_COUNT:
         break;

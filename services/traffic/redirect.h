@@ -21,9 +21,9 @@
 
 struct traffic_worker;
 
-#define REDIRECT_LINGER_MS 2000u
+#define REDIRECT_LINGER_MS    2000u
 #define REDIRECT_LINGER_BYTES (64u << 10)
-#define REDIRECT_STEPS_MAX 16u
+#define REDIRECT_STEPS_MAX    16u
 
 #define REDIRECT_STATES(X)                                                                         \
     X(PROXY, BIT(REDIRECT_HEAD) | BIT(REDIRECT_DEAD))                                              \

@@ -1,7 +1,8 @@
 /* traffic_worker - see traffic_worker.h.
  *
  * What control asks for travels as a task with its snapshot to the worker's loop; a worker changes
- * its own fields only there.  After workers_stop() the control thread is the only one left and frees.
+ * its own fields only there.  After workers_stop() the control thread is the only one left and
+ * frees.
  */
 #include "traffic/traffic_worker.h"
 
@@ -20,7 +21,7 @@
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
-#define TICK_MS 500u
+#define TICK_MS        500u
 #define HEAD_BYTES_MAX 65535u
 
 const double traffic_duration_bounds[TRAFFIC_DURATION_BUCKETS] = {
@@ -87,10 +88,9 @@ int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_
     static const char *const alpn[] = {"http/1.1", NULL};
     struct traffic_shared *shared = must_alloc(sizeof(*shared));
     uint64_t key[2];
-    int rc = tls_ctx_new_server(&shared->tls_ctx,
-                                &(struct tls_server_options){.versions = TLS_12_AND_13,
-                                                             .alpn = alpn,
-                                                             .select = select_cert});
+    int rc = tls_ctx_new_server(
+        &shared->tls_ctx, &(struct tls_server_options){
+                              .versions = TLS_12_AND_13, .alpn = alpn, .select = select_cert});
 
     *out = NULL;
     if (rc != 0) {
@@ -269,8 +269,8 @@ void traffic_worker_stats(const struct traffic_worker *w, struct traffic_stats *
     out->handshakes_duration.sum += (double)get(&c->handshakes_us) / 1e6;
     out->revision = get(&c->revision);
     for (size_t i = 0; i < w->listener_count; i++)
-        out->exhausted += atomic_load_explicit(&w->listeners[i].acceptor.exhausted,
-                                               memory_order_relaxed);
+        out->exhausted +=
+            atomic_load_explicit(&w->listeners[i].acceptor.exhausted, memory_order_relaxed);
 }
 
 /* --- running -------------------------------------------------------------------------------- */
@@ -356,8 +356,7 @@ static void take_routes(struct traffic_worker *w, struct route_set *set)
     set_counter(&w->counters.revision, set->revision);
     route_hold_unref(old);
     route_set_unref(set); /* the message's */
-    set_counter(&w->counters.targets_down,
-                upstream_pools_sweep(&w->pools, loop_now_ms(w->loop)));
+    set_counter(&w->counters.targets_down, upstream_pools_sweep(&w->pools, loop_now_ms(w->loop)));
 }
 
 static void close_listeners(struct traffic_worker *w)
@@ -370,9 +369,9 @@ static void drain(struct traffic_worker *w)
 {
     w->is_draining = true;
     close_listeners(w);
-    LIST_EACH(&w->clients, node, after)
+    LIST_EACH (&w->clients, node, after)
         client_drain(container_of(node, struct client, node), false);
-    LIST_EACH(&w->redirects, node, after)
+    LIST_EACH (&w->redirects, node, after)
         redirect_drain(container_of(node, struct redirect, node), false);
     upstream_close_all(w, false);
 }
@@ -381,9 +380,9 @@ static void stop(struct traffic_worker *w)
 {
     w->is_draining = w->is_stopped = true;
     close_listeners(w);
-    LIST_EACH(&w->clients, node, after)
+    LIST_EACH (&w->clients, node, after)
         client_drain(container_of(node, struct client, node), true);
-    LIST_EACH(&w->redirects, node, after)
+    LIST_EACH (&w->redirects, node, after)
         redirect_drain(container_of(node, struct redirect, node), true);
     upstream_close_all(w, true);
     deadline_off(&w->tick);
@@ -508,8 +507,8 @@ void traffic_worker_start(struct traffic_worker *w, const int *https_fds, size_t
 
         l->worker = w;
         l->is_tls = i < https_count;
-        acceptor_init(&l->acceptor, w->loop,
-                      l->is_tls ? https_fds[i] : http_fds[i - https_count], on_accept);
+        acceptor_init(&l->acceptor, w->loop, l->is_tls ? https_fds[i] : http_fds[i - https_count],
+                      on_accept);
     }
     post(message_new(w, START));
 }

@@ -33,8 +33,8 @@ struct traffic_settings {
     _Atomic unsigned refs;
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
-    char *version_header;  /* owned: "servezone_coretraffic_version" */
-    char *version;         /* owned: what it says */
+    char *version_header; /* owned: "servezone_coretraffic_version" */
+    char *version;        /* owned: what it says */
     uint16_t redirect_port;
     bool log_access;
 };
@@ -48,7 +48,8 @@ void traffic_settings_unref(struct traffic_settings *settings); /* any thread; f
 struct traffic_shared;
 
 struct traffic_shared_options {
-    /* A destination went down or came back.  Called from a worker's thread: post it on.  Or NULL. */
+    /* A destination went down or came back.  Called from a worker's thread: post it on.  Or NULL.
+     */
     void (*on_target)(void *arg, const char *key, bool is_up);
     void *arg;
 };
@@ -111,7 +112,7 @@ extern const double traffic_duration_bounds[TRAFFIC_DURATION_BUCKETS]; /* second
 
 struct traffic_histogram {
     uint64_t counts[TRAFFIC_DURATION_BUCKETS + 1]; /* not cumulated; the last is +Inf */
-    double sum; /* seconds */
+    double sum;                                    /* seconds */
 };
 
 struct traffic_stats {
@@ -119,10 +120,10 @@ struct traffic_stats {
     TRAFFIC_COUNTERS(X)
     TRAFFIC_GAUGES(X)
 #undef X
-    uint64_t statuses[6];            /* answers by class: [2] is 2xx */
-    uint64_t reasons[REASON_COUNT];  /* refusals and failures */
+    uint64_t statuses[6];           /* answers by class: [2] is 2xx */
+    uint64_t reasons[REASON_COUNT]; /* refusals and failures */
     struct traffic_histogram requests_duration, handshakes_duration;
-    uint64_t revision;               /* of the route set in force here */
+    uint64_t revision; /* of the route set in force here */
 };
 
 /* Adds this worker's figures to *out (zero it before the first). */

@@ -17,10 +17,10 @@ struct tls_ctx;
 
 #define WORKER_READ_BYTES 65536u /* one read of an origin's socket */
 #define WORKER_TEXT_BYTES 73728u /* one head on its way out: 64 KiB and what we add */
-#define HTTP_DATE_BYTES 32u      /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+#define HTTP_DATE_BYTES   32u    /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
-/* A route set as one worker holds it: counted once in the set, many times here without atomics, with
- * the worker's own state of each route. */
+/* A route set as one worker holds it: counted once in the set, many times here without atomics,
+ * with the worker's own state of each route. */
 struct route_slot {
     struct upstream_pool **pools; /* owned array, each counted; NULL until the route is used */
     unsigned next;                /* round robin */
@@ -58,7 +58,7 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
                           memory_order_relaxed);
 }
 
-#define COUNT(w, name) counter_add(&(w)->counters.name, 1)
+#define COUNT(w, name)      counter_add(&(w)->counters.name, 1)
 #define COUNT_N(w, name, n) counter_add(&(w)->counters.name, (n))
 #define COUNT_DOWN(w, name) counter_add(&(w)->counters.name, (uint64_t)-1)
 
@@ -74,7 +74,7 @@ struct traffic_worker {
     bool is_draining, is_stopped;
     struct list clients, redirects; /* open connections */
     struct upstream_pools pools;
-    struct list upstreams;          /* all open ones */
+    struct list upstreams;              /* all open ones */
     struct traffic_listener *listeners; /* owned */
     size_t listener_count;
     struct deadline tick;

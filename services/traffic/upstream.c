@@ -2,8 +2,8 @@
  *
  * Reading: one recv into the worker's scratch memory, of which everything is used up at once: heads
  * are parsed where they lie (or gathered when they come in pieces), payload goes to the exchange,
- * which hands it to the client's encryption.  So no answer's byte waits here, and never more is read
- * than the client has room for.
+ * which hands it to the client's encryption.  So no answer's byte waits here, and never more is
+ * read than the client has room for.
  *
  * Writing: the exchange's pieces in one sendmsg.  When the origin takes no more because it closed
  * (EPIPE), its answer may be there all the same (413 to a large upload): reading goes on.
@@ -554,7 +554,7 @@ void upstream_drop(struct upstream *u)
 
 void upstream_close_all(struct traffic_worker *w, bool busy_ones_too)
 {
-    LIST_EACH(&w->upstreams, node, after) {
+    LIST_EACH (&w->upstreams, node, after) {
         struct upstream *u = container_of(node, struct upstream, node);
 
         if (u->state == UPSTREAM_IDLE)

@@ -25,9 +25,9 @@ struct exchange;
 struct traffic_worker;
 struct upstream_pool;
 
-#define UPSTREAM_IDLE_MS 60000u
-#define UPSTREAM_READ_MIN 4096u /* less room than this at the client: not read on */
-#define UPSTREAM_STEPS_MAX 4u   /* reads in one turn */
+#define UPSTREAM_IDLE_MS   60000u
+#define UPSTREAM_READ_MIN  4096u /* less room than this at the client: not read on */
+#define UPSTREAM_STEPS_MAX 4u    /* reads in one turn */
 
 #define UPSTREAM_STATES(X)                                                                         \
     X(CONNECTING, BIT(UPSTREAM_ACTIVE) | BIT(UPSTREAM_DEAD))                                       \
@@ -64,7 +64,8 @@ struct upstream {
 /* A kept connection of the pool that is still good, or NULL. */
 struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *pool,
                                struct exchange *x);
-/* A new one.  0; -ERR_CONNECT: at once refused, or no descriptor; -ERR_LIMIT: as many as allowed. */
+/* A new one.  0; -ERR_CONNECT: at once refused, or no descriptor; -ERR_LIMIT: as many as allowed.
+ */
 MUST_USE int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool,
                               struct exchange *x, struct upstream **out);
 /* There is something to send, or room to read for. */

@@ -11,8 +11,8 @@
 #include "loop/addr.h"
 #include "traffic/route.h"
 
-#define POOL_BUCKETS 256u
-#define POOL_DOWN_MS 5000u
+#define POOL_BUCKETS     256u
+#define POOL_DOWN_MS     5000u
 #define POOL_DOWN_MAX_MS 60000u
 
 struct traffic_worker;
@@ -22,12 +22,12 @@ struct upstream_pool {
     struct upstream_pool *next; /* in its bucket */
     char key[ADDR_TEXT_MAX];
     union addr addr;
-    unsigned users;          /* slots of routes that name it */
-    unsigned open;           /* connections, idle or not */
-    struct list idle;        /* kept connections, the last used first */
+    unsigned users;   /* slots of routes that name it */
+    unsigned open;    /* connections, idle or not */
+    struct list idle; /* kept connections, the last used first */
     unsigned idle_count;
-    unsigned failures;       /* in a row */
-    uint64_t down_until_ms;  /* 0: up; in the past: down, to be tried again */
+    unsigned failures;      /* in a row */
+    uint64_t down_until_ms; /* 0: up; in the past: down, to be tried again */
 };
 
 struct upstream_pools {

@@ -1,6 +1,6 @@
 /* Fuzz target of the reading of requests (h1_scan, h1_request, h1_body): however the bytes are cut
- * the verdict is the same; what is accepted is one message to llhttp as well; and what is sent to the
- * origin for it reads back as the same request, with one Host and one framing. */
+ * the verdict is the same; what is accepted is one message to llhttp as well; and what is sent to
+ * the origin for it reads back as the same request, with one Host and one framing. */
 #include "traffic/forward_headers.h"
 #include "traffic/h1_emit.h"
 #include "traffic/h1_request.h"

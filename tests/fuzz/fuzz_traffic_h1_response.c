@@ -1,6 +1,7 @@
 /* Fuzz target of the reading of answers (h1_scan, h1_response, h1_body): however the bytes are cut
- * the verdict is the same; what is accepted is one message to llhttp as well; and what is sent to the
- * client for it reads back as the same answer.  The first byte says whether the request was HEAD. */
+ * the verdict is the same; what is accepted is one message to llhttp as well; and what is sent to
+ * the client for it reads back as the same answer.  The first byte says whether the request was
+ * HEAD. */
 #include "traffic/forward_headers.h"
 #include "traffic/h1_emit.h"
 #include "traffic/h1_response.h"
@@ -31,11 +32,12 @@ static void check_forwarded(struct http_response *r, bool to_head)
     if (r->status == 101 && r->upgrade.n == 0)
         return; /* refused by the exchange */
     forward_response_filter(r, "x-version");
-    h1_response_emit(&text, r, &(struct h1_answer){.minor = 1,
-                                                   .is_chunked = is_open_ended,
-                                                   .version_header = "x-version",
-                                                   .version = "1",
-                                                   .date = "Sun, 06 Nov 1994 08:49:37 GMT"});
+    h1_response_emit(&text, r,
+                     &(struct h1_answer){.minor = 1,
+                                         .is_chunked = is_open_ended,
+                                         .version_header = "x-version",
+                                         .version = "1",
+                                         .date = "Sun, 06 Nov 1994 08:49:37 GMT"});
     must(!text.is_cut);
     must(find_head(&scan, (const uint8_t *)bytes, text.n, &wide, 0) == REASON_NONE);
     must(scan.head_len == text.n);

@@ -55,7 +55,8 @@ static inline struct message_end read_body(const uint8_t *p, size_t n, enum http
             must(got.used <= part - done);
             done += got.used;
             if (step == H1_STEP_DATA) {
-                must(got.payload_len > 0 && got.payload >= p && got.payload + got.payload_len <= p + n);
+                must(got.payload_len > 0 && got.payload >= p &&
+                     got.payload + got.payload_len <= p + n);
                 hash_bytes(&e, got.payload, got.payload_len);
                 continue;
             }

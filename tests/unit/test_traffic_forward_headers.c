@@ -43,22 +43,29 @@ static void check_request(const char *head, bool drops_authorization, const char
 
 START_TEST(requests_as_the_origin_gets_them)
 {
-    check_request("GET /a HTTP/1.1\r\nhost: a.test:8443\r\nX-Forwarded-For: 1\r\nX_Forwarded_For: 1\r\n"
-                  "Forwarded: for=1\r\nx-real-ip: 1\r\nConnection: close, X-N\r\nX-N: 1\r\nProxy: 1\r\n"
-                  "Authorization: Basic eDp5\r\nAccept:  */* \r\n\r\n",
-                  true, "GET /a HTTP/1.1\r\nHost: a.test:8443\r\nAccept: */*\r\n" EXTRAS "\r\n");
-    check_request("POST / HTTP/1.0\r\nContent-Length: 05\r\nHost: a.test:8443\r\nAuthorization: b\r\n"
-                  "Trailer: X\r\n\r\n",
-                  false, "POST / HTTP/1.1\r\nHost: a.test:8443\r\nAuthorization: b\r\n" EXTRAS
-                         "Content-Length: 5\r\n\r\n");
-    check_request("PUT https://a.test:8443/b HTTP/1.1\r\nHost: a.test:8443\r\nTransfer-Encoding: CHUNKED\r\n"
-                  "TE: trailers, gzip\r\nConnection: te\r\nExpect: 100-continue\r\nTrailer: X\r\n\r\n",
-                  true, "PUT /b HTTP/1.1\r\nHost: a.test:8443\r\nTrailer: X\r\n" EXTRAS
-                        "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nConnection: TE\r\n"
-                        "TE: trailers\r\n\r\n");
-    check_request("GET / HTTP/1.1\r\nHost: a.test:8443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-                  true, "GET / HTTP/1.1\r\nHost: a.test:8443\r\n" EXTRAS
-                        "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check_request(
+        "GET /a HTTP/1.1\r\nhost: a.test:8443\r\nX-Forwarded-For: 1\r\nX_Forwarded_For: 1\r\n"
+        "Forwarded: for=1\r\nx-real-ip: 1\r\nConnection: close, X-N\r\nX-N: 1\r\nProxy: 1\r\n"
+        "Authorization: Basic eDp5\r\nAccept:  */* \r\n\r\n",
+        true, "GET /a HTTP/1.1\r\nHost: a.test:8443\r\nAccept: */*\r\n" EXTRAS "\r\n");
+    check_request(
+        "POST / HTTP/1.0\r\nContent-Length: 05\r\nHost: a.test:8443\r\nAuthorization: b\r\n"
+        "Trailer: X\r\n\r\n",
+        false,
+        "POST / HTTP/1.1\r\nHost: a.test:8443\r\nAuthorization: b\r\n" EXTRAS
+        "Content-Length: 5\r\n\r\n");
+    check_request(
+        "PUT https://a.test:8443/b HTTP/1.1\r\nHost: a.test:8443\r\nTransfer-Encoding: CHUNKED\r\n"
+        "TE: trailers, gzip\r\nConnection: te\r\nExpect: 100-continue\r\nTrailer: X\r\n\r\n",
+        true,
+        "PUT /b HTTP/1.1\r\nHost: a.test:8443\r\nTrailer: X\r\n" EXTRAS
+        "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\nConnection: TE\r\n"
+        "TE: trailers\r\n\r\n");
+    check_request(
+        "GET / HTTP/1.1\r\nHost: a.test:8443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        true,
+        "GET / HTTP/1.1\r\nHost: a.test:8443\r\n" EXTRAS
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     check_request("GET / HTTP/1.1\r\nHost: a.test:8443\r\nConnection: Upgrade, HTTP2-Settings\r\n"
                   "Upgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n",
                   true, "GET / HTTP/1.1\r\nHost: a.test:8443\r\n" EXTRAS "\r\n");
@@ -73,14 +80,16 @@ START_TEST(an_ipv6_client_is_quoted)
     client_of(&c, "2001:db8::1");
     extras[forward_extras(extras, &c, (struct http_text){"a", 1})] = '\0';
     ck_assert_ptr_nonnull(strstr(extras, "X-Forwarded-For: 2001:db8::1\r\n"));
-    ck_assert_ptr_nonnull(strstr(extras, "Forwarded: for=\"[2001:db8::1]\";host=\"a\";proto=https\r\n"));
+    ck_assert_ptr_nonnull(
+        strstr(extras, "Forwarded: for=\"[2001:db8::1]\";host=\"a\";proto=https\r\n"));
     client_of(&c, "::ffff:192.0.2.1");
     ck_assert_str_eq(c.address, "192.0.2.1");
     ck_assert(!c.is_ipv6);
 }
 END_TEST
 
-static void check_answer(const char *head, bool to_head, const struct h1_answer *a, const char *want)
+static void check_answer(const char *head, bool to_head, const struct h1_answer *a,
+                         const char *want)
 {
     static struct http_response r;
     char out[2048];
@@ -88,7 +97,8 @@ static void check_answer(const char *head, bool to_head, const struct h1_answer 
     struct h1_scan scan = {0};
 
     ck_assert_int_eq(h1_scan_run(&scan, head, strlen(head), &fixture_limits), REASON_NONE);
-    ck_assert_int_eq(h1_response_parse(&r, head, &scan, &fixture_limits, to_head, NULL), REASON_NONE);
+    ck_assert_int_eq(h1_response_parse(&r, head, &scan, &fixture_limits, to_head, NULL),
+                     REASON_NONE);
     forward_response_filter(&r, "v_h");
     h1_response_emit(&t, &r, a);
     ck_assert(!t.is_cut);
@@ -106,17 +116,22 @@ START_TEST(answers_as_the_client_gets_them)
     old.minor = 0;
     check_answer("HTTP/1.1 200 OK\r\nV_H: 9\r\nContent-Length: 05\r\nConnection: X-N\r\nX-N: 1\r\n"
                  "Keep-Alive: 1\r\nDate: then\r\nA: b\r\n\r\n",
-                 false, &plain, "HTTP/1.1 200 OK\r\nDate: then\r\nA: b\r\nv_h: 1\r\nContent-Length: 5\r\n\r\n");
-    check_answer("HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n", false, &chunked,
-                 "HTTP/1.1 404 \r\nTrailer: X\r\nDate: now\r\nv_h: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
+                 false, &plain,
+                 "HTTP/1.1 200 OK\r\nDate: then\r\nA: b\r\nv_h: 1\r\nContent-Length: 5\r\n\r\n");
+    check_answer(
+        "HTTP/1.1 404\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n", false, &chunked,
+        "HTTP/1.1 404 \r\nTrailer: X\r\nDate: now\r\nv_h: 1\r\nTransfer-Encoding: chunked\r\n\r\n");
     check_answer("HTTP/1.0 200 OK\r\n\r\n", false, &closing,
                  "HTTP/1.1 200 OK\r\nDate: now\r\nv_h: 1\r\nConnection: close\r\n\r\n");
     check_answer("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", true, &old,
-                 "HTTP/1.1 200 OK\r\nDate: now\r\nv_h: 1\r\nContent-Length: 7\r\nConnection: keep-alive\r\n\r\n");
+                 "HTTP/1.1 200 OK\r\nDate: now\r\nv_h: 1\r\nContent-Length: 7\r\nConnection: "
+                 "keep-alive\r\n\r\n");
     check_answer("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", false, &plain,
                  "HTTP/1.1 204 No\r\nDate: now\r\nv_h: 1\r\n\r\n");
-    check_answer("HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", false, &plain,
-                 "HTTP/1.1 101 Go\r\nDate: now\r\nv_h: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    check_answer("HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", false,
+                 &plain,
+                 "HTTP/1.1 101 Go\r\nDate: now\r\nv_h: 1\r\nConnection: Upgrade\r\nUpgrade: "
+                 "websocket\r\n\r\n");
 }
 END_TEST
 
@@ -139,7 +154,10 @@ START_TEST(chunk_frames)
     static const struct {
         size_t n;
         const char *head;
-    } rows[] = {{1, "1\r\n"}, {15, "f\r\n"}, {16, "10\r\n"}, {65536, "10000\r\n"},
+    } rows[] = {{1, "1\r\n"},
+                {15, "f\r\n"},
+                {16, "10\r\n"},
+                {65536, "10000\r\n"},
                 {SIZE_MAX, "ffffffffffffffff\r\n"}};
     char out[H1_CHUNK_HEAD_MAX];
 
@@ -155,8 +173,12 @@ START_TEST(our_own_answers)
     char out[1024];
     struct h1_text t = {.p = out, .size = sizeof(out)};
 
-    own_answer_emit(&t, &(struct own_answer){.status = 401, .word = "auth_required", .minor = 1,
-                                             .date = "now", .version_header = "v", .version = "1",
+    own_answer_emit(&t, &(struct own_answer){.status = 401,
+                                             .word = "auth_required",
+                                             .minor = 1,
+                                             .date = "now",
+                                             .version_header = "v",
+                                             .version = "1",
                                              .realm = "a.test"});
     out[t.n] = '\0';
     ck_assert_str_eq(out, "HTTP/1.1 401 Unauthorized\r\nDate: now\r\nv: 1\r\n"
@@ -164,8 +186,11 @@ START_TEST(our_own_answers)
                           "Content-Type: text/plain; charset=utf-8\r\nContent-Length: 18\r\n\r\n"
                           "401 auth_required\n");
     t = (struct h1_text){.p = out, .size = sizeof(out)};
-    own_answer_emit(&t, &(struct own_answer){.status = 405, .word = "method_refused", .closes = true,
-                                             .is_head = true, .date = "now"});
+    own_answer_emit(&t, &(struct own_answer){.status = 405,
+                                             .word = "method_refused",
+                                             .closes = true,
+                                             .is_head = true,
+                                             .date = "now"});
     out[t.n] = '\0';
     ck_assert_str_eq(out, "HTTP/1.1 405 Method Not Allowed\r\nDate: now\r\n"
                           "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
@@ -198,7 +223,8 @@ START_TEST(where_a_redirect_goes)
             &t, (struct http_text){rows[i].host, strlen(rows[i].host)},
             (struct http_text){rows[i].target, strlen(rows[i].target)}, rows[i].port);
 
-        ck_assert_msg(reason == (rows[i].location ? REASON_NONE : REASON_HOST_INVALID), "%s", rows[i].host);
+        ck_assert_msg(reason == (rows[i].location ? REASON_NONE : REASON_HOST_INVALID), "%s",
+                      rows[i].host);
         out[t.n] = '\0';
         if (rows[i].location)
             ck_assert_str_eq(out, rows[i].location);

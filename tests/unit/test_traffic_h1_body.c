@@ -1,5 +1,5 @@
-/* Tests of h1_body: payload and end of each framing, at one go, byte by byte and cut at every place;
- * which chunk framing is refused; that trailers are bounded and give their memory back. */
+/* Tests of h1_body: payload and end of each framing, at one go, byte by byte and cut at every
+ * place; which chunk framing is refused; that trailers are bounded and give their memory back. */
 #include "traffic/h1_body.h"
 
 #include "traffic_h1_fixture.h"
@@ -37,8 +37,8 @@ static void go_on(struct reading *r, const char *bytes, size_t n, size_t payload
     do {
         char *copy = exact_copy(bytes + at, n - at);
 
-        r->last = h1_body_run(&r->body, (const uint8_t *)copy, n - at, payload_max, &r->trailers,
-                              &piece);
+        r->last =
+            h1_body_run(&r->body, (const uint8_t *)copy, n - at, payload_max, &r->trailers, &piece);
         ck_assert_uint_le(piece.used, n - at);
         if (r->last == H1_STEP_DATA) {
             ck_assert_uint_le(piece.payload_len, payload_max);
@@ -57,7 +57,7 @@ static void go_on(struct reading *r, const char *bytes, size_t n, size_t payload
 static const struct {
     enum http_framing framing;
     uint64_t length;
-    const char *bytes;  /* all of the message, without what follows it */
+    const char *bytes; /* all of the message, without what follows it */
     const char *payload;
     unsigned trailers;
 } whole[] = {

@@ -1,5 +1,5 @@
-/* Tests of h1_scan and h1_request: which heads are requests, what they say, and the exact reason why
- * others are not.  Each row is read at one go and byte by byte. */
+/* Tests of h1_scan and h1_request: which heads are requests, what they say, and the exact reason
+ * why others are not.  Each row is read at one go and byte by byte. */
 #include "traffic/h1_request.h"
 
 #include "traffic_h1_fixture.h"
@@ -12,7 +12,10 @@ static const struct {
     size_t n;
     enum traffic_reason reason;
 } refused[] = {
-#define ROW(text, word) {text, sizeof(text) - 1, REASON_##word}
+#define ROW(text, word)                                                                            \
+    {                                                                                              \
+        text, sizeof(text) - 1, REASON_##word                                                      \
+    }
     ROW("GET / HTTP/1.1\r\n\r\n", HOST_MISSING),
     ROW(G H "\r\n", HOST_DUPLICATE),
     ROW("GET / HTTP/1.1\r\nHost: \r\n\r\n", HOST_INVALID),
@@ -135,8 +138,9 @@ START_TEST(what_a_request_says)
     static struct http_request r;
     char *head;
 
-    take(&r, &head, "POST /a?b=c HTTP/1.1\r\nHOST:\t a.test:8443 \r\ncontent-length: 007\r\n"
-                    "Expect: 100-Continue\r\nAuthorization: Basic eDp5\r\nX-Empty:\r\n\r\n");
+    take(&r, &head,
+         "POST /a?b=c HTTP/1.1\r\nHOST:\t a.test:8443 \r\ncontent-length: 007\r\n"
+         "Expect: 100-Continue\r\nAuthorization: Basic eDp5\r\nX-Empty:\r\n\r\n");
     ck_assert(text_is(r.method, "POST") && text_is(r.target, "/a?b=c"));
     ck_assert(text_is(r.authority, "a.test:8443"));
     ck_assert_int_eq(r.framing, HTTP_LENGTH);
@@ -152,7 +156,9 @@ START_TEST(what_a_request_says)
     ck_assert_int_eq(r.framing, HTTP_NO_BODY);
     free(head);
 
-    take(&r, &head, "PUT / HTTP/1.1\r\n" H "Transfer-Encoding: Chunked\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
+    take(&r, &head,
+         "PUT / HTTP/1.1\r\n" H
+         "Transfer-Encoding: Chunked\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     ck_assert_int_eq(r.framing, HTTP_CHUNKED);
     ck_assert(r.takes_trailers && r.is_idempotent);
     free(head);
@@ -185,13 +191,14 @@ static const struct {
 } upgrades[] = {
     {"Connection: Upgrade\r\nUpgrade: websocket\r\n", "websocket"},
     {"Connection: keep-alive, upgrade\r\nUpgrade: WebSocket\r\n", "WebSocket"},
-    {"Upgrade: websocket\r\n", ""},                                            /* not asked for */
+    {"Upgrade: websocket\r\n", ""}, /* not asked for */
     {"Connection: Upgrade\r\n", ""},
     {"Connection: Upgrade\r\nUpgrade: h2c\r\n", ""},
     {"Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n", ""},
     {"Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n", ""},
-    {"Connection: Upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n", ""},               /* two */
-    {"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n", ""}, /* a body in front */
+    {"Connection: Upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n", ""}, /* two */
+    {"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n",
+     ""}, /* a body in front */
     {"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n", "websocket"},
 };
 
@@ -296,9 +303,16 @@ START_TEST(names_are_normalised)
     static const struct {
         const char *authority, *name;
     } rows[] = {
-        {"A.Test", "a.test"}, {"a.test.", "a.test"}, {"a.test:443", "a.test"}, {"a.test.:", "a.test"},
-        {"192.0.2.1:80", "192.0.2.1"}, {"-a.test", NULL}, {"a..test", NULL}, {".test", NULL},
-        {"[::1]:80", NULL}, {"a.test..", NULL},
+        {"A.Test", "a.test"},
+        {"a.test.", "a.test"},
+        {"a.test:443", "a.test"},
+        {"a.test.:", "a.test"},
+        {"192.0.2.1:80", "192.0.2.1"},
+        {"-a.test", NULL},
+        {"a..test", NULL},
+        {".test", NULL},
+        {"[::1]:80", NULL},
+        {"a.test..", NULL},
     };
     char out[ROUTE_HOST_MAX + 1];
 

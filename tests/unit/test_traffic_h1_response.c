@@ -39,7 +39,8 @@ static const struct {
     {"HTTP/1.1 200\r\nContent-Length: 1\r\n\r\n", false, HTTP_LENGTH, 1, false},
     {"HTTP/1.1 200 \r\nContent-Length: 1\r\n\r\n", false, HTTP_LENGTH, 1, false},
     {"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n", false, HTTP_LENGTH, 1, true},
-    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n", false, HTTP_LENGTH, 1, false},
+    {"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\n", false, HTTP_LENGTH,
+     1, false},
 };
 
 START_TEST(how_the_body_is_framed)

@@ -1,5 +1,5 @@
-/* Tests of http_head: known fields and their disguises, lists, what Connection may do, trailers; and
- * of traffic_reason's table. */
+/* Tests of http_head: known fields and their disguises, lists, what Connection may do, trailers;
+ * and of traffic_reason's table. */
 #include "traffic/http_head.h"
 
 #include "traffic_h1_fixture.h"
@@ -94,16 +94,26 @@ END_TEST
 
 START_TEST(connection_does_not_take_what_must_stay)
 {
-    static const char *const kept[] = {"Host",      "Content-Length",  "Transfer-Encoding", "Expect",
-                                       "Forwarded", "X-Forwarded-For", "Authorization",     "Cookie",
-                                       "Date",      "x_forwarded_for", "a b",               "a\"b"};
+    static const char *const kept[] = {"Host",
+                                       "Content-Length",
+                                       "Transfer-Encoding",
+                                       "Expect",
+                                       "Forwarded",
+                                       "X-Forwarded-For",
+                                       "Authorization",
+                                       "Cookie",
+                                       "Date",
+                                       "x_forwarded_for",
+                                       "a b",
+                                       "a\"b"};
     static struct http_fields fields;
     struct http_connection c;
 
     for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
         fields.count = 0;
         add(&fields, "Connection", kept[i]);
-        ck_assert_msg(http_connection_apply(&fields, &c) == REASON_CONNECTION_INVALID, "%s", kept[i]);
+        ck_assert_msg(http_connection_apply(&fields, &c) == REASON_CONNECTION_INVALID, "%s",
+                      kept[i]);
     }
 }
 END_TEST

@@ -20,13 +20,20 @@ static const struct {
     const char *net, *peer;
     bool is_inside;
 } nets[] = {
-    {"10.0.0.0/8", "10.255.0.1", true},         {"10.0.0.0/8", "11.0.0.1", false},
-    {"192.0.2.128/25", "192.0.2.128", true},    {"192.0.2.128/25", "192.0.2.127", false},
-    {"192.0.2.1", "192.0.2.1", true},           {"192.0.2.1", "192.0.2.2", false},
-    {"192.0.2.1", "::ffff:192.0.2.1", true},    {"0.0.0.0/0", "203.0.113.9", true},
-    {"0.0.0.0/0", "2001:db8::1", false},        {"::/0", "2001:db8::1", true},
-    {"2001:db8::/33", "2001:db8:7fff::1", true}, {"2001:db8::/33", "2001:db8:8000::1", false},
-    {"::1", "::1", true},                       {"192.0.2.0/31", "192.0.2.1", true},
+    {"10.0.0.0/8", "10.255.0.1", true},
+    {"10.0.0.0/8", "11.0.0.1", false},
+    {"192.0.2.128/25", "192.0.2.128", true},
+    {"192.0.2.128/25", "192.0.2.127", false},
+    {"192.0.2.1", "192.0.2.1", true},
+    {"192.0.2.1", "192.0.2.2", false},
+    {"192.0.2.1", "::ffff:192.0.2.1", true},
+    {"0.0.0.0/0", "203.0.113.9", true},
+    {"0.0.0.0/0", "2001:db8::1", false},
+    {"::/0", "2001:db8::1", true},
+    {"2001:db8::/33", "2001:db8:7fff::1", true},
+    {"2001:db8::/33", "2001:db8:8000::1", false},
+    {"::1", "::1", true},
+    {"192.0.2.0/31", "192.0.2.1", true},
     {"192.0.2.0/32", "192.0.2.1", false},
 };
 
@@ -48,9 +55,9 @@ END_TEST
 
 START_TEST(what_is_no_network)
 {
-    static const char *const wrong[] = {"hub",         "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "::/129",
-                                        "10.0.0/8",    "10.0.0.0/08", "",          "/8",          "10.0.0.0/8 ",
-                                        "10.0.0.0/1e", "10.0.0.0/0000"};
+    static const char *const wrong[] = {"hub",    "10.0.0.0/33", "10.0.0.0/",   "10.0.0.0/-1",
+                                        "::/129", "10.0.0/8",    "10.0.0.0/08", "",
+                                        "/8",     "10.0.0.0/8 ", "10.0.0.0/1e", "10.0.0.0/0000"};
     struct proxy_trust *trust = proxy_trust_new();
 
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
@@ -109,7 +116,10 @@ START_TEST(the_peer_stays_where_the_header_names_nobody)
     ck_assert_int_eq(proxy_intake_run(&intake, fds[0], &client), IO_OK);
     ck_assert_str_eq(addr_format_host(&client, out), "127.0.0.1");
     proxy_intake_init(&intake);
-    send_bytes(fds[1], "\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c" "abcdefghijkl", 28); /* datagrams */
+    send_bytes(fds[1],
+               "\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c"
+               "abcdefghijkl",
+               28); /* datagrams */
     ck_assert_int_eq(proxy_intake_run(&intake, fds[0], &client), IO_FAIL);
     close(fds[0]);
     close(fds[1]);

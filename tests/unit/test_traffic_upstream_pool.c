@@ -1,4 +1,5 @@
-/* Tests of upstream_pool: one pool an address, passive health with its back-off, and what is freed. */
+/* Tests of upstream_pool: one pool an address, passive health with its back-off, and what is freed.
+ */
 #include "traffic/upstream_pool.h"
 
 #include "traffic_h1_fixture.h"
@@ -70,7 +71,7 @@ START_TEST(a_failure_marks_it_down_for_a_growing_time)
     ck_assert(!upstream_pool_is_down(pool, now));
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         ck_assert(upstream_pool_failed(pool, now) == (i == 0)); /* a change only the first time */
-        ck_assert(!upstream_pool_failed(pool, now + 1));        /* one that began before counts once */
+        ck_assert(!upstream_pool_failed(pool, now + 1)); /* one that began before counts once */
         ck_assert(upstream_pool_is_down(pool, now + times[i] - 1));
         ck_assert(!upstream_pool_is_down(pool, now + times[i]));
         now += times[i];
