@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -255,6 +256,7 @@ def take_down():
 
 def main(arguments):
     keep = "--keep" in arguments
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what runs is taken down
     take_down()
     try:
         for check in CHECKS:
