@@ -7,7 +7,6 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "hub/hub_api_json.h"
 #include "hub/hub_cert.h"
 #include "hub/unix_time.h"
 #include "wire/token.h"
@@ -164,7 +163,7 @@ static struct json_object *masked_conf(void *service)
 {
     const struct hub *h = service;
 
-    return hub_emit_conf(&h->conf);
+    return conf_emit(&hub_conf_table, &h->conf);
 }
 
 static void add_own(struct hub *h, const char *address, const char *name)

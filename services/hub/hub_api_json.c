@@ -1,4 +1,4 @@
-/* hub_api_json - see hub_api_json.h: the table of routes, the status, the configuration. */
+/* hub_api_json - see hub_api_json.h: the table of routes, the status. */
 #include "hub/hub_api_json.h"
 
 #include <string.h>
@@ -33,25 +33,6 @@ struct edge *api_find_edge(const struct hub *h, struct admin_request *r)
     if (!edge)
         admin_problem(r, 404, "notFound", "no edge has this id");
     return edge;
-}
-
-/* Secrets stand in a list, which conf cannot look into. */
-struct json_object *hub_emit_conf(const struct hub_conf *conf)
-{
-    struct json_object *all = conf_emit(&hub_conf_table, conf), *copy = NULL, *old;
-    struct json_object *list;
-
-    if (!json_object_object_get_ex(all, "edges", &old) || json_object_deep_copy(old, &copy, NULL))
-        return all;
-    list = copy;
-    for (size_t i = 0; i < json_object_array_length(list); i++) {
-        struct json_object *edge = json_object_array_get_idx(list, i);
-
-        if (json_has(edge, "secret"))
-            api_add_str(edge, "secret", "***");
-    }
-    json_object_object_add(all, "edges", copy);
-    return all;
 }
 
 /* --- GET /v1/status

@@ -1,7 +1,7 @@
 /* hub_api_json - the hub's part of the management API (api/hub.yaml).  Its handlers, one file a
  * noun:
  *
- *   hub_api_json.c        the table of routes, GET /v1/status, the configuration masked
+ *   hub_api_json.c        the table of routes, GET /v1/status
  *   edges_api_json.c      /v1/edges and /v1/edges/{id}
  *   credentials_api_json.c  /v1/edges/{id}/token, /secret, /connection
  *   streams_api_json.c    /v1/edges/{id}/streams
@@ -13,9 +13,6 @@
 #include "hub/hub.h"
 
 struct json_object;
-
-/* What is in force, with no secret in it; the caller's. */
-struct json_object *hub_emit_conf(const struct hub_conf *conf);
 
 /* The edge of the path, or NULL: 404 has been answered. */
 struct edge *api_find_edge(const struct hub *h, struct admin_request *r);

@@ -1,6 +1,5 @@
 /* The hub's configuration: defaults, and what several keys must agree on. */
 #include "base/err.h"
-#include "hub/hub_api_json.h"
 #include "hub/hub_conf.h"
 #include "hub/target.h"
 #include "hub_fixture.h"
@@ -75,7 +74,7 @@ START_TEST(secrets_of_edges_are_masked)
 
     json_check_init(&faults);
     ck_assert_int_eq(conf_read(&hub_conf_table, NULL, no_environment, sets, &conf, &faults), 0);
-    shown = hub_emit_conf(&conf);
+    shown = conf_emit(&hub_conf_table, &conf);
     ck_assert_ptr_null(strstr(json_object_to_json_string(shown), "hush"));
     ck_assert_ptr_nonnull(strstr(json_object_to_json_string(shown), "\"id\": \"a\""));
     /* What is in force is not touched. */
