@@ -35,7 +35,7 @@ tsan: ## the tests under ThreadSanitizer
 	@scripts/deps.sh build test
 	@cmake --preset tsan >/dev/null
 	@cmake --build --preset tsan -j $(JOBS)
-	@ctest --preset tsan -j $(JOBS) -LE "extra|fuzz" $(CTEST_ARGS)
+	@ctest --preset tsan -j $(JOBS) $(if $(CTEST_ARGS),$(CTEST_ARGS),-LE "extra|fuzz")
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
