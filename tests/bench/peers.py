@@ -1,6 +1,7 @@
 """The programs that Penstock is measured beside, from Debian's packages, each on loopback with ports of
 its own, started and ended here."""
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -26,6 +27,16 @@ def program(name):
     return path
 
 
+def tool(name):
+    """A program of this folder, built when it is not up to date."""
+    built = SOURCE / "build" / "bench" / "tools"
+    for argv in (["cmake", "-S", SOURCE / "tests" / "bench", "-B", built], ["cmake", "--build", built]):
+        done = subprocess.run(argv, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise penstock.Failure(f"{argv}: {done.stdout}{done.stderr}")
+    return built / name
+
+
 class Process:
     """A child that listens on ports; ended with its context."""
 
@@ -44,13 +55,7 @@ class Process:
             time.sleep(0.02)
 
     def cpu_seconds(self):
-        """Of the process and its children that are still there."""
-        total = 0
-        for pid in [self.child.pid, *children(self.child.pid)]:
-            with contextlib.suppress(OSError):
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.child.pid)
 
     def end(self):
         self.child.terminate()
@@ -60,6 +65,16 @@ class Process:
             self.child.kill()
             self.child.wait()
         self.child.stderr.close()
+
+
+def cpu_seconds(pid):
+    """Of the process and its children that are still there."""
+    total = 0
+    for each in [pid, *children(pid)]:
+        with contextlib.suppress(OSError):
+            fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid):
@@ -194,3 +209,42 @@ def nginx_https(folder, certificate, target):
 def iperf_server():
     port = penstock.free_port()
     return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", "127.0.0.1"], [port])]
+
+
+def hop_pair(target, *flags):
+    """The least that a tunnel hop can be (hop.c); `--plain`: without encryption."""
+    path = tool("hop")
+    between, front = penstock.free_port(), penstock.free_port()
+    out = Process([path, "out", *flags, str(between), str(target)], [])
+    return front, [out, Process([path, "in", *flags, str(front), str(between)], [front])]
+
+
+def load_origin():
+    port = penstock.free_port()
+    return port, [Process([tool("load"), "serve", str(port)], [port])]
+
+
+class Load:
+    """`count` connections from one process, dealt over the ports (load.c)."""
+
+    def __init__(self, count, ports):
+        self.child = subprocess.Popen([tool("load"), "ask", str(count), *map(str, ports)], text=True,
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._line()
+
+    def _line(self):
+        line = self.child.stdout.readline()
+        if not line:
+            raise penstock.Failure(f"load ended with {self.child.wait()}")
+        return line
+
+    def run(self, secs, active, upload, answer):
+        """{answers, secs, p50Us, p99Us} with `active` requests under way."""
+        self.child.stdin.write(f"{secs} {active} {upload} {answer}\n")
+        self.child.stdin.flush()
+        return json.loads(self._line())
+
+    def end(self):
+        self.child.stdin.close()
+        self.child.wait(60)
+        self.child.stdout.close()

@@ -1,0 +1,81 @@
+"""Rows that tell what grows with streams and edges: every stream has a request under way (load.c), and
+what a request and a megabyte cost is the processor time of hub and edges together.
+
+The peer of each row is ourselves: 100 streams on one edge.  CPU time is within 20 % of it when the
+ratio is 1 / 1.2 or more.
+"""
+import collections
+import contextlib
+import statistics
+
+import peers
+
+STREAMS = (1, 10, 100, 1000, 8000)
+EDGES = (1, 10, 100)
+STREAMS_AN_EDGE = 100
+REFERENCE = "100 streams, 1 edge"
+WITHIN = round(1 / 1.2, 3)
+IDLE_MAX = 4096
+SMALL, LARGE = 128, 64 << 10
+ROUNDS_MAX = 3
+
+
+def measure(load, count, secs, services, into):
+    """One measurement of requests and of bulk, with all `count` streams at work."""
+    for size in (SMALL, LARGE):
+        before = sum(peers.cpu_seconds(s.pid) for s in services)
+        found = load.run(secs, count, 0, size)
+        cpu = sum(peers.cpu_seconds(s.pid) for s in services) - before
+        if size == SMALL:
+            into["req/s"].append(found["answers"] / found["secs"])
+            into["p99 ms"].append(found["p99Us"] / 1000)
+            into["us/req"].append(cpu / found["answers"] * 1e6)
+        else:
+            into["GB/s"].append(found["answers"] * size / found["secs"] / 1e9)
+            into["ms/MB"].append(cpu / (found["answers"] * size / 1e6) * 1e3)
+
+
+def record(b, what, samples, reference, goal):
+    """Rows of one size beside those of the reference; `goal` is for CPU time."""
+    for key, title, better, wanted in (
+            ("req/s", "requests", "more", None), ("p99 ms", "p99", "less", None),
+            ("us/req", "CPU a request", "less", goal),
+            ("GB/s", "bulk", "more", None), ("ms/MB", "CPU a megabyte", "less", goal)):
+        unit = key.rsplit(" ", 1)[-1]
+        b.record(f"growth {what}: {title}", unit, samples[key], reference[key], REFERENCE, wanted, better)
+
+
+def streams(b):
+    origin = b.keep(peers.load_origin())
+    samples = {n: collections.defaultdict(list) for n in STREAMS}
+    memory = {n: ([], []) for n in STREAMS}
+    for _ in range(min(b.rounds, ROUNDS_MAX)):
+        for n in STREAMS:
+            with contextlib.ExitStack() as stacks:
+                (port,), hub, edges = b.tunnels(1, origin, stacks)
+                load = peers.Load(n, [port])
+                for service, kept in zip((hub, edges[0]), memory[n]):
+                    kept.append(service.resident_bytes())
+                measure(load, n, b.secs, (hub, *edges), samples[n])
+                load.end()
+    for n in STREAMS:
+        record(b, f"{n} streams", samples[n], samples[100], WITHIN if n > 100 else None)
+    most, few = STREAMS[-1], 100
+    for side, name in enumerate(("hub", "edge")):
+        base = statistics.median(memory[few][side])
+        each = [max(1.0, (now - base) / (most - few)) for now in memory[most][side]]
+        b.record(f"growth idle stream: {name}", "B", each, [IDLE_MAX] * len(each), "the limit", 1.0, "less")
+
+
+def edges(b):
+    origin = b.keep(peers.load_origin())
+    samples = {n: collections.defaultdict(list) for n in EDGES}
+    with contextlib.ExitStack() as stacks:
+        stood = {n: b.tunnels(n, origin, stacks) for n in EDGES}
+        for _ in range(min(b.rounds, ROUNDS_MAX)):
+            for n, (ports, hub, each) in stood.items():
+                load = peers.Load(n * STREAMS_AN_EDGE, ports)
+                measure(load, n * STREAMS_AN_EDGE, b.secs, (hub, *each), samples[n])
+                load.end()
+    for n in EDGES:
+        record(b, f"{n} edges x {STREAMS_AN_EDGE}", samples[n], samples[1], WITHIN if n > 1 else None)
