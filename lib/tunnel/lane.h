@@ -38,8 +38,8 @@ enum lane_state { LANE_OPEN, LANE_ENDED };
 
 struct lane_ops {
     /* Hub: a client's connection wants in.  Gives an IDLE stream (its owner's), or NULL with *refuse
-     * set to RESET_NOT_ALLOWED or RESET_BY_PEER.  Past limits.streams the stream given is reset, and
-     * its owner told by on_change(). */
+     * set to RESET_NOT_ALLOWED or RESET_BY_PEER.  Past limits.streams the OPEN is refused all the same:
+     * the stream given stays IDLE for good, with reset_code set, and on_change() says so. */
     struct stream *(*on_open)(struct lane *lane, const struct proxy_header *client,
                               enum stream_reset *refuse);
     /* CONFIG (edge) or CONFIG_ACK (hub).  0, or -ERR_PROTO: its content is invalid, *why says why. */

@@ -121,7 +121,7 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
     if (err) {
         l->stats.refused_limit++;
         lane_queue_reset(l, id, RESET_BY_PEER, false);
-        stream_enter(s, STREAM_RESET, RESET_BY_PEER); /* its owner learns it as any other reset */
+        s->reset_code = RESET_BY_PEER;
         stream_changed(s);
     }
     return 0;
@@ -277,7 +277,7 @@ static int on_frame(struct lane *l, const uint8_t *payload)
     case FRAME_CONFIG:
     case FRAME_CONFIG_ACK:
         if (l->ops->on_control(l, type, payload, n, &why) != 0)
-            return lane_break(l, "%s: %s", frame_name(type), why.text);
+            return lane_break(l, "%s: %s", frame_name(l->in.frame.type), why.text);
         return 0;
     case FRAME_DRAIN:
         return on_drain_frame(l, payload, n);

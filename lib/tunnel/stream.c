@@ -125,10 +125,9 @@ void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code
             let_go(s);
         break;
     case STREAM_RESET:
-        must(s->state == STREAM_OPEN || s->state == STREAM_IDLE);
+        must(s->state == STREAM_OPEN);
         s->reset_code = code;
-        if (s->state == STREAM_OPEN)
-            leave_lane(s);
+        leave_lane(s);
         bufq_clear(&s->recvq);
         let_go(s);
         break;

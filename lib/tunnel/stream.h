@@ -3,8 +3,7 @@
  * It lives inside its owner (a relay) and belongs to one lane from its OPEN until it ended:
  *
  *   IDLE -> OPEN -> ENDED     both FINs were sent and received
- *       \     \---> RESET     by either side, or the lane was lost
- *        \--------> RESET     hub: no room for one more stream
+ *             \---> RESET     by either side, or the lane was lost
  *
  * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data) or
  * ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came before an

@@ -74,8 +74,8 @@ START_TEST(past_the_limit_of_streams_the_hub_resets_with_1)
     ck_assert_uint_eq(p.lane.stats.refused_limit, 2);
     ck_assert_uint_eq(atomic_load(&p.budget.streams_refused), 2);
     ck_assert_uint_eq(p.lane.stream_count, 2);
-    /* The owner who gave the stream is told as of any reset. */
-    ck_assert_int_eq(p.streams[2].stream.state, STREAM_RESET);
+    /* The owner who gave the stream is told: it will never be open. */
+    ck_assert_int_eq(p.streams[2].stream.state, STREAM_IDLE);
     ck_assert_int_eq(p.streams[2].stream.reset_code, RESET_BY_PEER);
     ck_assert_uint_eq(p.streams[2].changes, 1);
     ck_assert_int_eq(probe_close(&p, 1, 1), 0);

@@ -137,6 +137,7 @@ void fake_end_run(struct fake_end *end)
     write_bytes(end);
     finish(end);
     if (end->stream.state == STREAM_RESET ||
+        (end->stream.state == STREAM_IDLE && end->stream.reset_code != RESET_NONE) ||
         (end->stream.state == STREAM_ENDED && stream_is_at_end(&end->stream))) {
         end->is_over = true;
         end->over_ms = end->net->now_ms;
