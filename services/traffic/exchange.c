@@ -11,6 +11,8 @@
 
 #define HEAD_BYTES        (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
 #define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
+#define LAST_CHUNK_BYTES  (H1_TRAILER_BYTES + 128u) /* written anew, trailers grow by some blanks  \
+                                                     */
 
 static const unsigned next_of[] = {
 #define X(name, next) [EXCHANGE_##name] = (next),
@@ -226,15 +228,14 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
 
 size_t exchange_room(const struct exchange *x)
 {
-    size_t room;
+    size_t room, frames = CHUNK_FRAME_BYTES + LAST_CHUNK_BYTES;
 
     if (x->state == EXCHANGE_DONE || x->state == EXCHANGE_IDLE)
         return 0;
     room = bufq_room(&x->body);
     if (!x->is_chunked)
         return room;
-    return room > CHUNK_FRAME_BYTES + H1_TRAILER_BYTES ? room - CHUNK_FRAME_BYTES - H1_TRAILER_BYTES
-                                                       : 0;
+    return room > frames ? room - frames : 0;
 }
 
 void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n)
@@ -270,7 +271,7 @@ void exchange_push_end(struct exchange *x, const struct http_fields *trailers)
     if (x->state == EXCHANGE_DONE)
         return;
     if (x->is_chunked) {
-        struct h1_text text = {.p = x->worker->text, .size = H1_TRAILER_BYTES};
+        struct h1_text text = {.p = x->worker->text, .size = LAST_CHUNK_BYTES};
 
         h1_last_chunk_emit(&text, trailers);
         if (text.is_cut || bufq_push(&x->body, text.p, text.n) != 0) {

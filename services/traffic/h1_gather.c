@@ -14,9 +14,8 @@ void h1_gather_fini(struct h1_gather *g)
 
 int h1_gather_add(struct h1_gather *g, const void *src, size_t n, size_t limit, size_t *used)
 {
-    size_t part = MIN(n, limit - g->len), size = g->size;
+    size_t part = g->len < limit ? MIN(n, limit - g->len) : 0, size = g->size;
 
-    must(g->len <= limit);
     while (size < g->len + part)
         size = size == 0 ? H1_GATHER_FIRST : size * 2;
     if (size > g->size) {
@@ -27,7 +26,8 @@ int h1_gather_add(struct h1_gather *g, const void *src, size_t n, size_t limit, 
         g->bytes = bytes;
         g->size = size;
     }
-    memcpy(g->bytes + g->len, src, part);
+    if (part > 0)
+        memcpy(g->bytes + g->len, src, part);
     g->len += part;
     *used = part;
     return 0;

@@ -215,6 +215,14 @@ class Smuggling(unittest.TestCase):
             self.assertEqual(c.answer().status, 431)
             self.assertTrue(c.is_closed())
 
+    def test_trailers_up_to_the_limit(self):
+        with self.stand.client() as c:
+            trailers = "".join(f"A{i:02}:{'b' * 121}\r\n" for i in range(32))
+            self.assertTrue(4000 < len(trailers) + 2 < 4096)
+            c.send(f"POST /trailers HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\n{trailers}\r\n")
+            self.assertEqual(c.answer().status, 200)
+        self.assertEqual(len(self.origin.seen("/trailers")[0].trailers), 32)
+
     def test_short_bodies(self):
         """A client that ends in the middle of a body: the origin must not take it for whole."""
         for data in (POST + "Content-Length: 50\r\n\r\nhello", CHUNKED + "\r\n5\r\nhello\r\n"):
