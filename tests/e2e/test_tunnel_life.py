@@ -24,8 +24,15 @@ class Life(e2e.Case):
         e2e.wait_for("the tunnel", lambda: edge.status()["connected"], secs)
 
     def assert_refused(self, port):
-        with self.assertRaises(ConnectionRefusedError):
-            e2e.connect(port, secs=2).close()
+        """At once: the workers close their sockets a moment after the control thread says so."""
+        def is_refused():
+            try:
+                e2e.connect(port, secs=2).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        e2e.wait_for(f"port {port} to be closed", is_refused, 1)
 
     def fixed_hub(self, ports, target, **conf):
         """A hub whose edge stands in its configuration and whose ports stay over a restart."""
