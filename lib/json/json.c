@@ -79,7 +79,7 @@ static struct json_fault *add_fault(struct json_check *c)
     return &c->faults[c->count++];
 }
 
-static char *format(const char *fmt, va_list args)
+static char *PRINTF_LIKE(1, 0) format(const char *fmt, va_list args)
 {
     char *out = NULL;
 
