@@ -1,5 +1,6 @@
-/* fuzz_tunnel_lane_input - one lane against a hostile peer: arbitrary bytes and halfway sensible frames
- * in arbitrary pieces, while the owner reads, writes, ends and resets streams and time goes on.
+/* fuzz_tunnel_lane_input - one lane against a hostile peer: arbitrary bytes and halfway sensible
+ * frames in arbitrary pieces, while the owner reads, writes, ends and resets streams and time goes
+ * on.
  *
  * After every step the lane checks itself, what it holds is within its bounds, and what it sends is
  * whole frames that this side may send, with nothing behind a GOODBYE.
@@ -14,7 +15,7 @@
 #include "tunnel/lane.h"
 
 #define STREAMS 24
-#define BUDGET (300u * 1024)
+#define BUDGET  (300u * 1024)
 
 struct script {
     const uint8_t *at, *end;
@@ -146,7 +147,8 @@ static void check_bounds(const struct world *w)
     must(!w->lane.in.payload || w->lane.in.frame.len <= FRAME_PAYLOAD_MAX);
 }
 
-/* --- steps ------------------------------------------------------------------------------------- */
+/* --- steps -------------------------------------------------------------------------------------
+ */
 
 static void feed(struct world *w, const uint8_t *bytes, size_t n, size_t piece)
 {
@@ -191,9 +193,10 @@ static uint8_t pick_type(const struct world *w, uint8_t operand)
     static const uint8_t from_edge[] = {FRAME_OPEN,          FRAME_DATA,  FRAME_DATA,
                                         FRAME_CLOSE,         FRAME_PONG,  FRAME_OPEN,
                                         FRAME_WINDOW_UPDATE, FRAME_DRAIN, FRAME_CONFIG_ACK};
-    static const uint8_t from_hub[] = {FRAME_DATA_BACK,  FRAME_DATA_BACK,          FRAME_DATA_BACK,
-                                       FRAME_CLOSE_BACK, FRAME_WINDOW_UPDATE_BACK, FRAME_PING,
-                                       FRAME_CONFIG,     FRAME_DRAIN,              FRAME_DATA_BACK};
+    static const uint8_t from_hub[] = {
+        FRAME_DATA_BACK,          FRAME_DATA_BACK, FRAME_DATA_BACK, FRAME_CLOSE_BACK,
+        FRAME_WINDOW_UPDATE_BACK, FRAME_PING,      FRAME_CONFIG,    FRAME_DRAIN,
+        FRAME_DATA_BACK};
 
     if (operand >= 250)
         return operand % 0x14;
@@ -245,7 +248,7 @@ static void step_frame(struct world *w, struct script *s)
     len = pick_length(type, flavour, len | take(s));
     piece = 1 + take(s) * 300u;
     memset(frame, 0, sizeof(frame));
-    frame[FRAME_HEADER_BYTES + 3] = take(s); /* credit, or nothing */
+    frame[FRAME_HEADER_BYTES + 3] = take(s);     /* credit, or nothing */
     frame[FRAME_HEADER_BYTES + 7] = flavour & 3; /* the serial of a PONG */
     if (type == FRAME_CLOSE || type == FRAME_CLOSE_BACK)
         frame[FRAME_HEADER_BYTES] = flavour & 0x40 ? 1 : flavour & 3;

@@ -1,9 +1,9 @@
-/* fuzz_tunnel_two_lanes - an edge's lane and a hub's, joined by two byte pipes, while a script opens
- * streams, reads, writes, ends, resets, drains, moves bytes in pieces and lets time go on.
+/* fuzz_tunnel_two_lanes - an edge's lane and a hub's, joined by two byte pipes, while a script
+ * opens streams, reads, writes, ends, resets, drains, moves bytes in pieces and lets time go on.
  *
- * Two sides that both keep the rules must never accuse each other: every lane_input() is in order, the
- * bytes that come out of a stream are those that went in, and when the script is over all that is left
- * comes to its end by itself.
+ * Two sides that both keep the rules must never accuse each other: every lane_input() is in order,
+ * the bytes that come out of a stream are those that went in, and when the script is over all that
+ * is left comes to its end by itself.
  *
  * Input: one byte of setup, then steps: an opcode and its operands (step() below).
  */
@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "tunnel/lane.h"
 
-#define PAIRS 12
+#define PAIRS      12
 #define PIPE_BYTES (1u << 20)
 
 enum { EDGE, HUB };
@@ -102,7 +102,8 @@ static void on_drain(struct lane *lane)
 static const struct lane_ops ops = {
     .on_open = on_open, .on_control = on_control, .on_drain = on_drain};
 
-/* --- what the sides do ------------------------------------------------------------------------- */
+/* --- what the sides do -------------------------------------------------------------------------
+ */
 
 static void pull(struct side *from)
 {
@@ -305,7 +306,8 @@ static void settle(void)
 
 static void check_settled(void)
 {
-    bool is_whole = world.side[EDGE].lane.state == LANE_OPEN && world.side[HUB].lane.state == LANE_OPEN;
+    bool is_whole =
+        world.side[EDGE].lane.state == LANE_OPEN && world.side[HUB].lane.state == LANE_OPEN;
 
     if (!is_whole)
         return;

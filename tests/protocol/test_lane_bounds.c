@@ -87,7 +87,8 @@ START_TEST(floods_of_control_are_state_and_no_queue)
 }
 END_TEST
 
-/* An edge that opens, fills every window, and reads nothing: hub memory is windows and nothing more. */
+/* An edge that opens, fills every window, and reads nothing: hub memory is windows and nothing
+ * more. */
 START_TEST(full_windows_are_all_that_is_held)
 {
     struct lane_probe p;
@@ -100,7 +101,8 @@ START_TEST(full_windows_are_all_that_is_held)
         ck_assert_uint_eq(p.streams[id - 1].stream.recvq.len, 65536);
     }
     ck_assert_uint_eq(atomic_load(&p.budget.taken), 0);
-    ck_assert_uint_le(p.pool.out_count, PROBE_STREAMS * 5); /* 64 KiB are a bit more than 4 chunks */
+    ck_assert_uint_le(p.pool.out_count,
+                      PROBE_STREAMS * 5); /* 64 KiB are a bit more than 4 chunks */
     ck_assert_int_eq(probe_data(&p, 7, 1), -ERR_PROTO);
     lane_probe_fini(&p);
 }
@@ -159,7 +161,8 @@ START_TEST(what_goes_out_is_bounded_by_credit_cap_and_budget)
 }
 END_TEST
 
-/* The worst ids that someone can pick who knows the code: multiples of what a table could be large. */
+/* The worst ids that someone can pick who knows the code: multiples of what a table could be large.
+ */
 START_TEST(no_choice_of_ids_makes_the_table_slow)
 {
     enum { N = 8191 };

@@ -99,7 +99,8 @@ START_TEST(resets_in_the_middle_leave_nothing_behind)
 }
 END_TEST
 
-/* --- by hand: exactly when, exactly what ------------------------------------------------------- */
+/* --- by hand: exactly when, exactly what -------------------------------------------------------
+ */
 
 static void open_one(struct lane_probe *p, enum lane_role role)
 {
@@ -114,7 +115,6 @@ static unsigned fin_type(enum lane_role role)
 {
     return role == LANE_EDGE ? FRAME_CLOSE : FRAME_CLOSE_BACK;
 }
-
 
 START_TEST(the_stream_leaves_with_the_second_fin)
 {
@@ -265,9 +265,9 @@ START_TEST(the_byte_of_a_reset_is_one_that_the_frame_knows)
         enum stream_reset code;
         uint8_t byte;
     } rows[] = {
-        {LANE_HUB, RESET_BY_PEER, 1},     {LANE_HUB, RESET_UNREACHABLE, 2},
-        {LANE_HUB, RESET_NOT_ALLOWED, 3}, {LANE_HUB, RESET_NO_MEMORY, 1},
-        {LANE_EDGE, RESET_BY_PEER, 1},    {LANE_EDGE, RESET_UNREACHABLE, 1},
+        {LANE_HUB, RESET_BY_PEER, 1},      {LANE_HUB, RESET_UNREACHABLE, 2},
+        {LANE_HUB, RESET_NOT_ALLOWED, 3},  {LANE_HUB, RESET_NO_MEMORY, 1},
+        {LANE_EDGE, RESET_BY_PEER, 1},     {LANE_EDGE, RESET_UNREACHABLE, 1},
         {LANE_EDGE, RESET_NOT_ALLOWED, 1}, {LANE_EDGE, RESET_NO_MEMORY, 1},
     };
 

@@ -53,7 +53,8 @@ START_TEST(a_refused_id_counts_as_seen)
     ck_assert_int_eq(probe_open(&p, 200, PROBE_BUSY_PORT), 0);
     expect_close(&p, 100, 3);
     expect_close(&p, 200, 1);
-    ck_assert_int_eq(probe_data(&p, 150, 10), 0); /* below the highest: it just ended, for all we know */
+    ck_assert_int_eq(probe_data(&p, 150, 10),
+                     0); /* below the highest: it just ended, for all we know */
     ck_assert_int_eq(probe_open(&p, 150, 443), -ERR_PROTO);
     probe_expect_goodbye(&p, "protocol_error");
     lane_probe_fini(&p);
@@ -195,8 +196,11 @@ END_TEST
 START_TEST(refusals_do_not_disturb_the_others)
 {
     struct fake_plan plans[60];
-    struct fake_net_options options = {
-        .seed = 3, .delay_max_ms = 30, .rate = 3000, .piece_max = 900, .first_id = LANE_ID_WORN - 80};
+    struct fake_net_options options = {.seed = 3,
+                                       .delay_max_ms = 30,
+                                       .rate = 3000,
+                                       .piece_max = 900,
+                                       .first_id = LANE_ID_WORN - 80};
     struct fake_net net;
     unsigned exact = 0, refused = 0, full = 0;
 

@@ -1,5 +1,5 @@
-/* Whose turn it is on a full lane: control first, streams in turn, elephants last but not starved, and
- * the order within a stream always.  (api/tunnel.md, QoS)
+/* Whose turn it is on a full lane: control first, streams in turn, elephants last but not starved,
+ * and the order within a stream always.  (api/tunnel.md, QoS)
  */
 #include <check.h>
 #include <stdlib.h>
@@ -79,9 +79,8 @@ START_TEST(equal_flows_get_equal_shares)
         struct fake_net net;
 
         for (unsigned i = 0; i < flows[k]; i++)
-            plans[i] = (struct fake_plan){
-                .client = {.read_max = FAKE_FAST},
-                .target = {.bytes = 1u << 30, .write_max = FAKE_FAST}};
+            plans[i] = (struct fake_plan){.client = {.read_max = FAKE_FAST},
+                                          .target = {.bytes = 1u << 30, .write_max = FAKE_FAST}};
         fake_net_init(&net, &options, plans, flows[k]);
         fake_net_run_for(&net, 3000);
         ck_assert_msg(jain(&net, 0, flows[k]) >= 0.95, "%u flows: %f", flows[k],
@@ -116,7 +115,8 @@ START_TEST(a_small_flow_is_not_held_up_by_greedy_ones)
 }
 END_TEST
 
-/* --- elephants --------------------------------------------------------------------------------- */
+/* --- elephants ---------------------------------------------------------------------------------
+ */
 
 /* Sends n bytes of stream i; the peer's credit comes as needed. */
 static void pour(struct lane_probe *p, unsigned i, size_t n)
@@ -182,7 +182,8 @@ static uint64_t taken(const struct fake_net *net, unsigned from, unsigned n)
 static void run_elephants(unsigned rate, uint64_t *elephants, uint64_t *others)
 {
     struct fake_plan plans[6];
-    struct fake_net_options options = {.seed = rate, .rate = rate, .queue_bytes = 32768, .check_every = 20};
+    struct fake_net_options options = {
+        .seed = rate, .rate = rate, .queue_bytes = 32768, .check_every = 20};
     struct fake_net net;
     uint64_t before;
 
@@ -246,7 +247,8 @@ END_TEST
 START_TEST(order_holds_when_a_stream_changes_its_tier)
 {
     struct fake_plan plans[6];
-    struct fake_net_options options = {.seed = 2, .rate = 6000, .piece_max = 9000, .check_every = 5};
+    struct fake_net_options options = {
+        .seed = 2, .rate = 6000, .piece_max = 9000, .check_every = 5};
     struct fake_net net;
 
     for (unsigned i = 0; i < ARRAY_LEN(plans); i++)

@@ -18,8 +18,8 @@ static char *long_text(size_t n)
     return text;
 }
 
-/* Sends a CONFIG that fills the first record and all of the second but `room` bytes; the first record
- * is taken out. */
+/* Sends a CONFIG that fills the first record and all of the second but `room` bytes; the first
+ * record is taken out. */
 static void leave_room(struct lane_probe *p, size_t room)
 {
     char *text = long_text(2 * LANE_RECORD_BYTES - FRAME_HEADER_BYTES - room);
@@ -127,7 +127,8 @@ START_TEST(control_goes_on_over_many_records)
     for (uint32_t id = 1; id <= N; id++)
         probe_expect(&p, id, FRAME_CLOSE_BACK, 1);
     probe_expect_silence(&p);
-    ck_assert_uint_eq(p.lane.stats.records_out, (N * 10 + LANE_RECORD_BYTES - 1) / LANE_RECORD_BYTES);
+    ck_assert_uint_eq(p.lane.stats.records_out,
+                      (N * 10 + LANE_RECORD_BYTES - 1) / LANE_RECORD_BYTES);
     lane_probe_fini(&p);
 }
 END_TEST
@@ -135,7 +136,7 @@ END_TEST
 /* Pieces of every size around the one from which a record is a stream's own. */
 START_TEST(every_size_of_data_comes_out_whole)
 {
-    static const size_t sizes[] = {1,    4095,  4096,  4097,  16366, 16374, 16375,
+    static const size_t sizes[] = {1,     4095,  4096,  4097,  16366, 16374, 16375,
                                    16376, 20470, 20471, 20472, 32750, 32751, 65536};
 
     for (unsigned i = 0; i < ARRAY_LEN(sizes) * 2; i++) {

@@ -1,6 +1,6 @@
-/* What a peer must not send, one row each: the lane ends with GOODBYE protocol_error as its last frame,
- * and another lane of the process goes on as if nothing had been.  And what looks odd but is allowed.
- * (api/tunnel.md: Frames; Exact rules: Malformed payloads, End of a stream, Credit)
+/* What a peer must not send, one row each: the lane ends with GOODBYE protocol_error as its last
+ * frame, and another lane of the process goes on as if nothing had been.  And what looks odd but is
+ * allowed. (api/tunnel.md: Frames; Exact rules: Malformed payloads, End of a stream, Credit)
  */
 #include <check.h>
 #include <stdio.h>
@@ -10,7 +10,8 @@
 #include "base/err.h"
 #include "support/lane_probe.h"
 
-/* The lane's state before a row: stream 1 is open, 2 was passed over, 3 was opened and has ended. */
+/* The lane's state before a row: stream 1 is open, 2 was passed over, 3 was opened and has ended.
+ */
 enum before {
     FRESH,     /* as above */
     FIN_CAME,  /* the peer has ended its direction of 1 */
@@ -30,10 +31,10 @@ struct row {
     uint32_t claimed; /* length in the header when it isn't n: the payload never comes */
 };
 
-#define P(text) (text), sizeof(text) - 1
-#define V1 "PROXY TCP4 192.0.2.1 192.0.2.9 4000 443\r\n"
-#define V1_6 "PROXY TCP6 2001:db8::1 2001:db8::2 4000 443\r\n"
-#define V2_SIG "\r\n\r\n\0\r\nQUIT\n"
+#define P(text)  (text), sizeof(text) - 1
+#define V1       "PROXY TCP4 192.0.2.1 192.0.2.9 4000 443\r\n"
+#define V1_6     "PROXY TCP6 2001:db8::1 2001:db8::2 4000 443\r\n"
+#define V2_SIG   "\r\n\r\n\0\r\nQUIT\n"
 #define V2_ADDRS "\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x09\x0f\xa0\x01\xbb"
 #define V2_DGRAM V2_SIG "\x21\x12" V2_ADDRS
 
@@ -97,7 +98,8 @@ static const struct row hub_breaks[] = {
     {"OPEN with LF alone", FRESH, 4, FRAME_OPEN, P("PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n"), 0},
     {"OPEN with a byte behind it", FRESH, 4, FRAME_OPEN, P(V1 "G"), 0},
     {"OPEN of two lines", FRESH, 4, FRAME_OPEN, P(V1 V1), 0},
-    {"OPEN with a port of 65,536", FRESH, 4, FRAME_OPEN, P("PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n"), 0},
+    {"OPEN with a port of 65,536", FRESH, 4, FRAME_OPEN,
+     P("PROXY TCP4 1.2.3.4 1.2.3.4 1 65536\r\n"), 0},
     {"OPEN of version 2", FRESH, 4, FRAME_OPEN, P(V2_SIG "\x21\x11" V2_ADDRS), 0},
     {"UDP_OPEN of a stream", FRESH, 4, FRAME_UDP_OPEN, P(V2_SIG "\x21\x11" V2_ADDRS), 0},
     {"UDP_OPEN of LOCAL", FRESH, 4, FRAME_UDP_OPEN, P(V2_SIG "\x20\x12" V2_ADDRS), 0},
@@ -238,7 +240,7 @@ static void check_breaks(enum lane_role role, const struct row *rows, size_t n)
         other.lane.budget = &p.budget;
         other.lane.pool = &p.pool;
         ck_assert_int_eq(probe_open(&other, 1, 443), 0);
-        if (r->before != RICH) /* what is queued is used credit */
+        if (r->before != RICH)        /* what is queued is used credit */
             probe_write(&p, 0, 1000); /* must not come behind the GOODBYE */
         ck_assert_msg(feed(&p, r, pieces[i % ARRAY_LEN(pieces)]) == -ERR_PROTO, "%s", r->name);
         ck_assert_int_eq(p.lane.error, -ERR_PROTO);
@@ -315,7 +317,8 @@ START_TEST(frames_before_our_open_break)
 }
 END_TEST
 
-/* GOODBYE from the peer ends the lane without an answer, whatever was waiting; an unknown code too. */
+/* GOODBYE from the peer ends the lane without an answer, whatever was waiting; an unknown code too.
+ */
 START_TEST(goodbye_from_the_peer_is_not_answered)
 {
     struct lane_probe p;
@@ -323,9 +326,10 @@ START_TEST(goodbye_from_the_peer_is_not_answered)
     prepare(&p, LANE_HUB, FRESH);
     probe_write(&p, 0, 20000);
     lane_send_config(&p.lane, "{\"revision\":7}");
-    ck_assert_int_eq(probe_send_text(&p, FRAME_GOODBYE,
-                                     "{\"code\":\"so_long\",\"message\":\"m\",\"retryAfterSecs\":9}"),
-                     -ERR_CLOSED);
+    ck_assert_int_eq(
+        probe_send_text(&p, FRAME_GOODBYE,
+                        "{\"code\":\"so_long\",\"message\":\"m\",\"retryAfterSecs\":9}"),
+        -ERR_CLOSED);
     ck_assert(p.lane.has_goodbye);
     ck_assert_int_eq(p.lane.goodbye.code, GOODBYE_OTHER);
     ck_assert_uint_eq(p.lane.goodbye.retry_after_secs, 9);

@@ -1,6 +1,6 @@
-/* Bytes through a lane: they arrive exact and in order over every kind of network and with every kind
- * of reader and writer, nobody starves, and nothing is held beyond the budget.  (api/tunnel.md, Flow
- * control; the checks of every step are in support/fake_net.h)
+/* Bytes through a lane: they arrive exact and in order over every kind of network and with every
+ * kind of reader and writer, nobody starves, and nothing is held beyond the budget. (api/tunnel.md,
+ * Flow control; the checks of every step are in support/fake_net.h)
  */
 #include <check.h>
 #include <stdlib.h>
@@ -81,7 +81,8 @@ static void run_random(uint64_t seed)
         .queue_bytes = (unsigned)(1 + seeded_below(&seed, 200000)),
         .memory_budget = seeded_chance(&seed, 50) ? 0 : seeded_below(&seed, 300000),
         .max_window = (uint32_t)(seeded_chance(&seed, 50) ? 0 : 65536 << seeded_below(&seed, 6)),
-        .initial_window = (uint32_t)(seeded_chance(&seed, 70) ? 0 : 4096 + seeded_below(&seed, 61441)),
+        .initial_window =
+            (uint32_t)(seeded_chance(&seed, 70) ? 0 : 4096 + seeded_below(&seed, 61441)),
     };
 
     random_plans(plans, ARRAY_LEN(plans), &seed);
@@ -109,8 +110,8 @@ START_TEST(without_a_budget_every_stream_still_ends)
 }
 END_TEST
 
-/* One loop's pool runs dry: streams wait and try again, and those whose bytes find no place when they
- * come in are reset; nothing hangs. */
+/* One loop's pool runs dry: streams wait and try again, and those whose bytes find no place when
+ * they come in are reset; nothing hangs. */
 START_TEST(without_chunks_streams_wait_or_are_reset)
 {
     struct fake_plan plans[20];
@@ -131,7 +132,8 @@ START_TEST(without_chunks_streams_wait_or_are_reset)
     ck_assert_uint_eq(exact, ARRAY_LEN(plans)); /* only the sender was short: no byte was lost */
     fake_net_fini(&net);
 
-    plans[0].client.read_max = plans[0].target.read_max = 0; /* holds its window's worth of chunks */
+    plans[0].client.read_max = plans[0].target.read_max =
+        0; /* holds its window's worth of chunks */
     plans[0].target.reset_at = 0;
     options.seed = 7;
     fake_net_init(&net, &options, plans, ARRAY_LEN(plans));
@@ -175,8 +177,8 @@ START_TEST(one_stalled_stream_of_a_thousand_holds_nobody_up)
 }
 END_TEST
 
-/* A client that half-closes and then reads nothing: the answer waits at the edge after both FINs have
- * passed, and must still count against the budget and the number of streams. */
+/* A client that half-closes and then reads nothing: the answer waits at the edge after both FINs
+ * have passed, and must still count against the budget and the number of streams. */
 START_TEST(what_waits_after_the_end_still_counts)
 {
     struct fake_plan plan = {.client = fast_reader, .target = fast_reader};

@@ -1,5 +1,5 @@
-/* How a link ends, over real TLS: a GOODBYE in order, a peer that never reads, an owner that frees the
- * link from within its own callback.  (lib/link/link.h)
+/* How a link ends, over real TLS: a GOODBYE in order, a peer that never reads, an owner that frees
+ * the link from within its own callback.  (lib/link/link.h)
  */
 #include <check.h>
 #include <stdlib.h>
@@ -32,11 +32,11 @@ struct rig {
     struct budget budget;
     struct tls_ctx *server, *client;
     struct end edge, hub;
-    int edge_fd;               /* when the edge is not a link but the test's own */
-    struct tls *raw;           /* the same: its connection */
+    int edge_fd;     /* when the edge is not a link but the test's own */
+    struct tls *raw; /* the same: its connection */
     struct chunk_pool raw_pool;
     unsigned raw_step;
-    bool breaks;               /* the raw edge breaks the protocol in the end */
+    bool breaks; /* the raw edge breaks the protocol in the end */
     struct deadline tick, patience;
     void (*on_tick)(struct rig *rig);
     unsigned tick_ms;
@@ -234,7 +234,8 @@ static void open_streams(struct rig *rig, unsigned n)
     }
 }
 
-/* --- in order ---------------------------------------------------------------------------------- */
+/* --- in order ----------------------------------------------------------------------------------
+ */
 
 static void say_goodbye(struct rig *rig)
 {
@@ -266,7 +267,8 @@ START_TEST(goodbye_ends_both_sides_in_order)
 }
 END_TEST
 
-/* --- the owner lets go from within ------------------------------------------------------------- */
+/* --- the owner lets go from within -------------------------------------------------------------
+ */
 
 static void send_twice(struct rig *rig)
 {
@@ -322,7 +324,8 @@ START_TEST(a_link_may_be_freed_in_on_open)
 }
 END_TEST
 
-/* --- a peer that never reads ------------------------------------------------------------------- */
+/* --- a peer that never reads -------------------------------------------------------------------
+ */
 
 static void raw_send(struct rig *rig, const void *bytes, size_t n)
 {
@@ -361,7 +364,8 @@ static bool fill(struct stream *s)
     return s->sendq.end == before && before > 0;
 }
 
-/* A lane with more to send than goes out: then the peer breaks it, or the owner wants to be rid of it. */
+/* A lane with more to send than goes out: then the peer breaks it, or the owner wants to be rid of
+ * it. */
 static void fill_and_end(struct rig *rig)
 {
     if (!rig->hub.link)

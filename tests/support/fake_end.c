@@ -114,8 +114,7 @@ static void finish(struct fake_end *end)
         return;
     if (plan->reset_at > 0 && moved >= plan->reset_at) {
         end->has_finished = true;
-        stream_abort(&end->stream,
-                     end->number == TAP_HUB ? RESET_UNREACHABLE : RESET_BY_PEER);
+        stream_abort(&end->stream, end->number == TAP_HUB ? RESET_UNREACHABLE : RESET_BY_PEER);
         return;
     }
     if (end->written < plan->bytes || plan->finish == FINISH_NEVER)
@@ -157,7 +156,7 @@ bool fake_pair_is_exact(const struct fake_pair *pair)
 {
     const struct fake_end *client = &pair->end[TAP_EDGE], *target = &pair->end[TAP_HUB];
 
-    return client->is_started && target->is_started &&
-           client->stream.state == STREAM_ENDED && target->stream.state == STREAM_ENDED &&
-           target->taken == pair->plan.client.bytes && client->taken == pair->plan.target.bytes;
+    return client->is_started && target->is_started && client->stream.state == STREAM_ENDED &&
+           target->stream.state == STREAM_ENDED && target->taken == pair->plan.client.bytes &&
+           client->taken == pair->plan.target.bytes;
 }

@@ -1,4 +1,5 @@
-/* fake_end - the two ends of a connection through a fake_net: they stand for a relay and its socket.
+/* fake_end - the two ends of a connection through a fake_net: they stand for a relay and its
+ * socket.
  *
  * An end writes the bytes of its plan as the stream takes them and reads what comes, byte for byte
  * against what the other end's plan says.  Like a relay it does nothing without a reason: it writes
@@ -21,24 +22,24 @@ enum fake_finish {
 #define FAKE_FAST UINT32_MAX
 
 struct fake_plan_end {
-    uint64_t bytes;           /* to write */
-    uint32_t write_max;       /* a millisecond, at most; FAKE_FAST: no limit; 0: never */
-    uint32_t read_max;        /* the same; 0: stalled */
+    uint64_t bytes;     /* to write */
+    uint32_t write_max; /* a millisecond, at most; FAKE_FAST: no limit; 0: never */
+    uint32_t read_max;  /* the same; 0: stalled */
     enum fake_finish finish;
-    uint64_t reset_at;        /* resets once it has read and written so much; 0: doesn't */
+    uint64_t reset_at; /* resets once it has read and written so much; 0: doesn't */
 };
 
 struct fake_plan {
     uint64_t open_at_ms;
-    uint16_t port;            /* 0: 443 */
+    uint16_t port; /* 0: 443 */
     struct fake_plan_end client, target;
 };
 
 struct fake_end {
     struct stream stream;
-    struct fake_net *net;     /* borrowed */
-    struct fake_pair *pair;   /* borrowed */
-    unsigned number;          /* TAP_EDGE: the client; TAP_HUB: the target */
+    struct fake_net *net;   /* borrowed */
+    struct fake_pair *pair; /* borrowed */
+    unsigned number;        /* TAP_EDGE: the client; TAP_HUB: the target */
     bool is_started;
     bool may_write, may_read; /* on_change() came, or it has not failed since */
     bool has_finished;        /* FIN or reset was asked for */
@@ -50,10 +51,10 @@ struct fake_end {
 
 struct fake_pair {
     struct fake_plan plan;
-    uint64_t key;             /* of the content */
+    uint64_t key; /* of the content */
     struct fake_end end[2];
-    bool is_opened;           /* OPEN was queued */
-    bool is_refused;          /* lane_open_stream() refused, or the hub did */
+    bool is_opened;  /* OPEN was queued */
+    bool is_refused; /* lane_open_stream() refused, or the hub did */
     int open_error;
     bool is_done;
 };

@@ -9,7 +9,8 @@
 
 #define QUEUE_BYTES (128u * 1024)
 
-/* --- a pipe ------------------------------------------------------------------------------------ */
+/* --- a pipe ------------------------------------------------------------------------------------
+ */
 
 static void pipe_add(struct fake_pipe *p, const uint8_t *bytes, size_t n)
 {
@@ -86,7 +87,8 @@ static void pipe_fini(struct fake_pipe *p)
     *p = (struct fake_pipe){0};
 }
 
-/* --- a side ------------------------------------------------------------------------------------ */
+/* --- a side ------------------------------------------------------------------------------------
+ */
 
 static struct fake_side *side_of(struct lane *lane)
 {
@@ -254,7 +256,8 @@ static void side_fini(struct fake_side *side)
     chunk_pool_fini(&side->pool);
 }
 
-/* --- the whole --------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------------
+ */
 
 void fake_net_init(struct fake_net *net, const struct fake_net_options *options,
                    const struct fake_plan *plans, unsigned n)

@@ -1,11 +1,11 @@
 /* frame_tap - looks at the bytes of both directions of a lane as a stranger on the wire would, and
- * holds both sides to the protocol: an account of its own, that shares no code with lib/tunnel but the
- * reading of a header.
+ * holds both sides to the protocol: an account of its own, that shares no code with lib/tunnel but
+ * the reading of a header.
  *
- * It fails the test (ck_abort) when a side sends a frame that is not its to send, DATA past the credit
- * that has reached it, anything but credit or a reset after its FIN, anything after its reset, an
- * OPEN that does not rise or follows its DRAIN, a frame for a stream nobody opened, or anything after
- * its GOODBYE.  (api/tunnel.md)
+ * It fails the test (ck_abort) when a side sends a frame that is not its to send, DATA past the
+ * credit that has reached it, anything but credit or a reset after its FIN, anything after its
+ * reset, an OPEN that does not rise or follows its DRAIN, a frame for a stream nobody opened, or
+ * anything after its GOODBYE.  (api/tunnel.md)
  */
 #ifndef SUPPORT_FRAME_TAP_H
 #define SUPPORT_FRAME_TAP_H
@@ -41,8 +41,8 @@ struct frame_tap {
     uint32_t highest_id;
     bool has_goodbye[TAP_SIDES], has_drain[TAP_SIDES];
     uint32_t initial_window;
-    uint32_t base;               /* streams[0] has the id base + 1 */
-    struct tap_stream *streams;  /* owned */
+    uint32_t base;              /* streams[0] has the id base + 1 */
+    struct tap_stream *streams; /* owned */
     uint32_t size;
 };
 

@@ -1,14 +1,14 @@
-/* lane_probe - one lane, and a test that plays its peer by hand: any frame in, legal or not, and every
- * frame that comes out, one by one.  Time stands still unless the test moves it.
+/* lane_probe - one lane, and a test that plays its peer by hand: any frame in, legal or not, and
+ * every frame that comes out, one by one.  Time stands still unless the test moves it.
  */
 #ifndef SUPPORT_LANE_PROBE_H
 #define SUPPORT_LANE_PROBE_H
 
 #include "tunnel/lane.h"
 
-#define PROBE_STREAMS 64
-#define PROBE_REFUSED_PORT 9 /* refused with 0x03 */
-#define PROBE_BUSY_PORT 10   /* refused with 0x01 */
+#define PROBE_STREAMS      64
+#define PROBE_REFUSED_PORT 9  /* refused with 0x03 */
+#define PROBE_BUSY_PORT    10 /* refused with 0x01 */
 
 struct probe_stream {
     struct stream stream;
@@ -23,19 +23,19 @@ struct lane_probe {
     struct probe_stream streams[PROBE_STREAMS]; /* in the order of opening */
     unsigned stream_count;
     unsigned wakes, drains, controls;
-    char *control;            /* owned: the newest CONFIG or CONFIG_ACK that came */
-    bool refuse_control;      /* on_control() says that its content is invalid */
+    char *control;              /* owned: the newest CONFIG or CONFIG_ACK that came */
+    bool refuse_control;        /* on_control() says that its content is invalid */
     struct proxy_header client; /* of the newest OPEN */
-    uint8_t *out;             /* owned: what the lane sent and the test has not looked at */
+    uint8_t *out;               /* owned: what the lane sent and the test has not looked at */
     size_t out_at, out_len;
-    size_t record_max;        /* the longest record so far */
+    size_t record_max; /* the longest record so far */
 };
 
 struct probe_frame {
     uint32_t stream;
     uint8_t type;
     uint32_t len;
-    const uint8_t *payload;   /* borrowed until the next probe_next() */
+    const uint8_t *payload; /* borrowed until the next probe_next() */
 };
 
 void lane_probe_init(struct lane_probe *p, enum lane_role role);
@@ -59,7 +59,8 @@ void probe_expect(struct lane_probe *p, uint32_t stream, unsigned type, uint32_t
 void probe_expect_goodbye(struct lane_probe *p, const char *code);
 void probe_expect_silence(struct lane_probe *p);
 
-/* Edge: opens the next stream, whose OPEN then waits; its index.  probe_dial() takes the OPEN out. */
+/* Edge: opens the next stream, whose OPEN then waits; its index.  probe_dial() takes the OPEN out.
+ */
 unsigned probe_ask(struct lane_probe *p);
 unsigned probe_dial(struct lane_probe *p);
 /* Puts n bytes 'y' into stream i; all of them must find room. */

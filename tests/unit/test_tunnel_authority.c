@@ -156,8 +156,8 @@ START_TEST(it_does_what_a_naive_model_does)
                 if (is_in)
                     ports[n++] = (uint16_t)(k * 1600 + 63);
                 if (model[k].is_in && !is_in)
-                    model[k] = (struct model){
-                        .was_in = true, .config_ms = now_ms, .revision = revision};
+                    model[k] =
+                        (struct model){.was_in = true, .config_ms = now_ms, .revision = revision};
                 model[k].is_in = is_in;
             }
             authority_config(&a, revision, ports, n, now_ms);
@@ -171,9 +171,8 @@ START_TEST(it_does_what_a_naive_model_does)
         }
         for (unsigned k = 0; k < PORTS; k++) {
             const struct model *m = &model[k];
-            bool is_good = m->is_in ||
-                           (m->was_in && now_ms < m->config_ms + 30000 &&
-                            (!m->acked_ms || now_ms < m->acked_ms + 10000));
+            bool is_good = m->is_in || (m->was_in && now_ms < m->config_ms + 30000 &&
+                                        (!m->acked_ms || now_ms < m->acked_ms + 10000));
 
             ck_assert_int_eq(authority_allows(&a, (uint16_t)(k * 1600 + 63), now_ms), is_good);
         }

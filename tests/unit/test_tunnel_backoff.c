@@ -5,7 +5,7 @@
 #include "support/seeded.h"
 #include "tunnel/backoff.h"
 
-static const uint64_t caps_ms[] = {1000, 1000, 1000, 1000, 1000, 2000,
+static const uint64_t caps_ms[] = {1000, 1000, 1000,  1000,  1000,  2000,
                                    4000, 8000, 16000, 30000, 30000, 30000};
 
 START_TEST(the_cap_rises_after_five_tries)
@@ -66,7 +66,7 @@ START_TEST(only_a_minute_of_a_good_connection_forgets)
     ck_assert_uint_eq(b.tries, 1);
     ck_assert_uint_eq(backoff_down(&b, now_ms + BACKOFF_GOOD_MS, 1001), BACKOFF_FLOOR_MS);
     ck_assert_uint_eq(b.tries, 2); /* time without a connection does not count */
-    backoff_up(&b, 0); /* the clock may begin at 0 */
+    backoff_up(&b, 0);             /* the clock may begin at 0 */
     ck_assert_uint_eq(backoff_down(&b, BACKOFF_GOOD_MS + 1, 500), 500);
     ck_assert_uint_eq(b.tries, 1);
 }

@@ -1,4 +1,5 @@
-/* Tests of tunnel/lane_sched: whose turn it is, by itself.  (With a lane: protocol/test_lane_qos.c) */
+/* Tests of tunnel/lane_sched: whose turn it is, by itself.  (With a lane: protocol/test_lane_qos.c)
+ */
 #include <check.h>
 #include <string.h>
 
@@ -59,8 +60,8 @@ START_TEST(a_stream_becomes_sustained_by_age_and_rate_and_stays_so)
         uint64_t age_ms, sent;
         bool is_sustained;
     } rows[] = {
-        {0, 1u << 30, false},      {9999, 1u << 30, false},    {10000, 24999999, false},
-        {10000, 25000000, true},   {20000, 49999999, false},   {20000, 50000000, true},
+        {0, 1u << 30, false},         {9999, 1u << 30, false},     {10000, 24999999, false},
+        {10000, 25000000, true},      {20000, 49999999, false},    {20000, 50000000, true},
         {3600000, 8999999999, false}, {3600000, 9000000000, true},
     };
 
@@ -79,8 +80,8 @@ START_TEST(a_stream_becomes_sustained_by_age_and_rate_and_stays_so)
 }
 END_TEST
 
-/* A lane that drains `rate` bytes a millisecond, two normal and two sustained streams with no end of
- * data; what the sustained ones got in the seconds from `from` to `to`. */
+/* A lane that drains `rate` bytes a millisecond, two normal and two sustained streams with no end
+ * of data; what the sustained ones got in the seconds from `from` to `to`. */
 static uint64_t run(struct lane_sched *q, uint64_t rate, uint64_t from_ms, uint64_t to_ms,
                     unsigned normal)
 {
@@ -105,7 +106,8 @@ START_TEST(sustained_streams_get_their_floor)
 {
     static const struct {
         uint64_t rate, floor;
-    } rows[] = {{100000, 1000000}, {20000, 1000000}, {10000, 1000000}, {5000, 500000}, {500, 50000}};
+    } rows[] = {
+        {100000, 1000000}, {20000, 1000000}, {10000, 1000000}, {5000, 500000}, {500, 50000}};
 
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         struct lane_sched q;
@@ -117,8 +119,8 @@ START_TEST(sustained_streams_get_their_floor)
             lane_sched_add(&q, &streams[k], 1000);
         (void)run(&q, rows[i].rate, 1000, 5000, 2);
         got = run(&q, rows[i].rate, 5000, 15000, 2) / 10;
-        ck_assert_msg(got >= rows[i].floor * 9 / 10 && got <= rows[i].floor * 11 / 10,
-                      "%lu of %lu", (unsigned long)got, (unsigned long)rows[i].floor);
+        ck_assert_msg(got >= rows[i].floor * 9 / 10 && got <= rows[i].floor * 11 / 10, "%lu of %lu",
+                      (unsigned long)got, (unsigned long)rows[i].floor);
     }
 }
 END_TEST

@@ -175,7 +175,8 @@ START_TEST(a_lane_number_is_used_once)
     ck_assert_ptr_eq(join(&b, s, 65535, 16, &links[1], 1000, &code), s);
     ck_assert_ptr_eq(join(&b, s, 64, 16, &links[2], 1000, &code), s);
     session_lane_lost(s, &links[1], 1000);
-    ck_assert_ptr_null(join(&b, s, 65535, 16, &links[3], 1000, &code)); /* not even when it is gone */
+    ck_assert_ptr_null(
+        join(&b, s, 65535, 16, &links[3], 1000, &code)); /* not even when it is gone */
     ck_assert_int_eq(code, ANSWER_LANE_IN_USE);
     ck_assert_uint_eq(s->lane_count, 2);
     ck_assert_ptr_eq(session_first_link(s), &links[0]);
@@ -203,7 +204,8 @@ START_TEST(draining_lanes_do_not_count_against_the_cap)
     ck_assert_int_eq(code, ANSWER_TOO_MANY_LANES);
     session_lane_draining(s, &links[0]);
     session_lane_draining(s, &links[0]); /* said twice is counted once */
-    ck_assert_ptr_nonnull(join(&b, s, 2, 2, &links[2], 1000, &code)); /* the number was not used up */
+    ck_assert_ptr_nonnull(
+        join(&b, s, 2, 2, &links[2], 1000, &code)); /* the number was not used up */
     ck_assert_ptr_null(join(&b, s, 3, 2, &links[3], 1000, &code));
     session_lane_lost(s, &links[0], 1000);
     ck_assert_uint_eq(s->draining_count, 0);

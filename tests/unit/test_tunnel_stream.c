@@ -1,4 +1,5 @@
-/* Tests of tunnel/stream: names, counters, and what must not be done.  (All else: protocol/test_lane_*.c)
+/* Tests of tunnel/stream: names, counters, and what must not be done.  (All else:
+ * protocol/test_lane_*.c)
  */
 #include <check.h>
 #include <signal.h>

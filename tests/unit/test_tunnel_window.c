@@ -1,5 +1,5 @@
-/* Tests of tunnel/window and tunnel/budget: doubling, clamp, charge, credit returned; and a random run
- * in which nothing is ever lent beyond the budget. */
+/* Tests of tunnel/window and tunnel/budget: doubling, clamp, charge, credit returned; and a random
+ * run in which nothing is ever lent beyond the budget. */
 #include <check.h>
 #include <pthread.h>
 
@@ -53,8 +53,8 @@ START_TEST(the_clamp_follows_the_number_of_streams)
 {
     static const struct {
         uint32_t streams, window;
-    } rows[] = {{1, 4 * MIB},   {50, 4 * MIB},           {51, 200u * MIB / 51}, {100, 2 * MIB},
-                {200, 1 * MIB}, {201, 1 * MIB},          {16384, 1 * MIB}};
+    } rows[] = {{1, 4 * MIB},   {50, 4 * MIB},  {51, 200u * MIB / 51}, {100, 2 * MIB},
+                {200, 1 * MIB}, {201, 1 * MIB}, {16384, 1 * MIB}};
     struct budget b;
     uint32_t n = 0;
 
@@ -169,8 +169,8 @@ START_TEST(an_initial_window_beyond_the_free_part_needs_budget)
 }
 END_TEST
 
-/* Many windows on a tight budget, with random traffic: the sum of what is lent or held beyond 64 KiB of
- * each is within the budget after every step, and the budget knows the sum. */
+/* Many windows on a tight budget, with random traffic: the sum of what is lent or held beyond 64
+ * KiB of each is within the budget after every step, and the budget knows the sum. */
 START_TEST(nothing_is_lent_beyond_the_budget)
 {
     enum { N = 40 };
