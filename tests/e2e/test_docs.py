@@ -1,0 +1,53 @@
+"""The documents are true: the table of keys is what the programs print, and every file that they name
+is there."""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+import e2e
+
+BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
+             *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "services").glob("*/README.md"))]
+
+
+class Documents(unittest.TestCase):
+    def test_limits_are_what_the_programs_print(self):
+        made = subprocess.run([sys.executable, e2e.SOURCE / "scripts" / "limits.py", BIN], check=True,
+                              capture_output=True, text=True).stdout
+        self.assertEqual(made, (e2e.SOURCE / "docs" / "limits.md").read_text(),
+                         "docs/limits.md is out of date: run `make docs`")
+
+    def test_links_lead_somewhere(self):
+        links = 0
+        for document in DOCUMENTS:
+            path = e2e.SOURCE / document
+            for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+                if "://" not in link:
+                    links += 1
+                    self.assertTrue((path.parent / link).exists(), f"{document} links to {link}")
+        self.assertGreater(links, 5)
+
+    def test_files_of_the_pictures_are_in_the_tree(self):
+        """What stands in backquotes and looks like a path of the tree is one."""
+        seen = 0
+        for document in DOCUMENTS:
+            for name in re.findall(r"`((?:lib|services|api|docs|tests|scripts|helm)/[\w./*-]*)`", (e2e.SOURCE / document).read_text()):
+                if name.startswith("services/*") or "<" in name:
+                    continue
+                seen += 1
+                found = list(e2e.SOURCE.glob(name.rstrip("/")))
+                self.assertTrue(found, f"{document} names {name}")
+        self.assertGreater(seen, 20)
+
+    def test_modules_of_the_limits_are_there(self):
+        for name in re.findall(r"\| `(\w+/\w+\.[ch])` \|", (e2e.SOURCE / "docs" / "limits-fixed.md").read_text()):
+            folder = "services" if name.split("/")[0] in ("edge", "hub", "traffic") else "lib"
+            self.assertTrue((e2e.SOURCE / folder / name).exists(), name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
