@@ -286,6 +286,8 @@ static bool happens_within(bool (*is_true)(void), uint64_t ms)
 {
     struct deadline poll;
 
+    if (is_true())
+        return true;
     awaited = is_true;
     until_ms = clock_now_us() / 1000 + ms;
     deadline_init(&poll, loop, on_poll);
