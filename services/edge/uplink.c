@@ -334,8 +334,7 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
     struct uplink_lane *lane = lane_of(u, report->serial);
     bool was_last = lane && u->lane_count == 1;
 
-    if (lane || slot) /* else it was told to end */
-        if ((slot || lane) && (report->error || report->has_goodbye)) /* not what we ended ourselves */
+    if ((lane || slot) && (report->error || report->has_goodbye)) /* not what we ended ourselves */
         snprintf(u->last_error, sizeof(u->last_error), "%s", report->why);
     if (lane) {
         list_remove(&lane->node);

@@ -177,6 +177,7 @@ static void say_dead(uint64_t serial, char session)
 {
     struct lane_report *r = report_of(LANE_REPORT_DEAD, serial, session);
 
+    r->error = -ERR_CLOSED;
     strcpy(r->why, "lost");
     uplink_on_report(&u, r);
 }
@@ -187,6 +188,7 @@ static void say_refused(uint64_t serial, char session, enum answer_code code, ui
 
     r->answer = code;
     r->retry_after_secs = retry_secs;
+    r->error = -ERR_DENIED;
     strcpy(r->why, "refused");
     uplink_on_report(&u, r);
 }
@@ -197,6 +199,7 @@ static void say_replaced(uint64_t serial, char session)
 
     r->was_up = r->has_goodbye = true;
     r->goodbye = GOODBYE_REPLACED;
+    r->error = -ERR_CLOSED;
     strcpy(r->why, "replaced");
     uplink_on_report(&u, r);
 }
