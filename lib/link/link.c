@@ -1,12 +1,12 @@
 /* link - see link.h.
  *
  * One pump (link_run) after every event.  While OPEN it first reads everything the socket has, then
- * looks at the lane's deadlines (after a long stop the peer's PONG may be what waits to be read), then
- * lets the lane fill the TLS out queue up to LINK_OUT_BYTES, then flushes: what is queued here and in
- * the kernel (TCP_NOTSENT_LOWAT) is all that a control frame ever waits for.
+ * looks at the lane's deadlines (after a long stop the peer's PONG may be what waits to be read),
+ * then lets the lane fill the TLS out queue up to LINK_OUT_BYTES, then flushes: what is queued here
+ * and in the kernel (TCP_NOTSENT_LOWAT) is all that a control frame ever waits for.
  *
- * The owner may free the link from within any of its callbacks: then nobody is told anything any more,
- * and the link is taken down when the loop reaps it, not under the feet of lane_input().
+ * The owner may free the link from within any of its callbacks: then nobody is told anything any
+ * more, and the link is taken down when the loop reaps it, not under the feet of lane_input().
  */
 #include "link/link.h"
 
@@ -21,14 +21,14 @@
 #include "base/log.h"
 #include "wire/hello.h"
 
-#define LINK_OUT_BYTES (128u * 1024) /* ciphertext made ahead of the socket */
-#define LINK_RECORDS_A_RUN 64u       /* read in one run; then others have their turn */
-#define LINK_LEAVE_MS 1000u          /* for the last word to go out, and again for the peer to close */
+#define LINK_OUT_BYTES     (128u * 1024) /* ciphertext made ahead of the socket */
+#define LINK_RECORDS_A_RUN 64u           /* read in one run; then others have their turn */
+#define LINK_LEAVE_MS      1000u /* for the last word to go out, and again for the peer to close */
 
 enum step { STEP_WAIT, STEP_MORE };
 
 struct link {
-    enum link_state state;      /* written by link_enter() only */
+    enum link_state state; /* written by link_enter() only */
     enum link_side side;
     struct loop *loop;          /* borrowed */
     struct budget *budget;      /* borrowed */
@@ -45,11 +45,11 @@ struct link {
     uint64_t state_due_ms; /* of the handshake, or of leaving; 0: none */
     int error;
     char error_text[200];
-    bool is_secure;        /* on_secure was called */
+    bool is_secure; /* on_secure was called */
     bool is_write_shut;
-    bool is_orphan;        /* link_free() was called: tell nobody */
-    bool is_running;       /* link_run() is on the stack */
-    uint8_t *line;         /* owned: what came of the line */
+    bool is_orphan;  /* link_free() was called: tell nobody */
+    bool is_running; /* link_run() is on the stack */
+    uint8_t *line;   /* owned: what came of the line */
     size_t line_len, line_max;
     struct lane lane;
 };
@@ -210,10 +210,17 @@ static enum step handshake_step(struct link *link)
     return STEP_MORE;
 }
 
+/* Nobody has proved anything yet: memory for what came, and no more. */
 static int feed_line(struct link *link, const uint8_t *bytes, size_t n)
 {
+    uint8_t *longer;
+
     if (link->line_len + n > link->line_max + TLS_RECORD_BYTES)
         return -ERR_TOO_BIG;
+    longer = realloc(link->line, link->line_len + n);
+    if (!longer)
+        return -ERR_NOMEM;
+    link->line = longer;
     memcpy(link->line + link->line_len, bytes, n);
     link->line_len += n;
     return 0;
@@ -237,7 +244,7 @@ static enum step line_step(struct link *link)
 {
     const uint8_t *bytes;
     size_t n;
-    int used;
+    int used, err;
 
     if (tls_flush(link->tls) == IO_FAIL)
         return die_of_tls(link);
@@ -251,8 +258,11 @@ static enum step line_step(struct link *link)
     case IO_FAIL:
         return die_of_tls(link);
     }
-    if (feed_line(link, bytes, n) != 0)
-        return die(link, -ERR_TOO_BIG, "the handshake's line is too long");
+    err = feed_line(link, bytes, n);
+    if (err)
+        return die(link, err,
+                   err == -ERR_NOMEM ? "no memory for the handshake's line"
+                                     : "the handshake's line is too long");
     used = link->ops->on_line(link, link->line, link->line_len);
     if (link->is_orphan)
         return STEP_WAIT;
@@ -480,14 +490,12 @@ int link_new(struct link **out, int fd, const struct link_options *options)
     link->fd = fd;
     link->ctx = tls_ctx_ref(options->tls);
     link->line_max = link->side == LINK_HUB ? HELLO_MAX : ANSWER_MAX;
-    link->line = malloc(link->line_max + TLS_RECORD_BYTES);
     getpeername(fd, &link->peer.sa, &len);
     loop_io_init(&link->io, link->loop, fd, on_event);
     deadline_init(&link->deadline, link->loop, on_due);
     ready_init(&link->ready, on_ready);
     reap_init(&link->reap, on_reap);
-    err = !link->line ? -ERR_NOMEM
-          : link->side == LINK_HUB
+    err = link->side == LINK_HUB
               ? tls_new_server(&link->tls, link->ctx, loop_pool(link->loop), fd, NULL)
               : tls_new_client(&link->tls, link->ctx, loop_pool(link->loop), fd,
                                options->server_name);

@@ -32,7 +32,7 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
     list_init(&l->out.control);
     list_init(&l->out.quiet);
     lane_sched_init(&l->out.sched, now_ms);
-    l->beat.opened_ms = now_ms;
+    l->beat = (struct lane_beat){.opened_ms = now_ms};
     if (role == LANE_HUB)
         l->beat.ping_due_ms = now_ms + LANE_PING_EVERY_MS;
     else

@@ -6,7 +6,6 @@
  */
 #include "hub/forward.h"
 
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -221,20 +220,6 @@ static enum connect_fault fault_of(int error)
     }
 }
 
-/* A target whose machine is gone is found out though no byte moves. */
-static void watch_target(int fd)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
-                   {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-                   {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-                   {IPPROTO_TCP, TCP_KEEPCNT, 6}};
-
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) /* without it things work too */
-        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
-}
-
 static void on_dialled(struct dial *d, int fd, int err, const union addr *peer)
 {
     struct forward_dial *dial = container_of(d, struct forward_dial, dial);
@@ -254,7 +239,6 @@ static void on_dialled(struct dial *d, int fd, int err, const union addr *peer)
         return;
     }
     duration_count(&shared->counters.connect, clock_now_us() - dial->started_us);
-    watch_target(fd);
     n = target_emit_header(prefix, f->target.mode, &f->client);
     forward_enter(f, FORWARD_RELAYING);
     relay_start(&f->relay, f->lane->worker->loop, fd, &f->stream, prefix, n, on_relay_done);
