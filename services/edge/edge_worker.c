@@ -306,6 +306,7 @@ static void open_port(struct edge_worker *w, const struct command *c)
         s->worker = w;
         s->port = c->port;
         reap_init(&s->reap, on_reap_socket);
+        socket_set_keepalive(c->fds[i]); /* the clients' connections inherit it */
         acceptor_init(&s->acceptor, w->loop, c->fds[i], on_accept);
         list_push(&w->ports, &s->node);
         if (!w->is_paused)
@@ -355,10 +356,10 @@ static void follow_command(const struct command *c)
     struct edge_worker *w = c->worker;
     struct edge_lane *lane = c->serial ? find_lane(w, c->serial) : NULL;
 
+    if (!w->tick.due_ms) /* the first command: edge_worker_init() was on another thread */
+        deadline_set(&w->tick, EDGE_TICK_MS);
     switch (c->kind) {
     case COMMAND_DIAL:
-        if (!w->tick.due_ms)
-            deadline_set(&w->tick, EDGE_TICK_MS);
         make_room(w);
         edge_lane_start(w, c->order);
         break;
