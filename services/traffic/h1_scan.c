@@ -16,7 +16,8 @@ static enum traffic_reason check_bytes(const char *p, const char *end)
 }
 
 /* The head is not whole: its lines so far may be wrong already, and the one that is under way too
- * (its last byte may be the CR).  Of a whole head the parser sees to this. */
+ * (its last byte may be the CR).  Of a whole head the parser sees to this.  What was checked is not
+ * checked again: a head that comes byte by byte would cost the square of its length. */
 static enum traffic_reason check_part(struct h1_scan *s, const char *base, size_t n)
 {
     enum traffic_reason reason = REASON_NONE;
@@ -30,7 +31,11 @@ static enum traffic_reason check_part(struct h1_scan *s, const char *base, size_
     }
     if (n > s->line && base[n - 1] == '\r')
         n--;
-    return reason != REASON_NONE ? reason : check_bytes(base + s->line, base + n);
+    if (reason != REASON_NONE || n <= s->checked)
+        return reason;
+    reason = check_bytes(base + s->checked, base + n);
+    s->checked = n;
+    return reason;
 }
 
 /* Goes over whole lines; `is_start` when the first line is a start line, which may not be empty. */

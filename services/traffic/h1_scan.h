@@ -20,7 +20,7 @@ struct h1_limits {
 struct h1_scan {
     size_t pos;       /* looked at */
     size_t line;      /* where the current line begins */
-    size_t checked;   /* the lines in front of it have no wrong byte */
+    size_t checked;   /* no byte in front of it is wrong; each is looked at once */
     size_t first_len; /* of the first line, without CRLF; 0: not whole yet */
     size_t head_len;  /* with the empty line; 0: not whole yet */
 };

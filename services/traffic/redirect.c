@@ -207,9 +207,10 @@ static void drop_head(struct redirect *r)
 static bool serve_head(struct redirect *r)
 {
     struct traffic_worker *w = r->worker;
+    bool had_line = r->scan.first_len > 0;
     enum traffic_reason reason = h1_scan_run(&r->scan, r->in.bytes, r->in.len, &w->limits);
 
-    if (reason == REASON_NONE && r->scan.head_len == 0 && r->scan.first_len > 0)
+    if (reason == REASON_NONE && r->scan.head_len == 0 && r->scan.first_len > 0 && !had_line)
         reason = h1_request_line_check(r->in.bytes, r->scan.first_len);
     if (reason != REASON_NONE) {
         refuse(r, reason);

@@ -298,6 +298,20 @@ START_TEST(bytes_that_can_not_become_a_head_are_refused_at_once)
 }
 END_TEST
 
+START_TEST(no_byte_is_checked_twice)
+{
+    char *text = fill(G "A: ", 4000, "\r");
+    struct h1_scan scan = {0};
+
+    for (size_t i = 1; i <= strlen(text); i++) {
+        ck_assert_int_eq(h1_scan_run(&scan, text, i, &fixture_limits), REASON_NONE);
+        ck_assert_uint_eq(scan.checked,
+                          text[i - 1] == '\r' ? i - 1 : i); /* what waits for its LF */
+    }
+    free(text);
+}
+END_TEST
+
 START_TEST(names_are_normalised)
 {
     static const struct {
@@ -341,6 +355,7 @@ int main(void)
     tcase_add_test(tcase, fields_are_counted);
     tcase_add_test(tcase, a_first_line_is_judged_before_the_head_is_whole);
     tcase_add_test(tcase, bytes_that_can_not_become_a_head_are_refused_at_once);
+    tcase_add_test(tcase, no_byte_is_checked_twice);
     tcase_add_test(tcase, names_are_normalised);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
