@@ -83,7 +83,6 @@ static void client_enter(struct client *c, enum client_state to)
 
 static void refuse(struct client *c, enum traffic_reason reason)
 {
-    c->reason = reason;
     worker_count_reason(c->worker, reason);
     if (log_is_on(LOG_DEBUG) && log_limit_pass(&c->worker->refusals, loop_now_ms(c->worker->loop)))
         log_debug("traffic", "client_refused", LOG_S("client", c->forward.address),
@@ -187,12 +186,9 @@ void client_wake(struct client *c)
         loop_again(c->worker->loop, &c->ready);
 }
 
-void client_abort(struct client *c, enum traffic_reason reason)
+void client_abort(struct client *c)
 {
-    if (!c->is_broken) {
-        c->is_broken = true;
-        c->reason = reason;
-    }
+    c->is_broken = true;
     socket_set_reset_on_close(c->fd);
 }
 

@@ -70,8 +70,7 @@ struct client {
     struct chunk *stage; /* owned */
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken, is_shut;
-    size_t lingered;            /* bytes thrown away */
-    enum traffic_reason reason; /* why it ends */
+    size_t lingered; /* bytes thrown away */
     struct h1_session h1;
 };
 
@@ -91,10 +90,8 @@ void client_put(struct client *c, const void *bytes, size_t n);
 size_t client_out_len(const struct client *c); /* bytes that wait */
 size_t client_room(const struct client *c);    /* of limits.bufferBytes */
 void client_wake(struct client *c);            /* runs it after the events of this turn */
-/* The session is over: what waits is sent, then the connection is closed in order. */
-void client_end(struct client *c);
 /* The other side must see that the answer is cut short: reset, nothing more is sent. */
-void client_abort(struct client *c, enum traffic_reason reason);
+void client_abort(struct client *c);
 /* Everything of this direction is sent and close_notify behind it; reading goes on (relay). */
 void client_shut(struct client *c);
 

@@ -11,8 +11,7 @@
 
 #define HEAD_BYTES        (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
 #define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
-#define LAST_CHUNK_BYTES  (H1_TRAILER_BYTES + 128u) /* written anew, trailers grow by some blanks  \
-                                                     */
+#define LAST_CHUNK_BYTES  (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
 
 static const unsigned next_of[] = {
 #define X(name, next) [EXCHANGE_##name] = (next),
@@ -43,6 +42,17 @@ void exchange_init(struct exchange *x, struct traffic_worker *w, const struct ex
     bufq_init(&x->body, loop_pool(w->loop), (size_t)w->settings->limits.buffer_bytes);
 }
 
+/* Once the answer has begun no other destination will be asked.  A download or a WebSocket may last
+ * for hours: it must not keep the whole set of its time. */
+static void let_go_of_routes(struct exchange *x)
+{
+    route_hold_unref(x->hold);
+    x->hold = NULL;
+    x->route = NULL;
+    x->pool = NULL;
+    x->attempts = 0; /* of `tried` */
+}
+
 void exchange_fini(struct exchange *x)
 {
     if (!x->worker)
@@ -63,9 +73,9 @@ void exchange_reset(struct exchange *x)
 
     must(x->state == EXCHANGE_DONE && !x->upstream);
     exchange_enter(x, EXCHANGE_IDLE);
-    if (x->hold)
+    if (x->is_counted)
         COUNT_DOWN(w, exchanges_open);
-    route_hold_unref(x->hold);
+    let_go_of_routes(x);
     bufq_clear(&head);
     bufq_clear(&body);
     memset(x, 0, sizeof(*x));
@@ -197,6 +207,14 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
     return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
 }
 
+static void note_upgrade(struct exchange *x, struct http_text protocols)
+{
+    must(protocols.n <= sizeof(x->upgrade));
+    x->upgrade_len = (uint8_t)protocols.n;
+    if (protocols.n > 0)
+        memcpy(x->upgrade, protocols.p, protocols.n);
+}
+
 enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
                                    const struct route *route, struct http_request *r,
                                    const struct forward_client *client)
@@ -207,13 +225,19 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
     must(x->state == EXCHANGE_IDLE && !x->hold);
     x->hold = route_hold_ref(hold);
     x->route = route;
+    x->is_counted = true;
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
     x->is_head = r->is_head;
     x->is_upgrade = r->upgrade.n > 0;
+    note_upgrade(x, r->upgrade);
     x->expects_continue = r->expects_continue;
     x->is_chunked = r->framing == HTTP_CHUNKED;
     slot = route_hold_slot(hold, route);
+    if (!slot) {
+        finish(x, REASON_NO_MEMORY);
+        return REASON_NO_MEMORY;
+    }
     x->first = slot->next;
     slot->next = (slot->next + 1) % (unsigned)route->destination_count;
     reason = build_head(x, r, client);
@@ -366,9 +390,26 @@ void exchange_on_unreachable(struct exchange *x, bool is_timeout)
         fail(x, reason);
 }
 
+static bool is_in_list(struct http_text list, struct http_text wanted)
+{
+    struct http_text element;
+
+    while (http_list_next(&list, &element))
+        if (http_text_is_same(element, wanted))
+            return true;
+    return false;
+}
+
+/* A switch to something else ("h2c", say) would be a tunnel that the client did not ask for. */
 static bool is_protocol_asked_for(const struct exchange *x, const struct http_response *r)
 {
-    return x->is_upgrade && r->upgrade.n > 0;
+    struct http_text rest = r->upgrade, protocol;
+    unsigned count = 0;
+
+    for (; http_list_next(&rest, &protocol); count++)
+        if (!is_in_list((struct http_text){x->upgrade, x->upgrade_len}, protocol))
+            return false;
+    return x->is_upgrade && count > 0;
 }
 
 static bool on_interim(struct exchange *x, struct http_response *r)
@@ -403,8 +444,11 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
         x->status = r->status;
         exchange_enter(x, EXCHANGE_ANSWERING);
     }
-    bufq_clear(&x->head); /* it will not be sent again */
-    x->head_sent = 0;
+    if (x->head_sent >= x->head.len) { /* it will not be sent again */
+        bufq_clear(&x->head);
+        x->head_sent = 0;
+    } /* else the rest still goes: without it the body would be read as the head's */
+    let_go_of_routes(x);
     x->codec->push_head(x, r);
     return true;
 }

@@ -62,7 +62,7 @@ struct exchange {
     enum exchange_state state;
     struct traffic_worker *worker;      /* borrowed */
     const struct exchange_codec *codec; /* static */
-    struct route_hold *hold;            /* counted while it is in flight */
+    struct route_hold *hold;            /* counted until the answer begins */
     const struct route *route;          /* borrowed from hold */
     struct upstream *upstream;          /* borrowed: works for us */
     struct upstream_pool *pool;         /* borrowed from the slot of the route */
@@ -75,12 +75,14 @@ struct exchange {
     bool is_chunked;
     bool is_ended; /* all of it is in `body`, or went */
     bool is_idempotent, is_head, is_upgrade, expects_continue;
+    uint8_t upgrade_len;
+    char upgrade[HTTP_UPGRADE_MAX]; /* protocols asked for */
 
     /* Destinations. */
     unsigned first, offset, attempts;
     const struct upstream_pool *tried[EXCHANGE_ATTEMPTS_MAX]; /* borrowed from the slot */
     bool takes_down_ones;                                     /* second round */
-    bool is_retried, is_timed_out;
+    bool is_retried, is_timed_out, is_counted;
 
     /* The answer. */
     unsigned interims;

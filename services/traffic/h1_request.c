@@ -280,7 +280,8 @@ static void decide_upgrade(struct http_request *out, const struct framing *seen,
     bool has_body =
         out->framing == HTTP_CHUNKED || (out->framing == HTTP_LENGTH && out->length > 0);
 
-    if (!connection->has_upgrade || seen->upgrade_count != 1 || out->minor == 0 || has_body)
+    if (!connection->has_upgrade || seen->upgrade_count != 1 ||
+        seen->upgrade.n > HTTP_UPGRADE_MAX || out->minor == 0 || has_body)
         return;
     while (http_list_next(&rest, &protocol))
         if (http_text_is(protocol, "h2c") || http_text_is(protocol, "h2") ||

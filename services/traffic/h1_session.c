@@ -103,7 +103,7 @@ static enum step answer(struct h1_session *s, enum traffic_reason reason)
 
     if (status == 0) {
         log_request(s, 0, reason);
-        client_abort(s->client, reason);
+        client_abort(s->client);
         return STEP_WAIT;
     }
     own_answer_emit(&text,
@@ -227,20 +227,20 @@ static enum step parse_request(struct h1_session *s, const char *head)
     return on_request(s, r);
 }
 
-/* A head that is not whole: kept, with an early look at its first line. */
-static enum step keep_part(struct h1_session *s, bool is_first_part)
+/* A head that is not whole: kept, with an early look at its first line when that has come. */
+static enum step keep_part(struct h1_session *s, bool had_line)
 {
     struct client *c = s->client;
     size_t added;
 
-    if (is_first_part) {
+    if (s->state == H1_IDLE) {
         if (h1_gather_add(&s->gather, c->in, c->in_len, s->client->worker->limits.head_bytes,
                           &added) != 0)
             return answer_and_close(s, REASON_NO_MEMORY);
         session_enter(s, H1_HEAD);
     }
     client_skip(c, c->in_len);
-    if (s->scan.first_len > 0) {
+    if (s->scan.first_len > 0 && !had_line) {
         enum traffic_reason reason = h1_request_line_check(s->gather.bytes, s->scan.first_len);
 
         if (reason != REASON_NONE)
@@ -255,6 +255,7 @@ static enum step read_head(struct h1_session *s)
     const struct h1_limits *limits = &c->worker->limits;
     size_t before = s->gather.len, added = c->in_len;
     const char *base = (const char *)c->in;
+    bool had_line = s->scan.first_len > 0;
     enum traffic_reason reason;
     enum step step;
 
@@ -267,7 +268,7 @@ static enum step read_head(struct h1_session *s)
     if (reason != REASON_NONE)
         return answer_and_close(s, reason);
     if (s->scan.head_len == 0)
-        return keep_part(s, s->state == H1_IDLE);
+        return keep_part(s, had_line);
     client_skip(c,
                 s->scan.head_len - before); /* the bytes stay where they are until the next fill */
     step = parse_request(s, base);
@@ -313,7 +314,7 @@ static enum step break_request(struct h1_session *s, enum traffic_reason reason)
     if (!s->has_head)
         return answer_and_close(s, reason);
     log_request(s, s->exchange.status, reason);
-    client_abort(s->client, reason);
+    client_abort(s->client);
     return STEP_WAIT;
 }
 
@@ -373,7 +374,7 @@ static enum step finish_exchange(struct h1_session *s)
     }
     log_request(s, x->status, reason);
     if (reason != REASON_NONE) { /* the client must not take it for whole */
-        client_abort(s->client, reason);
+        client_abort(s->client);
         return STEP_WAIT;
     }
     must(s->has_answer_ended);
@@ -394,7 +395,7 @@ static enum step exchange_step(struct h1_session *s)
     /* Only to see whether the client is still there; what it sends meanwhile waits. */
     if (s->client->in_len == 0 && client_fill(s->client) == IO_FAIL) {
         log_request(s, s->exchange.status, REASON_CLIENT_GONE);
-        client_abort(s->client, REASON_CLIENT_GONE);
+        client_abort(s->client);
     }
     return STEP_WAIT;
 }
@@ -427,7 +428,7 @@ static enum step relay_step(struct h1_session *s)
     if (io == IO_FAIL && tls_error(c->tls) != -ERR_CLOSED) {
         exchange_cancel(x, REASON_CLIENT_GONE);
         log_request(s, x->status, REASON_CLIENT_GONE);
-        client_abort(c, REASON_CLIENT_GONE);
+        client_abort(c);
         return STEP_WAIT;
     }
     s->has_request_ended = true;
@@ -472,8 +473,14 @@ void h1_session_fini(struct h1_session *s)
     exchange_fini(&s->exchange);
     h1_body_fini(&s->body);
     h1_gather_fini(&s->gather);
+    h1_session_forget_route(s);
+}
+
+void h1_session_forget_route(struct h1_session *s)
+{
     route_hold_unref(s->hold);
     s->hold = NULL;
+    s->route = NULL;
 }
 
 void h1_session_on_due(struct h1_session *s)
@@ -492,7 +499,7 @@ void h1_session_on_due(struct h1_session *s)
         if (client_out_len(c) > 0) {
             exchange_cancel(x, REASON_WRITE_TIMEOUT);
             log_request(s, x->status, REASON_WRITE_TIMEOUT);
-            client_abort(c, REASON_WRITE_TIMEOUT);
+            client_abort(c);
         } else if (!s->has_request_ended && !s->is_upgrade && exchange_waits_for_client(x)) {
             break_request(s, REASON_BODY_TIMEOUT);
         } else { /* the origin's time counts, and its connection has deadlines of its own */

@@ -65,6 +65,9 @@ struct h1_session {
 void h1_session_start(struct h1_session *s, struct client *c);
 void h1_session_fini(struct h1_session *s); /* fine on a zeroed one */
 enum step h1_session_step(struct h1_session *s);
+/* The routes were replaced: the set that it looked its own up in is let go, however long the
+ * connection stays.  Fine on a zeroed one. */
+void h1_session_forget_route(struct h1_session *s);
 /* Its time is up. */
 void h1_session_on_due(struct h1_session *s);
 /* True when it would do something with more input. */

@@ -14,7 +14,8 @@
 
 #include "traffic/traffic_reason.h"
 
-#define HTTP_FIELDS_MAX 256u /* of the arrays; limits.headerFields is at most this */
+#define HTTP_FIELDS_MAX  256u /* of the arrays; limits.headerFields is at most this */
+#define HTTP_UPGRADE_MAX 64u  /* bytes of Upgrade; a longer one is not passed on */
 
 struct http_text {
     const char *p; /* borrowed, not ended by NUL */

@@ -113,11 +113,6 @@ void traffic_shared_free(struct traffic_shared *shared)
     free(shared);
 }
 
-uint64_t traffic_shared_open(const struct traffic_shared *shared)
-{
-    return atomic_load_explicit(&shared->open, memory_order_relaxed);
-}
-
 bool worker_admit(struct traffic_worker *w, enum traffic_reason *reason)
 {
     uint64_t limit = (uint64_t)w->settings->limits.connections;
@@ -197,6 +192,23 @@ void route_hold_unref(struct route_hold *hold)
     free(hold);
 }
 
+/* A pool for each destination, counted; NULL: no memory. */
+static struct upstream_pool **find_pools(struct traffic_worker *w, const struct route *route)
+{
+    struct upstream_pool **pools = calloc(route->destination_count, sizeof(struct upstream_pool *));
+
+    for (size_t i = 0; pools && i < route->destination_count; i++) {
+        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i]);
+        if (pools[i])
+            continue;
+        while (i-- > 0)
+            upstream_pool_unref(pools[i]);
+        free(pools);
+        return NULL;
+    }
+    return pools;
+}
+
 struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route)
 {
     struct route_slot *slot = &hold->slots[route - hold->set->routes];
@@ -204,13 +216,11 @@ struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *
     must(route >= hold->set->routes && route < hold->set->routes + hold->set->count);
     must(route->destination_count > 0);
     if (!slot->pools) {
-        slot->pools = must_alloc(route->destination_count * sizeof(struct upstream_pool *));
-        for (size_t i = 0; i < route->destination_count; i++)
-            slot->pools[i] = upstream_pool_ref(&hold->worker->pools, &route->destinations[i]);
+        slot->pools = find_pools(hold->worker, route);
         /* So that the workers together don't begin at the same destination. */
         slot->next = hold->worker->index % (unsigned)route->destination_count;
     }
-    return slot;
+    return slot->pools ? slot : NULL;
 }
 
 /* --- counting ------------------------------------------------------------------------------- */
@@ -354,6 +364,8 @@ static void take_routes(struct traffic_worker *w, struct route_set *set)
 
     w->hold = hold_new(w, set);
     set_counter(&w->counters.revision, set->revision);
+    LIST_EACH (&w->clients, node, after)
+        h1_session_forget_route(&container_of(node, struct client, node)->h1);
     route_hold_unref(old);
     route_set_unref(set); /* the message's */
     set_counter(&w->counters.targets_down, upstream_pools_sweep(&w->pools, loop_now_ms(w->loop)));

@@ -57,8 +57,6 @@ struct traffic_shared_options {
 MUST_USE int traffic_shared_new(struct traffic_shared **out,
                                 const struct traffic_shared_options *options); /* 0, -ERR_TLS */
 void traffic_shared_free(struct traffic_shared *shared); /* after the last worker; fine with NULL */
-/* Client connections open now, of all workers and both listeners. */
-uint64_t traffic_shared_open(const struct traffic_shared *shared);
 
 struct traffic_worker;
 

@@ -92,7 +92,8 @@ struct traffic_worker {
 /* The set in force, counted once more. */
 struct route_hold *route_hold_ref(struct route_hold *hold);
 void route_hold_unref(struct route_hold *hold); /* fine with NULL */
-/* The worker's state of a route of this set; its pools are found (or made) at the first use. */
+/* The worker's state of a route of this set; its pools are found (or made) at the first use.
+ * NULL: no memory for them. */
 struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route);
 
 /* Counts a refusal or failure. */

@@ -23,7 +23,9 @@ struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const stru
         if (strcmp(pool->key, d->key) == 0)
             break;
     if (!pool) {
-        pool = must_alloc(sizeof(*pool));
+        pool = calloc(1, sizeof(*pool));
+        if (!pool)
+            return NULL;
         memcpy(pool->key, d->key, sizeof(pool->key));
         pool->addr = d->addr;
         list_init(&pool->idle);

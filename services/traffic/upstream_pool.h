@@ -34,7 +34,7 @@ struct upstream_pools {
     struct upstream_pool *buckets[POOL_BUCKETS]; /* owned */
 };
 
-/* Finds or makes the pool of a destination and counts one user. */
+/* Finds or makes the pool of a destination and counts one user.  NULL: no memory. */
 struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const struct destination *d);
 void upstream_pool_unref(struct upstream_pool *pool);
 /* Frees the pools that nobody uses; those that are down are kept while they are.  Returns how many

@@ -300,6 +300,17 @@ class Http(unittest.TestCase):
             c.reader.until(b"\r\n\r\n")
             self.assertEqual(c.reader.rest(), b"bye")
 
+    def test_upgrade_to_something_else(self):
+        for protocol in "h2c", "websocket, h2c", "WebSocket2":
+            with self.subTest(protocol):
+                self.origin.answers["/other"] = (f"HTTP/1.1 101 Go\r\nConnection: upgrade\r\n"
+                                                 f"Upgrade: {protocol}\r\n\r\nnot asked for").encode()
+                with self.stand.client() as c:
+                    c.send(f"GET /other HTTP/1.1\r\n{H}Connection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+                    a = c.answer()
+                    self.assertEqual((a.status, a.body), (502, b"502 upstream_upgrade\n"))
+                    self.assertTrue(c.is_closed())
+
     # --- names
 
     def test_names(self):

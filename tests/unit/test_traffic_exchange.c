@@ -1,0 +1,201 @@
+/* Tests of exchange: what an origin may do in the middle of a request.  The worker, the routes and
+ * the connection are real; the test plays the codec and says what the origin sent. */
+#include "traffic/exchange.h"
+
+#include <unistd.h>
+
+#include "loop/listener.h"
+#include "traffic/traffic_worker_internal.h"
+#include "traffic_h1_fixture.h"
+
+static struct loop *loop;
+static struct traffic_shared *shared;
+static struct traffic_worker *worker;
+static struct route_set *routes;
+static struct exchange exchange;
+static unsigned heads;
+static int listener;
+
+static void on_message(struct exchange *x, const struct http_response *r)
+{
+    (void)x;
+    heads += r->status == 101 || r->status >= 200;
+}
+
+static void on_body(struct exchange *x, const uint8_t *bytes, size_t n)
+{
+    (void)x;
+    (void)bytes;
+    (void)n;
+}
+
+static void on_end(struct exchange *x, const struct http_fields *trailers)
+{
+    (void)x;
+    (void)trailers;
+}
+
+static size_t room(const struct exchange *x)
+{
+    (void)x;
+    return 65536;
+}
+
+static void wake(struct exchange *x)
+{
+    (void)x;
+}
+
+static const struct exchange_codec codec = {on_message, on_message, on_body, on_end, room, wake};
+
+static void make_routes(void)
+{
+    union addr any, bound;
+    unsigned sets;
+
+    ck_assert_int_eq(addr_parse(&any, "127.0.0.1:0"), 0);
+    ck_assert_int_eq(listen_bind_any(&any, 1, &listener, &sets, &bound), 0);
+    routes = route_set_new(1);
+    routes->routes[0].host = must_strdup("a.test");
+    routes->routes[0].destinations = must_alloc(sizeof(struct destination));
+    routes->routes[0].destination_count = routes->routes[0].port_count = 1;
+    routes->routes[0].destinations[0].addr = bound;
+    addr_format(&bound, routes->routes[0].destinations[0].key);
+    route_set_seal(routes);
+}
+
+static void setup(void)
+{
+    static char version_header[] = "Version";
+    struct traffic_conf conf = {.version_header = version_header};
+    struct traffic_settings *settings;
+    struct proxy_trust *trust = proxy_trust_new();
+
+    conf.timeouts.connect_secs = conf.timeouts.body_idle_secs = 60;
+    conf.limits.buffer_bytes = 65536;
+    conf.limits.upstream_connections = 8;
+    settings = traffic_settings_new(&conf, "test");
+    heads = 0;
+    loop = loop_new("test", 4, 0);
+    ck_assert_int_eq(traffic_shared_new(&shared, NULL), 0);
+    make_routes();
+    worker = traffic_worker_new(loop, 0, shared, settings, routes, trust);
+    traffic_settings_unref(settings);
+    proxy_trust_unref(trust);
+    exchange_init(&exchange, worker, &codec);
+}
+
+static void teardown(void)
+{
+    exchange_fini(&exchange);
+    traffic_worker_free(worker);
+    route_set_unref(routes);
+    traffic_shared_free(shared);
+    loop_free(loop);
+    close(listener);
+}
+
+/* A request whose connection stands. */
+static void start(const char *upgrade)
+{
+    static struct http_request request;
+    struct forward_client client = {.address = "192.0.2.1"};
+
+    request = (struct http_request){.method = {"POST", 4},
+                                    .target = {"/", 1},
+                                    .authority = {"a.test", 6},
+                                    .minor = 1,
+                                    .framing = upgrade ? HTTP_NO_BODY : HTTP_LENGTH,
+                                    .length = upgrade ? 0 : 4,
+                                    .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
+    ck_assert_int_eq(exchange_start(&exchange, worker->hold, &routes->routes[0], &request, &client),
+                     REASON_NONE);
+    exchange_on_connected(&exchange);
+}
+
+static bool on_head(unsigned status, const char *upgrade)
+{
+    static struct http_response response;
+
+    response = (struct http_response){.status = status,
+                                      .minor = 1,
+                                      .framing = HTTP_NO_BODY,
+                                      .upgrade = {upgrade, strlen(upgrade)}};
+    return exchange_on_head(&exchange, &response);
+}
+
+/* The next byte that the origin would get. */
+static char next_byte(void)
+{
+    struct iovec piece[8];
+
+    ck_assert_uint_gt(exchange_output(&exchange, piece, ARRAY_LEN(piece)), 0);
+    return *(char *)piece[0].iov_base;
+}
+
+START_TEST(an_answer_before_the_head_is_sent_cuts_no_head)
+{
+    size_t len;
+
+    start(NULL);
+    len = exchange.head.len;
+    exchange_sent(&exchange, 6); /* "POST /" */
+    exchange_push_body(&exchange, (const uint8_t *)"evil", 4);
+    exchange_push_end(&exchange, NULL);
+    ck_assert(on_head(200, ""));
+    ck_assert_int_eq(next_byte(), ' '); /* not the body's: it would be read as the head's rest */
+    ck_assert(!exchange_is_sent(&exchange));
+    exchange_sent(&exchange, len - 6);
+    ck_assert_int_eq(next_byte(), 'e');
+    ck_assert(!exchange_is_sent(&exchange));
+    exchange_sent(&exchange, 4);
+    ck_assert(exchange_is_sent(&exchange));
+}
+END_TEST
+
+START_TEST(an_answer_under_way_holds_no_set_of_routes)
+{
+    start(NULL);
+    ck_assert_uint_eq(worker->hold->users, 2);
+    ck_assert(on_head(200, ""));
+    ck_assert_uint_eq(worker->hold->users, 1);
+    ck_assert_uint_eq(worker->counters.exchanges_open, 1);
+    exchange_on_end(&exchange, NULL);
+    exchange_reset(&exchange);
+    ck_assert_uint_eq(worker->counters.exchanges_open, 0);
+}
+END_TEST
+
+static const struct {
+    const char *asked, *given;
+    bool is_agreed;
+} switches[] = {
+    {"websocket", "websocket", true}, {"websocket", "WebSocket", true},
+    {"a, b/1", "b/1", true},          {"a, b/1", "b/1, a", true},
+    {"websocket", "h2c", false},      {"websocket", "websocket, h2c", false},
+    {"websocket", "websocke", false}, {"websocket", "", false},
+    {"websocket", " , ", false},
+};
+
+START_TEST(only_what_was_asked_for_is_switched_to)
+{
+    start(switches[_i].asked);
+    ck_assert_int_eq(on_head(101, switches[_i].given), switches[_i].is_agreed);
+    ck_assert_uint_eq(heads, switches[_i].is_agreed);
+    if (!switches[_i].is_agreed)
+        ck_assert_int_eq(exchange.reason, REASON_UPSTREAM_UPGRADE);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic/exchange");
+    TCase *tcase = tcase_create("answers");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, an_answer_before_the_head_is_sent_cuts_no_head);
+    tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
+    tcase_add_loop_test(tcase, only_what_was_asked_for_is_switched_to, 0, ARRAY_LEN(switches));
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
