@@ -486,24 +486,30 @@ struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *p
     return NULL;
 }
 
-static int open_socket(const struct upstream_pool *pool)
+/* Too few descriptors or ports say nothing about the destination: -ERR_NOMEM, not -ERR_CONNECT. */
+static int open_socket(const struct upstream_pool *pool, int *out)
 {
     int fd = socket(pool->addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
+    *out = fd;
     if (fd < 0)
-        return -1;
+        return -ERR_NOMEM;
     socket_set_nodelay(fd);
     if (connect(fd, &pool->addr.sa, addr_len(&pool->addr)) != 0 && errno != EINPROGRESS) {
+        int error = errno;
+
         close(fd);
-        return -1;
+        *out = -1;
+        return error == EADDRNOTAVAIL || error == ENOBUFS ? -ERR_NOMEM : -ERR_CONNECT;
     }
-    return fd;
+    return 0;
 }
 
 int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool, struct exchange *x,
                      struct upstream **out)
 {
     struct upstream *u;
+    int rc;
 
     *out = NULL;
     if (pool->open >= (size_t)w->settings->limits.upstream_connections)
@@ -511,10 +517,10 @@ int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool, struc
     u = calloc(1, sizeof(*u));
     if (!u)
         return -ERR_NOMEM;
-    u->fd = open_socket(pool);
-    if (u->fd < 0) {
+    rc = open_socket(pool, &u->fd);
+    if (rc != 0) {
         free(u);
-        return -ERR_CONNECT;
+        return rc;
     }
     u->worker = w;
     u->pool = pool;

@@ -64,8 +64,8 @@ struct upstream {
 /* A kept connection of the pool that is still good, or NULL. */
 struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *pool,
                                struct exchange *x);
-/* A new one.  0; -ERR_CONNECT: at once refused, or no descriptor; -ERR_LIMIT: as many as allowed.
- */
+/* A new one.  0; -ERR_CONNECT: at once refused; -ERR_LIMIT: as many as allowed; -ERR_NOMEM: no
+ * memory, descriptor or port here. */
 MUST_USE int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool,
                               struct exchange *x, struct upstream **out);
 /* There is something to send, or room to read for. */

@@ -2,6 +2,7 @@
  * the connection are real; the test plays the codec and says what the origin sent. */
 #include "traffic/exchange.h"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "loop/listener.h"
@@ -95,8 +96,7 @@ static void teardown(void)
     close(listener);
 }
 
-/* A request whose connection stands. */
-static void start(const char *upgrade)
+static enum traffic_reason ask(const char *upgrade)
 {
     static struct http_request request;
     struct forward_client client = {.address = "192.0.2.1"};
@@ -108,8 +108,13 @@ static void start(const char *upgrade)
                                     .framing = upgrade ? HTTP_NO_BODY : HTTP_LENGTH,
                                     .length = upgrade ? 0 : 4,
                                     .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
-    ck_assert_int_eq(exchange_start(&exchange, worker->hold, &routes->routes[0], &request, &client),
-                     REASON_NONE);
+    return exchange_start(&exchange, worker->hold, &routes->routes[0], &request, &client);
+}
+
+/* A request whose connection stands. */
+static void start(const char *upgrade)
+{
+    ck_assert_int_eq(ask(upgrade), REASON_NONE);
     exchange_on_connected(&exchange);
 }
 
@@ -166,6 +171,21 @@ START_TEST(an_answer_under_way_holds_no_set_of_routes)
 }
 END_TEST
 
+START_TEST(too_few_descriptors_mark_no_destination_down)
+{
+    struct rlimit before, none = {0, 0};
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none.rlim_max = before.rlim_max;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ck_assert_int_eq(ask(NULL), REASON_NO_MEMORY);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_uint_eq(worker->counters.targets_down, 0);
+    exchange_reset(&exchange);
+    start(NULL);
+}
+END_TEST
+
 static const struct {
     const char *asked, *given;
     bool is_agreed;
@@ -195,6 +215,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_answer_before_the_head_is_sent_cuts_no_head);
     tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
+    tcase_add_test(tcase, too_few_descriptors_mark_no_destination_down);
     tcase_add_loop_test(tcase, only_what_was_asked_for_is_switched_to, 0, ARRAY_LEN(switches));
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
