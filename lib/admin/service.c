@@ -84,6 +84,47 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     return 0;
 }
 
+void service_view_as(struct service_conf *view, const struct service_conf *now)
+{
+    view->management_token = now->management_token;
+    view->management_read_token = now->management_read_token;
+    view->management_hosts = now->management_hosts;
+}
+
+static void swap(char **a, char **b)
+{
+    char *kept = *a;
+
+    *a = *b;
+    *b = kept;
+}
+
+int service_reload(const char *service, struct admin *a, struct service_tokens *tokens,
+                   struct service_conf *now, struct service_conf *next)
+{
+    struct service_tokens fresh = {0};
+    struct json_object *hosts = now->management_hosts;
+    char why[200] = "";
+    int err = service_tokens_load(&fresh, next, why, sizeof(why));
+
+    now->log_level = next->log_level;
+    log_set_level((enum log_level)now->log_level);
+    if (!err)
+        err = admin_reload(a, fresh.tokens, fresh.read_tokens, next->management_hosts);
+    if (err) {
+        log_err(service, "tokens_refused", LOG_S("why", why[0] ? why : err_text(err)));
+        service_tokens_fini(&fresh);
+        return err;
+    }
+    service_tokens_fini(tokens);
+    *tokens = fresh;
+    now->management_hosts = next->management_hosts;
+    next->management_hosts = hosts;
+    swap(&now->management_token, &next->management_token);
+    swap(&now->management_read_token, &next->management_read_token);
+    return 0;
+}
+
 static int print_token(const struct service_conf *conf)
 {
     struct service_tokens tokens = {0};

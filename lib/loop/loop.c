@@ -398,13 +398,29 @@ static void on_signal(struct ev_loop *ev, ev_signal *w, int revents)
     s->on_signal(s, w->signum);
 }
 
+void loop_signals_hold(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    must(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+}
+
 void loop_signal_start(struct loop_signal *s, struct loop *loop, int signum,
                        void (*callback)(struct loop_signal *s, int signum))
 {
+    sigset_t set;
+
     must_own(loop);
     *s = (struct loop_signal){.loop = loop, .on_signal = callback};
     ev_signal_init(&s->ev, on_signal, signum);
     ev_signal_start(loop->ev, &s->ev);
+    sigemptyset(&set);
+    sigaddset(&set, signum);
+    must(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
 }
 
 void loop_signal_stop(struct loop_signal *s)

@@ -26,8 +26,8 @@ struct loop;
 /* `name` is for logs and the thread's name; `pool_keep` and `pool_cap` are chunks (buf/chunk.h).
  * Never NULL: a program without its loops cannot run. */
 struct loop *loop_new(const char *name, size_t pool_keep, size_t pool_cap);
-/* Not while it runs.  Runs what was posted and what waits to be reaped, until neither is left: after
- * it, nothing that was on its way to an object of this loop is still to come. */
+/* Not while it runs.  Runs what was posted and what waits to be reaped, until neither is left:
+ * after it, nothing that was on its way to an object of this loop is still to come. */
 void loop_settle(struct loop *loop);
 /* Not while it runs.  Settles it; what is on the ready list is forgotten.  NULL is fine. */
 void loop_free(struct loop *loop);
@@ -116,6 +116,10 @@ struct loop_signal {
     void (*on_signal)(struct loop_signal *s, int signum);
 };
 
+/* SIGTERM, SIGINT and SIGHUP wait from now on, each until its loop_signal_start(): none of them
+ * ends the program half-started, or is lost (as process 1 it would be).  Before any thread is made.
+ */
+void loop_signals_hold(void);
 void loop_signal_start(struct loop_signal *s, struct loop *loop, int signum,
                        void (*on_signal)(struct loop_signal *s, int signum));
 void loop_signal_stop(struct loop_signal *s); /* before loop_free(); fine twice or zeroed */

@@ -132,6 +132,22 @@ void edge_stop(struct edge *e)
     service_tokens_fini(&e->tokens);
 }
 
+const char *edge_reload(struct edge *e, struct edge_conf *next)
+{
+    struct edge_conf view = *next;
+    const char *cold;
+
+    service_view_as(&view.service, &e->conf.service);
+    cold = conf_cold_difference(&edge_conf_table, &e->conf, &view);
+    if (cold)
+        return cold;
+    e->conf.hold_secs = next->hold_secs;
+    atomic_store(&e->shared.hold_ms, (uint64_t)next->hold_secs * 1000);
+    if (service_reload("edge", e->admin, &e->tokens, &e->conf.service, &next->service) == 0)
+        log_info("edge", "reloaded");
+    return NULL;
+}
+
 static uint64_t load(const _Atomic uint64_t *from)
 {
     return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)from, memory_order_relaxed);

@@ -16,10 +16,10 @@ struct edge {
     unsigned workers_count;
     struct edge_shared shared;
     struct uplink uplink;
-    struct admin *admin;         /* owned */
+    struct admin *admin; /* owned */
     struct service_tokens tokens;
     char instance[INSTANCE_MAX + 1];
-    bool has_fixed_credentials;  /* from file or environment: the API cannot change them */
+    bool has_fixed_credentials; /* from file or environment: the API cannot change them */
     bool are_threads_started;
 };
 
@@ -27,6 +27,8 @@ struct edge {
  * edge_stop() still has to be called. */
 MUST_USE int edge_start(struct edge *e);
 void edge_stop(struct edge *e); /* everything but conf */
+/* Takes what is hot from `next`, or nothing: the key that only a start reads. */
+const char *edge_reload(struct edge *e, struct edge_conf *next);
 
 /* The sums over all workers. */
 struct edge_sums {

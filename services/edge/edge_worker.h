@@ -26,7 +26,7 @@ struct edge_shared {
     struct loop *control;   /* borrowed */
     const char *congestion; /* borrowed from the configuration */
     const char *instance;   /* borrowed from main */
-    uint64_t hold_ms;
+    _Atomic uint64_t hold_ms; /* a reload changes it */
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */
     _Atomic bool is_holding; /* the tunnel is away, clients may wait */

@@ -16,23 +16,54 @@ static const struct conf_command commands[] = {
     {NULL, NULL},
 };
 
-static void on_signal(struct loop_signal *s, int signum)
+struct program {
+    struct edge edge;
+    struct loop_signal term, interrupt, hangup;
+    int argc;
+    char **argv; /* borrowed: a reload reads them again */
+};
+
+static void on_stop(struct loop_signal *s, int signum)
 {
-    log_info("edge", "stopping", LOG_S("signal", strsignal(signum)));
+    log_info("edge", "stopping", LOG_S("signal", sigabbrev_np(signum)));
     loop_stop(s->loop);
 }
 
-static int run(struct edge *e)
+/* All or nothing: a key that only a start reads refuses the whole. */
+static void on_hangup(struct loop_signal *s, int signum)
 {
-    struct loop_signal on_term, on_int;
-    int err = edge_start(e);
+    struct program *p = container_of(s, struct program, hangup);
+    struct edge_conf next = {0};
+    const char *cold;
 
+    (void)signum;
+    if (conf_load(&edge_conf_table, NULL, p->argc, p->argv, environ, &next, NULL, NULL) !=
+        CONF_RUN) {
+        log_err("edge", "reload_refused", LOG_S("why", "the configuration has faults"));
+        return;
+    }
+    cold = edge_reload(&p->edge, &next);
+    if (cold)
+        log_err("edge", "reload_refused", LOG_S("why", "only a restart can change this key"),
+                LOG_S("key", cold));
+    conf_free(&edge_conf_table, &next);
+}
+
+static int run(struct program *p)
+{
+    struct edge *e = &p->edge;
+    int err;
+
+    loop_signals_hold();
+    err = edge_start(e);
     if (!err) {
-        loop_signal_start(&on_term, e->loop, SIGTERM, on_signal);
-        loop_signal_start(&on_int, e->loop, SIGINT, on_signal);
+        loop_signal_start(&p->term, e->loop, SIGTERM, on_stop);
+        loop_signal_start(&p->interrupt, e->loop, SIGINT, on_stop);
+        loop_signal_start(&p->hangup, e->loop, SIGHUP, on_hangup);
         loop_run(e->loop);
-        loop_signal_stop(&on_term);
-        loop_signal_stop(&on_int);
+        loop_signal_stop(&p->term);
+        loop_signal_stop(&p->interrupt);
+        loop_signal_stop(&p->hangup);
     }
     edge_stop(e);
     return err ? 1 : 0;
@@ -40,13 +71,13 @@ static int run(struct edge *e)
 
 int main(int argc, char **argv)
 {
-    struct edge edge = {0};
+    static struct program p;
+    struct edge_conf *conf = &p.edge.conf;
     const char *command = NULL;
     char **rest = NULL;
     int status;
 
-    switch (conf_load(&edge_conf_table, commands, argc, argv, environ, &edge.conf, &command,
-                      &rest)) {
+    switch (conf_load(&edge_conf_table, commands, argc, argv, environ, conf, &command, &rest)) {
     case CONF_RUN:
         break;
     case CONF_DONE:
@@ -54,14 +85,16 @@ int main(int argc, char **argv)
     case CONF_BAD:
         return 2;
     }
-    service_log_start(&edge.conf.service);
+    service_log_start(&conf->service);
     process_harden();
-    if (command)
-        status = service_command(command, rest, &edge.conf.service);
-    else {
+    if (command) {
+        status = service_command(command, rest, &conf->service);
+    } else {
         rlimit_raise_files();
-        status = run(&edge);
+        p.argc = argc;
+        p.argv = argv;
+        status = run(&p);
     }
-    conf_free(&edge_conf_table, &edge.conf);
+    conf_free(&edge_conf_table, conf);
     return status;
 }

@@ -285,6 +285,23 @@ void hub_fini(struct hub *h)
     service_tokens_fini(&h->tokens);
 }
 
+/* --- reload
+ */
+
+const char *hub_reload(struct hub *h, struct hub_conf *next)
+{
+    struct hub_conf view = *next;
+    const char *cold;
+
+    service_view_as(&view.service, &h->conf.service);
+    cold = conf_cold_difference(&hub_conf_table, &h->conf, &view);
+    if (cold)
+        return cold;
+    if (service_reload("hub", h->admin, &h->tokens, &h->conf.service, &next->service) == 0)
+        log_info("hub", "reloaded");
+    return NULL;
+}
+
 /* --- edges
  * ------------------------------------------------------------------------------------------ */
 

@@ -36,6 +36,9 @@ MUST_USE int hub_start(struct hub *h);
 /* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or
  * after HUB_STOP_MS. */
 void hub_begin_stop(struct hub *h);
+/* Takes what is hot from `next` (tokens and names of the management API, log level), or nothing:
+ * the key that only a start reads. */
+const char *hub_reload(struct hub *h, struct hub_conf *next);
 void hub_fini(struct hub *h); /* everything but conf */
 
 /* --- what the API does to edges; the JSON is read and checked already

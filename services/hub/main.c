@@ -23,6 +23,8 @@ static const struct conf_command commands[] = {
 struct program {
     struct hub hub;
     struct loop_signal term, interrupt, hangup;
+    int argc;
+    char **argv; /* borrowed: a reload reads them again */
 };
 
 static void on_stop(struct loop_signal *s, int signum)
@@ -34,18 +36,34 @@ static void on_stop(struct loop_signal *s, int signum)
     hub_begin_stop(&p->hub);
 }
 
+/* All or nothing: a key that only a start reads refuses the whole. */
 static void on_hangup(struct loop_signal *s, int signum)
 {
-    (void)s;
+    struct program *p = container_of(s, struct program, hangup);
+    struct hub_conf next;
+    const char *cold;
+
     (void)signum;
-    log_warn("hub", "reload_refused", LOG_S("why", "this version reads its configuration once"));
+    memset(&next, 0, sizeof(next));
+    if (conf_load(&hub_conf_table, NULL, p->argc, p->argv, environ, &next, NULL, NULL) !=
+        CONF_RUN) {
+        log_err("hub", "reload_refused", LOG_S("why", "the configuration has faults"));
+        return;
+    }
+    cold = hub_reload(&p->hub, &next);
+    if (cold)
+        log_err("hub", "reload_refused", LOG_S("why", "only a restart can change this key"),
+                LOG_S("key", cold));
+    conf_free(&hub_conf_table, &next);
 }
 
 static int run(struct program *p)
 {
     struct hub *h = &p->hub;
-    int err = hub_start(h);
+    int err;
 
+    loop_signals_hold();
+    err = hub_start(h);
     if (!err) {
         loop_signal_start(&p->term, h->loop, SIGTERM, on_stop);
         loop_signal_start(&p->interrupt, h->loop, SIGINT, on_stop);
@@ -81,6 +99,8 @@ int main(int argc, char **argv)
     service_log_start(&p.hub.conf.service);
     if (!command) {
         rlimit_raise_files();
+        p.argc = argc;
+        p.argv = argv;
         status = run(&p);
     } else if (strcmp(command, "token") == 0) {
         status = token_command(rest);

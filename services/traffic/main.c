@@ -63,6 +63,7 @@ static int run(struct program *p)
     struct traffic *t = &p->traffic;
     int status = EXIT_SUCCESS;
 
+    loop_signals_hold();
     if (traffic_start(t) == 0) {
         loop_signal_start(&p->term, t->loop, SIGTERM, on_stop);
         loop_signal_start(&p->interrupt, t->loop, SIGINT, on_stop);

@@ -4,6 +4,7 @@ how it is told.  Nothing here starts a service but the tests of what a start mak
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -187,6 +188,78 @@ class Everyone(Conf):
         self.assertFalse((self.folder / "state").exists())
 
 
+class Signals(Conf):
+    """SIGTERM while a service starts, SIGHUP while it runs."""
+
+    def start(self, stack, service, **conf):
+        return {"hub": lambda: stack.hub({}, **conf), "edge": lambda: stack.edge(**conf),
+                "traffic": lambda: stack.traffic(**conf)}[service]()
+
+    @of_each_service
+    def test_end_while_it_starts(self, service):
+        """In order, however early: as process 1 of a container it would be lost otherwise."""
+        with penstock.Stack() as stack:
+            running = self.start(stack, service)
+            running.status()
+            running.stop(0)
+            for _ in range(5):
+                running.start()
+                running.wait_event("listening", name="management")
+                running.stop(0)
+
+    def reload(self, running, event, **changes):
+        """Writes the file anew, sends SIGHUP; the line that tells what came of it."""
+        count = len(running.events(event))
+        penstock.merge(running.conf, changes)
+        (running.folder / f"{running.name}.json").write_text(json.dumps(running.conf))
+        running.process.send_signal(signal.SIGHUP)
+        return running.wait_event(event, count=count + 1)
+
+    @of_each_service
+    def test_reload(self, service):
+        file = self.folder / f"{service}-token"
+        old, new = "old-management-token-01234", "new-management-token-01234"
+        file.write_text(old + "\n")
+        with penstock.Stack() as stack:
+            running = self.start(stack, service, management={"tokenFile": str(file)})
+
+            def status(token, **headers):
+                return running.api("GET", "/v1/status", token=token, headers=headers).status
+
+            self.assertEqual((status(old), status(new)), (200, 401))
+            file.write_text(f"{new}\n{old}\n")
+            self.reload(running, "reloaded")
+            self.assertEqual((status(old), status(new)), (200, 200))
+            file.write_text(new + "\n")
+            self.reload(running, "reloaded", log={"level": "debug"}, management={"hosts": ["new.example.test"]})
+            self.assertEqual((status(old), status(new)), (401, 200))
+            self.assertEqual(status(new, Host="new.example.test"), 200)
+            self.assertEqual(running.api("GET", "/v1/log-level", token=new).json, {"level": "debug"})
+            self.assertEqual(running.api("GET", "/v1/config", token=new).json["management"]["hosts"], ["new.example.test"])
+
+    @of_each_service
+    def test_reload_that_is_refused(self, service):
+        """All or nothing, and the line names the key."""
+        with penstock.Stack() as stack:
+            running = self.start(stack, service)
+            running.status()
+            refused = self.reload(running, "reload_refused", workers=3, log={"level": "debug"})
+            self.assertEqual(refused["key"], "workers")
+            self.assertEqual(running.api("GET", "/v1/log-level").json, {"level": "info"})
+            running.conf["workers"] = "many"
+            refused = self.reload(running, "reload_refused")
+            self.assertIn("faults", refused["why"])
+            self.assertEqual(running.api("GET", "/v1/log-level").json, {"level": "info"})
+            self.assertEqual(running.api("GET", "/healthz").status, 200)
+
+    def test_hold_time_of_the_edge(self):
+        with penstock.Stack() as stack:
+            edge = stack.edge()
+            edge.status()
+            self.reload(edge, "reloaded", holdSecs=77)
+            self.assertEqual(edge.api("GET", "/v1/config").json["holdSecs"], 77)
+
+
 class Hub(Conf):
     def edges(self, *edges):
         return {"edges": list(edges)}
@@ -261,7 +334,6 @@ class Hub(Conf):
                     self.assertEqual(path.stat().st_mode & 0o077, 0, path)
             self.assertRegex((state / "edges" / "e1.secret").read_text(), r"\A[A-Za-z0-9_-]{43}\n?\Z")
             before = {p: p.read_bytes() for p in made}
-            hub.status()
             hub.stop(0)
             hub.start()
             hub.wait_event("started")
