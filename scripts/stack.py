@@ -4,12 +4,15 @@ Used by `make run` and by the tests.  Ports come from the kernel (port 0); what 
 the "listening" lines of the log.  Nothing outlives the object that started it.
 """
 import base64
+import contextlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -235,13 +238,21 @@ class Certificate:
         self.chain, self.key = self.chain_file.read_text(), self.key_file.read_text()
 
 
+TAKEN = set()  # by free_port()
+
+
 def free_port(host="127.0.0.1"):
-    """A port that is free now.  Only for ports that must be named before they are bound (the hub
-    assigns public ports by number)."""
-    import socket
-    with socket.socket() as s:
-        s.bind((host, 0))
-        return s.getsockname()[1]
+    """A port that is free now, never the same twice.  Only for ports that must be named before they are
+    bound (the hub assigns public ports by number): below those that the kernel gives to outgoing
+    connections, for one of them could take it meanwhile."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(max(low // 3, 1024), low), 1000):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((host, port))
+            if port not in TAKEN:
+                TAKEN.add(port)
+                return port
+    raise Failure("no free port")
 
 
 class Stack:
