@@ -4,6 +4,7 @@ Framing both ways, interim answers, upgrades, forwarded fields, authentication, 
 failing destinations, timeouts, limits, redirects, and a change of routes under connections that stay.
 """
 import base64
+import contextlib
 import hashlib
 import os
 import select
@@ -406,6 +407,47 @@ class Http(unittest.TestCase):
         self.origin.wait_seen("/gone")
         c.close()
         self.assertTrue(gone.wait(SECS))
+
+    def test_resets_in_every_state(self):
+        """Client, origin or both reset in the middle of a head, a body, an upgrade: nothing stays behind."""
+        def reset(s):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        def ends(answer):
+            def serve(s, request):
+                s.sendall(answer)
+                reset(s)
+                return None
+            return serve
+
+        @early
+        def mid_request(s, request, reader):
+            reset(s)
+            return None
+        answers = {"/r0": ends(b""), "/r1": ends(b"HTTP/1.1 200 OK\r\nConte"),
+                   "/r2": ends(b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n" + b"x" * 300000),
+                   "/r3": ends(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"),
+                   "/r4": ends(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + b"x" * 300000),
+                   "/r5": mid_request}
+        self.origin.answers.update(answers)
+        for path in answers:
+            for how in "reset", "read a little and reset", "read all":
+                with self.subTest(path=path, how=how), self.stand.client() as c:
+                    upgrade = "Connection: upgrade\r\nUpgrade: x\r\n" if path == "/r4" else "Connection: close\r\n"
+                    method = "POST" if path == "/r5" else "GET"
+                    body = "Content-Length: 100000\r\n\r\nhello" if path == "/r5" else "\r\n"
+                    c.send(f"{method} {path} HTTP/1.1\r\n{H}{upgrade}{body}")
+                    with contextlib.suppress(OSError):
+                        if how == "read all":
+                            c.reader.rest()
+                        elif how != "reset":
+                            c.s.recv(10)
+                    reset(c.s)
+        stack.wait_for("all is given back", lambda: not any(
+            self.stand.traffic.metric(f"penstock_traffic_{gauge}")
+            for gauge in ("clients_open", "exchanges_open", "upgrades_open", "chunks_out")))
+        with self.stand.client() as c:
+            self.assertEqual(c.get("/after").body, b"GET /after")
 
     def test_post_is_not_repeated(self):
         def answer(s, request):
