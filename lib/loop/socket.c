@@ -14,6 +14,9 @@
 #define KEEPALIVE_INTERVAL_SECS 1
 #define KEEPALIVE_PROBES        3
 #define USER_TIMEOUT_MS         6000
+#define PEER_IDLE_SECS          60
+#define PEER_INTERVAL_SECS      10
+#define PEER_PROBES             6
 #define UNSENT_BYTES_MAX        131072
 
 /* An option that cannot be set costs comfort, not the connection. */
@@ -43,6 +46,14 @@ void socket_set_tunnel_options(int fd, const char *congestion)
 void socket_set_nodelay(int fd)
 {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+void socket_set_keepalive(int fd)
+{
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, PEER_IDLE_SECS);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, PEER_INTERVAL_SECS);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, PEER_PROBES);
 }
 
 void socket_set_reset_on_close(int fd)

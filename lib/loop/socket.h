@@ -8,6 +8,9 @@
  * one that the kernel does not have is logged and left. */
 void socket_set_tunnel_options(int fd, const char *congestion);
 void socket_set_nodelay(int fd);
+/* For a client or a target: a peer whose machine is gone is found out in two minutes though no byte
+ * moves.  What a listener accepts inherits it. */
+void socket_set_keepalive(int fd);
 /* The next close() sends RST instead of FIN. */
 void socket_set_reset_on_close(int fd);
 /* Raises the soft limit of open files to the hard one; what it is now (0: it cannot be read). */
