@@ -47,9 +47,10 @@ struct link {
     char error_text[200];
     bool is_secure; /* on_secure was called */
     bool is_write_shut;
-    bool is_orphan;  /* link_free() was called: tell nobody */
-    bool is_running; /* link_run() is on the stack */
-    uint8_t *line;   /* owned: what came of the line */
+    bool is_readable; /* the socket may have more; else reading it is a call for nothing */
+    bool is_orphan;   /* link_free() was called: tell nobody */
+    bool is_running;  /* link_run() is on the stack */
+    uint8_t *line;    /* owned: what came of the line */
     size_t line_len, line_max;
     struct lane lane;
 };
@@ -117,8 +118,10 @@ static void link_enter(struct link *link, enum link_state to) /* the only writer
     must(rule[link->state].next & BIT(to));
     log_debug("link", "state", LOG_S("from", rule[link->state].name), LOG_S("to", rule[to].name));
     link->state = to;
-    if (to == LINK_OPEN)
+    if (to == LINK_OPEN) {
         link->state_due_ms = 0;
+        link->is_readable = true;
+    }
     if (to == LINK_LEAVING)
         link->state_due_ms = loop_now_ms(link->loop) + LINK_LEAVE_MS;
     if (to == LINK_DEAD) {
@@ -281,11 +284,14 @@ static enum io read_frames(struct link *link)
     enum io io = IO_OK;
     size_t n;
 
+    if (!link->is_readable)
+        return IO_WAIT;
     for (unsigned i = 0; i < LINK_RECORDS_A_RUN; i++) {
         io = tls_read(link->tls, &bytes, &n);
         if (io != IO_OK || lane_input(&link->lane, bytes, n, now_ms) != 0)
             break;
     }
+    link->is_readable = io != IO_WAIT;
     return io;
 }
 
@@ -440,6 +446,7 @@ static void link_run(struct link *link) /* every event ends here */
     link->is_running = false;
     if (link->state == LINK_DEAD || link->is_orphan)
         return;
+    ready_cancel(&link->ready); /* what came in asked for this very run */
     if (budget == 0)
         loop_again(link->loop, &link->ready);
     link_arm(link);
@@ -447,8 +454,11 @@ static void link_run(struct link *link) /* every event ends here */
 
 static void on_event(struct loop_io *io, unsigned events)
 {
-    (void)events;
-    link_run(container_of(io, struct link, io));
+    struct link *link = container_of(io, struct link, io);
+
+    if (events & LOOP_READ)
+        link->is_readable = true;
+    link_run(link);
 }
 
 static void on_ready(struct ready *ready)
@@ -467,6 +477,7 @@ static void on_due(struct deadline *deadline)
         link_enter(link, LINK_DEAD);
         return;
     }
+    link->is_readable = true; /* the loop may not have told yet */
     link_run(link);
 }
 

@@ -2,8 +2,6 @@
 #include "link/relay.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -113,6 +111,8 @@ static enum io write_socket(struct relay *r)
         if (!stream_is_at_end(r->stream))
             return IO_WAIT;
         r->write_ended = true;
+        if (r->read_ended && r->stream->state == STREAM_ENDED)
+            return IO_EOF; /* it is closed at once, which says the same */
         return shutdown(r->fd, SHUT_WR) == 0 || errno == ENOTCONN ? IO_EOF : IO_FAIL;
     }
     io = write_some(r, pieces, count, &n);
@@ -175,6 +175,9 @@ static void relay_run(struct relay *r)
     }
     if (in == IO_OK || out == IO_OK)
         loop_again(r->loop, &r->ready);
+    else if (in == IO_EOF &&
+             r->write_ended)            /* right behind the lane, which sends our FIN: a closed */
+        loop_again(r->loop, &r->ready); /* socket needs not be taken out of epoll */
     relay_arm(r);
 }
 
@@ -214,20 +217,6 @@ static void on_ready(struct ready *ready)
     relay_run(container_of(ready, struct relay, ready));
 }
 
-/* A peer whose machine is gone is found out though no byte moves. */
-static void watch_peer(int fd)
-{
-    static const struct {
-        int level, name, value;
-    } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
-                   {IPPROTO_TCP, TCP_KEEPIDLE, 60},
-                   {IPPROTO_TCP, TCP_KEEPINTVL, 10},
-                   {IPPROTO_TCP, TCP_KEEPCNT, 6}};
-
-    for (size_t i = 0; i < ARRAY_LEN(options); i++) /* without it things work too */
-        (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
-}
-
 void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stream,
                  const void *prefix, size_t n, void (*on_done)(struct relay *r))
 {
@@ -241,7 +230,6 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
     loop_io_init(&r->io, loop, fd, on_event);
     ready_init(&r->ready, on_ready);
     deadline_init(&r->look, loop, on_look);
-    watch_peer(fd);
     relay_enter(r, RELAY_MOVING);
     loop_again(loop, &r->ready);
 }

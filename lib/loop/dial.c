@@ -78,6 +78,17 @@ static bool is_self(int fd)
 
 static void on_writable(struct loop_io *io, unsigned events);
 
+/* A target on this machine, or a few microseconds away, has answered by now: then the loop need not
+ * tell. */
+static int connect_now(int fd, const union addr *to)
+{
+    int err = connect(fd, &to->sa, addr_len(to)) == 0 ? 0 : errno;
+
+    if (err == EINPROGRESS)
+        err = connect(fd, &to->sa, addr_len(to)) == 0 ? 0 : errno;
+    return err == EALREADY ? EINPROGRESS : err;
+}
+
 /* 0: under way or connected (then `*is_open`), or an errno. */
 static int attempt_start(struct dial *d, const union addr *to, bool *is_open)
 {
@@ -90,7 +101,7 @@ static int attempt_start(struct dial *d, const union addr *to, bool *is_open)
     loop_io_init(&d->io, d->loop, d->fd, on_writable);
     socket_set_nodelay(d->fd);
     do {
-        err = connect(d->fd, &to->sa, addr_len(to)) == 0 ? 0 : errno;
+        err = connect_now(d->fd, to);
     } while (err == EINTR);
     if (err == 0)
         *is_open = true;

@@ -2,6 +2,7 @@
 #include "loop/worker.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@
 #define WORKER_NAME_BYTES 32
 #define PATH_BYTES        4096
 #define CPUS_MAX          65536
+#define HEAP_KEPT_BYTES   (1 << 20)
+#define HEAP_STEP_BYTES   (256 << 10)
 
 static void *worker_main(void *arg)
 {
@@ -23,12 +26,21 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+/* GnuTLS takes 16 KiB from the heap for each record and gives it back.  Where that is the top of a
+ * thread's heap, glibc would give it to the kernel and ask for it again each time. */
+static void keep_heaps(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES); /* without it things work too */
+    (void)mallopt(M_TOP_PAD, HEAP_STEP_BYTES);
+}
+
 int workers_start(struct worker *workers, unsigned count, const char *name, size_t pool_keep,
                   size_t pool_cap)
 {
     sigset_t all, before;
     int err = 0;
 
+    keep_heaps();
     memset(workers, 0, count * sizeof(*workers));
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* a new thread inherits the mask */

@@ -27,6 +27,8 @@ void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code
 void stream_end_if_done(struct stream *s);
 /* Credit is due (at rest: all of it): queues a WINDOW_UPDATE. */
 void stream_return_credit(struct stream *s, bool at_rest);
+/* The same without waking the lane; false: none is due. */
+bool stream_grant_credit(struct stream *s, bool at_rest);
 /* Puts it into the ring when it has data or a FIN to send. */
 void stream_schedule(struct stream *s, uint64_t now_ms);
 /* n bytes of the send queue went out. */

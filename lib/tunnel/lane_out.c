@@ -1,7 +1,8 @@
 /* lane_out - records out of a lane: which frame goes next, and how it gets into a record.
  *
- * Order: the rest of a long payload, then control (PING, PONG, OPEN and credit, resets, CONFIG, DRAIN),
- * then normal streams, then sustained ones, and GOODBYE instead of all that, as the last frame ever.
+ * Order: the rest of a long payload, then control (PING, PONG, OPEN and credit, resets, CONFIG,
+ * DRAIN), then normal streams, then sustained ones, and GOODBYE instead of all that, as the last
+ * frame ever.
  *
  * A full chunk of a stream leaves as a record of its own: the frame's header is written into the
  * chunk's headroom, no byte is copied.  Everything smaller is gathered into one record.
@@ -218,6 +219,23 @@ static void put_data(struct lane *l, uint64_t now_ms)
     }
 }
 
+/* Streams that will soon have been at rest for long: in a record of data their credit costs
+ * 13 bytes, by itself a record, a wake-up and a system call at both ends. */
+static void put_rested_credit(struct lane *l)
+{
+    uint64_t from_ms = l->now_ms + LANE_REST_MS - LANE_REST_EARLY_MS;
+
+    LIST_EACH (&l->out.quiet, node, after) {
+        struct stream *s = container_of(node, struct stream, in_quiet);
+
+        if (s->quiet_due_ms > from_ms || batch_room(l) < FRAME_HEADER_BYTES + FRAME_CREDIT_BYTES)
+            return;
+        list_remove(node);
+        if (stream_grant_credit(s, true) && !put_stream_control(l, s))
+            return;
+    }
+}
+
 size_t lane_next_record(struct lane *l, uint64_t now_ms, const uint8_t **record)
 {
     struct lane_out *o = &l->out;
@@ -229,8 +247,13 @@ size_t lane_next_record(struct lane *l, uint64_t now_ms, const uint8_t **record)
     l->now_ms = MAX(l->now_ms, now_ms);
     if (l->state == LANE_ENDED && !o->body && !o->last)
         return 0;
-    if (put_control(l) && l->state == LANE_OPEN)
+    if (put_control(l) && l->state == LANE_OPEN) {
+        uint32_t control_len = o->batch_len;
+
         put_data(l, l->now_ms);
+        if (o->batch_len > control_len)
+            put_rested_credit(l);
+    }
     if (o->direct) {
         n = sendq_peek(&o->direct->sendq, &piece, o->direct_len);
         must(n == o->direct_len);

@@ -185,8 +185,7 @@ void stream_check(const struct stream *s)
     must(s->window.is_ended == (s->in == HALF_ENDED));
     must(s->send_charged == 0 || chunks_for(sendq_unsent(&s->sendq)) > 1);
     must(!(s->in == HALF_ENDED && s->out == HALF_ENDED));
-    must(list_is_empty(&s->in_ring) ||
-         sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING);
+    must(list_is_empty(&s->in_ring) || sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING);
 }
 
 /* --- going out --- */
@@ -229,7 +228,7 @@ size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
     if (room > 0)
         count = sendq_reserve(&s->sendq, room, out, max);
     s->is_starved = count == 0;
-    if (room > 0 && count == 0) { /* the loop's pool is used up */
+    if (room > 0 && count == 0) {       /* the loop's pool is used up */
         (void)charge_unsent(s, unsent); /* gives back */
         lane_retry_later(s->lane);
     }
@@ -302,19 +301,25 @@ size_t stream_peek(const struct stream *s, struct iovec *out, size_t max)
     return bufq_peek(&s->recvq, out, max);
 }
 
-void stream_return_credit(struct stream *s, bool at_rest)
+bool stream_grant_credit(struct stream *s, bool at_rest)
 {
     uint32_t grant;
 
     if (s->in != HALF_OPEN) /* nothing more comes: the peer needs no credit */
-        return;
+        return false;
     grant = window_grant(&s->window, at_rest);
     if (grant == 0)
-        return;
+        return false;
     s->grant += grant;
     if (list_is_empty(&s->in_control))
         list_push(&s->lane->out.control, &s->in_control);
-    lane_wake(s->lane);
+    return true;
+}
+
+void stream_return_credit(struct stream *s, bool at_rest)
+{
+    if (stream_grant_credit(s, at_rest))
+        lane_wake(s->lane);
 }
 
 void stream_taken(struct stream *s, size_t n, uint64_t now_ms)

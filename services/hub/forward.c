@@ -240,6 +240,7 @@ static void on_dialled(struct dial *d, int fd, int err, const union addr *peer)
     }
     duration_count(&shared->counters.connect, clock_now_us() - dial->started_us);
     n = target_emit_header(prefix, f->target.mode, &f->client);
+    socket_set_keepalive(fd);
     forward_enter(f, FORWARD_RELAYING);
     relay_start(&f->relay, f->lane->worker->loop, fd, &f->stream, prefix, n, on_relay_done);
 }
