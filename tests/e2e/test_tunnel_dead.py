@@ -99,9 +99,10 @@ class Relayed(e2e.Case):
     def test_nothing_is_taken(self):
         """Under load the senders' windows close: TCP_USER_TIMEOUT, 6 s."""
         self.start(pour)
-        clients = [Pouring(self.port) for _ in range(4)]
-        e2e.wait_for("some load", lambda: all(c.sent > 1_000_000 and c.received > 1_000_000 for c in clients))
+        clients = [Pouring(self.port) for _ in range(6)]
+        e2e.wait_for("some load", lambda: all(c.sent > 1_000_000 and c.received > 2_000_000 for c in clients))
         self.relay.set_mode("stop")
+        clients += [Pouring(self.port) for _ in range(12)]  # fresh credit: the edge has more to send
         took, why = self.wait_closed(20)
         self.assertLess(took, DEAD_SECS)
         self.assertGreater(took, 4)
