@@ -49,6 +49,12 @@ bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows)
 	@scripts/deps.sh bench
 	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS))
 
+.PHONY: steady
+steady: release ## what 1,000 port changes and re-logins leave behind; what one stalled reader costs the others
+	@scripts/deps.sh run
+	@PENSTOCK_BUILD=build/release python3 tests/bench/leaks.py
+	@PENSTOCK_BUILD=build/release python3 tests/bench/stalled_reader.py
+
 .PHONY: cov
 cov: ## line coverage of the tests
 	@scripts/deps.sh build test
