@@ -8,9 +8,10 @@
  *
  * `tunnel.memoryBudget` is PENSTOCK_TUNNEL__MEMORY_BUDGET: camelCase becomes `_`, a dot `__`; lists
  * and maps are JSON.  A key of kind CONF_SECRET called `x` has a companion `xFile` (added by conf):
- * giving both is an error; --set refuses secrets (argv is public).  Of such a file the newlines at
- * its end are dropped, an empty one is an error.  A service that wants to make a missing file itself
- * has `xFile` as a CONF_STRING key in its own table: then conf adds no companion.
+ * giving both is an error.  Of such a file the newlines at its end are dropped, an empty one is an
+ * error.  A service that wants to make a missing file itself has `xFile` as a CONF_STRING key in its
+ * own table: then conf adds no companion.  --set refuses secrets (argv is public), also in a list or
+ * a map: a member called `secret`.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H

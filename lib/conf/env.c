@@ -72,6 +72,56 @@ char *conf_unknown_variables(const struct conf_table *table, char **environ_)
     return all;
 }
 
+static bool holds_secret(struct json_object *value)
+{
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            if (holds_secret(json_object_array_get_idx(value, i)))
+                return true;
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member)
+        {
+            if (strcmp(name, CONF_SECRET_MEMBER) == 0 || holds_secret(member))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What is no JSON is refused later, with a reason. */
+static bool is_secret(const struct conf_key *key, const char *text)
+{
+    struct json_object *value = NULL;
+    struct json_syntax why;
+    bool is_it;
+
+    if (key->kind != CONF_JSON)
+        return key->kind == CONF_SECRET;
+    if (json_read(&value, text, strlen(text), &why) != 0)
+        return false;
+    is_it = holds_secret(value);
+    json_object_put(value);
+    return is_it;
+}
+
+static void set_one(struct reading *r, struct target at, const char *source, const char *path,
+                    const char *text)
+{
+    const struct conf_key *key = &r->table->keys[at.index];
+
+    if (at.is_file || !is_secret(key, text))
+        conf_set_text(r, at, source, text);
+    else if (key->kind == CONF_JSON)
+        conf_fault(r, at, source, "invalid",
+                   "a secret is not set on the command line, which others can read: this holds a "
+                   "member \"" CONF_SECRET_MEMBER "\"; use the file or the environment");
+    else
+        conf_fault(r, at, source, "invalid",
+                   "a secret is not set on the command line, which others can read; use %sFile, "
+                   "the file or the environment",
+                   path);
+}
+
 void conf_read_sets(struct reading *r, const char *const *sets)
 {
     static const char source[] = "--set";
@@ -91,13 +141,8 @@ void conf_read_sets(struct reading *r, const char *const *sets)
             json_fault(r->faults, pointer, "unknown", "%s: %s: no such key (--help lists them)",
                        source, path);
             free(pointer);
-        } else if (r->table->keys[at.index].kind == CONF_SECRET && !at.is_file) {
-            conf_fault(r, at, source, "invalid",
-                       "a secret is not set on the command line, which others can read; use "
-                       "%sFile, the file or the environment",
-                       path);
         } else {
-            conf_set_text(r, at, source, equals + 1);
+            set_one(r, at, source, path, equals + 1);
         }
         free(path);
     }

@@ -58,6 +58,9 @@ bool conf_is_unset(const struct conf_key *key, const void *conf);
 bool conf_is_same(const struct conf_key *key, const void *a, const void *b);
 void conf_clear(const struct conf_key *key, void *conf);
 
+/* Members called so are secrets, in whatever list or map they stand. */
+#define CONF_SECRET_MEMBER "secret"
+
 /* The steps of conf_read(). */
 void conf_read_file(struct reading *r, const char *path);
 void conf_read_environment(struct reading *r, char **environ_);

@@ -195,6 +195,29 @@ START_TEST(secrets_are_not_set_on_the_command_line)
 }
 END_TEST
 
+/* A list or a map of a service may hold some too. */
+START_TEST(nor_are_secrets_in_lists_and_maps)
+{
+    const char *plain[] = {"anything={\"a\":[{\"name\":\"secret\",\"secretFile\":\"/x\"}]}", NULL};
+    const char *in_list[] = {"anything=[{\"id\":\"a\"},{\"secret\":\"hunter2hunter2\"}]", NULL};
+    const char *deep[] = {"anything={\"a\":{\"b\":[[{\"secret\":\"hunter2hunter2\"}]]}}", NULL};
+    const char *no_json[] = {"anything=[{\"secret\":\"x\"}", NULL};
+    struct sample s = {0};
+    struct json_check faults;
+
+    expect_good(&s, NULL, NULL, plain);
+    conf_free(&sample_table, &s);
+    expect_fault(NULL, NULL, deep, "/anything", "not set on the command line");
+    expect_fault(NULL, NULL, no_json, "/anything", "--set: anything");
+    json_check_init(&faults);
+    ck_assert_int_eq(conf_read(&sample_table, NULL, NULL, in_list, &s, &faults), -ERR_SYNTAX);
+    ck_assert_uint_eq(faults.total, 1);
+    ck_assert_ptr_nonnull(strstr(faults.faults[0].detail, "not set on the command line"));
+    ck_assert_ptr_null(strstr(faults.faults[0].detail, "hunter2"));
+    json_check_fini(&faults);
+}
+END_TEST
+
 START_TEST(required_keys)
 {
     char *env[] = {"PENSTOCK_NAME=", NULL};
@@ -247,6 +270,7 @@ int main(void)
         secrets_come_from_files,
         secret_and_its_file_exclude_each_other,
         secrets_are_not_set_on_the_command_line,
+        nor_are_secrets_in_lists_and_maps,
         required_keys,
         checks_of_the_service,
         cold_difference_names_the_key,

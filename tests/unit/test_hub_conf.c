@@ -41,8 +41,7 @@ static const struct {
     {"target.proxyProtocol=v3", "/target/proxyProtocol"},
     {"edges={}", "/edges"},
     {"edges=[{\"id\":\"a\"},{\"id\":\"a\"}]", "/edges/1/id"},
-    {"edges=[{\"id\":\"a\",\"secret\":\"0123456789012345678901\",\"secretFile\":\"/x\"}]",
-     "/edges/0/secretFile"},
+    {"edges=[{\"id\":\"a\",\"secret\":\"0123456789012345678901\"}]", "/edges"}, /* argv is public */
     {"edges=[{\"id\":\"a\",\"listenPortsUdp\":[53]}]", "/edges/0/listenPortsUdp"},
     {"limits.edges=0", "/limits/edges"},
     {"nonsense=1", ""},
@@ -64,16 +63,33 @@ START_TEST(refuses)
 }
 END_TEST
 
+START_TEST(a_secret_and_its_file_exclude_each_other)
+{
+    char *environment[] = {"PENSTOCK_EDGES=[{\"id\":\"a\",\"secret\":\"0123456789012345678901\","
+                           "\"secretFile\":\"/x\"}]",
+                           NULL};
+    struct hub_conf conf = {0};
+    struct json_check faults;
+
+    json_check_init(&faults);
+    ck_assert_int_eq(conf_read(&hub_conf_table, NULL, environment, NULL, &conf, &faults),
+                     -ERR_SYNTAX);
+    ck_assert_uint_eq(faults.total, 1);
+    ck_assert_str_eq(faults.faults[0].pointer, "/edges/0/secretFile");
+    json_check_fini(&faults);
+}
+END_TEST
+
 START_TEST(secrets_of_edges_are_masked)
 {
-    const char *const sets[] = {"edges=[{\"id\":\"a\",\"secret\":\"hush-hush-hush-hush-hush\"}]",
-                                NULL};
+    char *environment[] = {
+        "PENSTOCK_EDGES=[{\"id\":\"a\",\"secret\":\"hush-hush-hush-hush-hush\"}]", NULL};
     struct hub_conf conf = {0};
     struct json_check faults;
     struct json_object *shown;
 
     json_check_init(&faults);
-    ck_assert_int_eq(conf_read(&hub_conf_table, NULL, no_environment, sets, &conf, &faults), 0);
+    ck_assert_int_eq(conf_read(&hub_conf_table, NULL, environment, NULL, &conf, &faults), 0);
     shown = conf_emit(&hub_conf_table, &conf);
     ck_assert_ptr_null(strstr(json_object_to_json_string(shown), "hush"));
     ck_assert_ptr_nonnull(strstr(json_object_to_json_string(shown), "\"id\": \"a\""));
@@ -91,6 +107,7 @@ int main(void)
 
     tcase_add_test(tcase, defaults);
     tcase_add_loop_test(tcase, refuses, 0, (int)(sizeof(faulty) / sizeof(faulty[0])));
+    tcase_add_test(tcase, a_secret_and_its_file_exclude_each_other);
     tcase_add_test(tcase, secrets_of_edges_are_masked);
     return run_suite("hub_conf", tcase);
 }
