@@ -7,12 +7,23 @@
 
 #include "base/err.h"
 
-void session_book_init(struct session_book *b,
-                       void (*on_end)(void *arg, struct session *s, enum goodbye_code code),
-                       void *arg)
+static struct list *bucket_of(const struct session_book *b, const char *edge_id)
 {
-    *b = (struct session_book){.on_end = on_end, .arg = arg};
+    uint32_t hash = 2166136261u; /* FNV-1a; ids are the operator's, nobody chooses them to collide */
+
+    for (; *edge_id; edge_id++)
+        hash = (hash ^ (uint8_t)*edge_id) * 16777619u;
+    return &b->buckets[(hash ^ hash >> 16) & (SESSION_BUCKETS - 1)];
+}
+
+void session_book_init(struct session_book *b, const struct session_events *events, void *arg)
+{
+    *b = (struct session_book){.events = events, .arg = arg};
     list_init(&b->sessions);
+    list_init(&b->alone);
+    b->buckets = must_alloc(SESSION_BUCKETS * sizeof(*b->buckets));
+    for (size_t i = 0; i < SESSION_BUCKETS; i++)
+        list_init(&b->buckets[i]);
 }
 
 static void session_free(struct session *s)
@@ -28,17 +39,44 @@ void session_book_fini(struct session_book *b)
 {
     struct list *node;
 
+    if (!b->buckets)
+        return;
     while ((node = list_pop(&b->sessions)))
         session_free(container_of(node, struct session, node));
+    free(b->buckets);
+    b->buckets = NULL;
     b->count = 0;
+}
+
+struct session *session_of_edge(const struct session_book *b, const char *edge_id,
+                                const struct session *after)
+{
+    struct list *bucket = bucket_of(b, edge_id);
+    struct list *n = after ? after->in_bucket.next : bucket->next;
+
+    for (; n != bucket; n = n->next) {
+        struct session *s = container_of(n, struct session, in_bucket);
+
+        if (strcmp(s->edge_id, edge_id) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+/* Nobody finds it any more. */
+static void leave_book(struct session_book *b, struct session *s)
+{
+    list_remove(&s->node);
+    list_remove(&s->in_bucket);
+    list_remove(&s->in_alone);
+    must(b->count > 0);
+    b->count--;
 }
 
 void session_end(struct session_book *b, struct session *s, enum goodbye_code code)
 {
-    list_remove(&s->node);
-    must(b->count > 0);
-    b->count--;
-    b->on_end(b->arg, s, code);
+    leave_book(b, s);
+    b->events->on_end(b->arg, s, code);
     session_free(s);
 }
 
@@ -51,36 +89,25 @@ static void add_lane(struct session *s, uint32_t number, void *link)
     s->used[number / 64] |= (uint64_t)1 << (number % 64);
     s->lane_count++;
     s->alone_since_ms = 0;
+    list_remove(&s->in_alone);
     list_push(&s->lanes, &lane->node);
 }
 
 /* The same instance's older session goes; then the oldest of the edge until one more may come. */
 static void make_room(struct session_book *b, const struct hello *h, unsigned max_instances)
 {
+    struct session *s, *next;
     unsigned count = 0;
 
-    LIST_EACH(&b->sessions, node, after)
-    {
-        struct session *s = container_of(node, struct session, node);
-
-        if (strcmp(s->edge_id, h->edge_id) != 0)
-            continue;
+    for (s = session_of_edge(b, h->edge_id, NULL); s; s = next) {
+        next = session_of_edge(b, h->edge_id, s);
         if (strcmp(s->instance, h->instance) == 0)
             session_end(b, s, GOODBYE_REPLACED);
         else
             count++;
     }
-    LIST_EACH(&b->sessions, node, after)
-    {
-        struct session *s = container_of(node, struct session, node);
-
-        if (count < MAX(max_instances, 1u))
-            break;
-        if (strcmp(s->edge_id, h->edge_id) == 0) {
-            session_end(b, s, GOODBYE_REPLACED);
-            count--;
-        }
-    }
+    for (; count >= MAX(max_instances, 1u); count--)
+        session_end(b, session_of_edge(b, h->edge_id, NULL), GOODBYE_REPLACED);
 }
 
 struct session *session_begin(struct session_book *b, const struct hello *h,
@@ -100,9 +127,12 @@ struct session *session_begin(struct session_book *b, const struct hello *h,
     snprintf(s->instance, sizeof(s->instance), "%s", h->instance);
     s->generation = ++b->generation;
     s->began_ms = now_ms;
+    s->book = b;
     list_init(&s->lanes);
+    list_init(&s->in_alone);
     add_lane(s, 0, link);
     list_push(&b->sessions, &s->node);
+    list_push(bucket_of(b, s->edge_id), &s->in_bucket);
     b->count++;
     *code = ANSWER_OK;
     return s;
@@ -110,16 +140,11 @@ struct session *session_begin(struct session_book *b, const struct hello *h,
 
 static struct session *find(struct session_book *b, const struct hello *h)
 {
-    LIST_EACH(&b->sessions, node, after)
-    {
-        struct session *s = container_of(node, struct session, node);
+    struct session *s = session_of_edge(b, h->edge_id, NULL);
 
-        if (memcmp(s->id, h->session, sizeof(s->id)) == 0)
-            return strcmp(s->edge_id, h->edge_id) == 0 && strcmp(s->instance, h->instance) == 0
-                       ? s
-                       : NULL;
-    }
-    return NULL;
+    while (s && memcmp(s->id, h->session, sizeof(s->id)) != 0)
+        s = session_of_edge(b, h->edge_id, s);
+    return s && strcmp(s->instance, h->instance) == 0 ? s : NULL;
 }
 
 static bool is_expired(const struct session *s, uint64_t now_ms)
@@ -170,8 +195,10 @@ void session_lane_lost(struct session *s, const void *link, uint64_t now_ms)
     s->draining_count -= lane->is_draining;
     list_remove(&lane->node);
     free(lane);
-    if (s->lane_count == 0)
-        s->alone_since_ms = MAX(now_ms, 1u);
+    if (s->lane_count > 0)
+        return;
+    s->alone_since_ms = MAX(now_ms, 1u);
+    list_push(&s->book->alone, &s->in_alone);
 }
 
 void session_lane_draining(struct session *s, const void *link)
@@ -199,18 +226,14 @@ void *session_first_link(const struct session *s)
 
 uint64_t session_expire(struct session_book *b, uint64_t now_ms)
 {
-    uint64_t next = UINT64_MAX;
+    LIST_EACH (&b->alone, node, after) {
+        struct session *s = container_of(node, struct session, in_alone);
 
-    LIST_EACH(&b->sessions, node, after)
-    {
-        struct session *s = container_of(node, struct session, node);
-
-        if (!s->alone_since_ms)
-            continue;
-        if (is_expired(s, now_ms))
-            session_end(b, s, GOODBYE_OVERLOADED);
-        else
-            next = MIN(next, s->alone_since_ms + SESSION_WITHOUT_LANE_MS);
+        if (!is_expired(s, now_ms)) /* and so are those behind it: all have the same time */
+            return s->alone_since_ms + SESSION_WITHOUT_LANE_MS;
+        leave_book(b, s);
+        b->events->on_expired(b->arg, s);
+        session_free(s);
     }
-    return next;
+    return UINT64_MAX;
 }

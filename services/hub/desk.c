@@ -11,7 +11,7 @@
 
 #define OVERLOADED_RETRY_SECS 5
 
-static void on_session_end(void *arg, struct session *s, enum goodbye_code code);
+static const struct session_events session_events;
 static void on_expiry(struct deadline *deadline);
 
 void desk_init(struct desk *d, const struct desk_options *options)
@@ -26,7 +26,7 @@ void desk_init(struct desk *d, const struct desk_options *options)
                        .max_waiting = options->max_waiting,
                        .max_sessions = options->max_sessions};
     admission_init(&d->admission, options->handshakes, options->handshakes_per_source, seed);
-    session_book_init(&d->book, on_session_end, d);
+    session_book_init(&d->book, &session_events, d);
     list_init(&d->records);
     deadline_init(&d->expiry, d->loop, on_expiry);
 }
@@ -53,8 +53,7 @@ void desk_fini(struct desk *d)
     while ((node = list_pop(&d->records))) {
         struct lane_record *record = container_of(node, struct lane_record, node);
 
-        if (record->edge)
-            record->edge->records--;
+        list_remove(&record->in_edge);
         free(record);
     }
     admission_fini(&d->admission);
@@ -93,6 +92,7 @@ struct lane_record *desk_admit(struct desk *d, const union addr *peer)
         record->source = source;
         record->is_counted = true;
         record->peer = *peer;
+        list_init(&record->in_edge);
         list_push(&d->records, &record->node);
         d->record_count++;
         return record;
@@ -155,13 +155,11 @@ static void refuse_proof(struct desk *d, struct lane_record *record, const char 
 
 static bool is_running(const struct desk *d, const struct hello *hello)
 {
-    LIST_EACH (&d->book.sessions, node, after) {
-        const struct session *s = container_of(node, struct session, node);
+    const struct session *s = session_of_edge(&d->book, hello->edge_id, NULL);
 
-        if (strcmp(s->edge_id, hello->edge_id) == 0 && strcmp(s->instance, hello->instance) == 0)
-            return true;
-    }
-    return false;
+    while (s && strcmp(s->instance, hello->instance) != 0)
+        s = session_of_edge(&d->book, hello->edge_id, s);
+    return s != NULL;
 }
 
 static struct session *begin(struct desk *d, struct lane_record *record, struct edge *edge,
@@ -268,7 +266,7 @@ static void judge(struct desk *d, struct lane_record *record, const struct hello
         return;
     }
     record->edge = v.edge;
-    v.edge->records++;
+    list_push(&v.edge->records, &record->in_edge);
     record->number = mail->hello.lane;
     record->is_open = true;
     d->open_count++;
@@ -418,7 +416,6 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     if (record->edge) {
         record->edge->past_in += in;
         record->edge->past_out += out;
-        record->edge->records--;
     }
     if (record->session) {
         record->session->past_in += in;
@@ -447,6 +444,7 @@ static void run_dead(struct task *task)
     }
     if (record->lane)
         hub_lane_post_forget(record->lane);
+    list_remove(&record->in_edge);
     list_remove(&record->node);
     d->record_count--;
     free(record);
@@ -483,10 +481,20 @@ static const char *goodbye_message(enum goodbye_code code)
     return "";
 }
 
-static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
+/* What the desk knew of it goes; the book frees the rest. */
+static void forget_session(struct session *s, const char *reason)
 {
     struct edge_session *es = s->user;
 
+    log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id), LOG_S("instance", s->instance),
+             LOG_S("reason", reason), LOG_U("generation", s->generation));
+    es->edge->sessions--;
+    edge_session_free(es);
+    s->user = NULL;
+}
+
+static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
+{
     (void)arg;
     LIST_EACH (&s->lanes, node, after) {
         struct lane_record *record = container_of(node, struct session_lane, node)->link;
@@ -494,57 +502,42 @@ static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
         record->session = NULL;
         hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
     }
-    log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id), LOG_S("instance", s->instance),
-             LOG_S("reason", s->lane_count > 0 ? goodbye_name(code) : "no_lane"),
-             LOG_U("generation", s->generation));
-    es->edge->sessions--;
-    edge_session_free(es);
-    s->user = NULL;
+    forget_session(s, goodbye_name(code));
 }
+
+static void on_session_expired(void *arg, struct session *s)
+{
+    (void)arg;
+    forget_session(s, "no_lane");
+}
+
+static const struct session_events session_events = {on_session_end, on_session_expired};
 
 void desk_config_changed(struct desk *d, struct edge *edge)
 {
-    if (edge->sessions == 0) /* a set of many edges is changed one by one: don't look for nothing */
-        return;
-    LIST_EACH (&d->book.sessions, node, after) {
-        struct edge_session *s = container_of(node, struct session, node)->user;
-
-        if (s->edge == edge)
-            edge_session_reconfigure(s, loop_now_ms(d->loop));
-    }
+    for (struct session *s = session_of_edge(&d->book, edge->id, NULL); s;
+         s = session_of_edge(&d->book, edge->id, s))
+        edge_session_reconfigure(s->user, loop_now_ms(d->loop));
 }
 
 size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
 {
-    size_t count = 0, present = edge->sessions;
+    struct session *s;
+    size_t count = 0;
 
-    LIST_EACH (&d->book.sessions, node, after) {
-        struct session *s = container_of(node, struct session, node);
-        const struct edge_session *es = s->user;
-
-        if (count == present)
-            break;
-        if (es->edge != edge)
-            continue;
+    for (; (s = session_of_edge(&d->book, edge->id, NULL)) != NULL; count++)
         session_end(&d->book, s, code);
-        count++;
-    }
+    must(edge->sessions == 0);
     return count;
 }
 
 void desk_edge_removed(struct desk *d, struct edge *edge)
 {
-    desk_end_edge(d, edge, GOODBYE_KICKED);
-    LIST_EACH (&d->records, node, after) {
-        struct lane_record *record = container_of(node, struct lane_record, node);
+    struct list *node;
 
-        if (edge->records == 0)
-            break;
-        if (record->edge != edge)
-            continue;
-        record->edge = NULL;
-        edge->records--;
-    }
+    desk_end_edge(d, edge, GOODBYE_KICKED);
+    while ((node = list_pop(&edge->records)))
+        container_of(node, struct lane_record, in_edge)->edge = NULL;
 }
 
 void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg)

@@ -16,6 +16,7 @@
 
 struct lane_record {
     struct list node;      /* in desk.records */
+    struct list in_edge;   /* in edge.records, once it is known whose it is */
     struct hub_lane *lane; /* borrowed from its worker; NULL before it reported */
     struct admission_source source;
     bool is_counted; /* among the handshakes */

@@ -46,7 +46,7 @@ void registry_init(struct registry *r, size_t limit)
 
 static void edge_free(struct edge *edge)
 {
-    must(edge->sessions == 0 && edge->records == 0);
+    must(edge->sessions == 0 && list_is_empty(&edge->records));
     port_list_fini(&edge->ports);
     tls_wipe(edge->secret, sizeof(edge->secret));
     tls_wipe(edge->old_secret, sizeof(edge->old_secret));
@@ -102,6 +102,7 @@ static struct edge *insert(struct registry *r, const char *id)
     }
     memmove(r->edges + at + 1, r->edges + at, (r->count - at) * sizeof(struct edge *));
     *edge = (struct edge){.is_enabled = true};
+    list_init(&edge->records);
     snprintf(edge->id, sizeof(edge->id), "%s", id);
     r->edges[at] = edge;
     r->count++;

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/must.h"
 #include "wire/control.h"
 #include "wire/identity.h"
@@ -53,7 +54,8 @@ struct edge {
     uint64_t revision;          /* of the registry when it was changed last */
     uint64_t past_in, past_out; /* bytes of lanes that are gone: metrics */
     uint64_t live_in, live_out; /* scratch of a scrape */
-    unsigned sessions, records; /* of the desk: what points here */
+    unsigned sessions;          /* of the desk: what points here */
+    struct list records;        /* struct lane_record, borrowed from the desk: the same */
 };
 
 /* What a change means for a connected edge; bits. */

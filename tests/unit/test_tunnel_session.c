@@ -11,14 +11,26 @@ struct ended {
     enum goodbye_code code;
     uint64_t generation;
     unsigned lanes; /* that it still had, so that they can be told */
+    unsigned expired;
 };
 
 static void on_end(void *arg, struct session *s, enum goodbye_code code)
 {
     struct ended *e = arg;
 
-    *e = (struct ended){e->count + 1, code, s->generation, s->lane_count};
+    *e = (struct ended){e->count + 1, code, s->generation, s->lane_count, e->expired};
 }
+
+static void on_expired(void *arg, struct session *s)
+{
+    struct ended *e = arg;
+
+    e->expired++;
+    e->generation = s->generation;
+    ck_assert_uint_eq(s->lane_count, 0);
+}
+
+static const struct session_events events = {on_end, on_expired};
 
 static struct hello hello_of(const char *edge, const char *instance, uint32_t lane)
 {
@@ -62,7 +74,7 @@ START_TEST(a_hello_without_session_replaces_the_same_instance)
     struct session *first, *second;
     int links[2];
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     first = begin(&b, "e", "host", 1, &links[0]);
     ck_assert_uint_eq(ended.count, 0);
     ck_assert_ptr_eq(session_first_link(first), &links[0]);
@@ -84,7 +96,7 @@ START_TEST(one_instance_too_many_replaces_the_oldest)
     uint64_t oldest, next;
     int link;
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     begin(&b, "other", "z", 3, &link);
     oldest = begin(&b, "e", "a", 3, &link)->generation;
     next = begin(&b, "e", "b", 3, &link)->generation;
@@ -114,7 +126,7 @@ START_TEST(a_new_session_begins_with_lane_0)
     enum answer_code code = ANSWER_OK;
     int link;
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     begin(&b, "e", "host", 1, &link);
     ck_assert_ptr_null(session_begin(&b, &h, 1, id, &link, 1, &code));
     ck_assert_int_eq(code, ANSWER_BAD_REQUEST);
@@ -133,7 +145,7 @@ START_TEST(a_lane_joins_its_session_only)
     enum answer_code code;
     int link, more;
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     s = begin(&b, "e", "host", 2, &link);
     begin(&b, "e", "elsewhere", 2, &link);
     ck_assert_ptr_eq(join(&b, s, 1, 16, &more, 1000, &code), s);
@@ -168,7 +180,7 @@ START_TEST(a_lane_number_is_used_once)
     enum answer_code code;
     int links[4];
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     s = begin(&b, "e", "host", 1, &links[0]);
     ck_assert_ptr_null(join(&b, s, 0, 16, &links[1], 1000, &code));
     ck_assert_int_eq(code, ANSWER_LANE_IN_USE);
@@ -197,7 +209,7 @@ START_TEST(draining_lanes_do_not_count_against_the_cap)
     enum answer_code code;
     int links[6];
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     s = begin(&b, "e", "host", 1, &links[0]);
     ck_assert_ptr_nonnull(join(&b, s, 1, 2, &links[1], 1000, &code));
     ck_assert_ptr_null(join(&b, s, 2, 2, &links[2], 1000, &code));
@@ -224,7 +236,7 @@ START_TEST(a_session_without_a_lane_ends_after_30_s)
     enum answer_code code;
     int links[4];
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     ck_assert_uint_eq(session_expire(&b, 1000), UINT64_MAX);
     s = begin(&b, "e", "host", 1, &links[0]);
     other = begin(&b, "f", "host", 1, &links[1]);
@@ -239,10 +251,12 @@ START_TEST(a_session_without_a_lane_ends_after_30_s)
     ck_assert_uint_eq(session_expire(&b, 229999), 230000);
     ck_assert_ptr_null(join(&b, s, 2, 16, &links[3], 230000, &code)); /* though not cleared yet */
     ck_assert_int_eq(code, ANSWER_UNKNOWN_SESSION);
+    ck_assert_uint_eq(ended.expired, 0);
     ck_assert_uint_eq(session_expire(&b, 230000), 240000);
-    ck_assert_uint_eq(ended.count, 1);
-    ck_assert_uint_eq(ended.lanes, 0);
+    ck_assert_uint_eq(ended.expired, 1);
     ck_assert_uint_eq(session_expire(&b, 250000), UINT64_MAX);
+    ck_assert_uint_eq(ended.expired, 2);
+    ck_assert_uint_eq(ended.count, 0); /* nobody was told a reason that is none */
     ck_assert_uint_eq(b.count, 0);
     session_book_fini(&b);
 }
@@ -256,7 +270,7 @@ START_TEST(an_owner_may_end_a_session)
     enum answer_code code;
     int links[2];
 
-    session_book_init(&b, on_end, &ended);
+    session_book_init(&b, &events, &ended);
     s = begin(&b, "e", "host", 1, &links[0]);
     ck_assert_ptr_nonnull(join(&b, s, 1, 16, &links[1], 1000, &code));
     session_end(&b, s, GOODBYE_KICKED);
@@ -264,6 +278,58 @@ START_TEST(an_owner_may_end_a_session)
     ck_assert_int_eq(ended.code, GOODBYE_KICKED);
     ck_assert_uint_eq(ended.lanes, 2);
     ck_assert_uint_eq(b.count, 0);
+    session_book_fini(&b);
+}
+END_TEST
+
+START_TEST(the_sessions_of_an_edge_are_found_oldest_first)
+{
+    enum { EDGES = 1000 }; /* so many that some share a bucket */
+    struct ended ended = {0};
+    struct session_book b;
+    struct session *s;
+    char name[16];
+    int link;
+
+    session_book_init(&b, &events, &ended);
+    ck_assert_ptr_null(session_of_edge(&b, "e0", NULL));
+    for (unsigned i = 0; i < 2 * EDGES; i++) {
+        snprintf(name, sizeof(name), "e%u", i % EDGES);
+        begin(&b, name, i < EDGES ? "a" : "b", 2, &link);
+    }
+    ck_assert_uint_eq(b.count, 2 * EDGES);
+    for (unsigned i = 0; i < EDGES; i++) {
+        snprintf(name, sizeof(name), "e%u", i);
+        s = session_of_edge(&b, name, NULL);
+        ck_assert_ptr_nonnull(s);
+        ck_assert_uint_eq(s->generation, i + 1);
+        s = session_of_edge(&b, name, s);
+        ck_assert_ptr_nonnull(s);
+        ck_assert_uint_eq(s->generation, EDGES + i + 1);
+        ck_assert_ptr_null(session_of_edge(&b, name, s));
+    }
+    session_end(&b, session_of_edge(&b, "e7", NULL), GOODBYE_KICKED);
+    s = session_of_edge(&b, "e7", NULL);
+    ck_assert_str_eq(s->instance, "b");
+    ck_assert_ptr_null(session_of_edge(&b, "e7", s));
+    session_book_fini(&b);
+}
+END_TEST
+
+START_TEST(an_ended_session_does_not_expire_as_well)
+{
+    struct ended ended = {0};
+    struct session_book b;
+    struct session *s;
+    int link;
+
+    session_book_init(&b, &events, &ended);
+    s = begin(&b, "e", "host", 1, &link);
+    session_lane_lost(s, &link, 1000);
+    session_end(&b, s, GOODBYE_KICKED);
+    ck_assert_int_eq(ended.code, GOODBYE_KICKED);
+    ck_assert_uint_eq(session_expire(&b, 1000000), UINT64_MAX);
+    ck_assert_uint_eq(ended.expired, 0);
     session_book_fini(&b);
 }
 END_TEST
@@ -283,6 +349,8 @@ int main(void)
     tcase_add_test(tc, draining_lanes_do_not_count_against_the_cap);
     tcase_add_test(tc, a_session_without_a_lane_ends_after_30_s);
     tcase_add_test(tc, an_owner_may_end_a_session);
+    tcase_add_test(tc, the_sessions_of_an_edge_are_found_oldest_first);
+    tcase_add_test(tc, an_ended_session_does_not_expire_as_well);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
