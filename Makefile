@@ -49,6 +49,16 @@ bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows)
 	@scripts/deps.sh bench
 	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS))
 
+.PHONY: profile
+profile: release ## flame graphs of the tunnel and of traffic under load, in build/bench/profile
+	@scripts/deps.sh bench profile
+	@PENSTOCK_BUILD=build/release python3 tests/bench/profile.py
+
+.PHONY: callgrind
+callgrind: release ## instructions of one request and of one megabyte
+	@scripts/deps.sh bench profile
+	@PENSTOCK_BUILD=build/release python3 tests/bench/callgrind.py
+
 .PHONY: steady
 steady: release ## what 1,000 port changes and re-logins leave behind; what one stalled reader costs the others
 	@scripts/deps.sh run

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs from Debian's packages what a target of the Makefile needs: idempotent, and quiet when
-# nothing is to do.       usage: scripts/deps.sh build|test|bench|fuzz|format ...
+# nothing is to do.       usage: scripts/deps.sh build|test|bench|profile|fuzz|format ...
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
 run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"
+profile="linux-perf valgrind"
 fuzz="clang llvm"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
@@ -36,9 +37,10 @@ for what in "$@"; do
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $run $tests" ;;
     bench) wanted="$wanted $run $bench" ;;
+    profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     format) wanted="$wanted clang-format" ;;
-    *) echo "deps.sh: $what is none of build run test bench fuzz format" >&2; exit 2 ;;
+    *) echo "deps.sh: $what is none of build run test bench profile fuzz format" >&2; exit 2 ;;
     esac
 done
 

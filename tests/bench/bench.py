@@ -138,7 +138,8 @@ def iperf(port, secs, streams, down):
         found = json.loads(done.stdout)
         if "error" not in found:
             return found["end"]["sum_received"]["bits_per_second"] / 8e9
-        if "busy" not in found["error"] or time.monotonic() > end: # the end of the last run is still on its way
+        # the end of the last run is still on its way: the server says it is busy, and resets
+        if not re.search("busy|control message", found["error"]) or time.monotonic() > end:
             raise penstock.Failure(f"iperf3: {found['error']}")
         time.sleep(0.05)
 
