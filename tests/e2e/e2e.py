@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pathlib
+import re
 import socket
 import struct
 import subprocess
@@ -55,6 +56,12 @@ class Case(unittest.TestCase):
     def wait_ports(self, edge, ports, secs=SECS):
         wait_for(f"the edge's ports {sorted(ports)}",
                  lambda: edge.status()["listenPorts"] == sorted(ports), secs)
+
+    def wait_lanes(self, edge, secs=SECS):
+        """Every worker of the edge has its lane: from then on its descriptors and the hub's stay."""
+        names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{edge.pid}/task").iterdir()]
+        workers = sum(re.fullmatch(r"edge-\d+", name) is not None for name in names)
+        wait_for(f"{workers} lanes", lambda: edge.status()["lanes"] == workers, secs)
 
     def origin(self):
         """scripts/origin.py; its port."""

@@ -52,6 +52,7 @@ class Restart(Life):
         self.wait_ports(edge, [port])
         self.assert_echo(port)
         e2e.wait_for("the first stream's end", lambda: edge.metric("penstock_edge_connections_open") == 0)
+        self.wait_lanes(edge)
         baseline = edge.open_files()
         clients = t.echo_clients(port, 40)
         hub.kill()
@@ -72,6 +73,7 @@ class Restart(Life):
         hub, credentials = self.fixed_hub([port], self.echo_target().port)
         edge = self.stack.edge(**credentials)
         self.wait_ports(edge, [port])
+        self.wait_lanes(edge)
         files = hub.open_files()
         clients = t.echo_clients(port, 10)
         edge.kill()
@@ -420,6 +422,7 @@ class Lanes(Life):
         edge = self.stack.edge(self.stack.register(hub, "e1", [port], at=relay.address), workers=1)
         self.wait_ports(edge, [port])
         generation = hub.wait_event("edge_connected")["generation"]
+        self.wait_lanes(edge)
         files = edge.open_files(), hub.open_files()
         for count in range(2, 5):
             clients = t.echo_clients(port, 5)
