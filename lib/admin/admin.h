@@ -3,12 +3,12 @@
  *
  * It does by itself: routing, 404/405 with Allow, bearer tokens (two scopes, two tokens each during
  * rotation, constant time), Host and Origin checks, body limit, duplicate Content-Length and any
- * Transfer-Encoding but one "chunked" (400 and close), strict JSON bodies, request ids, problem+json,
- * ETag and If-Match, /healthz, /readyz, /metrics, /v1/config, /v1/log-level, /openapi.yaml.
- * The service adds its table of routes.
+ * Transfer-Encoding but one "chunked" (400 and close), strict JSON bodies, request ids,
+ * problem+json, ETag and If-Match, /healthz, /readyz, /metrics, /v1/config, /v1/log-level,
+ * /openapi.yaml. The service adds its table of routes.
  *
- * A handler answers with exactly one of the admin_reply_* functions, at once or, after admin_defer(),
- * later from the control loop.
+ * A handler answers with exactly one of the admin_reply_* functions, at once or, after
+ * admin_defer(), later from the control loop.
  */
 #ifndef ADMIN_ADMIN_H
 #define ADMIN_ADMIN_H
@@ -35,30 +35,31 @@ struct admin_route {
     const char *method;  /* "GET" (HEAD comes with it), "PUT", "POST", "PATCH", "DELETE" */
     const char *pattern; /* "/v1/edges/{id}/token": {x} takes one segment, percent-decoded */
     enum admin_access access;
-    bool takes_body;     /* JSON; without one, or with another type: 415 or 400 */
+    bool takes_body; /* JSON; without one, or with another type: 415 or 400 */
     bool body_is_optional;
-    bool body_is_raw;    /* not parsed here: admin_take_body() gives the bytes, for large sets that
-                            another thread parses */
-    size_t body_max;     /* 0: management.bodyBytes */
+    bool body_is_raw; /* not parsed here: admin_take_body() gives the bytes, for large sets that
+                         another thread parses */
+    size_t body_max;  /* 0: management.bodyBytes */
     void (*handle)(void *service, struct admin_request *r);
 };
 
 struct admin_options {
-    struct loop *loop;         /* borrowed */
-    const char *service;       /* "hub": names, /openapi.yaml */
-    const char *listen;        /* "127.0.0.1:9001" */
+    struct loop *loop;          /* borrowed */
+    const char *service;        /* "hub": names, /openapi.yaml */
+    const char *listen;         /* "127.0.0.1:9001" */
     const char *metrics_listen; /* or "": an open port with /metrics, /healthz, /readyz only */
-    const char *tokens;        /* one or two, separated by newline; never empty */
-    const char *read_tokens;   /* the same, or "" or NULL: none */
+    const char *tokens;         /* one or two, separated by newline; never empty */
+    const char *read_tokens;    /* the same, or "" or NULL: none */
     const char *cert_file, *key_file; /* or "": plain HTTP */
-    size_t body_max;           /* bytes of one body; 0: 4 MiB */
-    size_t bodies_max;         /* of all bodies in memory together; 0: 128 MiB; then 503 */
-    unsigned connections_max;  /* a port; 0: 256; further ones are closed */
-    unsigned per_address_max;  /* connections of one address; 0: 32 */
-    unsigned timeout_secs;     /* of silence, of a head that crawls; 0: 15 */
+    size_t body_max;                  /* bytes of one body; 0: 4 MiB */
+    size_t bodies_max;                /* of all bodies in memory together; 0: 128 MiB; then 503 */
+    unsigned connections_max;         /* a port; 0: 256; further ones are closed */
+    unsigned per_address_max;         /* connections of one address; 0: 32 */
+    unsigned timeout_secs;            /* of silence, of a head that crawls; 0: 15 */
     struct json_object *hosts; /* further Host names that are accepted (a list), or NULL; counted */
-    const char *openapi;        /* the text of api/<service>.yaml; borrowed, lives longer */
-    const char *openapi_common; /* of api/common.yaml, which it refers to, served beside it; or NULL */
+    const char *openapi;       /* the text of api/<service>.yaml; borrowed, lives longer */
+    const char
+        *openapi_common; /* of api/common.yaml, which it refers to, served beside it; or NULL */
     const struct admin_route *routes; /* ended by a NULL method */
     void *arg;                        /* handed to handlers and hooks: `service` */
     /* Ready: true, or false with a sentence in `why`. */
@@ -83,7 +84,8 @@ const char *admin_address(const struct admin *a);
 const char *admin_metrics_address(const struct admin *a);
 /* The file of a token, made with 32 random bytes (43 characters and a newline) and mode 0600 when
  * missing; the folder too (0700).  Reads one or two lines of 16 to 256 characters without blanks,
- * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`. */
+ * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`.
+ */
 MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
 /* Reads or makes a file of exactly one random secret in the same way (hub: edge secrets, keys). */
 MUST_USE int admin_secret_file(const char *path, char **out, char *why, size_t why_size);
@@ -92,22 +94,24 @@ char *admin_secret_make(void);
 
 /* --- in a handler ------------------------------------------------------------------------- */
 
-const char *admin_param(const struct admin_request *r, const char *name);  /* of the path; "" */
-const char *admin_query(const struct admin_request *r, const char *name);  /* or NULL */
+const char *admin_param(const struct admin_request *r, const char *name); /* of the path; "" */
+const char *admin_query(const struct admin_request *r, const char *name); /* or NULL */
 /* An object or an array, borrowed; NULL when an optional body is absent. */
 struct json_object *admin_body(const struct admin_request *r);
-/* The bytes of a raw body, NUL-ended, the caller's from now on; NULL when an optional one is absent. */
+/* The bytes of a raw body, NUL-ended, the caller's from now on; NULL when an optional one is
+ * absent. */
 char *admin_take_body(struct admin_request *r, size_t *n);
 const char *admin_request_id(const struct admin_request *r); /* for logs */
-const char *admin_peer(const struct admin_request *r);                     /* "127.0.0.1" */
-bool admin_is_dry_run(const struct admin_request *r); /* ?dryRun=true */
+const char *admin_peer(const struct admin_request *r);       /* "127.0.0.1" */
+bool admin_is_dry_run(const struct admin_request *r);        /* ?dryRun=true */
 /* If-Match against the present ETag (without quotes): true when absent, "*" or equal; else 412 has
  * been answered and the handler returns.  On a change an If-None-Match that holds the ETag, or is
- * "*", answers 412 too.  Where there is nothing yet, don't call it: `If-None-Match: *` is then met. */
+ * "*", answers 412 too.  Where there is nothing yet, don't call it: `If-None-Match: *` is then met.
+ */
 MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
 
-/* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes, and
- * a GET whose If-None-Match holds it gets 304. */
+/* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes,
+ * and a GET whose If-None-Match holds it gets 304. */
 void admin_reply(struct admin_request *r, unsigned status, struct json_object *body,
                  const char *etag);
 void admin_reply_empty(struct admin_request *r, unsigned status);
@@ -124,8 +128,8 @@ void admin_problem_faults(struct admin_request *r, const struct json_check *faul
 void admin_problem_syntax(struct admin_request *r, const struct json_syntax *why);
 
 /* The handler returns without an answer; it comes later through the same functions.  `on_gone` is
- * called (once, from the loop) when the client went away or admin stops before: the request must not
- * be touched any more then.  A client that shuts its sending side counts as gone. */
+ * called (once, from the loop) when the client went away or admin stops before: the request must
+ * not be touched any more then.  A client that shuts its sending side counts as gone. */
 void admin_defer(struct admin_request *r, void (*on_gone)(struct admin_request *r, void *arg),
                  void *arg);
 

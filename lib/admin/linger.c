@@ -69,8 +69,8 @@ void lingers_fini(struct lingers *l)
 {
     if (!l->loop)
         return;
-    LIST_EACH(&l->open, node, after)
-    linger_close(container_of(node, struct lingering, node));
+    LIST_EACH (&l->open, node, after)
+        linger_close(container_of(node, struct lingering, node));
 }
 
 void linger_start(struct lingers *l, int fd)

@@ -1,7 +1,7 @@
 /* metrics - one scrape in the text format 0.0.4 (or OpenMetrics 1.0 when the client asks for it).
  *
- * Families come in order: metrics_family() once, then its samples.  Names carry base units, counters
- * end in _total.  Values of labels come from bounded sets only, and are escaped here.
+ * Families come in order: metrics_family() once, then its samples.  Names carry base units,
+ * counters end in _total.  Values of labels come from bounded sets only, and are escaped here.
  */
 #ifndef ADMIN_METRICS_H
 #define ADMIN_METRICS_H

@@ -149,8 +149,7 @@ static void on_sweep(struct deadline *deadline)
     struct port *p = container_of(deadline, struct port, sweep);
     uint64_t now_ms = loop_now_ms(p->admin->options.loop);
 
-    LIST_EACH(&p->clients, node, after)
-    {
+    LIST_EACH (&p->clients, node, after) {
         struct client *c = container_of(node, struct client, node);
 
         if (is_too_slow(c, now_ms)) {

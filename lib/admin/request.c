@@ -478,8 +478,7 @@ void requests_on_gone_event(struct loop_io *io, unsigned events)
 
 void requests_end(struct admin *a)
 {
-    LIST_EACH(&a->requests, node, after)
-    {
+    LIST_EACH (&a->requests, node, after) {
         struct admin_request *r = container_of(node, struct admin_request, node);
 
         if (r->state != REQUEST_DEFERRED)

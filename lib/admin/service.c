@@ -29,9 +29,11 @@ static int load(const char *given, const char *file, const char *state_dir, cons
 int service_tokens_load(struct service_tokens *out, const struct service_conf *conf, char *why,
                         size_t why_size)
 {
-    int err = load(conf->management_token, conf->management_token_file, conf->state_dir,
-                   "management-token", &out->tokens, why, why_size);
+    int err;
 
+    *out = (struct service_tokens){0};
+    err = load(conf->management_token, conf->management_token_file, conf->state_dir,
+               "management-token", &out->tokens, why, why_size);
     if (err)
         return err;
     return load(conf->management_read_token, conf->management_read_token_file, conf->state_dir,

@@ -11,7 +11,7 @@ struct service_tokens {
 };
 
 /* Both tokens: as configured, or from stateDir ("management-token", "management-read-token"), made
- * there when missing.  0, -ERR_IO with `why`. */
+ * there when missing.  0, -ERR_IO with `why`; service_tokens_fini() is due either way. */
 MUST_USE int service_tokens_load(struct service_tokens *out, const struct service_conf *conf,
                                  char *why, size_t why_size);
 void service_tokens_fini(struct service_tokens *t); /* wipes; fine on a zeroed one */

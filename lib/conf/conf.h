@@ -9,9 +9,9 @@
  * `tunnel.memoryBudget` is PENSTOCK_TUNNEL__MEMORY_BUDGET: camelCase becomes `_`, a dot `__`; lists
  * and maps are JSON.  A key of kind CONF_SECRET called `x` has a companion `xFile` (added by conf):
  * giving both is an error.  Of such a file the newlines at its end are dropped, an empty one is an
- * error.  A service that wants to make a missing file itself has `xFile` as a CONF_STRING key in its
- * own table: then conf adds no companion.  --set refuses secrets (argv is public), also in a list or
- * a map: a member called `secret`.
+ * error.  A service that wants to make a missing file itself has `xFile` as a CONF_STRING key in
+ * its own table: then conf adds no companion.  --set refuses secrets (argv is public), also in a
+ * list or a map: a member called `secret`.
  */
 #ifndef CONF_CONF_H
 #define CONF_CONF_H
@@ -31,22 +31,23 @@ enum conf_kind {
     CONF_BOOL,   /* bool */
     CONF_INT,    /* int64_t         min..max */
     CONF_ENUM,   /* int             index into `choices` */
-    CONF_LISTEN, /* char *          "addr:port", "[v6]:port", ":port", or "" where empty is allowed (min 0) */
+    CONF_LISTEN, /* char *          "addr:port", "[v6]:port", ":port", or "" where empty is allowed
+                    (min 0) */
     CONF_JSON,   /* struct json_object * owned: a list or a map; the service checks its inside; when
                     printed, a member called `secret` is masked */
 };
 
 struct conf_key {
-    const char *path;  /* "tunnel.memoryBudget" */
+    const char *path; /* "tunnel.memoryBudget" */
     enum conf_kind kind;
-    size_t offset;     /* of the member in the service's configuration struct */
-    int64_t min, max;  /* CONF_INT: value; strings: length in bytes (max 0: 4,096) */
-    const char *fallback;           /* the default, written as in the environment */
-    const char *unit;               /* "bytes", "s", "ms", "connections", ... or NULL */
-    const char *doc;                /* one sentence */
-    const char *const *choices;     /* CONF_ENUM: NULL-ended */
-    const char *counter;            /* limits: the metric that counts when it is reached, or NULL */
-    bool is_hot;                    /* may change by a reload */
+    size_t offset;              /* of the member in the service's configuration struct */
+    int64_t min, max;           /* CONF_INT: value; strings: length in bytes (max 0: 4,096) */
+    const char *fallback;       /* the default, written as in the environment */
+    const char *unit;           /* "bytes", "s", "ms", "connections", ... or NULL */
+    const char *doc;            /* one sentence */
+    const char *const *choices; /* CONF_ENUM: NULL-ended */
+    const char *counter;        /* limits: the metric that counts when it is reached, or NULL */
+    bool is_hot;                /* may change by a reload */
     /* More checks of one value (CONF_JSON, strings): adds faults with `pointer` as their base. */
     void (*check)(struct json_check *faults, const char *pointer, const void *member);
 };
@@ -62,9 +63,9 @@ struct conf_table {
 
 /* What the command line asks for. */
 enum conf_verdict {
-    CONF_RUN,   /* configuration is in *conf: go on */
-    CONF_DONE,  /* --help, --version, --check, --print-config: printed; end with status 0 */
-    CONF_BAD,   /* told on standard error; end with status 2 */
+    CONF_RUN,  /* configuration is in *conf: go on */
+    CONF_DONE, /* --help, --version, --check, --print-config: printed; end with status 0 */
+    CONF_BAD,  /* told on standard error; end with status 2 */
 };
 
 struct conf_command {
@@ -75,16 +76,18 @@ struct conf_command {
 /* Reads argv and environ.  Options: --config FILE, --set key=value (repeatable), --check,
  * --print-config, --print-keys (the Markdown table for docs/), --help, --version, --no-supervise
  * (accepted, nothing to do yet).  A first argument that stands in `commands` (ended by a NULL name)
- * is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv); conf is
- * filled as well, for commands need it.  --config and --set are taken behind a command too, up to a
+ * is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv); conf
+ * is filled as well, for commands need it.  --config and --set are taken behind a command too, up
+ * to a
  * "--".  conf must be zeroed, of table->size bytes. */
 MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
                                      const struct conf_command *commands, int argc, char **argv,
                                      char **environ_, void *conf, const char **command,
                                      char ***rest);
-/* The same without printing and without argv: for reloads and tests.  `file` and `sets` (NULL-ended)
- * may be NULL.  Faults go to `faults` with pointers of the form /tunnel/memoryBudget, each detail
- * begins with its source.  conf must be zeroed, and is zeroed again on -ERR_SYNTAX.  0, -ERR_SYNTAX. */
+/* The same without printing and without argv: for reloads and tests.  `file` and `sets`
+ * (NULL-ended) may be NULL.  Faults go to `faults` with pointers of the form /tunnel/memoryBudget,
+ * each detail begins with its source.  conf must be zeroed, and is zeroed again on -ERR_SYNTAX.  0,
+ * -ERR_SYNTAX. */
 MUST_USE int conf_read(const struct conf_table *table, const char *file, char **environ_,
                        const char *const *sets, void *conf, struct json_check *faults);
 void conf_free(const struct conf_table *table, void *conf);

@@ -20,8 +20,8 @@ static void mask_secrets(struct json_object *value)
             mask_secrets(member);
         }
         if (json_object_object_get_ex(value, CONF_SECRET_MEMBER, &secret))
-            must(json_object_object_add(value, CONF_SECRET_MEMBER,
-                                        json_object_new_string("***")) == 0);
+            must(json_object_object_add(value, CONF_SECRET_MEMBER, json_object_new_string("***")) ==
+                 0);
     }
 }
 

@@ -4,7 +4,8 @@
  *
  *   struct edge_conf { struct service_conf service; ... };
  *   static const struct conf_key keys[] = {
- *       CONF_SERVICE_KEYS(struct edge_conf, service, "127.0.0.1:9002", "/var/lib/penstock/edge"), ...
+ *       CONF_SERVICE_KEYS(struct edge_conf, service, "127.0.0.1:9002", "/var/lib/penstock/edge"),
+ * ...
  */
 #ifndef CONF_SERVICE_CONF_H
 #define CONF_SERVICE_CONF_H
@@ -12,14 +13,14 @@
 #include "conf/conf.h"
 
 struct service_conf {
-    char *management_listen;                            /* owned, like all strings here */
-    char *management_token, *management_read_token;     /* owned, secret */
+    char *management_listen;                                  /* owned, like all strings here */
+    char *management_token, *management_read_token;           /* owned, secret */
     char *management_token_file, *management_read_token_file; /* where they are kept or made */
     char *management_cert_file, *management_key_file;
     int64_t management_body_bytes;
     int64_t management_connections, management_per_address, management_bodies_bytes;
     int64_t management_timeout_secs;
-    struct json_object *management_hosts;               /* owned: a list of names */
+    struct json_object *management_hosts; /* owned: a list of names */
     char *metrics_listen;
     int log_level;   /* enum log_level */
     int log_format;  /* enum service_log_format */
@@ -45,71 +46,126 @@ bool service_name_is_valid(const char *text);
 void service_log_start(const struct service_conf *conf);
 
 #define CONF_SERVICE_KEYS(type, member, listen_, state_dir_)                                       \
-    {.path = "management.listen", .kind = CONF_LISTEN,                                             \
-     .offset = offsetof(type, member.management_listen), .min = 1, .fallback = (listen_),          \
+    {.path = "management.listen",                                                                  \
+     .kind = CONF_LISTEN,                                                                          \
+     .offset = offsetof(type, member.management_listen),                                           \
+     .min = 1,                                                                                     \
+     .fallback = (listen_),                                                                        \
      .doc = "Where the management API listens."},                                                  \
-    {.path = "management.token", .kind = CONF_SECRET,                                              \
-     .offset = offsetof(type, member.management_token), .fallback = "",                            \
-     .check = service_check_token,                                                                 \
-     .doc = "The bearer token that may change things (two lines during rotation); made in "        \
-            "stateDir when missing."},                                                             \
-    {.path = "management.readToken", .kind = CONF_SECRET,                                          \
-     .offset = offsetof(type, member.management_read_token), .fallback = "",                       \
-     .check = service_check_token,                                                                 \
-     .doc = "The bearer token that may read; made in stateDir when missing."},                     \
-    {.path = "management.tokenFile", .kind = CONF_STRING,                                          \
-     .offset = offsetof(type, member.management_token_file), .fallback = "",                       \
-     .doc = "A file for it instead of stateDir's, made when missing."},                            \
-    {.path = "management.readTokenFile", .kind = CONF_STRING,                                      \
-     .offset = offsetof(type, member.management_read_token_file), .fallback = "",                  \
-     .doc = "The same for management.readToken."},                                                 \
-    {.path = "management.certFile", .kind = CONF_STRING,                                           \
-     .offset = offsetof(type, member.management_cert_file), .fallback = "",                        \
-     .doc = "PEM chain of the management API; empty: plain HTTP."},                                \
-    {.path = "management.keyFile", .kind = CONF_STRING,                                            \
-     .offset = offsetof(type, member.management_key_file), .fallback = "",                         \
-     .doc = "PEM key of management.certFile."},                                                    \
-    {.path = "management.bodyBytes", .kind = CONF_INT,                                             \
-     .offset = offsetof(type, member.management_body_bytes), .min = 1024, .max = 1073741824,       \
-     .fallback = "4194304", .unit = "bytes",                                                       \
-     .counter = "penstock_admin_refused_total{reason=\"too_large\"}",                         \
-     .doc = "The body of a management request, where no limit of its own is named."},              \
-    {.path = "management.hosts", .kind = CONF_JSON,                                                \
-     .offset = offsetof(type, member.management_hosts), .fallback = "[]",                          \
-     .check = service_check_hosts,                                                                 \
-     .doc = "Host names that the management API answers to, beside IP addresses and localhost."},  \
-    {.path = "limits.managementConnections", .kind = CONF_INT,                                     \
-     .offset = offsetof(type, member.management_connections), .min = 1, .max = 65536,              \
-     .fallback = "256", .unit = "connections",                                                     \
-     .counter = "penstock_admin_refused_total{reason=\"connections\"}",                            \
-     .doc = "To the management API at once; more are closed."},                                    \
-    {.path = "limits.managementPerAddress", .kind = CONF_INT,                                      \
-     .offset = offsetof(type, member.management_per_address), .min = 1, .max = 65536,              \
-     .fallback = "32", .unit = "connections",                                                      \
-     .counter = "penstock_admin_refused_total{reason=\"per_address\"}",                            \
-     .doc = "Of those, from one address."},                                                        \
-    {.path = "limits.managementBodiesBytes", .kind = CONF_INT,                                     \
-     .offset = offsetof(type, member.management_bodies_bytes), .min = 65536,                       \
-     .max = 1099511627776, .fallback = "134217728", .unit = "bytes",                               \
-     .counter = "penstock_admin_refused_total{reason=\"bodies\"}",                                 \
-     .doc = "Bodies of management requests in memory together; more get 503."},                    \
-    {.path = "limits.managementTimeoutSecs", .kind = CONF_INT,                                     \
-     .offset = offsetof(type, member.management_timeout_secs), .min = 1, .max = 3600,              \
-     .fallback = "15", .unit = "s", .counter = "penstock_admin_refused_total{reason=\"slow\"}",    \
-     .doc = "Silence of a management connection, or a head that crawls."},                         \
-    {.path = "metrics.listen", .kind = CONF_LISTEN,                                                \
-     .offset = offsetof(type, member.metrics_listen), .fallback = "",                              \
-     .doc = "An open port with /metrics and health only; empty: none."},                           \
-    {.path = "log.level", .kind = CONF_ENUM, .offset = offsetof(type, member.log_level),           \
-     .choices = service_log_levels, .fallback = "info", .is_hot = true,                            \
-     .doc = "Lines below this level are not written."},                                            \
-    {.path = "log.format", .kind = CONF_ENUM, .offset = offsetof(type, member.log_format),         \
-     .choices = service_log_formats, .fallback = "auto",                                           \
-     .doc = "auto is text on a terminal, else json."},                                             \
-    {.path = "workers", .kind = CONF_INT, .offset = offsetof(type, member.workers), .max = 1024,   \
-     .fallback = "0", .unit = "threads", .doc = "Worker threads; 0: one a core."},                 \
-    {.path = "stateDir", .kind = CONF_STRING, .offset = offsetof(type, member.state_dir),          \
-     .min = 1, .fallback = (state_dir_),                                                           \
-     .doc = "The folder of what is made at the first start."}
+        {.path = "management.token",                                                               \
+         .kind = CONF_SECRET,                                                                      \
+         .offset = offsetof(type, member.management_token),                                        \
+         .fallback = "",                                                                           \
+         .check = service_check_token,                                                             \
+         .doc = "The bearer token that may change things (two lines during rotation); made in "    \
+                "stateDir when missing."},                                                         \
+        {.path = "management.readToken",                                                           \
+         .kind = CONF_SECRET,                                                                      \
+         .offset = offsetof(type, member.management_read_token),                                   \
+         .fallback = "",                                                                           \
+         .check = service_check_token,                                                             \
+         .doc = "The bearer token that may read; made in stateDir when missing."},                 \
+        {.path = "management.tokenFile",                                                           \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.management_token_file),                                   \
+         .fallback = "",                                                                           \
+         .doc = "A file for it instead of stateDir's, made when missing."},                        \
+        {.path = "management.readTokenFile",                                                       \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.management_read_token_file),                              \
+         .fallback = "",                                                                           \
+         .doc = "The same for management.readToken."},                                             \
+        {.path = "management.certFile",                                                            \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.management_cert_file),                                    \
+         .fallback = "",                                                                           \
+         .doc = "PEM chain of the management API; empty: plain HTTP."},                            \
+        {.path = "management.keyFile",                                                             \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.management_key_file),                                     \
+         .fallback = "",                                                                           \
+         .doc = "PEM key of management.certFile."},                                                \
+        {.path = "management.bodyBytes",                                                           \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_body_bytes),                                   \
+         .min = 1024,                                                                              \
+         .max = 1073741824,                                                                        \
+         .fallback = "4194304",                                                                    \
+         .unit = "bytes",                                                                          \
+         .counter = "penstock_admin_refused_total{reason=\"too_large\"}",                          \
+         .doc = "The body of a management request, where no limit of its own is named."},          \
+        {.path = "management.hosts",                                                               \
+         .kind = CONF_JSON,                                                                        \
+         .offset = offsetof(type, member.management_hosts),                                        \
+         .fallback = "[]",                                                                         \
+         .check = service_check_hosts,                                                             \
+         .doc =                                                                                    \
+             "Host names that the management API answers to, beside IP addresses and localhost."}, \
+        {.path = "limits.managementConnections",                                                   \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_connections),                                  \
+         .min = 1,                                                                                 \
+         .max = 65536,                                                                             \
+         .fallback = "256",                                                                        \
+         .unit = "connections",                                                                    \
+         .counter = "penstock_admin_refused_total{reason=\"connections\"}",                        \
+         .doc = "To the management API at once; more are closed."},                                \
+        {.path = "limits.managementPerAddress",                                                    \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_per_address),                                  \
+         .min = 1,                                                                                 \
+         .max = 65536,                                                                             \
+         .fallback = "32",                                                                         \
+         .unit = "connections",                                                                    \
+         .counter = "penstock_admin_refused_total{reason=\"per_address\"}",                        \
+         .doc = "Of those, from one address."},                                                    \
+        {.path = "limits.managementBodiesBytes",                                                   \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_bodies_bytes),                                 \
+         .min = 65536,                                                                             \
+         .max = 1099511627776,                                                                     \
+         .fallback = "134217728",                                                                  \
+         .unit = "bytes",                                                                          \
+         .counter = "penstock_admin_refused_total{reason=\"bodies\"}",                             \
+         .doc = "Bodies of management requests in memory together; more get 503."},                \
+        {.path = "limits.managementTimeoutSecs",                                                   \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_timeout_secs),                                 \
+         .min = 1,                                                                                 \
+         .max = 3600,                                                                              \
+         .fallback = "15",                                                                         \
+         .unit = "s",                                                                              \
+         .counter = "penstock_admin_refused_total{reason=\"slow\"}",                               \
+         .doc = "Silence of a management connection, or a head that crawls."},                     \
+        {.path = "metrics.listen",                                                                 \
+         .kind = CONF_LISTEN,                                                                      \
+         .offset = offsetof(type, member.metrics_listen),                                          \
+         .fallback = "",                                                                           \
+         .doc = "An open port with /metrics and health only; empty: none."},                       \
+        {.path = "log.level",                                                                      \
+         .kind = CONF_ENUM,                                                                        \
+         .offset = offsetof(type, member.log_level),                                               \
+         .choices = service_log_levels,                                                            \
+         .fallback = "info",                                                                       \
+         .is_hot = true,                                                                           \
+         .doc = "Lines below this level are not written."},                                        \
+        {.path = "log.format",                                                                     \
+         .kind = CONF_ENUM,                                                                        \
+         .offset = offsetof(type, member.log_format),                                              \
+         .choices = service_log_formats,                                                           \
+         .fallback = "auto",                                                                       \
+         .doc = "auto is text on a terminal, else json."},                                         \
+        {.path = "workers",                                                                        \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.workers),                                                 \
+         .max = 1024,                                                                              \
+         .fallback = "0",                                                                          \
+         .unit = "threads",                                                                        \
+         .doc = "Worker threads; 0: one a core."},                                                 \
+    {                                                                                              \
+        .path = "stateDir", .kind = CONF_STRING, .offset = offsetof(type, member.state_dir),       \
+        .min = 1, .fallback = (state_dir_),                                                        \
+        .doc = "The folder of what is made at the first start."                                    \
+    }
 
 #endif

@@ -1,6 +1,6 @@
-/* link - one lane of a tunnel on a real connection: joins tunnel (frames, streams) with tls (bytes).
- * It is all that hub and edge see of a tunnel connection; which transport is below is not their
- * business.
+/* link - one lane of a tunnel on a real connection: joins tunnel (frames, streams) with tls
+ * (bytes). It is all that hub and edge see of a tunnel connection; which transport is below is not
+ * their business.
  *
  *   HANDSHAKE -> LINE -> VERDICT -> OPEN -> LEAVING -> DEAD         any -> LEAVING or DEAD
  *
@@ -8,12 +8,12 @@
  *   LINE       the peer's line of JSON is read: hub the hello, edge the answer
  *   VERDICT    hub: the line is with the control thread; nothing is read
  *   OPEN       frames
- *   LEAVING    the last word (GOODBYE, or an error answer) is being sent; then our write side is shut
- *              and what still comes is thrown away for up to 1 s, or the kernel's RST would destroy it
- *   DEAD       told to the owner; freed by the loop
+ *   LEAVING    the last word (GOODBYE, or an error answer) is being sent; then our write side is
+ * shut and what still comes is thrown away for up to 1 s, or the kernel's RST would destroy it DEAD
+ * told to the owner; freed by the loop
  *
- * One loop; everything here is for its thread.  The owner is told through link_ops and frees the link
- * with link_free() (from on_dead, or at any other time).
+ * One loop; everything here is for its thread.  The owner is told through link_ops and frees the
+ * link with link_free() (from on_dead, or at any other time).
  */
 #ifndef LINK_LINK_H
 #define LINK_LINK_H
@@ -56,19 +56,19 @@ struct link_ops {
 
 struct link_options {
     enum link_side side;
-    struct loop *loop;        /* borrowed */
-    struct tls_ctx *tls;      /* counted */
-    struct budget *budget;    /* borrowed from the process */
+    struct loop *loop;          /* borrowed */
+    struct tls_ctx *tls;        /* counted */
+    struct budget *budget;      /* borrowed from the process */
     const struct link_ops *ops; /* borrowed */
-    void *owner;              /* borrowed: link_owner() */
-    const char *server_name;  /* edge: for SNI and CA; or NULL */
-    unsigned handshake_ms;    /* from now to OPEN (hub: to the right proof) */
+    void *owner;                /* borrowed: link_owner() */
+    const char *server_name;    /* edge: for SNI and CA; or NULL */
+    unsigned handshake_ms;      /* from now to OPEN (hub: to the right proof) */
 };
 
 /* Takes `fd` over (a connected, non-blocking socket), also when it fails.  0, -ERR_NOMEM. */
 MUST_USE int link_new(struct link **out, int fd, const struct link_options *options);
-/* Closes at once, without a word; on_dead is not called.  Streams are reset and told.  Fine from any
- * callback of the link: then it closes at the end of the loop's turn. */
+/* Closes at once, without a word; on_dead is not called.  Streams are reset and told.  Fine from
+ * any callback of the link: then it closes at the end of the loop's turn. */
 void link_free(struct link *link);
 
 /* --- LINE, VERDICT --- */
@@ -102,7 +102,8 @@ void *link_owner(const struct link *link);
 struct loop *link_loop(const struct link *link);
 enum link_state link_state(const struct link *link);
 const char *link_state_name(enum link_state state);
-const struct lane *link_lane(const struct link *link); /* counters, rtt, drain; frames: NULL before OPEN */
+const struct lane *
+link_lane(const struct link *link); /* counters, rtt, drain; frames: NULL before OPEN */
 const struct tls *link_tls(const struct link *link);
 const union addr *link_peer(const struct link *link);
 /* RFC 9266 channel binding of this very connection; after on_secure.  0, -ERR_TLS. */

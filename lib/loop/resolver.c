@@ -106,7 +106,7 @@ static void on_socket(struct loop_io *io, unsigned events)
 
 static struct channel_socket *find_socket(struct channel *c, ares_socket_t fd)
 {
-    LIST_EACH(&c->sockets, node, after) {
+    LIST_EACH (&c->sockets, node, after) {
         struct channel_socket *s = container_of(node, struct channel_socket, node);
 
         if (s->fd == fd)
@@ -291,7 +291,7 @@ void resolver_free(struct resolver *r)
 {
     if (!r)
         return;
-    LIST_EACH(&r->queries, node, after) {
+    LIST_EACH (&r->queries, node, after) {
         struct resolver_query *query = container_of(node, struct resolver_query, node);
 
         if (query->caller)
@@ -300,7 +300,7 @@ void resolver_free(struct resolver *r)
             query_free(query);
     }
     channel_free(r->channel);
-    LIST_EACH(&r->retired, node, after) {
+    LIST_EACH (&r->retired, node, after) {
         struct channel *c = container_of(node, struct channel, node);
 
         list_remove(&c->reap.node);

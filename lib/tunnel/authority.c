@@ -41,7 +41,8 @@ static void fade(struct authority *a, uint16_t port, uint64_t revision, uint64_t
 {
     if (!a->fading)
         a->fading = must_alloc(AUTHORITY_FADING_MAX * sizeof(*a->fading));
-    if (a->fading_count == AUTHORITY_FADING_MAX) { /* a quarter at once, or each port would cost this */
+    if (a->fading_count ==
+        AUTHORITY_FADING_MAX) { /* a quarter at once, or each port would cost this */
         a->fading_count -= AUTHORITY_FADING_MAX / 4;
         memmove(a->fading, a->fading + AUTHORITY_FADING_MAX / 4,
                 a->fading_count * sizeof(*a->fading));

@@ -1,8 +1,8 @@
 /* authority - for which ports an edge may open streams, in time.  (api/tunnel.md, Authority)
  *
  * A port is good while it is in the configuration in force, and for a while after it was taken out:
- * until 10 s after the edge acknowledged its removal, at most 30 s after the CONFIG that removed it.
- * The hub keeps one a lane; the clock comes in.
+ * until 10 s after the edge acknowledged its removal, at most 30 s after the CONFIG that removed
+ * it. The hub keeps one a lane; the clock comes in.
  */
 #ifndef TUNNEL_AUTHORITY_H
 #define TUNNEL_AUTHORITY_H
@@ -11,9 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AUTHORITY_AFTER_ACK_MS 10000
+#define AUTHORITY_AFTER_ACK_MS    10000
 #define AUTHORITY_AFTER_CONFIG_MS 30000
-#define AUTHORITY_FADING_MAX 4096 /* ports taken out and still good; past it the oldest go */
+#define AUTHORITY_FADING_MAX      4096 /* ports taken out and still good; past it the oldest go */
 
 struct authority {
     uint64_t bits[1024]; /* one a port */
@@ -21,7 +21,7 @@ struct authority {
     struct fading_port {
         uint64_t until_ms, revision; /* revision: the one that took it out */
         uint16_t port;
-    } *fading; /* owned */
+    } * fading; /* owned */
     size_t fading_count;
 };
 

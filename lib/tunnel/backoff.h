@@ -9,16 +9,16 @@
 #include <stdint.h>
 
 #define BACKOFF_FLAT_TRIES 5
-#define BACKOFF_MAX_SECS 30
-#define BACKOFF_FLOOR_MS 100
-#define BACKOFF_GOOD_MS 60000
+#define BACKOFF_MAX_SECS   30
+#define BACKOFF_FLOOR_MS   100
+#define BACKOFF_GOOD_MS    60000
 
 struct backoff {
-    unsigned tries;      /* failed in a row */
+    unsigned tries;       /* failed in a row */
     uint64_t up_since_ms; /* 0: not connected */
 };
 
-void backoff_up(struct backoff *b, uint64_t now_ms);   /* a connection is good from now on */
+void backoff_up(struct backoff *b, uint64_t now_ms); /* a connection is good from now on */
 /* It failed, or a good one was lost: how long to wait.  `random` is uniform over 64 bits. */
 uint64_t backoff_down(struct backoff *b, uint64_t now_ms, uint64_t random);
 

@@ -13,7 +13,7 @@
 
 #include "base/must.h"
 
-#define BUDGET_STREAM_FREE 65536u     /* the initial window */
+#define BUDGET_STREAM_FREE  65536u     /* the initial window */
 #define BUDGET_WINDOW_FLOOR (1u << 20) /* the least that a full window is, however many streams */
 
 struct budget {
@@ -21,9 +21,9 @@ struct budget {
     _Atomic uint32_t streams; /* open */
     _Atomic uint64_t denied;  /* takes refused (counter) */
     _Atomic uint64_t streams_refused;
-    uint64_t limit_bytes;     /* tunnel.memoryBudget */
-    uint32_t limit_streams;   /* limits.streams */
-    uint32_t max_window;      /* tunnel.maxWindow */
+    uint64_t limit_bytes;   /* tunnel.memoryBudget */
+    uint32_t limit_streams; /* limits.streams */
+    uint32_t max_window;    /* tunnel.maxWindow */
 };
 
 void budget_init(struct budget *b, uint64_t limit_bytes, uint32_t limit_streams,

@@ -42,8 +42,7 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
 
 static void reset_all(struct lane *l, enum stream_reset code)
 {
-    LIST_EACH(&l->streams, node, after)
-    {
+    LIST_EACH (&l->streams, node, after) {
         struct stream *s = container_of(node, struct stream, in_lane);
 
         if (code != RESET_LANE_LOST && s->open_line_len == 0) {
@@ -165,8 +164,7 @@ static void send_ping(struct lane *l, uint64_t now_ms)
 
 static void return_rested_credit(struct lane *l, uint64_t now_ms)
 {
-    LIST_EACH(&l->out.quiet, node, after)
-    {
+    LIST_EACH (&l->out.quiet, node, after) {
         struct stream *s = container_of(node, struct stream, in_quiet);
 
         if (s->quiet_due_ms > now_ms)
@@ -187,8 +185,7 @@ void lane_retry_later(struct lane *l)
 static void retry(struct lane *l)
 {
     l->out.retry_due_ms = 0;
-    LIST_EACH(&l->streams, node, after)
-    {
+    LIST_EACH (&l->streams, node, after) {
         struct stream *s = container_of(node, struct stream, in_lane);
 
         if (s->is_starved) {

@@ -7,11 +7,11 @@
  * socket (link/) feeds in whatever arrives, never stops reading, takes records while its own queue
  * has room, and calls lane_tick() when lane_deadline() has come.
  *
- * States: OPEN -> ENDED (GOODBYE was sent or received, the protocol was broken, or the peer is dead).
- * Draining is a property of each side, not a state: frames still flow.
+ * States: OPEN -> ENDED (GOODBYE was sent or received, the protocol was broken, or the peer is
+ * dead). Draining is a property of each side, not a state: frames still flow.
  *
- * What is to be sent as control is kept as state, never as a growing queue: one credit sum a stream,
- * one PONG, the newest CONFIG; only resets queue up, LANE_RESETS_MAX of them.
+ * What is to be sent as control is kept as state, never as a growing queue: one credit sum a
+ * stream, one PONG, the newest CONFIG; only resets queue up, LANE_RESETS_MAX of them.
  * (api/tunnel.md: Frames, QoS, Dead paths)
  */
 #ifndef TUNNEL_LANE_H
@@ -24,26 +24,28 @@
 #include "wire/frame.h"
 #include "wire/proxy.h"
 
-#define LANE_RECORD_BYTES 16384u
-#define LANE_RESETS_MAX 65536u       /* resets that wait to be sent; past it GOODBYE overloaded */
-#define LANE_PING_EVERY_MS 15000u
-#define LANE_PONG_WITHIN_MS 10000u
+#define LANE_RECORD_BYTES    16384u
+#define LANE_RESETS_MAX      65536u /* resets that wait to be sent; past it GOODBYE overloaded */
+#define LANE_PING_EVERY_MS   15000u
+#define LANE_PONG_WITHIN_MS  10000u
 #define LANE_PING_SILENCE_MS 25000u
-#define LANE_REST_MS 100u            /* after which a stream at rest gets its whole window back */
-#define LANE_REST_EARLY_MS 50u       /* or after which, when data leaves anyway */
-#define LANE_RETRY_MS 100u           /* after which a stream that got no memory tries again */
-#define LANE_ID_WORN 0xffff0000u     /* stream ids above it: time for a new lane */
+#define LANE_REST_MS         100u /* after which a stream at rest gets its whole window back */
+#define LANE_REST_EARLY_MS   50u  /* or after which, when data leaves anyway */
+#define LANE_RETRY_MS        100u /* after which a stream that got no memory tries again */
+#define LANE_ID_WORN         0xffff0000u /* stream ids above it: time for a new lane */
 
 enum lane_role { LANE_EDGE, LANE_HUB };
 enum lane_state { LANE_OPEN, LANE_ENDED };
 
 struct lane_ops {
-    /* Hub: a client's connection wants in.  Gives an IDLE stream (its owner's), or NULL with *refuse
-     * set to RESET_NOT_ALLOWED or RESET_BY_PEER.  Past limits.streams the OPEN is refused all the same:
-     * the stream given stays IDLE for good, with reset_code set, and on_change() says so. */
+    /* Hub: a client's connection wants in.  Gives an IDLE stream (its owner's), or NULL with
+     * *refuse set to RESET_NOT_ALLOWED or RESET_BY_PEER.  Past limits.streams the OPEN is refused
+     * all the same: the stream given stays IDLE for good, with reset_code set, and on_change() says
+     * so. */
     struct stream *(*on_open)(struct lane *lane, const struct proxy_header *client,
                               enum stream_reset *refuse);
-    /* CONFIG (edge) or CONFIG_ACK (hub).  0, or -ERR_PROTO: its content is invalid, *why says why. */
+    /* CONFIG (edge) or CONFIG_ACK (hub).  0, or -ERR_PROTO: its content is invalid, *why says why.
+     */
     int (*on_control)(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why);
     /* The peer drains: it wants no new streams after deadline_secs. */
@@ -52,7 +54,7 @@ struct lane_ops {
     void (*on_wake)(struct lane *lane);
 };
 
-struct lane_stats { /* single writer: the lane's loop */
+struct lane_stats {                                /* single writer: the lane's loop */
     uint64_t bytes_from_clients, bytes_to_clients; /* payload of DATA and DATA_BACK */
     uint64_t opened, refused_ports, refused_limit, resets_in, resets_out;
     uint64_t frames_in, records_out, window_stalls;
@@ -60,51 +62,51 @@ struct lane_stats { /* single writer: the lane's loop */
 
 struct lane {
     enum lane_role role;
-    enum lane_state state;         /* written by lane_enter() only */
-    const struct lane_ops *ops;    /* borrowed */
-    struct budget *budget;         /* borrowed from the process */
-    struct chunk_pool *pool;       /* borrowed from the loop */
+    enum lane_state state;      /* written by lane_enter() only */
+    const struct lane_ops *ops; /* borrowed */
+    struct budget *budget;      /* borrowed from the process */
+    struct chunk_pool *pool;    /* borrowed from the loop */
     uint32_t initial_window;
-    uint64_t now_ms;               /* the newest time that came in */
+    uint64_t now_ms; /* the newest time that came in */
     struct stream_table table;
     struct list streams;
     uint32_t stream_count;
-    uint32_t highest_id;           /* opened (edge) or seen (hub) */
+    uint32_t highest_id; /* opened (edge) or seen (hub) */
     struct lane_stats stats;
-    int error;                     /* why it ended: -ERR_x, 0 in order */
-    char fault[160];               /* a sentence about it */
-    struct goodbye goodbye;        /* what the peer said, when it said GOODBYE */
+    int error;              /* why it ended: -ERR_x, 0 in order */
+    char fault[160];        /* a sentence about it */
+    struct goodbye goodbye; /* what the peer said, when it said GOODBYE */
     bool has_goodbye;
 
-    struct lane_in {               /* the frame that is being read */
+    struct lane_in { /* the frame that is being read */
         uint8_t header[FRAME_HEADER_BYTES];
         uint32_t header_len;
         struct frame frame;
-        uint32_t left;             /* of its payload */
-        struct stream *stream;     /* borrowed: where DATA goes; NULL: dropped */
-        uint8_t *payload;          /* owned: control payload that is not whole yet */
+        uint32_t left;         /* of its payload */
+        struct stream *stream; /* borrowed: where DATA goes; NULL: dropped */
+        uint8_t *payload;      /* owned: control payload that is not whole yet */
         uint32_t payload_len;
     } in;
 
     struct lane_out {
-        struct list control;       /* streams with an OPEN or credit to tell */
-        struct list quiet;         /* streams whose credit is due, in order of time */
-        struct lane_sched sched;   /* streams with data */
+        struct list control;     /* streams with an OPEN or credit to tell */
+        struct list quiet;       /* streams whose credit is due, in order of time */
+        struct lane_sched sched; /* streams with data */
         struct lane_reset {
             uint32_t id;
             uint8_t code;
-            bool is_udp;           /* answered by UDP_CLOSE */
-        } *resets;                 /* owned ring */
+            bool is_udp; /* answered by UDP_CLOSE */
+        } * resets;      /* owned ring */
         uint32_t resets_size, resets_at, resets_count;
-        uint64_t retry_due_ms;     /* 0, or when streams that found no chunk try again */
-        char *config;              /* owned: the newest CONFIG or CONFIG_ACK that waits */
-        char *last;                /* owned: GOODBYE that waits; the last frame */
-        char *drain;               /* owned: DRAIN that waits */
-        uint8_t *body;             /* owned: payload that is longer than a record and not out yet */
+        uint64_t retry_due_ms; /* 0, or when streams that found no chunk try again */
+        char *config;          /* owned: the newest CONFIG or CONFIG_ACK that waits */
+        char *last;            /* owned: GOODBYE that waits; the last frame */
+        char *drain;           /* owned: DRAIN that waits */
+        uint8_t *body;         /* owned: payload that is longer than a record and not out yet */
         uint32_t body_len, body_at;
         uint8_t pong[8], ping[8];
         bool has_pong, has_ping;
-        struct stream *direct;     /* borrowed: whose chunk is the record that is out just now */
+        struct stream *direct; /* borrowed: whose chunk is the record that is out just now */
         uint32_t direct_len;
         uint32_t batch_len;
         uint8_t batch[LANE_RECORD_BYTES];
@@ -112,18 +114,18 @@ struct lane {
 
     struct lane_beat {
         uint64_t opened_ms;
-        uint64_t ping_due_ms;      /* hub: when the next PING goes */
-        uint64_t pong_due_ms;      /* hub: 0, or when its PONG must be here */
-        uint64_t silence_due_ms;   /* edge: when the next PING must have come */
-        uint64_t pinged_ms;        /* when the PING under way was sent */
-        uint64_t serial;           /* of the newest PING */
-        uint32_t rtt_ms;           /* of the newest PONG */
+        uint64_t ping_due_ms;    /* hub: when the next PING goes */
+        uint64_t pong_due_ms;    /* hub: 0, or when its PONG must be here */
+        uint64_t silence_due_ms; /* edge: when the next PING must have come */
+        uint64_t pinged_ms;      /* when the PING under way was sent */
+        uint64_t serial;         /* of the newest PING */
+        uint32_t rtt_ms;         /* of the newest PONG */
     } beat;
 
     struct lane_drain {
         bool by_us, by_peer;
-        bool is_over;              /* the deadline has passed: no stream is taken any more */
-        uint64_t deadline_ms;      /* 0: none, or passed; then what is open is reset */
+        bool is_over;         /* the deadline has passed: no stream is taken any more */
+        uint64_t deadline_ms; /* 0: none, or passed; then what is open is reset */
     } drain;
 };
 

@@ -1,8 +1,8 @@
 /* lane_in - frames into a lane.
  *
- * The bytes come as TLS gives them: a header may be split anywhere, and the payload of DATA is passed
- * on piece by piece, so no frame is ever held whole.  Control payloads (small, or at most one CONFIG)
- * are gathered only when they came in pieces.
+ * The bytes come as TLS gives them: a header may be split anywhere, and the payload of DATA is
+ * passed on piece by piece, so no frame is ever held whole.  Control payloads (small, or at most
+ * one CONFIG) are gathered only when they came in pieces.
  *
  *   header (9 bytes) --begin()--> DATA: on_data() piece by piece   | dropped (a stream that ended)
  *                                 anything else: on_frame() once it is whole
@@ -28,7 +28,8 @@ static bool is_skipped(const struct lane *l)
 {
     uint8_t type = l->in.frame.type;
 
-    return type == FRAME_UDP_DATA || type == FRAME_UDP_DATA_BACK || (is_data(&l->in.frame) && !l->in.stream);
+    return type == FRAME_UDP_DATA || type == FRAME_UDP_DATA_BACK ||
+           (is_data(&l->in.frame) && !l->in.stream);
 }
 
 /* A new header: what it is about, and whether it is allowed now. */
@@ -47,13 +48,13 @@ static int begin(struct lane *l)
         return 0;
     if (is_open(f)) {
         if (f->stream <= l->highest_id)
-            return lane_break(l, "%s for stream %u, but %u was opened before",
-                              frame_name(f->type), f->stream, l->highest_id);
+            return lane_break(l, "%s for stream %u, but %u was opened before", frame_name(f->type),
+                              f->stream, l->highest_id);
         return 0;
     }
     if (f->stream > l->highest_id)
-        return lane_break(l, "%s for stream %u, which was never opened",
-                          frame_name(f->type), f->stream);
+        return lane_break(l, "%s for stream %u, which was never opened", frame_name(f->type),
+                          f->stream);
     l->in.stream = stream_table_find(&l->table, f->stream);
     if (!l->in.stream)
         return 0;
@@ -90,7 +91,8 @@ static void on_data(struct lane *l, const uint8_t *bytes, size_t n)
     stream_changed(s);
 }
 
-/* --- one function a frame; the payload is whole ------------------------------------------------ */
+/* --- one function a frame; the payload is whole ------------------------------------------------
+ */
 
 static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
 {
@@ -127,8 +129,8 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
     return 0;
 }
 
-/* No UDP port is ever in force (api/tunnel.md, Versions): each session is refused as any port that is
- * not allowed. */
+/* No UDP port is ever in force (api/tunnel.md, Versions): each session is refused as any port that
+ * is not allowed. */
 static int on_udp_open_frame(struct lane *l, const uint8_t *payload, size_t n)
 {
     struct proxy_header client;
@@ -248,8 +250,7 @@ static int on_goodbye_frame(struct lane *l, const uint8_t *payload, size_t n)
     free(l->out.body);
     l->out.last = NULL;
     l->out.body = NULL;
-    lane_end(l, -ERR_CLOSED, "GOODBYE %s: %s", goodbye_name(l->goodbye.code),
-             l->goodbye.message);
+    lane_end(l, -ERR_CLOSED, "GOODBYE %s: %s", goodbye_name(l->goodbye.code), l->goodbye.message);
     return -ERR_CLOSED;
 }
 

@@ -1,7 +1,7 @@
 /* lane_sched - whose turn it is to send data: two rings, normal and sustained.
  *
  * Normal streams go round robin.  Sustained ones (elephants) go last, but never get less than
- * 1 MB/s in all, or a tenth of what the lane drained in the last second where that is less.  Control
+ * 1 MB/s in all, or a tenth of what the lane drained in the last second where that is less. Control
  * is not here: it always goes first (lane.h).  Pure; the clock comes in.  (api/tunnel.md, QoS)
  */
 #ifndef TUNNEL_LANE_SCHED_H
@@ -9,16 +9,16 @@
 
 #include "tunnel/stream.h"
 
-#define SCHED_TURN_BYTES CHUNK_ROOM      /* a turn: one full chunk, 16 KiB less a frame's header */
-#define SCHED_FLOOR_RATE 1000000u        /* bytes a second for all sustained streams */
+#define SCHED_TURN_BYTES       CHUNK_ROOM /* a turn: one full chunk, 16 KiB less a frame's header */
+#define SCHED_FLOOR_RATE       1000000u   /* bytes a second for all sustained streams */
 #define SCHED_SUSTAINED_AGE_MS 10000u
-#define SCHED_SUSTAINED_RATE 2500000u    /* bytes a second since OPEN: 20 Mbit/s */
+#define SCHED_SUSTAINED_RATE   2500000u /* bytes a second since OPEN: 20 Mbit/s */
 
 struct lane_sched {
     struct list normal, sustained; /* streams by in_ring */
-    uint64_t tokens;       /* bytes that sustained streams may send though normal ones wait */
-    uint64_t earned_ms;    /* when tokens were last added */
-    uint64_t second_ms;    /* when the running second began */
+    uint64_t tokens;    /* bytes that sustained streams may send though normal ones wait */
+    uint64_t earned_ms; /* when tokens were last added */
+    uint64_t second_ms; /* when the running second began */
     uint64_t drained, drained_before; /* in the running second, in the one before */
 };
 

@@ -9,7 +9,8 @@
 
 static struct list *bucket_of(const struct session_book *b, const char *edge_id)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a; ids are the operator's, nobody chooses them to collide */
+    uint32_t hash =
+        2166136261u; /* FNV-1a; ids are the operator's, nobody chooses them to collide */
 
     for (; *edge_id; edge_id++)
         hash = (hash ^ (uint8_t)*edge_id) * 16777619u;
@@ -110,9 +111,9 @@ static void make_room(struct session_book *b, const struct hello *h, unsigned ma
         session_end(b, session_of_edge(b, h->edge_id, NULL), GOODBYE_REPLACED);
 }
 
-struct session *session_begin(struct session_book *b, const struct hello *h,
-                              unsigned max_instances, const uint8_t id[SESSION_BYTES], void *link,
-                              uint64_t now_ms, enum answer_code *code)
+struct session *session_begin(struct session_book *b, const struct hello *h, unsigned max_instances,
+                              const uint8_t id[SESSION_BYTES], void *link, uint64_t now_ms,
+                              enum answer_code *code)
 {
     struct session *s;
 
@@ -165,7 +166,8 @@ struct session *session_join(struct session_book *b, const struct hello *h, unsi
         *code = ANSWER_LANE_IN_USE;
         return NULL;
     }
-    if (s->lane_count - s->draining_count >= max_lanes) {
+    if (s->lane_count - s->draining_count >= max_lanes ||
+        s->lane_count >= SESSION_LANES_FACTOR * max_lanes) {
         *code = ANSWER_TOO_MANY_LANES;
         return NULL;
     }

@@ -5,14 +5,14 @@
  *   IDLE -> OPEN -> ENDED     both FINs were sent and received
  *             \---> RESET     by either side, or the lane was lost
  *
- * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data) or
- * ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came before an
- * orderly end stay readable after the lane has let go of the stream, and count against the budget
- * until they are taken; a reset throws them away.
+ * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data)
+ * or ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came
+ * before an orderly end stay readable after the lane has let go of the stream, and count against
+ * the budget until they are taken; a reset throws them away.
  *
  * The lane tells the owner by on_change() that something moved: bytes came, room came, an end or a
- * reset.  on_change() only takes note (loop_again); it calls nothing here.  All functions are for the
- * loop of the lane.  (api/tunnel.md, Streams)
+ * reset.  on_change() only takes note (loop_again); it calls nothing here.  All functions are for
+ * the loop of the lane.  (api/tunnel.md, Streams)
  */
 #ifndef TUNNEL_STREAM_H
 #define TUNNEL_STREAM_H
@@ -27,8 +27,8 @@
 
 struct lane;
 
-#define STREAM_OPEN_LINE_MAX 107           /* a PROXY v1 line */
-#define STREAM_SEND_CAP (16u * CHUNK_ROOM) /* on its way out, at most */
+#define STREAM_OPEN_LINE_MAX 107                /* a PROXY v1 line */
+#define STREAM_SEND_CAP      (16u * CHUNK_ROOM) /* on its way out, at most */
 
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
@@ -44,10 +44,10 @@ enum stream_reset {
 };
 
 struct stream {
-    struct lane *lane;      /* borrowed; NULL when IDLE, ENDED or RESET */
-    struct budget *budget;  /* borrowed from the process; NULL: the stream holds nothing of it */
+    struct lane *lane;     /* borrowed; NULL when IDLE, ENDED or RESET */
+    struct budget *budget; /* borrowed from the process; NULL: the stream holds nothing of it */
     uint32_t id;
-    enum stream_state state;     /* written by stream_enter() only */
+    enum stream_state state; /* written by stream_enter() only */
     enum stream_half in, out;
     enum stream_reset reset_code;
     struct list in_lane;    /* all streams of the lane */
@@ -55,15 +55,15 @@ struct stream {
     struct list in_ring;    /* has data or a FIN to send */
     struct list in_quiet;   /* its queue ran empty: credit is due at quiet_due_ms */
     uint64_t opened_ms, quiet_due_ms;
-    uint64_t credit;        /* bytes that may still be sent beyond sendq.end */
-    uint32_t grant;         /* credit that waits to be told to the peer */
+    uint64_t credit; /* bytes that may still be sent beyond sendq.end */
+    uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
-    bool is_starved;        /* the owner found no room: tell it when there is some */
-    uint8_t open_line_len;  /* an OPEN waits to be sent while this is not 0 */
+    bool is_starved;       /* the owner found no room: tell it when there is some */
+    uint8_t open_line_len; /* an OPEN waits to be sent while this is not 0 */
     char open_line[STREAM_OPEN_LINE_MAX];
-    uint64_t send_charged;  /* taken from the budget for what waits in `sendq` */
-    struct bufq recvq;      /* came in, not taken yet */
-    struct sendq sendq;     /* going out */
+    uint64_t send_charged; /* taken from the budget for what waits in `sendq` */
+    struct bufq recvq;     /* came in, not taken yet */
+    struct sendq sendq;    /* going out */
     struct window window;
     void (*on_change)(struct stream *s);
 };
@@ -79,12 +79,12 @@ void stream_check(const struct stream *s);
 
 /* --- going out --- */
 
-/* How many bytes credit and queue allow to be put in now.  When it is 0, on_change() comes once there
- * is room. */
+/* How many bytes credit and queue allow to be put in now.  When it is 0, on_change() comes once
+ * there is room. */
 size_t stream_room(struct stream *s);
 /* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows.
- * 0 pieces: on_change() comes once there is room.  Else stream_commit() must follow at once, if only
- * with 0. */
+ * 0 pieces: on_change() comes once there is room.  Else stream_commit() must follow at once, if
+ * only with 0. */
 MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
 void stream_commit(struct stream *s, size_t n);
 /* No more bytes come from our side: a FIN follows the data.  Once. */

@@ -6,8 +6,9 @@
 #include "base/err.h"
 #include "tunnel/stream.h"
 
-/* The peer picks the ids (any that rise), and must not be able to pick ones that fall on one slot: so
- * they are mixed (MurmurHash3's finalizer) with what it can't know, the place of the slots in memory. */
+/* The peer picks the ids (any that rise), and must not be able to pick ones that fall on one slot:
+ * so they are mixed (MurmurHash3's finalizer) with what it can't know, the place of the slots in
+ * memory. */
 static uint32_t slot_of(const struct stream_table *t, uint32_t id)
 {
     uint32_t x = id + (uint32_t)((uintptr_t)t->slots >> 4);

@@ -1,13 +1,14 @@
-/* window - the receiver's side of one direction's flow control: how much credit is out, and when more
- * is due.  (api/tunnel.md, Flow control)
+/* window - the receiver's side of one direction's flow control: how much credit is out, and when
+ * more is due.  (api/tunnel.md, Flow control)
  *
  *      taken            received           granted           taken + size
  *        |<--- held ----->|<---- lent ------>|<---- due -------->|
  *
  * Invariant: taken <= received <= granted.  Granted never falls: credit is only withheld, never
- * taken back.  `charged` is what of (granted - taken) or `size`, whichever is larger, lies beyond the
- * free part (BUDGET_STREAM_FREE); it is held in the budget until it shrinks or the window is closed.
- * Once the peer has ended (window_end) nothing is lent any more: only what is held is charged.
+ * taken back.  `charged` is what of (granted - taken) or `size`, whichever is larger, lies beyond
+ * the free part (BUDGET_STREAM_FREE); it is held in the budget until it shrinks or the window is
+ * closed. Once the peer has ended (window_end) nothing is lent any more: only what is held is
+ * charged.
  */
 #ifndef TUNNEL_WINDOW_H
 #define TUNNEL_WINDOW_H
@@ -19,8 +20,8 @@ struct window {
     uint64_t taken, received, granted;
     uint64_t doubled_at; /* `taken` at the last doubling */
     uint32_t size;
-    uint32_t floor;      /* the initial window: size never falls below */
-    bool is_ended;       /* the peer sends no more */
+    uint32_t floor; /* the initial window: size never falls below */
+    bool is_ended;  /* the peer sends no more */
     uint64_t charged;
 };
 

@@ -15,13 +15,13 @@ struct json_object;
 
 struct credentials {
     _Atomic unsigned refs;
-    struct token token; /* wiped with the last reference */
-    char *ca_file;      /* owned, or NULL */
+    struct token token;  /* wiped with the last reference */
+    char *ca_file;       /* owned, or NULL */
     struct tls_ctx *tls; /* counted */
 };
 
-/* Token or fields of the configuration.  0; -ERR_NOT_FOUND: neither is given (no fault); -ERR_SYNTAX
- * with faults added. */
+/* Token or fields of the configuration.  0; -ERR_NOT_FOUND: neither is given (no fault);
+ * -ERR_SYNTAX with faults added. */
 MUST_USE int credentials_from_conf(struct credentials **out, const struct edge_conf *conf,
                                    struct json_check *faults);
 /* {"token"} or {"hubHost", "hubPort", "edgeId", "secret", "pin"?, "caFile"?}: PUT /v1/tunnel.

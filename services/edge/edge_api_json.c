@@ -55,8 +55,8 @@ static struct json_object *describe_hub(const struct edge *e)
     add_str(hub, "host", c->token.hub_host);
     add_int(hub, "port", c->token.hub_port);
     add_str(hub, "edgeId", c->token.edge_id);
-    add_str(hub, "address", uplink_is_connected(&e->uplink) ? addr_format(&e->uplink.hub, text)
-                                                            : NULL);
+    add_str(hub, "address",
+            uplink_is_connected(&e->uplink) ? addr_format(&e->uplink.hub, text) : NULL);
     return hub;
 }
 
@@ -176,8 +176,12 @@ static void get_tunnel(void *service, struct admin_request *r)
 const struct admin_route edge_routes[] = {
     {.method = "GET", .pattern = "/v1/status", .access = ADMIN_READ, .handle = get_status},
     {.method = "GET", .pattern = "/v1/tunnel", .access = ADMIN_READ, .handle = get_tunnel},
-    {.method = "PUT", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .takes_body = true,
-     .body_max = 16384, .handle = put_tunnel},
+    {.method = "PUT",
+     .pattern = "/v1/tunnel",
+     .access = ADMIN_WRITE,
+     .takes_body = true,
+     .body_max = 16384,
+     .handle = put_tunnel},
     {.method = "DELETE", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .handle = delete_tunnel},
     {.method = NULL},
 };

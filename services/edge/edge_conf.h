@@ -5,21 +5,21 @@
 #include "conf/service_conf.h"
 
 struct edge_limits {
-    int64_t streams;             /* open at once */
-    int64_t held_clients;        /* accepted while no lane is there */
-    int64_t pool_chunks;         /* 16 KiB each, of one worker */
+    int64_t streams;      /* open at once */
+    int64_t held_clients; /* accepted while no lane is there */
+    int64_t pool_chunks;  /* 16 KiB each, of one worker */
 };
 
 struct edge_conf {
     struct service_conf service;
-    char *token;      /* owned, secret: the connection token, or the fields below */
-    char *hub_host;   /* owned, like all strings here */
+    char *token;    /* owned, secret: the connection token, or the fields below */
+    char *hub_host; /* owned, like all strings here */
     int64_t hub_port;
     char *edge_id;
-    char *secret;     /* owned, secret */
+    char *secret; /* owned, secret */
     char *pin;
     char *ca_file;
-    char *instance;   /* empty: the host's name */
+    char *instance;     /* empty: the host's name */
     char *bind_address; /* empty: every address, IPv6 and IPv4 */
     int transport_mode; /* one choice until QUIC is there */
     int64_t hold_secs;

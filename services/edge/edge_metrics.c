@@ -47,8 +47,8 @@ static void tunnel(struct metrics *m, const struct edge *e, const struct edge_su
 {
     one(m, "penstock_edge_tunnel_connected", METRIC_GAUGE, "1 while a lane is up.",
         uplink_is_connected(&e->uplink));
-    one(m, "penstock_edge_tunnel_connects_total", METRIC_COUNTER,
-        "How often the tunnel came up.", e->uplink.connects);
+    one(m, "penstock_edge_tunnel_connects_total", METRIC_COUNTER, "How often the tunnel came up.",
+        e->uplink.connects);
     one(m, "penstock_edge_lanes", METRIC_GAUGE, "Lanes that are up.", e->uplink.lane_count);
     metrics_family(m, "penstock_edge_bytes_total", METRIC_COUNTER,
                    "Payload: in comes from clients, out goes to them.");

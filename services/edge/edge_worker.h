@@ -23,9 +23,9 @@ struct edge_shared {
     struct budget budget;
     struct edge_worker *workers; /* borrowed from main, `count` of them */
     unsigned count;
-    struct loop *control;   /* borrowed */
-    const char *congestion; /* borrowed from the configuration */
-    const char *instance;   /* borrowed from main */
+    struct loop *control;     /* borrowed */
+    const char *congestion;   /* borrowed from the configuration */
+    const char *instance;     /* borrowed from main */
     _Atomic uint64_t hold_ms; /* a reload changes it */
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */

@@ -271,6 +271,8 @@ static void judge(struct desk *d, struct lane_record *record, const struct hello
     record->is_open = true;
     d->open_count++;
     answer_ok(record, session, &v);
+    if (v.is_old_secret) /* whoever renewed it wants to know whether the edge has the new one yet */
+        log_info("hub", "old_secret_used", LOG_S("edge", v.edge->id));
 }
 
 static void run_hello(struct task *task)

@@ -195,12 +195,12 @@ static void fail_connect(struct forward *f, enum connect_fault fault, int error)
     struct hub_worker *w = f->lane->worker;
 
     count_one(&w->shared->counters.connect_faults[fault]);
-    if (log_limit_pass(&w->limit, loop_now_ms(w->loop))) {
+    if (log_limit_pass(&w->target_log, loop_now_ms(w->loop))) {
         log_warn("hub", "target_unreachable", LOG_S("edge", f->lane->edge_id),
                  LOG_U("port", f->client.dst_port), LOG_S("target", f->target.host),
                  LOG_U("target_port", f->target.port), LOG_S("reason", connect_fault_names[fault]),
-                 LOG_S("detail", err_text(error)), LOG_U("held", w->limit.held));
-        w->limit.held = 0;
+                 LOG_S("detail", err_text(error)), LOG_U("held", w->target_log.held));
+        w->target_log.held = 0;
     }
     stream_abort(&f->stream, RESET_UNREACHABLE);
     close_forward(f, RESULT_UNREACHABLE);

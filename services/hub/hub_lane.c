@@ -235,7 +235,7 @@ void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
 
 static void log_refusal(struct hub_lane *lane, enum answer_code code)
 {
-    struct log_limit *limit = &lane->worker->limit;
+    struct log_limit *limit = &lane->worker->handshake_log;
     char peer[ADDR_TEXT_MAX];
 
     if (!log_limit_pass(limit, loop_now_ms(lane->worker->loop)))
@@ -492,7 +492,7 @@ static enum handshake_fault fault_of(int error)
 
 static void log_end(struct hub_lane *lane)
 {
-    struct log_limit *limit = &lane->worker->limit;
+    struct log_limit *limit = &lane->worker->handshake_log;
     const struct goodbye *goodbye = link_peer_goodbye(lane->link);
     int error = link_error(lane->link);
     const char *reason = goodbye         ? goodbye_name(goodbye->code)

@@ -38,7 +38,8 @@ struct hub_worker {
     struct resolver *resolver; /* owned */
     struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
     struct deadline tick;      /* publishes the lanes' counters */
-    struct log_limit limit;    /* lines that a peer can cause */
+    /* Lines that others can cause; apart, or strangers could silence those about targets. */
+    struct log_limit handshake_log, target_log;
     bool is_closed;
     _Atomic uint64_t pool_out, pool_refused; /* chunks, published by the tick */
 };

@@ -277,15 +277,14 @@ static unsigned count_pointless(const struct route_apply *a, const struct route_
 {
     unsigned count = 0;
 
-    LIST_EACH(&a->waiting, node, after)
-    count += is_pointless(container_of(node, struct route_update, node), newer);
+    LIST_EACH (&a->waiting, node, after)
+        count += is_pointless(container_of(node, struct route_update, node), newer);
     return count;
 }
 
 static void supersede(struct route_apply *a, const struct route_update *newer)
 {
-    LIST_EACH(&a->waiting, node, after)
-    {
+    LIST_EACH (&a->waiting, node, after) {
         struct route_update *u = container_of(node, struct route_update, node);
 
         if (!is_pointless(u, newer))
@@ -402,8 +401,7 @@ const struct route_apply_stats *route_apply_stats(struct route_apply *a)
     a->stats.desired = a->live->revision;
     if (u && !u->is_dry_run)
         a->stats.desired = u->number;
-    LIST_EACH(&a->waiting, node, after)
-    {
+    LIST_EACH (&a->waiting, node, after) {
         u = container_of(node, struct route_update, node);
         if (!u->is_dry_run)
             a->stats.desired = MAX(a->stats.desired, u->number);

@@ -1,4 +1,5 @@
-/* traffic_openapi - api/traffic.yaml and what it refers to, inside the program: GET /openapi.yaml. */
+/* traffic_openapi - api/traffic.yaml and what it refers to, inside the program: GET /openapi.yaml.
+ */
 #include "base/embed.h"
 #include "traffic/traffic_api_json.h"
 

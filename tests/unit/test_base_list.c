@@ -25,7 +25,7 @@ static int digits(struct list *head)
 {
     int forth = 0, back = 0, unit = 1;
 
-    LIST_EACH(head, n, after) {
+    LIST_EACH (head, n, after) {
         forth = forth * 10 + container_of(n, struct item, node)->number;
     }
     for (struct list *n = head->prev; n != head; n = n->prev, unit *= 10)
@@ -96,7 +96,7 @@ START_TEST(the_walk_survives_the_removal_of_its_node)
     list_init(&head);
     for (int i = 1; i <= 5; i++)
         list_push(&head, &items[i].node);
-    LIST_EACH(&head, n, after) {
+    LIST_EACH (&head, n, after) {
         seen++;
         if (container_of(n, struct item, node)->number % 2)
             list_remove(n);

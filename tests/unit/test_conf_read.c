@@ -233,7 +233,8 @@ START_TEST(checks_of_the_service)
     char *env[] = {"PENSTOCK_IS_ON=true", "PENSTOCK_TUNNEL__LANES=13", NULL};
 
     expect_fault("{\"edges\":[\"a\",7]}", NULL, NULL, "/edges/1", "edges.1: must be a string");
-    expect_fault(NULL, env, NULL, "/tunnel/lanes", "configuration: tunnel.lanes: 13 lanes cannot be on");
+    expect_fault(NULL, env, NULL, "/tunnel/lanes",
+                 "configuration: tunnel.lanes: 13 lanes cannot be on");
 }
 END_TEST
 

@@ -228,6 +228,31 @@ START_TEST(draining_lanes_do_not_count_against_the_cap)
 }
 END_TEST
 
+/* An edge that says DRAIN on each of its lanes and dials the next must not gather thousands. */
+START_TEST(draining_lanes_have_a_bound_too)
+{
+    enum { MAX_LANES = 2, ALL = SESSION_LANES_FACTOR * MAX_LANES };
+    struct ended ended = {0};
+    struct session_book b;
+    struct session *s;
+    enum answer_code code;
+    int links[ALL + 1];
+
+    session_book_init(&b, &events, &ended);
+    s = begin(&b, "e", "host", 1, &links[0]);
+    session_lane_draining(s, &links[0]);
+    for (uint32_t i = 1; i < ALL; i++) {
+        ck_assert_ptr_nonnull(join(&b, s, i, MAX_LANES, &links[i], 1000, &code));
+        session_lane_draining(s, &links[i]);
+    }
+    ck_assert_ptr_null(join(&b, s, ALL, MAX_LANES, &links[ALL], 1000, &code));
+    ck_assert_int_eq(code, ANSWER_TOO_MANY_LANES);
+    session_lane_lost(s, &links[3], 1000);
+    ck_assert_ptr_nonnull(join(&b, s, ALL, MAX_LANES, &links[ALL], 1000, &code));
+    session_book_fini(&b);
+}
+END_TEST
+
 START_TEST(a_session_without_a_lane_ends_after_30_s)
 {
     struct ended ended = {0};
@@ -347,6 +372,7 @@ int main(void)
     tcase_add_test(tc, a_lane_joins_its_session_only);
     tcase_add_test(tc, a_lane_number_is_used_once);
     tcase_add_test(tc, draining_lanes_do_not_count_against_the_cap);
+    tcase_add_test(tc, draining_lanes_have_a_bound_too);
     tcase_add_test(tc, a_session_without_a_lane_ends_after_30_s);
     tcase_add_test(tc, an_owner_may_end_a_session);
     tcase_add_test(tc, the_sessions_of_an_edge_are_found_oldest_first);
