@@ -21,22 +21,20 @@ SMALL, LARGE = 128, 64 << 10
 ROUNDS_MAX = 3
 
 
-def measure(load, count, secs, services, into):
-    """One measurement of requests and of bulk, with all `count` streams at work."""
+def measure(load, count, secs, pids, into):
+    """One measurement of requests and of bulk, with all `count` streams at work; the hub's pid is the first."""
     for size in (SMALL, LARGE):
-        hub = peers.cpu_seconds(services[0].pid)
-        before = sum(peers.cpu_seconds(s.pid) for s in services)
+        before = [peers.cpu_seconds(pid) for pid in pids]
         found = load.run(secs, count, 0, size)
-        cpu = sum(peers.cpu_seconds(s.pid) for s in services) - before
-        if size == SMALL and len(services) > 2:
-            into["hub us/req"].append((peers.cpu_seconds(services[0].pid) - hub) / found["answers"] * 1e6)
+        spent = [peers.cpu_seconds(pid) - was for pid, was in zip(pids, before)]
         if size == SMALL:
             into["req/s"].append(found["answers"] / found["secs"])
             into["p99 ms"].append(found["p99Us"] / 1000)
-            into["us/req"].append(cpu / found["answers"] * 1e6)
+            into["us/req"].append(sum(spent) / found["answers"] * 1e6)
+            into["hub us/req"].append(spent[0] / found["answers"] * 1e6)
         else:
             into["GB/s"].append(found["answers"] * size / found["secs"] / 1e9)
-            into["ms/MB"].append(cpu / (found["answers"] * size / 1e6) * 1e3)
+            into["ms/MB"].append(sum(spent) / (found["answers"] * size / 1e6) * 1e3)
 
 
 def record(b, what, samples, reference, goal):
@@ -49,21 +47,35 @@ def record(b, what, samples, reference, goal):
         b.record(f"growth {what}: {title}", unit, samples[key], reference[key], REFERENCE, wanted, better)
 
 
+def record_hop(b, samples):
+    for key, title in (("us/req", "CPU a request"), ("ms/MB", "CPU a megabyte")):
+        b.record(f"growth of the bare hop, {STREAMS[-1]} streams: {title}", key, samples[STREAMS[-1]][key],
+                 samples[100][key], "bare hop, 100", None, "less")
+
+
 def streams(b):
     origin = b.keep(peers.load_origin())
     samples = {n: collections.defaultdict(list) for n in STREAMS}
+    bare = {n: collections.defaultdict(list) for n in (100, STREAMS[-1])}
     memory = {n: ([], []) for n in STREAMS}
+    port, processes = peers.hop_pair(origin)
+    b.keep((port, processes))
     for _ in range(min(b.rounds, ROUNDS_MAX)):
         for n in STREAMS:
             with contextlib.ExitStack() as stacks:
-                (port,), hub, edges = b.tunnels(1, origin, stacks)
-                load = peers.Load(n, [port])
-                for service, kept in zip((hub, edges[0]), memory[n]):
+                (ours,), hub, (edge,) = b.tunnels(1, origin, stacks)
+                load = peers.Load(n, [ours])
+                for service, kept in zip((hub, edge), memory[n]):
                     kept.append(service.resident_bytes())
-                measure(load, n, b.secs, (hub, *edges), samples[n])
+                measure(load, n, b.secs, (hub.pid, edge.pid), samples[n])
                 load.end()
+        for n, into in bare.items():
+            load = peers.Load(n, [port])
+            measure(load, n, b.secs, [p.child.pid for p in processes], into)
+            load.end()
     for n in STREAMS:
         record(b, f"{n} streams", samples[n], samples[100], WITHIN if n > 100 else None)
+    record_hop(b, bare)
     most, few = STREAMS[-1], 100
     for side, name in enumerate(("hub", "edge")):
         base = statistics.median(memory[few][side])
@@ -79,7 +91,9 @@ def edges(b):
         for _ in range(min(b.rounds, ROUNDS_MAX)):
             for n, (ports, hub, each) in stood.items():
                 load = peers.Load(n * STREAMS_AN_EDGE, ports)
-                measure(load, n * STREAMS_AN_EDGE, b.secs, (hub, *each), samples[n])
+                measure(load, n * STREAMS_AN_EDGE, b.secs, [hub.pid, *(e.pid for e in each)], samples[n])
                 load.end()
     for n in EDGES:
         record(b, f"{n} edges x {STREAMS_AN_EDGE}", samples[n], samples[1], WITHIN if n > 1 else None)
+        b.record(f"growth {n} edges x {STREAMS_AN_EDGE}: the hub's CPU a request", "us/req", samples[n]["hub us/req"],
+                 samples[1]["hub us/req"], REFERENCE, WITHIN if n > 1 else None, "less")
