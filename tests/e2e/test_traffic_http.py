@@ -765,12 +765,16 @@ class Endurance(unittest.TestCase):
                     data = (f"GET {path} HTTP/1.1\r\n{H}Authorization: x\r\n\r\n" * 200).encode()
                     stand.routes([stand.route(HOST, authentication={"type": "Basic", "user": "a", "pass": "b"})])
                 c.s.settimeout(1)
-                sent = 0
-                with self.assertRaises(OSError):
-                    while sent < 256 << 20:
-                        sent += c.s.send(data)
-                # The gauge is at most half a second old: it has seen the stall when it shows a buffer.
-                held = stack.wait_for("buffers are held", lambda: stand.traffic.metric("penstock_traffic_chunks_out"))
+
+                def press():
+                    """Sends until it is stuck: by a full buffer at last, by a busy machine at first."""
+                    sent = 0
+                    with self.assertRaises(OSError):
+                        while sent < 256 << 20:
+                            sent += c.s.send(data)
+                    # The gauge is at most half a second old: it has seen the stall when it shows a buffer.
+                    return stand.traffic.metric("penstock_traffic_chunks_out")
+                held = stack.wait_for("buffers are held", press, 60)
                 self.assertLess(held * 16384, 2 << 20, path)
                 c.close()
             stack.wait_for("they are gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0)
