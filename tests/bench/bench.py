@@ -56,19 +56,19 @@ class Bench:
 
     # --- contestants
 
-    def tunnel(self, target):
+    def tunnel(self, target, **conf):
         """Edge and hub in front of a target, without a PROXY header as the pair has none."""
-        (port,), hub, (edge,) = self.tunnels(1, target)
+        (port,), hub, (edge,) = self.tunnels(1, target, **conf)
         return port, hub, edge
 
-    def tunnels(self, count, target, stacks=None):
+    def tunnels(self, count, target, stacks=None, **conf):
         """One hub with `count` edges, each with a port: (ports, hub, edges); they end with `stacks`."""
         stacks = stacks or self.stacks
         ports = free_ports(count)
         stack = stacks.enter_context(penstock.Stack())
-        hub = stack.hub({p: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"} for p in ports})
+        hub = stack.hub({p: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"} for p in ports}, **conf)
         tokens = [stack.register(hub, f"bench-{port}", [port]) for port in ports]
-        edges = [stacks.enter_context(penstock.Stack()).edge(token) for token in tokens]
+        edges = [stacks.enter_context(penstock.Stack()).edge(token, **conf) for token in tokens]
         for edge, port in zip(edges, ports):
             penstock.wait_for("the edge's port", lambda: edge.status()["listenPorts"] == [port], secs=60)
             self.note_cipher(edge)
@@ -176,12 +176,14 @@ def paced(url, rate, secs, log, connections=32):
 def tunnel_bulk(b):
     target = b.keep(peers.iperf_server())
     ours, _, _ = b.tunnel(target)
+    cubic, _, _ = b.tunnel(target, tunnel={"tlsCongestion": "cubic"})
     pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
     for streams, goal in ((1, 1.5), (8, 1.1)):
         for down in (False, True):
             b.interleave(f"tunnel bulk {'down' if down else 'up'} x{streams}", "GB/s", {
                 "penstock": lambda: iperf(ours, b.secs, streams, down),
-                "haproxy pair": lambda: iperf(pair, b.secs, streams, down)}, {"haproxy pair": goal})
+                "haproxy pair": lambda: iperf(pair, b.secs, streams, down),
+                "ours, cubic": lambda: iperf(cubic, b.secs, streams, down)}, {"haproxy pair": goal})
 
 
 @row("tunnel-ceiling")
