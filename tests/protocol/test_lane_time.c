@@ -350,6 +350,34 @@ START_TEST(streams_come_to_rest_one_by_one)
 }
 END_TEST
 
+/* From 50 ms on credit goes with data of any stream, behind it; by itself only after 100 ms. */
+START_TEST(credit_of_a_resting_stream_rides_on_data)
+{
+    struct lane_probe p;
+    uint64_t ping_ms;
+
+    lane_probe_init(&p, LANE_HUB);
+    ping_ms = lane_deadline(&p.lane);
+    ck_assert_int_eq(probe_open(&p, 1, 443), 0);
+    ck_assert_int_eq(probe_open(&p, 2, 443), 0);
+    ck_assert_int_eq(probe_data(&p, 1, 20), 0);
+    probe_read(&p, 0, 20);
+    ck_assert_int_eq(probe_wait(&p, 49), 0);
+    probe_write(&p, 1, 10);
+    probe_expect(&p, 2, FRAME_DATA_BACK, 10);
+    probe_expect_silence(&p);
+    ck_assert_int_eq(probe_wait(&p, 1), 0);
+    probe_expect_silence(&p);
+    probe_write(&p, 1, 10);
+    probe_expect(&p, 2, FRAME_DATA_BACK, 10);
+    probe_expect(&p, 1, FRAME_WINDOW_UPDATE_BACK, 4);
+    probe_expect_silence(&p);
+    ck_assert_uint_eq(p.streams[0].stream.window.granted, 20 + 65536);
+    ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* Credit of a stream is one sum, however often it is returned before it is sent. */
 START_TEST(credit_that_waits_is_one_frame)
 {
@@ -390,6 +418,7 @@ int main(void)
     tcase_add_test(tc, a_long_config_goes_through_with_streams_around_it);
     tcase_add_test(tc, credit_returns_at_a_quarter_or_100_ms_after_the_queue_ran_empty);
     tcase_add_test(tc, streams_come_to_rest_one_by_one);
+    tcase_add_test(tc, credit_of_a_resting_stream_rides_on_data);
     tcase_add_test(tc, credit_that_waits_is_one_frame);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

@@ -38,6 +38,30 @@ START_TEST(a_tunnel_socket_finds_dead_paths)
 }
 END_TEST
 
+START_TEST(what_a_listener_accepts_inherits_its_keepalive)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof(at);
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0), fd;
+
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    socket_set_keepalive(listener);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    ck_assert_int_eq(connect(client, (struct sockaddr *)&at, len), 0);
+    fd = accept(listener, NULL, NULL);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 10);
+    ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPCNT), 6);
+    close(fd);
+    close(client);
+    close(listener);
+}
+END_TEST
+
 START_TEST(congestion_control_is_set_when_the_kernel_has_it)
 {
     char before[16] = "", after[16] = "";
@@ -117,6 +141,7 @@ int main(void)
     int failed;
 
     tcase_add_test(tc, a_tunnel_socket_finds_dead_paths);
+    tcase_add_test(tc, what_a_listener_accepts_inherits_its_keepalive);
     tcase_add_test(tc, congestion_control_is_set_when_the_kernel_has_it);
     tcase_add_test(tc, options_on_what_is_no_tcp_socket_do_no_harm);
     tcase_add_test(tc, the_peer_sees_a_reset);
