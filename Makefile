@@ -45,9 +45,9 @@ fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
 	@scripts/fuzz.sh build/fuzz/bin $${FUZZ_SECS:-60}
 
 .PHONY: bench
-bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows)
+bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows; DOC= takes the table)
 	@scripts/deps.sh bench
-	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS))
+	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS)) $(if $(DOC),--doc $(DOC))
 
 .PHONY: profile
 profile: release ## flame graphs of the tunnel and of traffic under load, in build/bench/profile

@@ -3,7 +3,7 @@
 Each row is measured in interleaved rounds (ours, peer, ours, peer, ...), five of them; what is shown is
 the median, the spread, and a ratio that is above 1 when ours is better, whatever the unit.
 
-    bench.py [--rows a,b] [--rounds 5] [--secs 2] [--out build/bench]
+    bench.py [--rows a,b] [--rounds 5] [--secs 2] [--out build/bench] [--doc docs/performance.md]
 
 Writes results.json ([{row, ours, peer, peerName, unit, ratio, goal}]), results.md and results.svg.
 """
@@ -281,12 +281,20 @@ def write(folder, results):
     (folder / "results.svg").write_text(plot.bars(results))
 
 
+def paste(document, table):
+    """The table into its marked place of a document."""
+    text = document.read_text()
+    begin, end = text.index("-->\n", text.index("<!-- results:")) + 4, text.index("<!-- results end -->")
+    document.write_text(f"{text[:begin]}\n{table}\n{text[end:]}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--secs", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, default=SOURCE / "build" / "bench")
+    parser.add_argument("--doc", type=pathlib.Path, help="also paste the table there: docs/performance.md")
     options = parser.parse_args()
     wanted = [r for r in options.rows.split(",") if r]
     unknown = [r for r in wanted if r not in ROWS]
@@ -304,6 +312,8 @@ def main():
                 b.end()
             results += b.results
     write(options.out, results)
+    if options.doc:
+        paste(options.doc, (options.out / "results.md").read_text())
     print(f"\n{options.out}/results.json, .md, .svg")
 
 
