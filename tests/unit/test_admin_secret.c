@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "admin/service.h"
 #include "admin_fixture.h"
 
 static char folder[] = "/tmp/penstock-secret-XXXXXX";
@@ -176,11 +177,32 @@ START_TEST(made_by_several_at_once)
 }
 END_TEST
 
+/* A reload loads into a struct of its own: what was in it must not be taken for tokens to free. */
+START_TEST(a_service_whose_token_is_at_fault_can_drop_its_tokens)
+{
+    char *path = path_of("token"), why[256] = "";
+    struct service_conf conf = {.management_token_file = path,
+                                .management_read_token_file = path,
+                                .state_dir = folder};
+    struct service_tokens tokens;
+
+    memset(&tokens, 0xa5, sizeof(tokens));
+    write_file(path, "short\n", 6);
+    ck_assert_int_eq(service_tokens_load(&tokens, &conf, why, sizeof(why)), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, "16 to 256"));
+    service_tokens_fini(&tokens);
+    ck_assert_ptr_null(tokens.tokens);
+    ck_assert_ptr_null(tokens.read_tokens);
+    free(path);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         made_when_missing_and_kept, secrets_differ,          what_a_file_may_hold,
         places_that_cannot_be,      made_by_several_at_once,
+        a_service_whose_token_is_at_fault_can_drop_its_tokens,
     };
     Suite *suite = suite_create("admin_secret");
     TCase *all = tcase_create("files");
