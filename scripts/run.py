@@ -57,7 +57,7 @@ def curl(ports, cert, *more):
 
 def start_all(s, ports, origin_port):
     certificate = stack.Certificate(s.folder, "app.localhost")
-    traffic = s.traffic(ports["traffic"] and 0, 0, ports["traffic"],
+    traffic = s.traffic(management_port=ports["traffic"],
                         http={"redirectPort": ports["https"]})
     traffic.api("PUT", "/v1/routes", {"routes": [{
         "hostName": "app.localhost", "destinationIps": ["127.0.0.1"],

@@ -109,8 +109,6 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     char why[200] = "";
     int err = service_tokens_load(&fresh, next, why, sizeof(why));
 
-    now->log_level = next->log_level;
-    log_set_level((enum log_level)now->log_level);
     if (!err)
         err = admin_reload(a, fresh.tokens, fresh.read_tokens, next->management_hosts);
     if (err) {
@@ -120,6 +118,8 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     }
     service_tokens_fini(tokens);
     *tokens = fresh;
+    now->log_level = next->log_level;
+    log_set_level((enum log_level)now->log_level);
     now->management_hosts = next->management_hosts;
     next->management_hosts = hosts;
     swap(&now->management_token, &next->management_token);

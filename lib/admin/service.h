@@ -28,7 +28,7 @@ MUST_USE int service_admin_start(struct admin **out, struct admin_options *optio
  * owns nothing. */
 void service_view_as(struct service_conf *view, const struct service_conf *now);
 /* Puts them into force, and what was there before into `next`.  0; -ERR_*: the reason was logged,
- * and tokens and names stay as they are. */
+ * and everything stays as it is: call it before a service puts its own part into force. */
 MUST_USE int service_reload(const char *service, struct admin *a, struct service_tokens *tokens,
                             struct service_conf *now, struct service_conf *next);
 

@@ -26,9 +26,8 @@ void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms)
     list_push(s->is_sustained ? &q->sustained : &q->normal, &s->in_ring);
 }
 
-void lane_sched_remove(struct lane_sched *q, struct stream *s)
+void lane_sched_remove(struct stream *s)
 {
-    (void)q;
     list_remove(&s->in_ring);
 }
 

@@ -25,7 +25,7 @@ struct lane_sched {
 void lane_sched_init(struct lane_sched *q, uint64_t now_ms);
 /* The stream has something to send; its tier is looked at anew.  Fine when it is in already. */
 void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms);
-void lane_sched_remove(struct lane_sched *q, struct stream *s);
+void lane_sched_remove(struct stream *s);
 /* Whose turn it is (taken out of its ring), or NULL. */
 struct stream *lane_sched_pick(struct lane_sched *q, uint64_t now_ms);
 /* It was picked and could not use its turn: it is the next one again. */

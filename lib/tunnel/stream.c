@@ -100,7 +100,7 @@ static void leave_lane(struct stream *s)
     list_remove(&s->in_lane);
     list_remove(&s->in_control);
     list_remove(&s->in_quiet);
-    lane_sched_remove(&l->out.sched, s);
+    lane_sched_remove(s);
     stream_table_remove(&l->table, s);
     if (l->in.stream == s)
         l->in.stream = NULL;

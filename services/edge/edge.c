@@ -141,10 +141,11 @@ const char *edge_reload(struct edge *e, struct edge_conf *next)
     cold = conf_cold_difference(&edge_conf_table, &e->conf, &view);
     if (cold)
         return cold;
+    if (service_reload("edge", e->admin, &e->tokens, &e->conf.service, &next->service) != 0)
+        return NULL;
     e->conf.hold_secs = next->hold_secs;
     atomic_store(&e->shared.hold_ms, (uint64_t)next->hold_secs * 1000);
-    if (service_reload("edge", e->admin, &e->tokens, &e->conf.service, &next->service) == 0)
-        log_info("edge", "reloaded");
+    log_info("edge", "reloaded");
     return NULL;
 }
 

@@ -153,18 +153,3 @@ enum auth_verdict route_auth_check(const struct route_auth *auth, const char *va
     tls_wipe(text, sizeof(text));
     return verdict;
 }
-
-const char *auth_verdict_name(enum auth_verdict verdict)
-{
-    switch (verdict) {
-    case AUTH_OK:
-        return "ok";
-    case AUTH_MISSING:
-        return "missing";
-    case AUTH_MALFORMED:
-        return "malformed";
-    case AUTH_WRONG:
-        return "wrong";
-    }
-    return "?";
-}

@@ -48,7 +48,5 @@ void route_auth_free(struct route_auth *auth);                     /* fine with 
 /* The value of the Authorization field (surrounding blanks removed; NULL: there is none).  More
  * than one such field is the caller's to refuse.  Any thread; allocates nothing. */
 enum auth_verdict route_auth_check(const struct route_auth *auth, const char *value, size_t n);
-/* "ok", "missing", "malformed", "wrong": a metric label, a log field. */
-const char *auth_verdict_name(enum auth_verdict verdict);
 
 #endif

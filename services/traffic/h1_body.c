@@ -31,11 +31,6 @@ void h1_body_fini(struct h1_body *b)
     b->trailers = NULL;
 }
 
-bool h1_body_is_ended(const struct h1_body *b)
-{
-    return b->state == H1_BODY_END;
-}
-
 bool h1_body_eof(struct h1_body *b)
 {
     if (b->state == H1_BODY_CLOSE || b->state == H1_BODY_NONE)

@@ -63,7 +63,6 @@ struct h1_piece {
 void h1_body_init(struct h1_body *b, struct chunk_pool *pool, enum http_framing framing,
                   uint64_t length);
 void h1_body_fini(struct h1_body *b); /* fine on a zeroed one */
-bool h1_body_is_ended(const struct h1_body *b);
 /* Goes on with n bytes (may be 0: a message without a body ends).  At most `payload_max` > 0
  * bytes of payload are taken.  `trailers` is filled with H1_STEP_END (count 0 without any). */
 enum h1_body_step h1_body_run(struct h1_body *b, const uint8_t *p, size_t n, size_t payload_max,

@@ -45,8 +45,7 @@ static void reload(struct program *p)
     if (cold) {
         log_err("traffic", "reload_refused", LOG_S("why", "only a restart can change this key"),
                 LOG_S("key", cold));
-    } else {
-        traffic_reload(&p->traffic, &next);
+    } else if (traffic_reload(&p->traffic, &next) == 0) {
         log_info("traffic", "reloaded");
     }
     conf_free(&traffic_conf_table, &next);

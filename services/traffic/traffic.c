@@ -208,31 +208,40 @@ const char *traffic_cold_difference(const struct traffic *t, const struct traffi
 {
     struct traffic_conf probe = *next; /* a view: it owns nothing */
 
-    /* Tokens and names of the management API are put into force by traffic_api_reload(). */
-    probe.service.management_token = t->conf.service.management_token;
-    probe.service.management_read_token = t->conf.service.management_read_token;
-    probe.service.management_hosts = t->conf.service.management_hosts;
+    service_view_as(&probe.service, &t->conf.service);
     return conf_cold_difference(&traffic_conf_table, &t->conf, &probe);
 }
 
-void traffic_reload(struct traffic *t, struct traffic_conf *next)
+/* Everything but what service_reload() has put into force. */
+static void take_conf(struct traffic *t, struct traffic_conf *next)
 {
     struct traffic_conf before = t->conf;
 
     t->conf = *next;
+    t->conf.service = before.service;
+    before.service = next->service;
     *next = before;
-    log_set_level((enum log_level)t->conf.service.log_level);
+}
+
+int traffic_reload(struct traffic *t, struct traffic_conf *next)
+{
+    int err =
+        service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
+
+    if (err)
+        return err;
+    take_conf(t, next);
     traffic_settings_unref(t->settings);
     t->settings = traffic_settings_new(&t->conf, PENSTOCK_VERSION);
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_settings(t->workers[i], t->settings);
-    traffic_api_reload(t);
     /* Begun anew only when it must: a watch that begins knows no address of a name yet. */
     if (json_object_equal(t->conf.proxy_trusted, next->proxy_trusted))
-        return;
+        return 0;
     trust_watch_fini(&t->trust);
     trust_watch_init(&t->trust, t->loop, t->resolver, t->conf.proxy_trusted, on_trust);
     on_trust(&t->trust, t->trust.present);
+    return 0;
 }
 
 static void stop_workers(struct traffic *t)

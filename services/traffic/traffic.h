@@ -45,8 +45,8 @@ void traffic_stop(struct traffic *t);
 /* The first key that only a restart can change and that `next` would change; or NULL. */
 const char *traffic_cold_difference(const struct traffic *t, const struct traffic_conf *next);
 /* Puts what may change by a reload into force; `next` is taken over (its old content is left in
- * it). */
-void traffic_reload(struct traffic *t, struct traffic_conf *next);
+ * it).  0; or -ERR_*: the reason was logged, and nothing has changed. */
+MUST_USE int traffic_reload(struct traffic *t, struct traffic_conf *next);
 /* The sums over all workers. */
 void traffic_sum(const struct traffic *t, struct traffic_stats *out);
 

@@ -385,24 +385,6 @@ static struct admin_route *make_routes(const struct traffic_limits *limits)
     return routes;
 }
 
-void traffic_api_reload(struct traffic *t)
-{
-    struct service_tokens next;
-    char why[256] = "";
-    int rc = service_tokens_load(&next, &t->conf.service, why, sizeof(why));
-
-    if (rc == 0)
-        rc =
-            admin_reload(t->admin, next.tokens, next.read_tokens, t->conf.service.management_hosts);
-    if (rc != 0) {
-        log_err("traffic", "tokens_refused", LOG_S("error", why[0] ? why : err_text(rc)));
-        service_tokens_fini(&next);
-        return;
-    }
-    service_tokens_fini(&t->tokens);
-    t->tokens = next;
-}
-
 int traffic_api_start(struct traffic *t)
 {
     struct admin_options options = {

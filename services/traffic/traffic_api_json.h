@@ -9,8 +9,6 @@ struct traffic;
 
 /* Starts the server: t->apply is there already.  0, or -ERR_* after the reason was logged. */
 MUST_USE int traffic_api_start(struct traffic *t);
-/* Reads the token files again; the old tokens stay when that fails (logged). */
-void traffic_api_reload(struct traffic *t);
 /* Answers what is open (the apply thread has ended already) and stops to listen. */
 void traffic_api_stop(struct traffic *t);
 

@@ -56,8 +56,8 @@ START_TEST(verdicts)
 {
     struct route_auth *auth = alice();
 
-    ck_assert_msg(check(auth, rows[_i].value) == rows[_i].expect, "%s: %s", rows[_i].value,
-                  auth_verdict_name(check(auth, rows[_i].value)));
+    ck_assert_msg(check(auth, rows[_i].value) == rows[_i].expect, "%s: verdict %d", rows[_i].value,
+                  (int)check(auth, rows[_i].value));
     route_auth_free(auth);
 }
 END_TEST

@@ -46,8 +46,8 @@ START_TEST(normal_streams_go_round)
         }
         lane_sched_add(&q, s, 1000);
     }
-    lane_sched_remove(&q, &streams[1]);
-    lane_sched_remove(&q, &streams[1]);
+    lane_sched_remove(&streams[1]);
+    lane_sched_remove(&streams[1]);
     ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
     ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[2]);
     ck_assert(lane_sched_is_empty(&q));
@@ -73,7 +73,7 @@ START_TEST(a_stream_becomes_sustained_by_age_and_rate_and_stays_so)
         lane_sched_add(&q, &streams[0], 5000 + rows[i].age_ms);
         ck_assert_int_eq(streams[0].is_sustained, rows[i].is_sustained);
         ck_assert_uint_eq(lane_sched_depth(&q.sustained), rows[i].is_sustained);
-        lane_sched_remove(&q, &streams[0]);
+        lane_sched_remove(&streams[0]);
         lane_sched_add(&q, &streams[0], 5000 + 100 * rows[i].age_ms + 1000000);
         ck_assert_int_eq(streams[0].is_sustained, rows[i].is_sustained); /* never back */
     }
