@@ -73,11 +73,16 @@ size_t sendq_unsent(const struct sendq *q)
     return (size_t)(q->end - q->sent);
 }
 
+size_t sendq_held(const struct sendq *q)
+{
+    return (size_t)(q->end - q->acked);
+}
+
 size_t sendq_room(const struct sendq *q)
 {
-    uint64_t held = q->end - q->acked;
+    size_t held = sendq_held(q);
 
-    return held < q->cap ? q->cap - (size_t)held : 0;
+    return held < q->cap ? q->cap - held : 0;
 }
 
 size_t sendq_reserve(struct sendq *q, size_t limit, struct iovec *out, size_t max)
@@ -176,6 +181,20 @@ size_t sendq_peek(const struct sendq *q, uint8_t **out, size_t max)
         return 0;
     *out = q->at->bytes + q->at_pos;
     return MIN(max, (size_t)(q->at->tail - q->at_pos));
+}
+
+size_t sendq_peek_pieces(const struct sendq *q, struct iovec *out, size_t max)
+{
+    const struct chunk *c = q->at;
+    uint32_t pos = q->at_pos;
+    size_t count = 0;
+
+    while (c && count < max) {
+        out[count++] = (struct iovec){(void *)(uintptr_t)(c->bytes + pos), c->tail - pos};
+        c = c->next;
+        pos = c ? c->head : 0;
+    }
+    return count;
 }
 
 void sendq_sent(struct sendq *q, size_t n)

@@ -41,11 +41,14 @@ void sendq_commit(struct sendq *q, size_t n);
 /* The unsent bytes at the front that lie in one chunk, at most `max`; returns how many (0: none).
  * In front of *out are CHUNK_HEADROOM bytes that may be written while acked == sent. */
 size_t sendq_peek(const struct sendq *q, uint8_t **out, size_t max);
+/* All unsent bytes from the front on, in up to `max` pieces; how many pieces. */
+size_t sendq_peek_pieces(const struct sendq *q, struct iovec *out, size_t max);
 
 void sendq_sent(struct sendq *q, size_t n);       /* the transport took n bytes */
 void sendq_acked(struct sendq *q, uint64_t upto); /* the peer has them; TCP: upto = q->sent */
 bool sendq_is_idle(const struct sendq *q);        /* nothing unsent */
 size_t sendq_unsent(const struct sendq *q);
+size_t sendq_held(const struct sendq *q); /* unsent or in flight */
 size_t sendq_room(const struct sendq *q); /* 0: stop reading the other side */
 void sendq_clear(struct sendq *q);        /* a reset: drops all, what is in flight too */
 

@@ -1,16 +1,17 @@
-/* link - one lane of a tunnel on a real connection: joins tunnel (frames, streams) with tls
+/* link - one lane of a tunnel on a real connection: joins tunnel (frames, streams) with tls or quic
  * (bytes). It is all that hub and edge see of a tunnel connection; which transport is below is not
  * their business.
  *
  *   HANDSHAKE -> LINE -> VERDICT -> OPEN -> LEAVING -> DEAD         any -> LEAVING or DEAD
  *
- *   HANDSHAKE  TLS; ALPN and (edge) pin or CA are checked
+ *   HANDSHAKE  TLS, or QUIC's; ALPN and (edge) pin or CA are checked
  *   LINE       the peer's line of JSON is read: hub the hello, edge the answer
  *   VERDICT    hub: the line is with the control thread; nothing is read
  *   OPEN       frames
  *   LEAVING    the last word (GOODBYE, or an error answer) is being sent; then our write side is
- * shut and what still comes is thrown away for up to 1 s, or the kernel's RST would destroy it DEAD
- * told to the owner; freed by the loop
+ *              shut and what still comes is thrown away for up to 1 s, or the kernel's RST would
+ *              destroy it (QUIC: until it is acknowledged, for up to 1 s)
+ *   DEAD       told to the owner; freed by the loop
  *
  * One loop; everything here is for its thread.  The owner is told through link_ops and frees the
  * link with link_free() (from on_dead, or at any other time).
@@ -24,7 +25,9 @@
 #include "tunnel/lane.h"
 
 struct link;
+struct quic;
 
+enum link_transport { LINK_TLS, LINK_QUIC };
 enum link_side { LINK_EDGE, LINK_HUB };
 
 enum link_state {
@@ -38,7 +41,7 @@ enum link_state {
 };
 
 struct link_ops {
-    /* TLS is up.  Edge: say hello with link_send_line(). */
+    /* The channel is secure.  Edge: say hello with link_send_line(). */
     void (*on_secure)(struct link *link);
     /* All bytes of the line that came so far.  Returns how many of them the whole line is (then
      * link_open(), link_refuse() or link_wait() has been called), 0: more must come, < 0: close
@@ -57,16 +60,19 @@ struct link_ops {
 struct link_options {
     enum link_side side;
     struct loop *loop;          /* borrowed */
-    struct tls_ctx *tls;        /* counted */
+    struct tls_ctx *tls;        /* counted; QUIC: NULL, its connection has one */
     struct budget *budget;      /* borrowed from the process */
     const struct link_ops *ops; /* borrowed */
     void *owner;                /* borrowed: link_owner() */
-    const char *server_name;    /* edge: for SNI and CA; or NULL */
+    const char *server_name;    /* edge, TLS: for SNI and CA; or NULL */
     unsigned handshake_ms;      /* from now to OPEN (hub: to the right proof) */
 };
 
 /* Takes `fd` over (a connected, non-blocking socket), also when it fails.  0, -ERR_NOMEM. */
 MUST_USE int link_new(struct link **out, int fd, const struct link_options *options);
+/* The same on a QUIC connection that was dialled or accepted just now. */
+MUST_USE int link_new_quic(struct link **out, struct quic *quic,
+                           const struct link_options *options);
 /* Closes at once, without a word; on_dead is not called.  Streams are reset and told.  Fine from
  * any callback of the link: then it closes at the end of the loop's turn. */
 void link_free(struct link *link);
@@ -104,7 +110,10 @@ enum link_state link_state(const struct link *link);
 const char *link_state_name(enum link_state state);
 const struct lane *
 link_lane(const struct link *link); /* counters, rtt, drain; frames: NULL before OPEN */
-const struct tls *link_tls(const struct link *link);
+enum link_transport link_transport(const struct link *link);
+/* "tcpTls", "quic": for status, metrics and logs. */
+const char *link_transport_name(enum link_transport transport);
+const char *link_cipher(const struct link *link); /* "AES-128-GCM" */
 const union addr *link_peer(const struct link *link);
 /* RFC 9266 channel binding of this very connection; after on_secure.  0, -ERR_TLS. */
 MUST_USE int link_exporter(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);

@@ -27,11 +27,14 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
     l->budget = budget;
     l->pool = pool;
     l->initial_window = initial_window;
+    l->initial_credit = initial_window;
+    l->send_cap = STREAM_SEND_CAP;
     l->now_ms = now_ms;
     list_init(&l->streams);
     list_init(&l->out.control);
     list_init(&l->out.quiet);
     lane_sched_init(&l->out.sched, now_ms);
+    l->openings = NULL;
     l->beat = (struct lane_beat){.opened_ms = now_ms};
     if (role == LANE_HUB)
         l->beat.ping_due_ms = now_ms + LANE_PING_EVERY_MS;
@@ -63,6 +66,7 @@ void lane_fini(struct lane *l)
     must(l->stream_count == 0);
     stream_table_fini(&l->table);
     free(l->in.payload);
+    free(l->openings);
     free(l->out.resets);
     free(l->out.config);
     free(l->out.last);
@@ -70,6 +74,7 @@ void lane_fini(struct lane *l)
     free(l->out.body);
     l->out.config = l->out.last = l->out.drain = NULL;
     l->in.payload = l->out.body = NULL;
+    l->openings = NULL;
     l->out.resets = NULL;
     l->ops = NULL;
 }

@@ -1,4 +1,5 @@
-/* lane - one TLS connection of a tunnel after its handshake: frames in, frames out.  Sans-I/O.
+/* lane - one connection of a tunnel after its handshake: frames in, frames out.  Sans-I/O.  On TLS
+ * everything is a frame of one byte stream; lane_quic.h says how the same lane travels on QUIC.
  *
  *        lane_input(bytes) --> frames --> streams, on_control, on_open ...
  *   lane_next_record() <-- control, data, sustained <-- streams, lane_send_*
@@ -35,6 +36,10 @@
 #define LANE_ID_WORN         0xffff0000u /* stream ids above it: time for a new lane */
 
 enum lane_role { LANE_EDGE, LANE_HUB };
+enum lane_carrier {
+    LANE_FRAMES, /* one byte stream carries all of it */
+    LANE_QUIC,   /* this is the control stream: lane_quic.h */
+};
 enum lane_state { LANE_OPEN, LANE_ENDED };
 
 struct lane_ops {
@@ -62,12 +67,15 @@ struct lane_stats {                                /* single writer: the lane's 
 
 struct lane {
     enum lane_role role;
+    enum lane_carrier carrier;
     enum lane_state state;      /* written by lane_enter() only */
     const struct lane_ops *ops; /* borrowed */
     struct budget *budget;      /* borrowed from the process */
     struct chunk_pool *pool;    /* borrowed from the loop */
     uint32_t initial_window;
-    uint64_t now_ms; /* the newest time that came in */
+    uint64_t initial_credit; /* of a stream, as the peer gives it */
+    size_t send_cap;         /* of a stream: unsent and unacknowledged bytes */
+    uint64_t now_ms;         /* the newest time that came in */
     struct stream_table table;
     struct list streams;
     uint32_t stream_count;
@@ -111,6 +119,8 @@ struct lane {
         uint32_t batch_len;
         uint8_t batch[LANE_RECORD_BYTES];
     } out;
+
+    struct lane_openings *openings; /* owned; QUIC: lane_quic.c */
 
     struct lane_beat {
         uint64_t opened_ms;

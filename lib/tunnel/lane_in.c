@@ -1,4 +1,4 @@
-/* lane_in - frames into a lane.
+/* lane_in - frames into a lane; of a QUIC lane, the messages of its control stream.
  *
  * The bytes come as TLS gives them: a header may be split anywhere, and the payload of DATA is
  * passed on piece by piece, so no frame is ever held whole.  Control payloads (small, or at most
@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "tunnel/lane_internal.h"
+#include "wire/channel.h"
 
 static bool is_data(const struct frame *f)
 {
@@ -73,9 +74,8 @@ static int begin(struct lane *l)
     return 0;
 }
 
-static void on_data(struct lane *l, const uint8_t *bytes, size_t n)
+void lane_take_data(struct lane *l, struct stream *s, const uint8_t *bytes, size_t n)
 {
-    struct stream *s = l->in.stream;
     int err = bufq_push(&s->recvq, bytes, n);
 
     if (l->role == LANE_HUB)
@@ -86,25 +86,28 @@ static void on_data(struct lane *l, const uint8_t *bytes, size_t n)
         stream_abort(s, RESET_NO_MEMORY);
     } else {
         err = window_received(&s->window, n);
-        must(err == 0); /* begin() looked */
+        must(err == 0); /* begin() looked; QUIC did */
     }
+    stream_changed(s);
+}
+
+void lane_take_fin(struct stream *s)
+{
+    s->in = HALF_ENDED;
+    window_end(&s->window);
+    stream_end_if_done(s);
     stream_changed(s);
 }
 
 /* --- one function a frame; the payload is whole ------------------------------------------------
  */
 
-static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
+int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client)
 {
     enum stream_reset refuse = RESET_NOT_ALLOWED;
-    struct proxy_header client;
     struct stream *s;
-    uint32_t id = l->in.frame.stream;
     int err;
 
-    if (proxy_parse_open(&client, payload, n) != 0)
-        return lane_break(l, "OPEN of stream %u is not one PROXY v1 line", id);
-    l->highest_id = id;
     if (l->drain.by_peer)
         return lane_break(l, "OPEN of stream %u after DRAIN", id);
     if (l->drain.is_over) {
@@ -112,7 +115,7 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
         lane_queue_reset(l, id, RESET_BY_PEER, false);
         return 0;
     }
-    s = l->ops->on_open(l, &client, &refuse);
+    s = l->ops->on_open(l, client, &refuse);
     if (!s) {
         l->stats.refused_ports += refuse == RESET_NOT_ALLOWED;
         l->stats.refused_limit += refuse != RESET_NOT_ALLOWED;
@@ -127,6 +130,17 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
         stream_changed(s);
     }
     return 0;
+}
+
+static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
+{
+    struct proxy_header client;
+    uint32_t id = l->in.frame.stream;
+
+    if (proxy_parse_open(&client, payload, n) != 0)
+        return lane_break(l, "OPEN of stream %u is not one PROXY v1 line", id);
+    l->highest_id = id;
+    return lane_accept(l, id, &client);
 }
 
 /* No UDP port is ever in force (api/tunnel.md, Versions): each session is refused as any port that
@@ -168,13 +182,11 @@ static int on_close_frame(struct lane *l, const uint8_t *payload)
     if (code == CLOSE_FIN) {
         if (s->in != HALF_OPEN)
             return lane_break(l, "a second FIN for stream %u", s->id);
-        s->in = HALF_ENDED;
-        window_end(&s->window);
-        stream_end_if_done(s);
-    } else {
-        l->stats.resets_in++;
-        stream_enter(s, STREAM_RESET, (enum stream_reset)code);
+        lane_take_fin(s);
+        return 0;
     }
+    l->stats.resets_in++;
+    stream_enter(s, STREAM_RESET, (enum stream_reset)code);
     stream_changed(s);
     return 0;
 }
@@ -323,28 +335,48 @@ static int take_payload(struct lane *l, const uint8_t *bytes, size_t n)
     if (is_skipped(l))
         return 0;
     if (is_data(&l->in.frame)) {
-        on_data(l, bytes, n);
+        lane_take_data(l, l->in.stream, bytes, n);
         return 0;
     }
     return gather(l, bytes, n);
 }
 
-/* The next bytes of a header; how many were used. */
+/* 0: the header is not whole. */
+static int parse_header(struct lane *l)
+{
+    struct lane_in *in = &l->in;
+
+    return l->carrier == LANE_FRAMES ? frame_parse(&in->frame, in->header, in->header_len)
+                                     : channel_parse(&in->frame, in->header, in->header_len);
+}
+
+static const char *header_fault(const struct lane *l)
+{
+    const char *fault =
+        l->carrier == LANE_FRAMES ? frame_fault(&l->in.frame) : channel_fault(&l->in.frame);
+
+    return fault ? fault : "bad_length";
+}
+
+/* The next bytes of a header; how many were used.  One on a control stream has 5 or 9, which its
+ * first byte tells. */
 static size_t take_header(struct lane *l, const uint8_t *bytes, size_t n, int *err)
 {
     struct lane_in *in = &l->in;
-    size_t used = MIN(n, (size_t)(FRAME_HEADER_BYTES - in->header_len));
+    size_t need = l->carrier == LANE_QUIC && in->header_len < CHANNEL_HEADER_MIN
+                      ? CHANNEL_HEADER_MIN
+                      : FRAME_HEADER_BYTES;
+    size_t used = MIN(n, need - in->header_len);
+    int got;
 
     memcpy(in->header + in->header_len, bytes, used);
     in->header_len += (uint32_t)used;
     *err = 0;
-    if (in->header_len < FRAME_HEADER_BYTES)
+    got = parse_header(l);
+    if (got == 0)
         return used;
     in->header_len = 0;
-    if (frame_parse(&in->frame, in->header, FRAME_HEADER_BYTES) < 0)
-        *err = lane_break(l, "%s", frame_fault(&in->frame));
-    else
-        *err = begin(l);
+    *err = got < 0 ? lane_break(l, "%s", header_fault(l)) : begin(l);
     if (*err == 0 && in->left == 0)
         *err = on_frame(l, in->header); /* no payload: the pointer is not read */
     return used;

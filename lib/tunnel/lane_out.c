@@ -1,4 +1,6 @@
-/* lane_out - records out of a lane: which frame goes next, and how it gets into a record.
+/* lane_out - records out of a lane: which frame goes next, and how it gets into a record.  Of a
+ * QUIC lane only what concerns the connection, for its control stream; the rest is QUIC's
+ * (lane_quic.c).
  *
  * Order: the rest of a long payload, then control (PING, PONG, OPEN and credit, resets, CONFIG,
  * DRAIN), then normal streams, then sustained ones, and GOODBYE instead of all that, as the last
@@ -12,6 +14,7 @@
 
 #include "base/err.h"
 #include "tunnel/lane_internal.h"
+#include "wire/channel.h"
 
 #define DIRECT_MIN 4096u /* from here on a record of its own is cheaper than a copy */
 
@@ -27,16 +30,25 @@ static void put(struct lane *l, const void *src, size_t n)
     l->out.batch_len += (uint32_t)n;
 }
 
+static void put_header(struct lane *l, uint32_t id, enum frame_type type, size_t n)
+{
+    uint8_t header[FRAME_HEADER_BYTES];
+
+    if (l->carrier == LANE_QUIC) {
+        put(l, header, channel_emit(header, id, type, (uint32_t)n));
+        return;
+    }
+    frame_emit(header, id, type, (uint32_t)n);
+    put(l, header, sizeof(header));
+}
+
 /* A short frame, whole or not at all. */
 static bool put_frame(struct lane *l, uint32_t id, enum frame_type type, const void *payload,
                       size_t n)
 {
-    uint8_t header[FRAME_HEADER_BYTES];
-
-    if (batch_room(l) < sizeof(header) + n)
+    if (batch_room(l) < FRAME_HEADER_BYTES + n)
         return false;
-    frame_emit(header, id, type, (uint32_t)n);
-    put(l, header, sizeof(header));
+    put_header(l, id, type, n);
     if (n > 0)
         put(l, payload, n);
     return true;
@@ -59,14 +71,12 @@ static bool put_body(struct lane *l)
 /* A frame of any length: what does not fit follows in the next records. */
 static bool put_long(struct lane *l, enum frame_type type, char **slot)
 {
-    uint8_t header[FRAME_HEADER_BYTES];
     char *text = *slot;
 
-    if (batch_room(l) < sizeof(header))
+    if (batch_room(l) < FRAME_HEADER_BYTES)
         return false;
     must(!l->out.body);
-    frame_emit(header, 0, type, (uint32_t)strlen(text));
-    put(l, header, sizeof(header));
+    put_header(l, 0, type, strlen(text));
     *slot = NULL;
     l->out.body = (uint8_t *)text;
     l->out.body_len = (uint32_t)strlen(text);
@@ -111,6 +121,20 @@ static bool put_reset(struct lane *l)
     return true;
 }
 
+/* OPEN, credit and resets of streams. */
+static bool put_streams_control(struct lane *l)
+{
+    struct lane_out *o = &l->out;
+
+    while (!list_is_empty(&o->control))
+        if (!put_stream_control(l, container_of(o->control.next, struct stream, in_control)))
+            return false;
+    while (o->resets_count > 0)
+        if (!put_reset(l))
+            return false;
+    return true;
+}
+
 /* All control that fits; false when some had to wait for the next record. */
 static bool put_control(struct lane *l)
 {
@@ -136,12 +160,8 @@ static bool put_control(struct lane *l)
             return false;
         o->has_pong = false;
     }
-    while (!list_is_empty(&o->control))
-        if (!put_stream_control(l, container_of(o->control.next, struct stream, in_control)))
-            return false;
-    while (o->resets_count > 0)
-        if (!put_reset(l))
-            return false;
+    if (l->carrier == LANE_FRAMES && !put_streams_control(l))
+        return false;
     if (o->config &&
         !put_long(l, l->role == LANE_HUB ? FRAME_CONFIG : FRAME_CONFIG_ACK, &o->config))
         return false;
@@ -153,7 +173,7 @@ static enum frame_type data_type(const struct lane *l)
     return l->role == LANE_EDGE ? FRAME_DATA : FRAME_DATA_BACK;
 }
 
-static void count_data(struct lane *l, size_t n)
+void lane_count_out(struct lane *l, size_t n)
 {
     if (l->role == LANE_EDGE)
         l->stats.bytes_from_clients += n;
@@ -195,7 +215,7 @@ static bool put_turn(struct lane *l, struct stream *s, uint64_t now_ms)
     }
     if (!put_frame(l, s->id, data_type(l), piece, n))
         return false;
-    count_data(l, n);
+    lane_count_out(l, n);
     lane_sched_drained(&o->sched, s, n, now_ms);
     stream_sent(s, n);
     return true;
@@ -247,7 +267,7 @@ size_t lane_next_record(struct lane *l, uint64_t now_ms, const uint8_t **record)
     l->now_ms = MAX(l->now_ms, now_ms);
     if (l->state == LANE_ENDED && !o->body && !o->last)
         return 0;
-    if (put_control(l) && l->state == LANE_OPEN) {
+    if (put_control(l) && l->state == LANE_OPEN && l->carrier == LANE_FRAMES) {
         uint32_t control_len = o->batch_len;
 
         put_data(l, l->now_ms);
@@ -274,7 +294,7 @@ void lane_record_done(struct lane *l)
     if (!s)
         return;
     o->direct = NULL;
-    count_data(l, o->direct_len);
+    lane_count_out(l, o->direct_len);
     lane_sched_drained(&o->sched, s, o->direct_len, l->now_ms);
     stream_sent(s, o->direct_len);
     stream_schedule(s, l->now_ms);

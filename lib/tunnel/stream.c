@@ -72,9 +72,9 @@ int stream_join(struct stream *s, struct lane *l, uint32_t id, uint64_t now_ms)
     }
     s->lane = l;
     s->opened_ms = now_ms;
-    s->credit = l->initial_window;
+    s->credit = l->initial_credit;
     bufq_init(&s->recvq, l->pool, SIZE_MAX); /* the window bounds it */
-    sendq_init(&s->sendq, l->pool, STREAM_SEND_CAP);
+    sendq_init(&s->sendq, l->pool, l->send_cap);
     l->stats.opened++;
     l->stream_count++;
     list_push(&l->streams, &s->in_lane);
@@ -142,7 +142,8 @@ void stream_changed(struct stream *s)
 
 void stream_end_if_done(struct stream *s)
 {
-    if (s->state == STREAM_OPEN && s->in == HALF_ENDED && s->out == HALF_ENDED)
+    if (s->state == STREAM_OPEN && s->in == HALF_ENDED && s->out == HALF_ENDED &&
+        sendq_held(&s->sendq) == 0)
         stream_enter(s, STREAM_ENDED, RESET_NONE);
 }
 
@@ -183,15 +184,15 @@ void stream_check(const struct stream *s)
         return;
     must(s->budget != NULL);
     must(s->window.is_ended == (s->in == HALF_ENDED));
-    must(s->send_charged == 0 || chunks_for(sendq_unsent(&s->sendq)) > 1);
-    must(!(s->in == HALF_ENDED && s->out == HALF_ENDED));
+    must(s->send_charged == 0 || chunks_for(sendq_held(&s->sendq)) > 1);
+    must(!(s->in == HALF_ENDED && s->out == HALF_ENDED && sendq_held(&s->sendq) == 0));
     must(list_is_empty(&s->in_ring) || sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING);
 }
 
 /* --- going out --- */
 
-/* Charges what `bytes` unsent bytes need beyond one chunk. */
-static bool charge_unsent(struct stream *s, size_t bytes)
+/* Charges what `bytes` bytes on their way need beyond one chunk. */
+static bool charge_held(struct stream *s, size_t bytes)
 {
     size_t chunks = chunks_for(bytes);
     uint64_t due = chunks > 1 ? (uint64_t)(chunks - 1) * CHUNK_BYTES : 0;
@@ -221,15 +222,16 @@ size_t stream_room(struct stream *s)
 
 size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
 {
-    size_t room = stream_room(s), unsent = sendq_unsent(&s->sendq), count = 0;
+    size_t room = stream_room(s), held = sendq_held(&s->sendq), count = 0;
 
-    if (room > 0 && !charge_unsent(s, unsent + room)) /* no budget: its first chunk is free */
-        room = unsent < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - unsent) : 0;
+    room = MIN(room, max * CHUNK_ROOM);           /* no more than a call can fill is charged */
+    if (room > 0 && !charge_held(s, held + room)) /* no budget: its first chunk is free */
+        room = held < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - held) : 0;
     if (room > 0)
         count = sendq_reserve(&s->sendq, room, out, max);
     s->is_starved = count == 0;
-    if (room > 0 && count == 0) {       /* the loop's pool is used up */
-        (void)charge_unsent(s, unsent); /* gives back */
+    if (room > 0 && count == 0) {   /* the loop's pool is used up */
+        (void)charge_held(s, held); /* gives back */
         lane_retry_later(s->lane);
     }
     return count;
@@ -242,7 +244,7 @@ void stream_commit(struct stream *s, size_t n)
     must(n <= s->credit);
     sendq_commit(&s->sendq, n);
     s->credit -= n;
-    fits = charge_unsent(s, sendq_unsent(&s->sendq)); /* no more than stream_reserve() charged */
+    fits = charge_held(s, sendq_held(&s->sendq)); /* no more than stream_reserve() charged */
     must(fits);
     if (n > 0) {
         stream_schedule(s, s->lane->now_ms);
@@ -259,9 +261,15 @@ void stream_schedule(struct stream *s, uint64_t now_ms)
 void stream_sent(struct stream *s, size_t n)
 {
     sendq_sent(&s->sendq, n);
-    sendq_acked(&s->sendq, s->sendq.sent); /* TLS: what left is with the kernel */
+    if (s->lane->carrier == LANE_FRAMES) /* TLS: what left is with the kernel */
+        stream_acked(s, n);
+}
+
+void stream_acked(struct stream *s, uint64_t n)
+{
+    sendq_acked(&s->sendq, s->sendq.acked + n);
     if (s->send_charged > 0) {
-        bool fits = charge_unsent(s, sendq_unsent(&s->sendq)); /* only ever gives back here */
+        bool fits = charge_held(s, sendq_held(&s->sendq)); /* only ever gives back here */
 
         must(fits);
     }
@@ -352,10 +360,10 @@ bool stream_is_at_end(const struct stream *s)
 
 uint64_t stream_bytes_in(const struct stream *s)
 {
-    return s->window.received;
+    return s->window.received - s->head_in;
 }
 
 uint64_t stream_bytes_out(const struct stream *s)
 {
-    return s->sendq.sent;
+    return s->sendq.sent - MIN(s->sendq.sent, (uint64_t)s->head_out);
 }

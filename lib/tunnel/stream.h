@@ -28,7 +28,7 @@
 struct lane;
 
 #define STREAM_OPEN_LINE_MAX 107                /* a PROXY v1 line */
-#define STREAM_SEND_CAP      (16u * CHUNK_ROOM) /* on its way out, at most */
+#define STREAM_SEND_CAP      (16u * CHUNK_ROOM) /* on its way out at most, on TLS */
 
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
@@ -58,10 +58,11 @@ struct stream {
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
-    bool is_starved;       /* the owner found no room: tell it when there is some */
-    uint8_t open_line_len; /* an OPEN waits to be sent while this is not 0 */
+    bool is_starved;           /* the owner found no room: tell it when there is some */
+    uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
+    uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
     char open_line[STREAM_OPEN_LINE_MAX];
-    uint64_t send_charged; /* taken from the budget for what waits in `sendq` */
+    uint64_t send_charged; /* taken from the budget for what is in `sendq` */
     struct bufq recvq;     /* came in, not taken yet */
     struct sendq sendq;    /* going out */
     struct window window;

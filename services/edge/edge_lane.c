@@ -210,7 +210,7 @@ static int on_line(struct link *link, const uint8_t *bytes, size_t n)
     }
     log_info("edge", "lane_open", LOG_U("lane", lane->order->number),
              LOG_S("verified", credentials_verified_by(lane->order->credentials)),
-             LOG_S("cipher", tls_cipher(link_tls(link))));
+             LOG_S("cipher", link_cipher(link)));
     report_up(lane, &answer);
     link_open(link, answer.initial_window);
     edge_lane_enter(lane, EDGE_LANE_UP);
