@@ -79,23 +79,24 @@ static void log_not_admitted(struct desk *d, const union addr *peer, enum handsh
     d->limit.held = 0;
 }
 
-struct lane_record *desk_admit(struct desk *d, const union addr *peer)
+struct lane_record *lane_record_new(const union addr *peer)
 {
-    struct admission_source source;
+    struct lane_record *record = must_alloc(sizeof(*record));
+
+    record->peer = *peer;
+    list_init(&record->in_edge);
+    return record;
+}
+
+/* Counts it among the handshakes; false: too many (counted). */
+static bool enter_admission(struct desk *d, const union addr *peer, struct admission_source *source)
+{
     enum handshake_fault fault = HANDSHAKE_LIMIT_TOTAL;
-    struct lane_record *record;
 
     count_one(&d->shared->counters.accepted);
-    switch (admission_enter(&d->admission, peer, &source)) {
+    switch (admission_enter(&d->admission, peer, source)) {
     case ADMISSION_OK:
-        record = must_alloc(sizeof(*record));
-        record->source = source;
-        record->is_counted = true;
-        record->peer = *peer;
-        list_init(&record->in_edge);
-        list_push(&d->records, &record->node);
-        d->record_count++;
-        return record;
+        return true;
     case ADMISSION_SOURCE_FULL:
         fault = HANDSHAKE_LIMIT_SOURCE;
         break;
@@ -104,7 +105,27 @@ struct lane_record *desk_admit(struct desk *d, const union addr *peer)
     }
     count_fault(d, fault);
     log_not_admitted(d, peer, fault);
-    return NULL;
+    return false;
+}
+
+static void keep_record(struct desk *d, struct lane_record *record)
+{
+    list_push(&d->records, &record->node);
+    d->record_count++;
+}
+
+struct lane_record *desk_admit(struct desk *d, const union addr *peer)
+{
+    struct admission_source source;
+    struct lane_record *record;
+
+    if (!enter_admission(d, peer, &source))
+        return NULL;
+    record = lane_record_new(peer);
+    record->source = source;
+    record->is_counted = true;
+    keep_record(d, record);
+    return record;
 }
 
 static void leave_admission(struct desk *d, struct lane_record *record)
@@ -331,6 +352,27 @@ static struct report_mail take_report(struct task *task)
     return copy;
 }
 
+static void run_arrived(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+    struct lane_record *record = mail.record;
+
+    if (mail.desk->is_closed) { /* desk_fini() does not know it */
+        free(record);
+        return;
+    }
+    record->lane = mail.lane;
+    record->is_counted = enter_admission(mail.desk, &record->peer, &record->source);
+    keep_record(mail.desk, record);
+    if (!record->is_counted)
+        hub_lane_post_drop(mail.lane);
+}
+
+void desk_post_arrived(struct desk *d, struct hub_lane *lane)
+{
+    post_report(d, lane->record, lane, run_arrived);
+}
+
 static void run_refused(struct task *task)
 {
     struct report_mail mail = take_report(task);
@@ -339,9 +381,9 @@ static void run_refused(struct task *task)
         leave_admission(mail.desk, mail.record);
 }
 
-void desk_post_refused(struct desk *d, struct lane_record *record)
+void desk_post_refused(struct desk *d, struct hub_lane *lane)
 {
-    post_report(d, record, NULL, run_refused);
+    post_report(d, lane->record, lane, run_refused);
 }
 
 static void run_draining(struct task *task)
@@ -437,15 +479,13 @@ static void run_dead(struct task *task)
     leave_admission(d, record);
     d->waiting_count -= record->is_waiting;
     d->open_count -= record->is_open;
-    if (record->lane)
-        keep_counts(d, record);
+    keep_counts(d, record);
     if (record->session) {
         session_lane_lost(record->session->session, record, loop_now_ms(d->loop));
         edge_session_lane_lost(record->session, record);
         arm_expiry(d);
     }
-    if (record->lane)
-        hub_lane_post_forget(record->lane);
+    hub_lane_post_forget(record->lane);
     list_remove(&record->in_edge);
     list_remove(&record->node);
     d->record_count--;
@@ -454,9 +494,9 @@ static void run_dead(struct task *task)
         d->on_empty(d->arg);
 }
 
-void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane *lane)
+void desk_post_dead(struct desk *d, struct hub_lane *lane)
 {
-    post_report(d, record, lane, run_dead);
+    post_report(d, lane->record, lane, run_dead);
 }
 
 /* --- sessions and edges

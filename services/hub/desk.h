@@ -67,6 +67,8 @@ void desk_close(struct desk *d);
 
 /* A connection that was accepted: its record, or NULL when it has to be closed (counted). */
 struct lane_record *desk_admit(struct desk *d, const union addr *peer);
+/* A record that no desk has yet, for desk_post_arrived().  Any thread. */
+struct lane_record *lane_record_new(const union addr *peer);
 /* The edge's ports or interval changed: CONFIG to its sessions. */
 void desk_config_changed(struct desk *d, struct edge *edge);
 /* Ends all sessions of the edge; how many there were. */
@@ -80,16 +82,19 @@ void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg);
  * ------------------------- */
 
 struct hello_mail;
+/* A connection that the lane's worker has accepted itself: its record moves to the desk, which has
+ * the lane dropped when there are too many. */
+void desk_post_arrived(struct desk *d, struct hub_lane *lane);
 /* The hello is read and needs a verdict. */
 void desk_post_hello(struct desk *d, struct hub_lane *lane, const struct hello *hello,
                      const uint8_t exporter[TLS_EXPORTER_BYTES]);
 /* It was refused on the spot. */
-void desk_post_refused(struct desk *d, struct lane_record *record);
+void desk_post_refused(struct desk *d, struct hub_lane *lane);
 void desk_post_draining(struct desk *d, struct hub_lane *lane);
 /* CONFIG_ACK (its lists move); one at a time: hub_lane_post_ack_taken() answers. */
 void desk_post_ack(struct desk *d, struct hub_lane *lane, struct ack_mail *mail);
-/* The last report.  `lane` is NULL when there never was one. */
-void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane *lane);
+/* The last report. */
+void desk_post_dead(struct desk *d, struct hub_lane *lane);
 
 struct ack_mail {
     struct task task;

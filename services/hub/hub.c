@@ -11,7 +11,8 @@
 #include "hub/unix_time.h"
 #include "wire/token.h"
 
-#define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
+#define POOL_KEEP  1024 /* chunks that a worker keeps: 16 MiB */
+#define BIND_TRIES 16   /* for a port that TCP and UDP have free, where any will do */
 
 static int tell(int err, const char *what, const char *why)
 {
@@ -111,6 +112,8 @@ static void fill_shared(struct hub *h)
     s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
     s->forwards_max = (uint32_t)conf->limits.streams;
     s->connects_max = (uint32_t)conf->limits.connects;
+    s->handshakes_max = (unsigned)conf->limits.handshakes;
+    s->worker_count = h->worker_count;
     budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
                 (uint32_t)conf->max_window);
     own_listeners_init(&s->own);
@@ -134,9 +137,6 @@ static void start_desk(struct hub *h)
 
 static int start_workers(struct hub *h)
 {
-    int64_t wanted = h->conf.service.workers;
-
-    h->worker_count = wanted ? (unsigned)wanted : worker_default_count();
     h->threads = must_alloc(h->worker_count * sizeof(*h->threads));
     h->workers = must_alloc(h->worker_count * sizeof(*h->workers));
     if (workers_start(h->threads, h->worker_count, "hub", POOL_KEEP,
@@ -195,7 +195,7 @@ static int start_admin(struct hub *h)
     err = service_admin_start(&h->admin, &options, &h->conf.service, &h->tokens);
     if (err)
         return err;
-    own_listeners_add(&h->shared.own, &h->port.bound, "tunnel");
+    own_listeners_add(&h->shared.own, &h->tunnel_at, "tunnel");
     add_own(h, admin_address(h->admin), "management");
     add_own(h, admin_metrics_address(h->admin), "metrics");
     return 0;
@@ -206,6 +206,41 @@ static void on_stop_due(struct deadline *deadline)
     loop_stop(deadline->loop);
 }
 
+/* One number for both transports.  Port 0 takes one that is free on TCP; should it be taken on UDP,
+ * another one. */
+static int bind_once(struct hub *h, char *why, size_t why_size)
+{
+    int err = 0;
+
+    if (addr_parse(&h->tunnel_at, h->conf.tunnel_listen) != 0) {
+        snprintf(why, why_size, "\"%s\" is no address", h->conf.tunnel_listen);
+        return -ERR_SYNTAX;
+    }
+    if (hub_conf_has_transport(&h->conf, "tls")) {
+        err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, why, why_size);
+        h->tunnel_at = h->port.bound;
+    }
+    if (!err && hub_conf_has_transport(&h->conf, "quic"))
+        err = quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, why_size);
+    return err;
+}
+
+static int bind_tunnel(struct hub *h)
+{
+    bool is_any_port = false;
+    char why[200] = "";
+    union addr wanted;
+    int err = -ERR_SYS;
+
+    if (addr_parse(&wanted, h->conf.tunnel_listen) == 0)
+        is_any_port = addr_port(&wanted) == 0;
+    for (unsigned tries = is_any_port ? BIND_TRIES : 1; err && tries > 0; tries--) {
+        tunnel_port_fini(&h->port);
+        err = bind_once(h, why, sizeof(why));
+    }
+    return err ? tell(err, "tunnel.listen", why) : 0;
+}
+
 int hub_start(struct hub *h)
 {
     struct json_check none;
@@ -214,6 +249,8 @@ int hub_start(struct hub *h)
 
     h->loop = loop_new("hub-control", 64, 0);
     h->started_unix = unix_time_now();
+    h->worker_count =
+        h->conf.service.workers ? (unsigned)h->conf.service.workers : worker_default_count();
     deadline_init(&h->stop, h->loop, on_stop_due);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     fill_shared(h);
@@ -225,14 +262,16 @@ int hub_start(struct hub *h)
     json_check_fini(&none);
     if (err || (err = start_tls(h)) != 0)
         return err;
-    err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, why, sizeof(why));
-    if (err)
-        return tell(err, "tunnel.listen", why);
+    if ((err = bind_tunnel(h)) != 0)
+        return err;
     if ((err = start_admin(h)) != 0 || (err = load_edges(h)) != 0 || (err = start_workers(h)) != 0)
         return err;
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
+    if (hub_conf_has_transport(&h->conf, "quic") &&
+        (err = quic_door_start(&h->quic, h->workers, &h->conf, why, sizeof(why))) != 0)
+        return tell(err, "stateDir", why);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
-             LOG_S("address", addr_format(&h->port.bound, text)));
+             LOG_S("address", addr_format(&h->tunnel_at, text)));
     log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", h->worker_count), LOG_U("edges", h->registry.count));
     return 0;
@@ -263,6 +302,7 @@ void hub_fini(struct hub *h)
 {
     admin_stop(h->admin);
     tunnel_port_fini(&h->port);
+    quic_door_fini(&h->quic);
     if (h->are_threads_started)
         workers_stop(h->threads, h->worker_count);
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
@@ -337,7 +377,7 @@ void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms)
 
 uint16_t hub_public_port(const struct hub *h)
 {
-    return h->conf.public_port ? (uint16_t)h->conf.public_port : addr_port(&h->port.bound);
+    return h->conf.public_port ? (uint16_t)h->conf.public_port : addr_port(&h->tunnel_at);
 }
 
 /* A configured certificate may be renewed with another key: the token then names no pin, and the

@@ -7,6 +7,7 @@
 #include "admin/service.h"
 #include "hub/desk.h"
 #include "hub/hub_conf.h"
+#include "hub/quic_door.h"
 #include "hub/tunnel_port.h"
 #include "loop/worker.h"
 
@@ -21,9 +22,11 @@ struct hub {
     struct hub_shared shared;
     struct registry registry;
     struct desk desk;
-    struct tunnel_port port;
-    struct tls_cert *cert; /* counted: of the tunnel */
-    struct admin *admin;   /* owned */
+    struct tunnel_port port; /* TCP */
+    struct quic_door quic;   /* UDP, until its sockets are the workers' */
+    union addr tunnel_at;    /* where it listens */
+    struct tls_cert *cert;   /* counted: of the tunnel */
+    struct admin *admin;     /* owned */
     struct service_tokens tokens;
     struct deadline stop;
     int64_t started_unix;

@@ -76,6 +76,21 @@ static struct session_sums sum_session(const struct session *s)
     return sums;
 }
 
+/* What new streams use: while a session moves from one to the other, the one that it moves to. */
+static enum link_transport transport_of(const struct session *s)
+{
+    enum link_transport transport = LINK_TLS;
+
+    LIST_EACH (&s->lanes, node, after) {
+        const struct session_lane *at = container_of(node, struct session_lane, node);
+        const struct lane_record *record = at->link;
+
+        if (!at->is_draining || node->next == &s->lanes)
+            transport = record->lane->transport;
+    }
+    return transport;
+}
+
 static struct json_object *connected_edge(const struct session *s)
 {
     const struct edge_session *es = s->user;
@@ -85,7 +100,7 @@ static struct json_object *connected_edge(const struct session *s)
 
     api_add_str(o, "edgeId", s->edge_id);
     api_add_str(o, "instance", s->instance);
-    api_add_str(o, "transport", "tcpTls");
+    api_add_str(o, "transport", link_transport_name(transport_of(s)));
     api_add_int(o, "lanes", s->lane_count);
     api_add_str(o, "remoteAddress", addr_format_host(&es->remote, remote));
     api_add_str(o, "publicIp", es->ack.public_ip[0] ? es->ack.public_ip : NULL);
@@ -151,7 +166,7 @@ static void get_status(void *service, struct admin_request *r)
     api_add_str(o, "version", PENSTOCK_VERSION);
     json_object_object_add(o, "startedAt", unix_time_json(h->started_unix));
     api_add_int(o, "workers", h->worker_count);
-    api_add_int(o, "tunnelPort", addr_port(&h->port.bound));
+    api_add_int(o, "tunnelPort", addr_port(&h->tunnel_at));
     json_object_object_add(o, "connectedEdges", edges);
     json_object_object_add(o, "totals", totals(h));
     json_object_object_add(o, "limits", limits(h));

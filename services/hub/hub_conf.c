@@ -15,20 +15,37 @@
 
 static const char *const proxy_choices[] = {"v1", "v2", "off", NULL}; /* enum proxy_mode */
 
-/* ["tls"] is all there is until QUIC comes. */
+static const char *const congestion_choices[] = {"cubic", "bbr", NULL}; /* enum quic_congestion */
+
 static void check_transports(struct json_check *faults, const char *pointer, const void *member)
 {
     struct json_object *const *list = member;
-    struct json_object *first;
+    size_t count;
 
     if (!json_object_is_type(*list, json_type_array)) {
         json_fault(faults, pointer, "type", "must be a list, is %s", json_type_of(*list));
         return;
     }
-    first = json_object_array_length(*list) == 1 ? json_object_array_get_idx(*list, 0) : NULL;
-    if (!json_object_is_type(first, json_type_string) ||
-        strcmp(json_object_get_string(first), "tls") != 0)
-        json_fault(faults, pointer, "invalid", "must be [\"tls\"] in this version");
+    count = json_object_array_length(*list);
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *item = json_object_array_get_idx(*list, i);
+        const char *name =
+            json_object_is_type(item, json_type_string) ? json_object_get_string(item) : "";
+
+        if (strcmp(name, "tls") != 0 && strcmp(name, "quic") != 0)
+            json_fault(faults, pointer, "invalid", "may hold \"tls\" and \"quic\" only");
+    }
+    if (count == 0)
+        json_fault(faults, pointer, "invalid", "must name \"tls\", \"quic\" or both");
+}
+
+bool hub_conf_has_transport(const struct hub_conf *conf, const char *name)
+{
+    for (size_t i = 0; i < json_object_array_length(conf->tunnel_transports); i++)
+        if (strcmp(json_object_get_string(json_object_array_get_idx(conf->tunnel_transports, i)),
+                   name) == 0)
+            return true;
+    return false;
 }
 
 static bool is_set(const char *text)
@@ -76,7 +93,7 @@ static const struct conf_key keys[] = {
      .offset = AT(tunnel_transports),
      .fallback = "[\"tls\"]",
      .check = check_transports,
-     .doc = "The transports that edges may use; this version has tls."},
+     .doc = "The transports that edges may use: tls on TCP, quic on UDP, both on the same number."},
     {.path = "tunnel.certFile",
      .kind = CONF_STRING,
      .offset = AT(tunnel_cert_file),
@@ -132,6 +149,18 @@ static const struct conf_key keys[] = {
      .max = 15,
      .fallback = "",
      .doc = "TCP congestion control of the tunnel; empty: the system's."},
+    {.path = "tunnel.quicCongestion",
+     .kind = CONF_ENUM,
+     .offset = AT(quic_congestion),
+     .choices = congestion_choices,
+     .fallback = "cubic",
+     .doc = "Congestion control of QUIC tunnels."},
+    {.path = "tunnel.qlogDir",
+     .kind = CONF_STRING,
+     .offset = AT(qlog_dir),
+     .fallback = "",
+     .doc = "A folder for a qlog file of each QUIC connection (large: to look for faults); empty: "
+            "none."},
     {.path = "target.host",
      .kind = CONF_STRING,
      .offset = AT(target_host),

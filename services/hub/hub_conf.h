@@ -6,6 +6,7 @@
 #ifndef HUB_HUB_CONF_H
 #define HUB_HUB_CONF_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "conf/service_conf.h"
@@ -37,6 +38,8 @@ struct hub_conf {
     int64_t max_lanes;
     int64_t memory_budget, max_window; /* bytes */
     char *tls_congestion;
+    int quic_congestion; /* enum quic_congestion */
+    char *qlog_dir;
     char *target_host;
     struct json_object *target_ports; /* owned: a map */
     int target_proxy_protocol;        /* enum proxy_mode */
@@ -45,5 +48,7 @@ struct hub_conf {
 };
 
 extern const struct conf_table hub_conf_table;
+/* Whether tunnel.transports names it: "tls" or "quic". */
+bool hub_conf_has_transport(const struct hub_conf *conf, const char *name);
 
 #endif

@@ -31,10 +31,48 @@ static void on_refusal_due(struct deadline *deadline)
         link_refuse(lane->link, lane->refusal_line, lane->refusal_len, -ERR_AUTH);
 }
 
+static struct hub_lane *lane_make(struct hub_worker *w, enum link_transport transport,
+                                  struct lane_record *record, struct link_options *options)
+{
+    struct hub_lane *lane = must_alloc(sizeof(*lane));
+
+    lane->worker = w;
+    lane->record = record;
+    lane->transport = transport;
+    lane->accepted_us = clock_now_us();
+    list_init(&lane->forwards);
+    authority_init(&lane->authority);
+    deadline_init(&lane->refusal, w->loop, on_refusal_due);
+    list_push(&w->lanes, &lane->node);
+    *options = (struct link_options){.side = LINK_HUB,
+                                     .loop = w->loop,
+                                     .tls = w->shared->tls,
+                                     .budget = &w->shared->budget,
+                                     .ops = &link_events,
+                                     .owner = lane,
+                                     .handshake_ms = HUB_HANDSHAKE_MS};
+    return lane;
+}
+
+static void lane_begins(struct hub_lane *lane)
+{
+    hub_worker_watch(lane->worker);
+}
+
+static void lane_failed(struct hub_lane *lane)
+{
+    struct hub_shared *shared = lane->worker->shared;
+
+    count_one(&shared->counters.handshake_faults[HANDSHAKE_MEMORY]);
+    lane->link = NULL;
+    desk_post_dead(shared->desk, lane); /* which lets it be forgotten */
+}
+
 static void run_new(struct task *task)
 {
     struct new_mail mail = *container_of(task, struct new_mail, task);
     struct hub_worker *w = mail.worker;
+    struct link_options options;
     struct hub_lane *lane;
 
     free(container_of(task, struct new_mail, task));
@@ -42,29 +80,25 @@ static void run_new(struct task *task)
         close(mail.fd);
         return;
     }
-    lane = must_alloc(sizeof(*lane));
-    lane->worker = w;
-    lane->record = mail.record;
-    lane->accepted_us = clock_now_us();
-    list_init(&lane->forwards);
-    authority_init(&lane->authority);
-    deadline_init(&lane->refusal, w->loop, on_refusal_due);
+    lane = lane_make(w, LINK_TLS, mail.record, &options);
     socket_set_tunnel_options(mail.fd, w->shared->congestion);
-    if (link_new(&lane->link, mail.fd,
-                 &(struct link_options){.side = LINK_HUB,
-                                        .loop = w->loop,
-                                        .tls = w->shared->tls,
-                                        .budget = &w->shared->budget,
-                                        .ops = &link_events,
-                                        .owner = lane,
-                                        .handshake_ms = HUB_HANDSHAKE_MS}) != 0) {
-        count_one(&w->shared->counters.handshake_faults[HANDSHAKE_MEMORY]);
-        desk_post_dead(w->shared->desk, mail.record, NULL);
-        free(lane);
-        return;
-    }
-    list_push(&w->lanes, &lane->node);
-    hub_worker_watch(w);
+    if (link_new(&lane->link, mail.fd, &options) != 0)
+        lane_failed(lane);
+    else
+        lane_begins(lane);
+}
+
+void hub_lane_accept(struct hub_worker *w, struct quic *quic)
+{
+    struct lane_record *record = lane_record_new(quic_peer(quic));
+    struct link_options options;
+    struct hub_lane *lane = lane_make(w, LINK_QUIC, record, &options);
+
+    desk_post_arrived(w->shared->desk, lane);
+    if (link_new_quic(&lane->link, quic, &options) != 0)
+        lane_failed(lane);
+    else
+        lane_begins(lane);
 }
 
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)
@@ -216,7 +250,9 @@ static void run_open(struct task *task)
         count_one(&counters->handshakes);
         duration_count(&counters->handshake, clock_now_us() - lane->accepted_us);
         log_info("hub", "lane_open", LOG_S("edge", lane->edge_id),
-                 LOG_S("peer", addr_format(link_peer(lane->link), peer)));
+                 LOG_S("peer", addr_format(link_peer(lane->link), peer)),
+                 LOG_S("transport", link_transport_name(lane->transport)),
+                 LOG_S("cipher", link_cipher(lane->link)));
     }
     mail_free(mail);
 }
@@ -282,7 +318,7 @@ static void end_link(struct hub_lane *lane)
     deadline_off(&lane->refusal);
     link_free(lane->link);
     lane->link = NULL;
-    desk_post_dead(lane->worker->shared->desk, lane->record, lane);
+    desk_post_dead(lane->worker->shared->desk, lane);
 }
 
 static void run_drop(struct task *task)
@@ -411,7 +447,7 @@ static int refuse_now(struct hub_lane *lane, int used, enum answer_code code, co
     count_one(&shared->counters.handshake_faults[handshake_fault_of(code)]);
     log_refusal(lane, code);
     lane->is_told = true;
-    desk_post_refused(shared->desk, lane->record);
+    desk_post_refused(shared->desk, lane);
     link_refuse(lane->link, line, n, -ERR_PROTO);
     free(line);
     return used;

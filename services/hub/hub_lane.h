@@ -38,6 +38,7 @@ struct hub_lane {
     struct list node;           /* in the worker's lanes */
     struct hub_worker *worker;  /* borrowed */
     struct lane_record *record; /* borrowed from the desk: only handed back to it */
+    enum link_transport transport;
     struct link *link;          /* owned; NULL when dead */
     struct authority authority; /* a copy of the session's */
     struct list forwards;       /* struct forward, newest first */
@@ -57,6 +58,8 @@ struct hub_lane {
     struct lane_gauges gauges;
 };
 
+/* On the worker: a QUIC connection begins; the desk is asked whether it may stay. */
+void hub_lane_accept(struct hub_worker *w, struct quic *quic);
 /* From the control thread: `fd` goes to the worker. */
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record);
 

@@ -44,6 +44,8 @@ void hub_worker_close(struct hub_worker *w)
     deadline_off(&w->tick);
     LIST_EACH (&w->lanes, node, after)
         hub_lane_close(container_of(node, struct hub_lane, node));
+    quic_port_free(w->quic);
+    w->quic = NULL;
     resolver_free(w->resolver);
     w->resolver = NULL;
 }

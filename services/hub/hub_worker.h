@@ -10,6 +10,7 @@
 #include "hub/target.h"
 #include "loop/loop.h"
 #include "loop/resolver.h"
+#include "quic/quic.h"
 #include "tls/tls.h"
 #include "tunnel/budget.h"
 
@@ -27,6 +28,7 @@ struct hub_shared {
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */
     uint32_t connects_max;
+    unsigned worker_count, handshakes_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
     struct hub_counters counters;
@@ -36,6 +38,7 @@ struct hub_worker {
     struct loop *loop;         /* borrowed from the process's struct worker */
     struct hub_shared *shared; /* borrowed */
     struct resolver *resolver; /* owned */
+    struct quic_port *quic;    /* owned: quic_door.h; NULL: TLS only */
     struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
     struct deadline tick;      /* publishes the lanes' counters */
     /* Lines that others can cause; apart, or strangers could silence those about targets. */

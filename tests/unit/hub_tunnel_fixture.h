@@ -236,7 +236,7 @@ static const struct link_ops test_link_ops = {.on_secure = on_test_secure,
 
 static inline int dial_hub(void)
 {
-    const union addr *at = &hub.port.bound;
+    const union addr *at = &hub.tunnel_at;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     ck_assert_int_ge(fd, 0);

@@ -169,7 +169,7 @@ START_TEST(a_port_that_leads_home)
 {
     char body[64];
 
-    snprintf(body, sizeof(body), "{\"listenPorts\":[%u]}", addr_port(&hub.port.bound));
+    snprintf(body, sizeof(body), "{\"listenPorts\":[%u]}", addr_port(&hub.tunnel_at));
     ck_assert_uint_eq(ask("PATCH", "/v1/edges/e1", NULL, body), 422);
     ck_assert_ptr_nonnull(strstr(call.body, "\"/listenPorts/0\""));
     ck_assert_ptr_nonnull(strstr(call.body, "tunnel listener"));
@@ -200,7 +200,7 @@ START_TEST(tokens_and_secrets)
     char first[SECRET_MAX + 1];
 
     ck_assert_uint_eq(ask("POST", "/v1/edges/e1/token", NULL, NULL), 200);
-    check_token("hub.example", addr_port(&hub.port.bound));
+    check_token("hub.example", addr_port(&hub.tunnel_at));
     ck_assert_uint_eq(
         ask("POST", "/v1/edges/e1/token", NULL, "{\"hubHost\":\"10.0.0.1\",\"hubPort\":99}"), 200);
     check_token("10.0.0.1", 99);
@@ -210,7 +210,7 @@ START_TEST(tokens_and_secrets)
     ck_assert_str_eq(registry_find(&hub.registry, "e1")->secret, first);
     ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret", NULL, "{\"graceSecs\":-1}"), 422);
     ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret", NULL, NULL), 200);
-    check_token("hub.example", addr_port(&hub.port.bound));
+    check_token("hub.example", addr_port(&hub.tunnel_at));
     ck_assert_str_ne(registry_find(&hub.registry, "e1")->secret, first);
     ck_assert_str_ne(member("oldSecretGoodUntil"), "null");
     ck_assert_uint_eq(ask("GET", "/v1/edges", NULL, NULL), 200);
