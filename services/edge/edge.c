@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_lane.h"
 
 #define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
 
@@ -39,6 +40,14 @@ static int start_workers(struct edge *e)
     e->shared.control = e->loop;
     e->shared.congestion = conf->tls_congestion;
     e->shared.instance = e->instance;
+    e->shared.quic = (struct quic_params){
+        .congestion = (enum quic_congestion)conf->quic_congestion,
+        .stream_window = BUDGET_STREAM_FREE,
+        .idle_ms = QUIC_IDLE_MS,
+        .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
+        .handshake_ms = EDGE_DIAL_MS,
+        .qlog_dir = conf->qlog_dir,
+    };
     e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;
     e->shared.held_max = (uint32_t)conf->limits.held_clients;
     e->shared.on_report = uplink_on_report;
@@ -104,6 +113,8 @@ int edge_start(struct edge *e)
         err = start_workers(e);
     if (!err) {
         uplink_init(&e->uplink, &e->shared, e->conf.bind_address);
+        transport_choice_init(&e->uplink.choice, (enum transport_mode)e->conf.transport_mode,
+                              (uint64_t)e->conf.quic_retry_secs * 1000);
         err = start_admin(e);
     }
     if (!err && credentials)

@@ -85,8 +85,8 @@ static void get_status(void *service, struct admin_request *r)
     add_str(o, "instance", e->instance);
     add_bool(o, "connected", is_up);
     add_str(o, "phase", uplink_phase(u));
-    add_str(o, "transport", is_up ? "tcpTls" : NULL);
-    add_str(o, "transportReason", is_up ? "configured" : NULL);
+    add_str(o, "transport", is_up ? link_transport_name(uplink_transport(u)) : NULL);
+    add_str(o, "transportReason", is_up ? transport_reason_name(u->choice.reason) : NULL);
     add_str(o, "hubVerified", is_up ? credentials_verified_by(u->credentials) : NULL);
     add_str(o, "publicIp", NULL);
     add_int(o, "lanes", u->lane_count);

@@ -9,7 +9,9 @@
 
 #define AT(member) offsetof(struct edge_conf, member)
 
-static const char *const transport_choices[] = {"tcpTls", NULL};
+static const char *const transport_choices[] = {"tcpTls", "quic", "quicWithFallback",
+                                                NULL};                  /* enum transport_mode */
+static const char *const congestion_choices[] = {"cubic", "bbr", NULL}; /* enum quic_congestion */
 
 static void check_address(struct json_check *faults, const char *pointer, const void *member)
 {
@@ -92,7 +94,17 @@ static const struct conf_key keys[] = {
      .offset = AT(transport_mode),
      .choices = transport_choices,
      .fallback = "tcpTls",
-     .doc = "How the hub is reached."},
+     .doc =
+         "How the hub is reached; quicWithFallback: by QUIC, and by TLS while that does not work."},
+    {.path = "quicRetrySecs",
+     .kind = CONF_INT,
+     .offset = AT(quic_retry_secs),
+     .min = 1,
+     .max = 86400,
+     .fallback = "600",
+     .unit = "s",
+     .counter = "penstock_edge_transport_switches_total",
+     .doc = "With quicWithFallback, on TLS: after so long, or a part of it, QUIC is tried again."},
     {.path = "holdSecs",
      .kind = CONF_INT,
      .offset = AT(hold_secs),
@@ -125,6 +137,18 @@ static const struct conf_key keys[] = {
      .max = 15,
      .fallback = "",
      .doc = "TCP congestion control of the tunnel; empty: the system's."},
+    {.path = "tunnel.quicCongestion",
+     .kind = CONF_ENUM,
+     .offset = AT(quic_congestion),
+     .choices = congestion_choices,
+     .fallback = "cubic",
+     .doc = "Congestion control of a tunnel by QUIC."},
+    {.path = "tunnel.qlogDir",
+     .kind = CONF_STRING,
+     .offset = AT(qlog_dir),
+     .fallback = "",
+     .doc = "A folder for a qlog file of each QUIC connection (large: to look for faults); empty: "
+            "none."},
     {.path = "limits.streams",
      .kind = CONF_INT,
      .offset = AT(limits.streams),

@@ -21,10 +21,13 @@ struct edge_conf {
     char *ca_file;
     char *instance;     /* empty: the host's name */
     char *bind_address; /* empty: every address, IPv6 and IPv4 */
-    int transport_mode; /* one choice until QUIC is there */
+    int transport_mode; /* enum transport_mode */
+    int64_t quic_retry_secs;
     int64_t hold_secs;
     int64_t memory_budget, max_window; /* bytes */
     char *tls_congestion;
+    int quic_congestion; /* enum quic_congestion */
+    char *qlog_dir;
     struct edge_limits limits;
 };
 

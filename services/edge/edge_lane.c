@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "edge/client.h"
 #include "loop/socket.h"
+#include "quic/quic.h"
 #include "wire/base64url.h"
 
 #define SOFTWARE "penstock/" PENSTOCK_VERSION
@@ -46,6 +47,7 @@ static void post(struct edge_lane *lane, struct lane_report *report)
     struct edge_shared *shared = lane->worker->shared;
 
     report->worker = lane->worker;
+    report->transport = lane->order->transport;
     report->on_report = shared->on_report;
     report->arg = shared->arg;
     report->task.run = run_report;
@@ -68,6 +70,8 @@ static void edge_lane_enter(struct edge_lane *lane, enum edge_lane_state to)
     lane->state = to;
     if (to == EDGE_LANE_DEAD) {
         dial_cancel(&lane->dial);
+        resolve_cancel(&lane->quic.query);
+        deadline_off(&lane->quic.deadline);
         list_remove(&lane->node);
         loop_reap(lane->worker->loop, &lane->reap);
     }
@@ -92,6 +96,8 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
     const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
 
     report->was_up = lane->state == EDGE_LANE_UP;
+    report->is_path_fault = error != 0 && error != -ERR_AUTH && error != -ERR_CERT &&
+                            lane->answer == ANSWER_OK && !goodbye;
     report->has_session = report->was_up || lane->order->has_session;
     memcpy(report->session, report->was_up ? lane->session : lane->order->session,
            sizeof(report->session));
@@ -141,6 +147,7 @@ static void on_secure(struct link *link)
     size_t n;
     char *line;
 
+    lane->is_secure = true;
     snprintf(hello.edge_id, sizeof(hello.edge_id), "%s", lane->order->credentials->token.edge_id);
     snprintf(hello.instance, sizeof(hello.instance), "%s", lane->worker->shared->instance);
     snprintf(hello.software, sizeof(hello.software), "%s", SOFTWARE);
@@ -209,6 +216,7 @@ static int on_line(struct link *link, const uint8_t *bytes, size_t n)
         return err;
     }
     log_info("edge", "lane_open", LOG_U("lane", lane->order->number),
+             LOG_S("transport", link_transport_name(lane->order->transport)),
              LOG_S("verified", credentials_verified_by(lane->order->credentials)),
              LOG_S("cipher", link_cipher(link)));
     report_up(lane, &answer);
@@ -279,9 +287,15 @@ static void on_drain(struct link *link)
     begin_draining(link_owner(link));
 }
 
+static bool dial_next_address(struct edge_lane *lane);
+
 static void on_dead(struct link *link)
 {
-    end(link_owner(link), link_error(link), link_error_text(link), false);
+    struct edge_lane *lane = link_owner(link);
+
+    if (lane->order->transport == LINK_QUIC && !lane->is_secure && dial_next_address(lane))
+        return;
+    end(lane, link_error(link), link_error_text(link), false);
 }
 
 static const struct link_ops events = {
@@ -295,20 +309,24 @@ static const struct link_ops events = {
 
 /* --- dialling --------------------------------------------------------------------------------- */
 
-static void on_dialled(struct dial *dial, int fd, int err, const union addr *peer)
+static struct link_options options_of(struct edge_lane *lane, unsigned handshake_ms)
 {
-    struct edge_lane *lane = container_of(dial, struct edge_lane, dial);
-    const struct token *token = &lane->order->credentials->token;
-    struct link_options options = {
+    return (struct link_options){
         .side = LINK_EDGE,
         .loop = lane->worker->loop,
         .tls = lane->order->credentials->tls,
         .budget = &lane->worker->shared->budget,
         .ops = &events,
         .owner = lane,
-        .server_name = token->hub_host,
-        .handshake_ms = EDGE_HANDSHAKE_MS,
+        .server_name = lane->order->credentials->token.hub_host,
+        .handshake_ms = handshake_ms,
     };
+}
+
+static void on_dialled(struct dial *dial, int fd, int err, const union addr *peer)
+{
+    struct edge_lane *lane = container_of(dial, struct edge_lane, dial);
+    struct link_options options = options_of(lane, EDGE_HANDSHAKE_MS);
 
     (void)peer;
     if (err) {
@@ -323,6 +341,77 @@ static void on_dialled(struct dial *dial, int fd, int err, const union addr *pee
         edge_lane_enter(lane, EDGE_LANE_TALKING);
 }
 
+static int dial_quic(struct edge_lane *lane, const union addr *to, unsigned ms)
+{
+    struct link_options options = options_of(lane, ms);
+    struct quic_port *port;
+    struct quic *quic;
+    int err = edge_worker_quic(lane->worker, &port);
+
+    if (!err)
+        err = quic_dial(&quic, port,
+                        &(struct quic_dial_options){.tls = options.tls,
+                                                    .peer = to,
+                                                    .server_name = options.server_name,
+                                                    .first_byte = (uint8_t)lane->order->number});
+    return err ? err : link_new_quic(&lane->link, quic, &options);
+}
+
+/* False: none is left, or no time.  The last one gets all the time that is left: the hub's answer
+ * belongs to it too. */
+static bool dial_next_address(struct edge_lane *lane)
+{
+    struct edge_quic_dial *d = &lane->quic;
+    struct link *before = lane->link;
+
+    while (d->next < d->count) {
+        uint64_t now_ms = loop_now_ms(lane->worker->loop);
+        uint64_t left_ms = d->due_ms > now_ms ? d->due_ms - now_ms : 0;
+        bool is_last = d->next + 1 == d->count;
+
+        if (left_ms == 0)
+            return false;
+        if (dial_quic(lane, &d->addrs[d->next++],
+                      (unsigned)(is_last ? left_ms : MIN(left_ms, (uint64_t)EDGE_ADDRESS_MS))) != 0)
+            continue;
+        link_free(before);
+        return true;
+    }
+    return false;
+}
+
+static void on_addresses(struct resolve *query, const union addr *addrs, unsigned count, int err)
+{
+    struct edge_lane *lane = container_of(query, struct edge_lane, quic.query);
+
+    deadline_off(&lane->quic.deadline);
+    for (unsigned i = 0; !err && i < count; i++)
+        lane->quic.addrs[lane->quic.count++] = addrs[i];
+    if (err)
+        end(lane, err, err_text(err), false);
+    else if (dial_next_address(lane))
+        edge_lane_enter(lane, EDGE_LANE_TALKING);
+    else
+        end(lane, -ERR_CONNECT, "no address of the hub can be dialled by QUIC", false);
+}
+
+static void on_lookup_due(struct deadline *deadline)
+{
+    end(container_of(deadline, struct edge_lane, quic.deadline), -ERR_TIMEOUT,
+        "the hub's name was not looked up in time", false);
+}
+
+static void start_quic(struct edge_lane *lane)
+{
+    const struct token *token = &lane->order->credentials->token;
+
+    lane->quic.due_ms = loop_now_ms(lane->worker->loop) + lane->order->dial_ms;
+    deadline_init(&lane->quic.deadline, lane->worker->loop, on_lookup_due);
+    deadline_set(&lane->quic.deadline, lane->order->dial_ms);
+    resolve_start(&lane->quic.query, lane->worker->resolver, token->hub_host, token->hub_port,
+                  on_addresses);
+}
+
 void edge_lane_start(struct edge_worker *w, struct lane_order *order)
 {
     struct edge_lane *lane = must_alloc(sizeof(*lane));
@@ -332,8 +421,11 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order)
     reap_init(&lane->reap, on_reap);
     dial_init(&lane->dial, w->loop, w->resolver, on_dialled);
     list_push(w->lanes.next, &lane->node); /* newest first */
-    dial_start(&lane->dial, order->credentials->token.hub_host, order->credentials->token.hub_port,
-               EDGE_ADDRESS_MS, EDGE_DIAL_MS);
+    if (order->transport == LINK_QUIC)
+        start_quic(lane);
+    else
+        dial_start(&lane->dial, order->credentials->token.hub_host,
+                   order->credentials->token.hub_port, EDGE_ADDRESS_MS, order->dial_ms);
 }
 
 void edge_lane_close(struct edge_lane *lane, bool is_silent)
@@ -353,6 +445,14 @@ static bool has_successor(const struct edge_lane *lane)
     return false;
 }
 
+void edge_lane_drain(struct edge_lane *lane, uint32_t secs)
+{
+    if (lane->state != EDGE_LANE_UP)
+        return;
+    link_send_drain(lane->link, secs);
+    begin_draining(lane);
+}
+
 void edge_lane_tick(struct edge_lane *lane)
 {
     const struct lane *frames;
@@ -360,10 +460,8 @@ void edge_lane_tick(struct edge_lane *lane)
     if (lane->state != EDGE_LANE_UP)
         return;
     frames = link_lane(lane->link);
-    if (frames->highest_id >= LANE_ID_WORN && !lane->is_draining) {
-        link_send_drain(lane->link, EDGE_WORN_SECS);
-        begin_draining(lane);
-    }
+    if (frames->highest_id >= LANE_ID_WORN && !lane->is_draining)
+        edge_lane_drain(lane, EDGE_WORN_SECS);
     if (lane->is_draining && lane_is_drained(frames) && has_successor(lane))
         link_goodbye(lane->link, GOODBYE_DRAINING, "the last stream has ended", 0);
 }

@@ -1,7 +1,7 @@
 /* edge_lane - one lane to the hub, on its worker: dials, proves itself, checks the hub's proof,
  * then carries streams until it ends.
  *
- *   DIALING -> TALKING (TLS, hello, answer) -> UP -> DEAD          any -> DEAD
+ *   DIALING -> TALKING (TLS or QUIC, hello, answer) -> UP -> DEAD          any -> DEAD
  *
  * The control thread knows it by its serial only; it is told by lane_report.h.
  */
@@ -24,7 +24,15 @@ struct edge_lane {
     struct edge_worker *worker; /* borrowed */
     enum edge_lane_state state; /* written by edge_lane_enter() only */
     struct lane_order *order;   /* owned */
-    struct dial dial;
+    struct dial dial;           /* TLS */
+    struct edge_quic_dial {     /* QUIC: address after address, each with a link of its own */
+        struct resolve query;
+        union addr addrs[RESOLVER_ADDRESSES_MAX];
+        unsigned count, next;
+        uint64_t due_ms;
+        struct deadline deadline; /* of the lookup */
+    } quic;
+    bool is_secure;    /* the handshake of the transport is done */
     struct link *link; /* owned, from TALKING on */
     struct reap reap;
     bool is_draining;           /* told to the control thread: no preferred lane any more */
@@ -42,6 +50,8 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order);
 void edge_lane_close(struct edge_lane *lane, bool is_silent);
 /* The control thread has taken the CONFIG that was sent to it: the newest may follow. */
 void edge_lane_config_taken(struct edge_lane *lane);
+/* Opens no more streams: what is open may finish within `secs`. */
+void edge_lane_drain(struct edge_lane *lane, uint32_t secs);
 /* Each tick: says GOODBYE when drained, asks for a successor when worn out. */
 void edge_lane_tick(struct edge_lane *lane);
 

@@ -223,6 +223,39 @@ static void on_tick(struct deadline *tick)
     deadline_set(&w->tick, EDGE_TICK_MS);
 }
 
+/* --- QUIC ------------------------------------------------------------------------------------- */
+
+/* Not connected to anybody, on any address: when this machine's address changes, the connections go
+ * on. */
+static unsigned bind_udp(int fds[2])
+{
+    static const char *const any[] = {"::", "0.0.0.0"};
+    unsigned count = 0;
+    union addr at;
+
+    for (unsigned i = 0; i < ARRAY_LEN(any); i++)
+        if (addr_parse_host(&at, any[i], 0) == 0 && quic_bind(&at, 1, &fds[count], NULL) == 0)
+            count++;
+    return count;
+}
+
+int edge_worker_quic(struct edge_worker *w, struct quic_port **out)
+{
+    int fds[2], err = 0;
+    struct quic_port_options options = {
+        .loop = w->loop, .fds = fds, .count = 1, .params = w->shared->quic};
+
+    if (!w->quic) {
+        options.fd_count = bind_udp(fds);
+        if (options.fd_count == 0)
+            return -ERR_SYS;
+        tls_random(options.reset_key, sizeof(options.reset_key));
+        err = quic_port_new(&w->quic, &options);
+    }
+    *out = w->quic;
+    return err;
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 int edge_worker_init(struct edge_worker *w, struct worker *worker, struct edge_shared *shared)
@@ -268,6 +301,8 @@ void edge_worker_fini(struct edge_worker *w)
     LIST_EACH (&w->lanes, lane_node, after_lane) {
         edge_lane_close(lane_of(lane_node), true);
     }
+    quic_port_free(w->quic);
+    w->quic = NULL;
     resolver_free(w->resolver);
     w->resolver = NULL;
 }
@@ -280,6 +315,7 @@ enum command_kind {
     COMMAND_ACK,
     COMMAND_CONFIG_TAKEN,
     COMMAND_CLOSE,
+    COMMAND_DRAIN,
     COMMAND_OPEN_PORT,
     COMMAND_CLOSE_PORT,
     COMMAND_FLUSH,
@@ -293,6 +329,7 @@ struct command {
     uint64_t serial;
     char *json; /* owned */
     uint16_t port;
+    uint32_t secs;
     int fds[2]; /* owned, move to the acceptors */
     unsigned fd_count;
     bool is_over;
@@ -375,6 +412,10 @@ static void follow_command(const struct command *c)
         if (lane)
             edge_lane_close(lane, false);
         break;
+    case COMMAND_DRAIN:
+        if (lane)
+            edge_lane_drain(lane, c->secs);
+        break;
     case COMMAND_OPEN_PORT:
         open_port(w, c);
         break;
@@ -444,6 +485,15 @@ void edge_worker_close_lane(struct edge_worker *w, uint64_t serial)
     struct command *c = command_new(w, COMMAND_CLOSE);
 
     c->serial = serial;
+    command_send(c);
+}
+
+void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t secs)
+{
+    struct command *c = command_new(w, COMMAND_DRAIN);
+
+    c->serial = serial;
+    c->secs = secs;
     command_send(c);
 }
 

@@ -14,6 +14,7 @@
 #include "loop/listener.h"
 #include "loop/resolver.h"
 #include "loop/worker.h"
+#include "quic/quic.h"
 #include "tunnel/budget.h"
 
 struct edge_worker;
@@ -26,6 +27,7 @@ struct edge_shared {
     struct loop *control;     /* borrowed */
     const char *congestion;   /* borrowed from the configuration */
     const char *instance;     /* borrowed from main */
+    struct quic_params quic;  /* of all tunnels by QUIC */
     _Atomic uint64_t hold_ms; /* a reload changes it */
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */
@@ -69,10 +71,11 @@ struct edge_worker {
     struct edge_shared *shared; /* borrowed */
     unsigned index;
     struct resolver *resolver; /* owned */
-    struct list lanes;         /* struct edge_lane, newest first */
-    struct list ports;         /* struct public_socket */
-    struct list clients;       /* struct client: all of them */
-    struct list held;          /* struct client: those that wait */
+    struct quic_port *quic; /* owned: edge_worker_quic(); NULL: nothing was dialled by QUIC yet */
+    struct list lanes;      /* struct edge_lane, newest first */
+    struct list ports;      /* struct public_socket */
+    struct list clients;    /* struct client: all of them */
+    struct list held;       /* struct client: those that wait */
     struct deadline tick;
     struct log_limit failures;
     bool is_paused;                          /* limits.streams is reached: accepts nothing */
@@ -99,6 +102,8 @@ void edge_worker_send_config_ack(struct edge_worker *w, uint64_t serial, const c
 void edge_worker_config_taken(struct edge_worker *w, uint64_t serial);
 /* The lane ends now; its streams are reset. */
 void edge_worker_close_lane(struct edge_worker *w, uint64_t serial);
+/* The lane opens no more streams; those that are open may finish within `secs`. */
+void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t secs);
 /* Takes the listening sockets of a public port over (one or two). */
 void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count);
 void edge_worker_close_port(struct edge_worker *w, uint16_t port);
@@ -109,6 +114,9 @@ void edge_worker_flush_held(struct edge_worker *w, bool is_over);
 
 struct edge_lane;
 struct link;
+/* Where QUIC is dialled from: made when it is asked for first.  0, -ERR_SYS (no UDP socket),
+ * -ERR_NOMEM. */
+MUST_USE int edge_worker_quic(struct edge_worker *w, struct quic_port **out);
 /* The link to open new streams on: the newest lane that takes streams, draining ones last. */
 struct link *edge_worker_link(struct edge_worker *w);
 /* A lane came or went, or began to drain. */

@@ -4,6 +4,7 @@
 #define EDGE_LANE_REPORT_H
 
 #include "edge/credentials.h"
+#include "link/link.h"
 #include "loop/addr.h"
 #include "loop/loop.h"
 #include "wire/control.h"
@@ -16,6 +17,8 @@ struct lane_order {
     struct credentials *credentials; /* counted */
     uint64_t serial;                 /* names the lane between the threads */
     uint32_t number;                 /* in its session */
+    enum link_transport transport;
+    unsigned dial_ms; /* to be secure, all addresses of the hub */
     bool has_session;
     uint8_t session[SESSION_BYTES];
 };
@@ -25,8 +28,9 @@ void lane_order_free(struct lane_order *order);
 enum lane_report_kind {
     LANE_REPORT_UP,     /* handshake done: session, config */
     LANE_REPORT_CONFIG, /* a CONFIG came: config; to be answered with edge_worker_config_taken() */
-    LANE_REPORT_DRAINING, /* the hub drains, or the lane is worn out */
-    LANE_REPORT_DEAD,     /* failed, or lost */
+    LANE_REPORT_COLLAPSED, /* QUIC: the path carries next to nothing */
+    LANE_REPORT_DRAINING,  /* the hub drains, or the lane is worn out */
+    LANE_REPORT_DEAD,      /* failed, or lost */
 };
 
 struct lane_report {
@@ -36,6 +40,7 @@ struct lane_report {
     struct edge_worker *worker; /* borrowed: where the lane is */
     enum lane_report_kind kind;
     uint64_t serial;
+    enum link_transport transport;
     bool has_session;               /* DEAD: false: it was to found one, and did not */
     uint8_t session[SESSION_BYTES]; /* UP, CONFIG, DEAD: which one the lane belongs to */
     struct wire_config config;      /* owned */
@@ -43,6 +48,7 @@ struct lane_report {
     uint32_t lane_number;           /* UP */
     /* DEAD */
     bool was_up;
+    bool is_path_fault; /* it was the path, or nobody there: no refusal, no goodbye */
     int error;
     char why[200];
     enum answer_code answer; /* the hub's refusal, or ANSWER_OK */

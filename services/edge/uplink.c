@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_lane.h"
 #include "tls/tls.h"
 
 static void tunnel_down(struct uplink *u);
@@ -20,6 +21,19 @@ static void slot_enter(struct uplink_slot *slot, enum slot_state to)
         slot->serial = 0;
 }
 
+static uint64_t now_of(const struct uplink *u)
+{
+    return loop_now_ms(u->shared->control);
+}
+
+static uint64_t random_number(void)
+{
+    uint64_t random;
+
+    tls_random(&random, sizeof(random));
+    return random;
+}
+
 /* --- dialling --------------------------------------------------------------------------------- */
 
 /* The next slot that dials founds a new one. */
@@ -28,6 +42,25 @@ static void leave_session(struct uplink *u)
     u->has_session = false;
     u->founder = 0;
     u->next_number = 0;
+}
+
+/* The next lane of the session, or the first of a new one. */
+static struct lane_order *order_new(struct uplink *u, enum link_transport transport)
+{
+    struct lane_order *order = must_alloc(sizeof(*order));
+
+    order->credentials = credentials_ref(u->credentials);
+    order->serial = ++u->next_serial;
+    order->transport = transport;
+    order->dial_ms = transport == LINK_QUIC && u->choice.mode == TRANSPORT_FALLBACK
+                         ? TRANSPORT_QUIC_UP_MS
+                         : EDGE_DIAL_MS;
+    order->has_session = u->has_session;
+    if (u->has_session) {
+        memcpy(order->session, u->session, sizeof(order->session));
+        order->number = u->next_number++;
+    }
+    return order;
 }
 
 static void slot_dial(struct uplink_slot *slot)
@@ -43,14 +76,8 @@ static void slot_dial(struct uplink_slot *slot)
     }
     if (u->has_session && u->next_number > LANE_MAX)
         leave_session(u);
-    order = must_alloc(sizeof(*order));
-    order->credentials = credentials_ref(u->credentials);
-    order->serial = ++u->next_serial;
-    order->has_session = u->has_session;
-    if (u->has_session) {
-        memcpy(order->session, u->session, sizeof(order->session));
-        order->number = u->next_number++;
-    } else {
+    order = order_new(u, u->choice.next);
+    if (!u->has_session) {
         u->founder = order->serial;
         u->next_number = 1;
     }
@@ -67,10 +94,8 @@ static void on_wait(struct deadline *deadline)
 static void slot_wait(struct uplink_slot *slot, uint64_t at_least_ms)
 {
     struct uplink *u = slot->uplink;
-    uint64_t random, delay_ms;
+    uint64_t delay_ms = backoff_down(&slot->backoff, now_of(u), random_number());
 
-    tls_random(&random, sizeof(random));
-    delay_ms = backoff_down(&slot->backoff, loop_now_ms(u->shared->control), random);
     slot_enter(slot, SLOT_WAITING);
     deadline_set(&slot->wait, MAX(delay_ms, at_least_ms));
 }
@@ -114,11 +139,105 @@ static void stop_all(struct uplink *u)
 
         if (slot->state == SLOT_DIALLING)
             edge_worker_close_lane(slot->worker, slot->serial);
+        if (slot->beside)
+            edge_worker_close_lane(slot->worker, slot->beside);
+        slot->beside = 0;
         slot_enter(slot, SLOT_OFF);
     }
     leave_session(u);
     if (was_up)
         tunnel_down(u);
+}
+
+/* --- moving to the other transport ------------------------------------------------------------ */
+
+static void dial_beside(struct uplink_slot *slot, enum link_transport transport)
+{
+    struct uplink *u = slot->uplink;
+    struct lane_order *order;
+
+    if (slot->state != SLOT_UP || slot->beside || !u->has_session || u->next_number > LANE_MAX)
+        return;
+    order = order_new(u, transport);
+    slot->beside = order->serial;
+    edge_worker_dial(slot->worker, order);
+}
+
+/* Every slot whose lane is not by the transport of choice. */
+static void move_slots(struct uplink *u)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport != u->choice.next)
+            dial_beside(&u->slots[i], u->choice.next);
+}
+
+/* A move that failed is tried again soon; QUIC when its probe is due. */
+static void arm_move(struct uplink *u)
+{
+    uint64_t now_ms = now_of(u), due_ms = u->choice.probe_due_ms;
+
+    for (unsigned i = 0; i < u->shared->count; i++)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport != u->choice.next)
+            due_ms = MIN(due_ms, now_ms + UPLINK_MOVE_AGAIN_MS);
+    if (due_ms == UINT64_MAX)
+        deadline_off(&u->move);
+    else
+        deadline_set(&u->move, due_ms > now_ms ? due_ms - now_ms : 1);
+}
+
+/* One slot alone finds out whether QUIC works; the others follow it. */
+static void on_move_due(struct deadline *deadline)
+{
+    struct uplink *u = container_of(deadline, struct uplink, move);
+
+    if (transport_choice_probe(&u->choice, now_of(u), random_number())) {
+        for (unsigned i = 0; i < u->shared->count; i++)
+            if (u->slots[i].state == SLOT_UP) {
+                dial_beside(&u->slots[i], LINK_QUIC);
+                break;
+            }
+    }
+    move_slots(u);
+    arm_move(u);
+}
+
+/* The lane that was dialled beside is up: it is the slot's from now on. */
+static void take_beside(struct uplink_slot *slot)
+{
+    if (slot->state == SLOT_UP)
+        edge_worker_drain_lane(slot->worker, slot->serial, UPLINK_MOVE_SECS);
+    else if (slot->state == SLOT_DIALLING)
+        edge_worker_close_lane(slot->worker, slot->serial);
+    slot_enter(slot, SLOT_UP);
+    slot->serial = slot->beside;
+    slot->beside = 0;
+}
+
+static void note_transport_up(struct uplink *u, enum link_transport transport)
+{
+    if (transport == LINK_QUIC)
+        transport_choice_quic_up(&u->choice);
+    else
+        transport_choice_tls_up(&u->choice, now_of(u), random_number());
+    move_slots(u);
+    arm_move(u);
+}
+
+static void note_transport_failed(struct uplink *u, const struct lane_report *report,
+                                  uint64_t ran_ms)
+{
+    enum link_transport before = u->choice.next;
+
+    if (!report->is_path_fault)
+        return;
+    if (report->transport == LINK_QUIC)
+        transport_choice_quic_failed(&u->choice, ran_ms, now_of(u), random_number());
+    else if (ran_ms == 0)
+        transport_choice_tls_failed(&u->choice);
+    if (u->choice.next != before)
+        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
+                 LOG_S("reason", transport_reason_name(u->choice.reason)));
+    arm_move(u);
 }
 
 /* --- what the hub assigned
@@ -181,7 +300,7 @@ static void flush_held(struct uplink *u, bool is_over)
 
 static void tunnel_up(struct uplink *u)
 {
-    u->up_since_ms = MAX(loop_now_ms(u->shared->control), 1u);
+    u->up_since_ms = MAX(now_of(u), 1u);
     u->connects++;
     deadline_off(&u->hold);
     atomic_store_explicit(&u->shared->is_holding, true, memory_order_relaxed);
@@ -226,7 +345,7 @@ static void forget_config(struct uplink *u)
 static struct uplink_slot *slot_of(struct uplink *u, uint64_t serial)
 {
     for (unsigned i = 0; i < u->shared->count; i++)
-        if (u->slots[i].serial == serial)
+        if (u->slots[i].serial == serial || u->slots[i].beside == serial)
             return &u->slots[i];
     return NULL;
 }
@@ -250,6 +369,7 @@ static void add_lane(struct uplink *u, const struct uplink_slot *slot, uint32_t 
     lane->serial = slot->serial;
     lane->generation = u->generation;
     lane->number = number;
+    lane->up_since_ms = now_of(u);
     list_push(&u->lanes, &lane->node);
     u->lane_count++;
 }
@@ -265,7 +385,7 @@ static void stand_session(struct uplink *u, const struct lane_report *report)
     memcpy(u->session, report->session, sizeof(u->session));
     u->has_session = true;
     u->founder = 0;
-    u->founded_ms = loop_now_ms(u->shared->control);
+    u->founded_ms = now_of(u);
     u->generation++;
 }
 
@@ -279,8 +399,12 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
         edge_worker_close_lane(slot->worker, slot->serial);
         return;
     }
-    slot_enter(slot, SLOT_UP);
-    backoff_up(&slot->backoff, loop_now_ms(u->shared->control));
+    if (report->serial == slot->beside)
+        take_beside(slot);
+    else
+        slot_enter(slot, SLOT_UP);
+    slot->transport = report->transport;
+    backoff_up(&slot->backoff, now_of(u));
     add_lane(u, slot, report->lane_number);
     u->hub = report->hub;
     if (u->lane_count == 1)
@@ -290,6 +414,7 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     on_config(u, report, is_first);
     flush_held(u, false);
     dial_all(u);
+    note_transport_up(u, report->transport);
 }
 
 static void park(struct uplink *u)
@@ -329,10 +454,29 @@ static void join_anew(const struct uplink *u, struct uplink_slot *slot)
     slot_dial(slot);
 }
 
+static void dial_other_transport(struct uplink_slot *slot)
+{
+    slot_enter(slot, SLOT_OFF);
+    slot_dial(slot);
+}
+
+static void on_collapsed(struct uplink *u)
+{
+    enum link_transport before = u->choice.next;
+
+    transport_choice_collapsed(&u->choice, now_of(u), random_number());
+    if (u->choice.next != before)
+        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
+                 LOG_S("reason", transport_reason_name(u->choice.reason)));
+    move_slots(u);
+    arm_move(u);
+}
+
 static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
 {
     struct uplink_lane *lane = lane_of(u, report->serial);
     bool was_last = lane && u->lane_count == 1;
+    uint64_t ran_ms = lane ? MAX(now_of(u) - lane->up_since_ms, 1u) : 0;
 
     if ((lane || slot) && (report->error || report->has_goodbye)) /* not what we ended ourselves */
         snprintf(u->last_error, sizeof(u->last_error), "%s", report->why);
@@ -345,10 +489,18 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         tunnel_down(u);
     if (!slot) /* it had a successor, or nothing is wanted any more */
         return;
+    if (report->serial == slot->beside) { /* the slot has its lane still, or dials another */
+        slot->beside = 0;
+        note_transport_failed(u, report, ran_ms);
+        return;
+    }
+    note_transport_failed(u, report, ran_ms);
     if (report->serial == u->founder)
         u->founder = 0;
     if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED && is_current(u, report))
         park(u);
+    else if (report->is_path_fault && u->choice.next != report->transport)
+        dial_other_transport(slot);
     else if (report->answer != ANSWER_UNKNOWN_SESSION)
         slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
     else if (is_current(u, report))
@@ -377,8 +529,12 @@ void uplink_on_report(void *arg, struct lane_report *report)
             on_config(u, report, false);
         edge_worker_config_taken(report->worker, report->serial);
         break;
-    case LANE_REPORT_DRAINING:
+    case LANE_REPORT_COLLAPSED:
         if (slot)
+            on_collapsed(u);
+        break;
+    case LANE_REPORT_DRAINING:
+        if (slot && slot->serial == report->serial)
             slot_dial_again(slot, slot->backoff.up_since_ms);
         break;
     case LANE_REPORT_DEAD:
@@ -397,6 +553,8 @@ void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_
     list_init(&u->lanes);
     deadline_init(&u->hold, shared->control, on_hold_over);
     deadline_init(&u->parked, shared->control, on_parked_over);
+    deadline_init(&u->move, shared->control, on_move_due);
+    transport_choice_init(&u->choice, TRANSPORT_TLS, 0);
     public_ports_init(&u->ports, shared, bind_address, acknowledge, u);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {
@@ -416,6 +574,7 @@ void uplink_fini(struct uplink *u)
         slot_enter(&u->slots[i], SLOT_OFF);
     deadline_off(&u->hold);
     deadline_off(&u->parked);
+    deadline_off(&u->move);
     while ((node = list_pop(&u->lanes)))
         free(container_of(node, struct uplink_lane, node));
     public_ports_fini(&u->ports);
@@ -445,6 +604,14 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
 bool uplink_is_connected(const struct uplink *u)
 {
     return u->lane_count > 0;
+}
+
+enum link_transport uplink_transport(const struct uplink *u)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        if (u->slots[i].state == SLOT_UP)
+            return u->slots[i].transport;
+    return u->choice.next; /* only draining ones are left */
 }
 
 const char *uplink_phase(const struct uplink *u)

@@ -10,14 +10,21 @@
  * restarted), one slot founds a new one at once.  What lanes of an earlier session still report
  * changes nothing: a slot whose lane it was dials again, that is all. (api/tunnel.md, Handshake and
  * sessions, Reconnect)
+ *
+ * A slot moves to another transport (transport_choice.h) with nobody noticing: a lane by it is
+ * dialled beside the one that is up, joins the session, and takes all that is new; the old one
+ * drains.
  */
 #ifndef EDGE_UPLINK_H
 #define EDGE_UPLINK_H
 
 #include "edge/public_ports.h"
+#include "edge/transport_choice.h"
 #include "tunnel/backoff.h"
 
-#define UPLINK_REPLACED_MS 60000u /* after GOODBYE replaced: somebody else is this edge now */
+#define UPLINK_MOVE_SECS     86400u /* for streams of a lane that another transport has replaced */
+#define UPLINK_MOVE_AGAIN_MS 5000u  /* after a move to the other transport failed */
+#define UPLINK_REPLACED_MS   60000u /* after GOODBYE replaced: somebody else is this edge now */
 
 enum slot_state { SLOT_OFF, SLOT_WAITING, SLOT_DIALLING, SLOT_UP };
 
@@ -30,6 +37,8 @@ struct uplink_slot {
     struct backoff backoff;
     struct deadline wait;
     uint64_t serial; /* of its lane while DIALLING or UP */
+    uint64_t beside; /* of a lane by the other transport that is dialled to replace it; 0: none */
+    enum link_transport transport; /* of its lane while UP */
 };
 
 /* A lane that is up, a draining one too. */
@@ -39,11 +48,14 @@ struct uplink_lane {
     uint64_t serial;
     uint64_t generation; /* of its session */
     uint32_t number;
+    uint64_t up_since_ms;
 };
 
 struct uplink {
     struct edge_shared *shared; /* borrowed */
     struct public_ports ports;
+    struct transport_choice choice;  /* transport_choice_init() is the owner's to call */
+    struct deadline move;            /* QUIC is to be tried again, or a move to be finished */
     struct credentials *credentials; /* counted; NULL: nothing to dial */
     struct uplink_slot *slots;       /* owned, one a worker */
     struct list lanes;               /* struct uplink_lane, owned */
@@ -74,6 +86,8 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials);
 void uplink_on_report(void *arg, struct lane_report *report);
 
 bool uplink_is_connected(const struct uplink *u);
+/* By which transport new streams go, while connected. */
+enum link_transport uplink_transport(const struct uplink *u);
 /* For status: "connected", "connecting", "waiting", "replaced", "noCredentials". */
 const char *uplink_phase(const struct uplink *u);
 
