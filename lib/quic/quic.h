@@ -33,11 +33,11 @@
 #include "loop/loop.h"
 #include "tls/tls.h"
 
-#define QUIC_PIECES_MAX     8u
-#define QUIC_KEY_BYTES      32u
-#define QUIC_IDLE_MS        6000u  /* a dead path ends in about that (api/tunnel.md, Dead paths) */
-#define QUIC_KEEP_ALIVE_MS  2000u
-#define QUIC_DATAGRAM       (-1)   /* in quic_piece.stream: a DATAGRAM frame */
+#define QUIC_PIECES_MAX    8u
+#define QUIC_KEY_BYTES     32u
+#define QUIC_IDLE_MS       6000u /* a dead path ends in about that (api/tunnel.md, Dead paths) */
+#define QUIC_KEEP_ALIVE_MS 2000u
+#define QUIC_DATAGRAM      (-1) /* in quic_piece.stream: a DATAGRAM frame */
 
 struct quic;
 struct quic_port;
@@ -63,8 +63,8 @@ struct quic_ops {
     /* Something happened: run your pump (from the ready list), with quic_flush() in it. */
     void (*on_wake)(struct quic *q);
     /* Bytes of a stream, in order; n may be 0 with is_fin.  `user` as set, NULL for a stream that
-     * the peer just opened.  The first call for it comes with its first bytes.  0; -ERR_PROTO closes
-     * the connection with `QUIC_CODE_PROTOCOL`. */
+     * the peer just opened.  The first call for it comes with its first bytes.  0; -ERR_PROTO
+     * closes the connection with `QUIC_CODE_PROTOCOL`. */
     int (*on_data)(struct quic *q, int64_t stream, void *user, const uint8_t *bytes, size_t n,
                    bool is_fin);
     /* The peer has n more bytes (from the front); those may be freed. */
@@ -95,8 +95,8 @@ enum quic_code { QUIC_CODE_NONE = 0, QUIC_CODE_PROTOCOL = 1, QUIC_CODE_REFUSED =
 /* What every connection of a port has in common. */
 struct quic_params {
     enum quic_congestion congestion;
-    uint64_t stream_window;  /* initial credit of a stream, each direction */
-    uint64_t streams_bidi;   /* that the peer may have open at once; replenished as they close */
+    uint64_t stream_window; /* initial credit of a stream, each direction */
+    uint64_t streams_bidi;  /* that the peer may have open at once; replenished as they close */
     uint64_t streams_uni;
     uint32_t idle_ms, keep_alive_ms, handshake_ms;
     const char *qlog_dir; /* borrowed; NULL or "": none.  One file a connection, <dir>/<id>.sqlog */
@@ -119,14 +119,14 @@ struct quic_port_ops {
 };
 
 struct quic_port_options {
-    struct loop *loop;                /* borrowed */
-    const int *fds;                   /* moved, also when it fails: 1 or 2 bound, non-blocking UDP sockets */
+    struct loop *loop; /* borrowed */
+    const int *fds;    /* moved, also when it fails: 1 or 2 bound, non-blocking UDP sockets */
     unsigned fd_count;
-    struct tls_ctx *tls;              /* server: counted; NULL: a port that only dials */
-    unsigned index, count;            /* first byte of our connection ids = index (mod count) */
+    struct tls_ctx *tls;   /* server: counted; NULL: a port that only dials */
+    unsigned index, count; /* first byte of our connection ids = index (mod count) */
     uint8_t reset_key[QUIC_KEY_BYTES], retry_key[QUIC_KEY_BYTES]; /* of the whole process */
     struct quic_params params;
-    const struct quic_port_ops *ops;  /* borrowed; NULL: only dials */
+    const struct quic_port_ops *ops; /* borrowed; NULL: only dials */
     void *arg;
 };
 
@@ -143,28 +143,29 @@ void quic_port_free(struct quic_port *port);
 /* Counters of the port; single writer, its loop. */
 struct quic_port_stats {
     uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
-    uint64_t reads, sends;           /* system calls */
+    uint64_t reads, sends; /* system calls */
     uint64_t retries, resets_sent, refused, unknown, malformed;
-    uint64_t gso_off;                /* paths that lost GSO: the kernel or the interface refused it */
-    uint64_t send_errors, dropped;   /* of a datagram: counted, never fatal */
+    uint64_t gso_off;              /* paths that lost GSO: the kernel or the interface refused it */
+    uint64_t send_errors, dropped; /* of a datagram: counted, never fatal */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
 };
 const struct quic_port_stats *quic_port_stats(const struct quic_port *port);
-unsigned quic_port_unvalidated(const struct quic_port *port); /* connections before their handshake */
+unsigned
+quic_port_unvalidated(const struct quic_port *port); /* connections before their handshake */
 
 /* --- connections --------------------------------------------------------------------------- */
 
 struct quic_dial_options {
-    struct tls_ctx *tls;      /* counted */
+    struct tls_ctx *tls; /* counted */
     const union addr *peer;
-    const char *server_name;  /* SNI and CA check; or NULL */
+    const char *server_name;    /* SNI and CA check; or NULL */
     const struct quic_ops *ops; /* borrowed */
-    void *owner;              /* borrowed */
-    uint8_t first_byte;       /* of the first destination id: which worker of the server gets it */
+    void *owner;                /* borrowed */
+    uint8_t first_byte; /* of the first destination id: which worker of the server gets it */
 };
 
-/* Client.  Nothing is sent before quic_flush().  0, -ERR_NOMEM, -ERR_TLS, -ERR_SYS (no socket of that
- * family). */
+/* Client.  Nothing is sent before quic_flush().  0, -ERR_NOMEM, -ERR_TLS, -ERR_SYS (no socket of
+ * that family). */
 MUST_USE int quic_dial(struct quic **out, struct quic_port *port,
                        const struct quic_dial_options *options);
 void quic_own(struct quic *q, const struct quic_ops *ops, void *owner);
@@ -173,7 +174,8 @@ void *quic_owner(const struct quic *q);
 /* Sends what there is.  IO_OK: nothing is left.  IO_WAIT: window, pacing or socket; on_wake() will
  * come.  IO_EOF: the peer closed (quic_error()).  IO_FAIL: it is over (quic_error()). */
 MUST_USE enum io quic_flush(struct quic *q);
-bool quic_is_secure(const struct quic *q); /* the handshake is complete: streams and exporter work */
+bool quic_is_secure(
+    const struct quic *q); /* the handshake is complete: streams and exporter work */
 /* CONNECTION_CLOSE with this code, sent at once; then nothing comes and quic_flush() fails. */
 void quic_close(struct quic *q, enum quic_code code, const char *reason);
 /* Closes first when it was open.  The port answers late packets for a while (RFC 9000, 10.2). */
@@ -192,7 +194,8 @@ void quic_credit(struct quic *q, int64_t stream, uint64_t n);
 
 size_t quic_datagram_max(const struct quic *q); /* payload of the largest DATAGRAM now; 0: none */
 const union addr *quic_peer(const struct quic *q);
-int quic_exporter(const struct quic *q, uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
+int quic_exporter(const struct quic *q,
+                  uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
 const char *quic_alpn(const struct quic *q);
 const char *quic_cipher(const struct quic *q);
 /* 0 in order, or the first error: -ERR_TIMEOUT (idle or handshake), -ERR_CLOSED (the peer closed),
