@@ -2,6 +2,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 pkg_check_modules(GNUTLS     REQUIRED IMPORTED_TARGET gnutls>=3.7.9)
+pkg_check_modules(NGTCP2     REQUIRED IMPORTED_TARGET libngtcp2>=1.11 libngtcp2_crypto_gnutls>=1.11)
 pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.75)
 pkg_check_modules(JSONC      REQUIRED IMPORTED_TARGET json-c>=0.16)
 pkg_check_modules(CARES      REQUIRED IMPORTED_TARGET libcares>=1.18)

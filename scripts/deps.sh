@@ -4,6 +4,8 @@
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
+ngtcp2="libngtcp2-dev libngtcp2-crypto-gnutls-dev"
+ngtcp2_least=1.11
 run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"
@@ -30,10 +32,50 @@ llhttp() {
     fi
 }
 
+# Debian 12 itself has an ngtcp2 that is too old.
+ngtcp2_missing() {
+    for package in $ngtcp2; do
+        have=$(dpkg-query -W -f='${Version}' "$package" 2>/dev/null) || have=""
+        { installed "$package" && dpkg --compare-versions "$have" ge $ngtcp2_least; } ||
+            printf '%s ' "$package"
+    done
+}
+
+# One line for each of Debian's own indexes that apt knows: where, and how its source names the suite.
+debian_indexes() {
+    apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(COMPONENT) $(SITE) $(SOURCESENTRY)' \
+        'Created-By: Packages' 2>/dev/null | grep '^Debian '
+}
+
+# On Debian 12 a source for its backports, from the mirror and with the key that this machine has for
+# the rest of Debian; nothing when there is one already.  Prints the release to install from.
+ngtcp2_release() {
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    [ "$codename" = bookworm ] || return 0
+    if ! debian_indexes | grep -q '^Debian bookworm-backports main '; then
+        index=$(debian_indexes | grep '^Debian bookworm main ' | head -1)
+        site=$(echo "$index" | cut -d' ' -f4)
+        entry=$(echo "$index" | cut -d' ' -f5 | cut -d: -f1)
+        [ -n "$site" ] || { echo "deps.sh: apt has no source of Debian 12 to take a mirror from" >&2; return 1; }
+        key=$(sed -n 's/^Signed-By: *\(\/[^ ]*\).*/\1/p; s/^deb .*signed-by=\([^] ]*\).*/\1/p' "$entry" | head -1)
+        {
+            echo "# Written by Penstock's scripts/deps.sh, for ngtcp2."
+            echo "Types: deb"
+            echo "URIs: $site"
+            echo "Suites: bookworm-backports"
+            echo "Components: main"
+            [ -z "$key" ] || echo "Signed-By: $key"
+        } | $sudo tee /etc/apt/sources.list.d/penstock-backports.sources >/dev/null
+        $sudo apt-get -qq update >"$log" 2>&1 || return 1
+    fi
+    echo bookworm-backports
+}
+
 wanted=""
+need_ngtcp2=""
 for what in "$@"; do
     case $what in
-    build) wanted="$wanted $build" ;;
+    build) wanted="$wanted $build"; need_ngtcp2=$(ngtcp2_missing) ;;
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $run $tests" ;;
     bench) wanted="$wanted $run $bench" ;;
@@ -46,11 +88,11 @@ done
 
 # shellcheck disable=SC2086
 need=$(missing $wanted)
-if [ -z "$need" ] && { installed libllhttp-dev || installed node-llhttp; }; then
+if [ -z "$need$need_ngtcp2" ] && { installed libllhttp-dev || installed node-llhttp; }; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "deps.sh: this machine has no apt-get; install by hand: $need" >&2
+    echo "deps.sh: this machine has no apt-get; install by hand: $need$need_ngtcp2" >&2
     exit 1
 fi
 sudo=""
@@ -60,7 +102,15 @@ trap 'rm -f "$log"' EXIT
 say() { echo "deps.sh: $1" >&2; cat "$log" >&2; exit 1; }
 $sudo apt-get -qq update >"$log" 2>&1 || say "apt-get update failed"
 need="$need $(llhttp)"
-echo "installing: $need"
+install() {
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o DPkg::Lock::Timeout=300 --no-install-recommends "$@" >"$log" 2>&1 ||
+        say "apt-get install failed"
+}
+echo "installing: $need$need_ngtcp2"
 # shellcheck disable=SC2086
-$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $need >"$log" 2>&1 ||
-    say "apt-get install failed"
+install $need
+if [ -n "$need_ngtcp2" ]; then
+    release=$(ngtcp2_release) || say "no source for ngtcp2 $ngtcp2_least or later"
+    # shellcheck disable=SC2086
+    install ${release:+-t "$release"} $need_ngtcp2
+fi

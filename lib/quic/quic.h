@@ -193,9 +193,9 @@ void quic_credit(struct quic *q, int64_t stream, uint64_t n);
 /* --- what it knows --- */
 
 size_t quic_datagram_max(const struct quic *q); /* payload of the largest DATAGRAM now; 0: none */
-/* What a stream begins with, of those that the peer (we) opens: the transport parameters. */
+/* What a stream of the peer, and one of ours, begins with: the transport parameters of both. */
 uint32_t quic_window(const struct quic *q);
-uint64_t quic_peer_window(const struct quic *q);
+uint64_t quic_peer_window(const struct quic *q); /* after the handshake */
 const union addr *quic_peer(const struct quic *q);
 int quic_exporter(const struct quic *q,
                   uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */

@@ -55,7 +55,7 @@ static enum io fail(struct tls *t, int gnutls_code)
     return IO_FAIL;
 }
 
-static int alert_error(gnutls_alert_description_t alert)
+int tls_alert_error(gnutls_alert_description_t alert)
 {
     if (alert == GNUTLS_A_UNRECOGNIZED_NAME)
         return -ERR_DENIED;
@@ -73,7 +73,7 @@ static enum io fail_gnutls(struct tls *t, int code)
         gnutls_alert_description_t alert = gnutls_alert_get(t->session);
         const char *name = gnutls_alert_get_name(alert);
 
-        tls_note(t, alert_error(alert), "the peer ended it with an alert: %s",
+        tls_note(t, tls_alert_error(alert), "the peer ended it with an alert: %s",
                  name ? name : "unknown");
         return fail(t, 0);
     }
@@ -93,7 +93,7 @@ static enum io fail_gnutls(struct tls *t, int code)
 
 /* --- life -------------------------------------------------------------------------------- */
 
-static int new_tls(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd)
+static int new_tls(struct tls **out, struct tls_ctx *ctx, const struct tls_carrier *carrier)
 {
     gnutls_init_flags_t flags = ctx->role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
     struct tls *t = calloc(1, sizeof(*t));
@@ -106,14 +106,16 @@ static int new_tls(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *poo
         return -ERR_NOMEM;
     }
     t->ctx = tls_ctx_ref(ctx);
-    t->fd = fd;
+    t->fd = carrier->fd;
+    t->is_quic = carrier->is_quic;
     t->state = TLS_HANDSHAKE;
     t->pieces = 1;
-    bufq_init(&t->in, pool, TLS_IN_BYTES);
-    bufq_init(&t->out, pool, TLS_OUT_BYTES);
-    gnutls_session_set_ptr(t->session, t);
+    bufq_init(&t->in, carrier->pool, TLS_IN_BYTES);
+    bufq_init(&t->out, carrier->pool, TLS_OUT_BYTES);
+    gnutls_transport_set_ptr(t->session, t);
     gnutls_handshake_set_timeout(t->session, GNUTLS_INDEFINITE_TIMEOUT); /* the caller's deadline */
-    tls_socket_setup(t);
+    if (!t->is_quic)
+        tls_socket_setup(t);
     *out = t;
     return 0;
 }
@@ -130,11 +132,11 @@ static int finish_new(struct tls **out, struct tls *t)
     return rc;
 }
 
-int tls_new_server(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
-                   void *select_arg)
+int tls_open_server(struct tls **out, struct tls_ctx *ctx, const struct tls_carrier *carrier,
+                    void *select_arg)
 {
     struct tls *t;
-    int rc = new_tls(&t, ctx, pool, fd);
+    int rc = new_tls(&t, ctx, carrier);
 
     must(ctx->role == GNUTLS_SERVER);
     *out = NULL;
@@ -144,12 +146,12 @@ int tls_new_server(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *poo
     return finish_new(out, t);
 }
 
-int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
-                   const char *name)
+int tls_open_client(struct tls **out, struct tls_ctx *ctx, const struct tls_carrier *carrier,
+                    const char *name)
 {
     uint8_t address[16];
     struct tls *t;
-    int rc = new_tls(&t, ctx, pool, fd);
+    int rc = new_tls(&t, ctx, carrier);
 
     must(ctx->role == GNUTLS_CLIENT);
     *out = NULL;
@@ -162,6 +164,18 @@ int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *poo
         return -ERR_SYNTAX;
     }
     return finish_new(out, t);
+}
+
+int tls_new_server(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
+                   void *select_arg)
+{
+    return tls_open_server(out, ctx, &(struct tls_carrier){.fd = fd, .pool = pool}, select_arg);
+}
+
+int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
+                   const char *name)
+{
+    return tls_open_client(out, ctx, &(struct tls_carrier){.fd = fd, .pool = pool}, name);
 }
 
 static void packet_drop(struct tls *t)
@@ -192,13 +206,17 @@ int tls_feed(struct tls *t, const void *bytes, size_t n)
 
 /* --- handshake --------------------------------------------------------------------------- */
 
-/* What is known from now on. */
-static void enter_last_flight(struct tls *t)
+void tls_learn(struct tls *t)
 {
     gnutls_datum_t alpn;
 
     if (gnutls_alpn_get_selected_protocol(t->session, &alpn) == 0 && alpn.size <= TLS_ALPN_NAME_MAX)
         memcpy(t->alpn, alpn.data, alpn.size);
+}
+
+static void enter_last_flight(struct tls *t)
+{
+    tls_learn(t);
     if (t->source == SOURCE_DRAINED) /* long ago by now */
         t->source = SOURCE_READY;
     t->quiet_bytes = 0;

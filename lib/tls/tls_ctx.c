@@ -18,10 +18,15 @@
 #define SIGNS "+SIGN-ALL:-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:"
 #define RULES "+CTYPE-X509:%SERVER_PRECEDENCE:%PROFILE_MEDIUM"
 
+#define ONLY_13 "NONE:+VERS-TLS1.3:" AEADS "+GROUP-X25519:+GROUP-SECP256R1:" SIGNS RULES
+
+enum { PRIORITY_QUIC = TLS_12_AND_13 + 1 }; /* TLS_ONLY_13, without what middleboxes want to see */
+
 static const char *const priority_texts[] = {
-    [TLS_ONLY_13] = "NONE:+VERS-TLS1.3:" AEADS "+GROUP-X25519:+GROUP-SECP256R1:" SIGNS RULES,
+    [TLS_ONLY_13] = ONLY_13,
     [TLS_12_AND_13] = "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+ECDHE-ECDSA:+ECDHE-RSA:" AEADS
                       "+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:" SIGNS RULES,
+    [PRIORITY_QUIC] = ONLY_13 ":%DISABLE_TLS13_COMPAT_MODE", /* RFC 9001, 8.4 */
 };
 static gnutls_priority_t priorities[ARRAY_LEN(priority_texts)];
 static pthread_once_t priorities_once = PTHREAD_ONCE_INIT;
@@ -39,15 +44,17 @@ static struct tls_ctx *ctx_new(gnutls_init_flags_t role, enum tls_versions versi
 {
     struct tls_ctx *ctx;
 
-    must((size_t)versions < ARRAY_LEN(priority_texts));
+    must(versions == TLS_ONLY_13 || versions == TLS_12_AND_13);
     pthread_once(&priorities_once, priorities_compile);
-    if (!priorities[versions])
+    if (!priorities[versions] || !priorities[PRIORITY_QUIC])
         return NULL;
     ctx = must_alloc(sizeof(*ctx));
     memset(ctx, 0, sizeof(*ctx));
     atomic_init(&ctx->refs, 1);
     ctx->role = role;
     ctx->priority = priorities[versions];
+    ctx->quic_priority = priorities[PRIORITY_QUIC];
+    ctx->is_only_13 = versions == TLS_ONLY_13;
     for (; alpn && alpn[ctx->alpn_count]; ctx->alpn_count++) {
         size_t n = strlen(alpn[ctx->alpn_count]);
 
@@ -131,7 +138,7 @@ static int check_chain(struct tls *t)
 
 static int on_server_cert(gnutls_session_t session)
 {
-    struct tls *t = gnutls_session_get_ptr(session);
+    struct tls *t = tls_of(session);
     unsigned count = 0;
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
 
@@ -234,7 +241,7 @@ static int read_sni(const struct tls *t, char out[TLS_SNI_MAX + 1])
 /* After a HelloRetryRequest it comes a second time; a client must not change its mind then. */
 static int on_client_hello(gnutls_session_t session)
 {
-    struct tls *t = gnutls_session_get_ptr(session);
+    struct tls *t = tls_of(session);
     char name[TLS_SNI_MAX + 1];
     int rc = read_sni(t, name);
 
@@ -288,13 +295,13 @@ int tls_ctx_setup(struct tls *t)
 {
     struct tls_ctx *ctx = t->ctx;
     gnutls_datum_t alpn[TLS_ALPN_MAX];
-    int rc = gnutls_priority_set(t->session, ctx->priority);
+    int rc = gnutls_priority_set(t->session, t->is_quic ? ctx->quic_priority : ctx->priority);
+    unsigned alpn_rules = GNUTLS_ALPN_SERVER_PRECEDENCE | (t->is_quic ? GNUTLS_ALPN_MANDATORY : 0u);
 
     for (unsigned i = 0; i < ctx->alpn_count; i++)
         alpn[i] = (gnutls_datum_t){(unsigned char *)ctx->alpn[i], (unsigned)strlen(ctx->alpn[i])};
     if (rc == 0 && ctx->alpn_count > 0)
-        rc = gnutls_alpn_set_protocols(t->session, alpn, ctx->alpn_count,
-                                       GNUTLS_ALPN_SERVER_PRECEDENCE);
+        rc = gnutls_alpn_set_protocols(t->session, alpn, ctx->alpn_count, alpn_rules);
     if (rc == 0)
         rc = ctx->role == GNUTLS_SERVER ? setup_server(t) : setup_client(t);
     if (rc == 0)

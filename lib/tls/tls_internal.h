@@ -33,8 +33,10 @@ struct tls_cert {
 
 struct tls_ctx {
     atomic_uint refs;
-    gnutls_init_flags_t role;   /* GNUTLS_SERVER or GNUTLS_CLIENT */
-    gnutls_priority_t priority; /* borrowed from the process: compiled once, never freed */
+    gnutls_init_flags_t role; /* GNUTLS_SERVER or GNUTLS_CLIENT */
+    /* borrowed from the process: compiled once, never freed */
+    gnutls_priority_t priority, quic_priority;
+    bool is_only_13;
     char alpn[TLS_ALPN_MAX][TLS_ALPN_NAME_MAX + 1];
     unsigned alpn_count;
     /* server */
@@ -68,6 +70,8 @@ struct tls {
     int fd;                   /* borrowed from the caller */
     enum tls_state state;
     enum tls_source source;
+    bool is_quic;               /* a tls_session: no socket, no records; GnuTLS's session pointer is
+                                 * the owner's */
     size_t quiet_bytes;         /* that GnuTLS took since it gave anything */
     unsigned pieces;            /* chunks to read into the next time */
     gnutls_packet_t packet;     /* owned: the plaintext lent by the last tls_read() */
@@ -85,6 +89,27 @@ struct tls {
 /* Keeps the first error and its sentence.  Does not change the state: GnuTLS's callbacks use it
  * too. */
 void tls_note(struct tls *t, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* What carries a connection: a socket and the pool of its queues, or QUIC. */
+struct tls_carrier {
+    bool is_quic;
+    int fd;                  /* borrowed; -1 */
+    struct chunk_pool *pool; /* borrowed; NULL */
+};
+MUST_USE int tls_open_server(struct tls **out, struct tls_ctx *ctx,
+                             const struct tls_carrier *carrier, void *select_arg);
+MUST_USE int tls_open_client(struct tls **out, struct tls_ctx *ctx,
+                             const struct tls_carrier *carrier, const char *name);
+/* Takes what a complete handshake agreed on. */
+void tls_learn(struct tls *t);
+/* The error that an alert of the peer stands for. */
+int tls_alert_error(gnutls_alert_description_t alert);
+
+/* The connection of a session, in GnuTLS's callbacks: its transport pointer is ours always. */
+static inline struct tls *tls_of(gnutls_session_t session)
+{
+    return gnutls_transport_get_ptr(session);
+}
 
 /* tls_ctx.c: gives a new session what its context prescribes.  0, -ERR_NOMEM, -ERR_TLS. */
 MUST_USE int tls_ctx_setup(struct tls *t);

@@ -75,7 +75,6 @@ static ssize_t on_push(gnutls_transport_ptr_t ptr, const giovec_t *pieces, int c
 
 void tls_socket_setup(struct tls *t)
 {
-    gnutls_transport_set_ptr(t->session, t);
     gnutls_transport_set_pull_function(t->session, on_pull);
     gnutls_transport_set_pull_timeout_function(t->session, on_pull_timeout);
     gnutls_transport_set_vec_push_function(t->session, on_push);

@@ -1,0 +1,612 @@
+/* quic_conn - the life of a connection.
+ *
+ *   CONN_SHAKING -> CONN_OPEN -> CONN_OVER;  any -> CONN_CLOSING -> CONN_OVER
+ *
+ * The first error wins.  An end that is ours, or that the peer's bytes force on us, sends one
+ * CONNECTION_CLOSE at once; the ids stay known for a while after it (quic_ids), the connection
+ * itself is the owner's to free.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "quic/quic_internal.h"
+#include "tls/tls_session.h"
+
+/* The connection itself has no limit: what bounds it are its streams. */
+#define CONNECTION_WINDOW (1ull << 60)
+#define UDP_PAYLOAD_MAX   65527u
+#define DATAGRAM_MAX      65535u
+#define PEER_IDS          7u
+#define ALERT_BAD_CERT    42u
+#define ALERT_NO_ALPN     120u
+/* Of a packet with one DATAGRAM frame, without its connection id: first byte, packet number, type,
+ * tag. */
+#define DATAGRAM_OVERHEAD (1u + 4u + 1u + 16u)
+
+/* From small to large; one that is lost three times rules out what is above it.  1452 is Ethernet
+ * with IPv6, 1404 and 1350 leave room for tunnels below us, 8900 is a jumbo frame, the rest is
+ * loopback and virtual machines. */
+static const uint16_t mtu_probes[] = {1452, 1404, 1350, 8900, 32700, QUIC_PACKET_BYTES};
+
+static void enter(struct quic *q, enum conn_state state)
+{
+    must(q->state < state);
+    if (q->is_server && q->state == CONN_SHAKING)
+        q->port->unvalidated--;
+    q->state = state;
+}
+
+bool quic_is_over(const struct quic *q)
+{
+    return q->state == CONN_OVER;
+}
+
+void quic_note(struct quic *q, int err, const char *fmt, ...)
+{
+    va_list args;
+
+    must(err < 0);
+    if (q->error != 0)
+        return;
+    q->error = err;
+    va_start(args, fmt);
+    vsnprintf(q->error_text, sizeof(q->error_text), fmt, args);
+    va_end(args);
+}
+
+/* --- the end ----------------------------------------------------------------------------- */
+
+static void send_close(struct quic *q)
+{
+    uint8_t bytes[QUIC_CLOSE_BYTES];
+    ngtcp2_path_storage path;
+    struct quic_hop hop;
+    ngtcp2_ssize n;
+
+    ngtcp2_path_storage_zero(&path);
+    n = ngtcp2_conn_write_connection_close(q->conn, &path.path, NULL, bytes, sizeof(bytes),
+                                           &q->last, quic_now(q->port));
+    if (n <= 0)
+        return;
+    quic_hop_of_path(&hop, q, &path.path);
+    q->stats.packets_out++;
+    q->stats.bytes_out += (uint64_t)n;
+    quic_send_one(q->sock, bytes, (size_t)n, &hop);
+    q->ids->farewell = malloc((size_t)n);
+    if (!q->ids->farewell)
+        return;
+    memcpy(q->ids->farewell, bytes, (size_t)n);
+    q->ids->farewell_len = (size_t)n;
+}
+
+enum farewell { FAREWELL_SENT, FAREWELL_HEARD, FAREWELL_NONE };
+
+static void end(struct quic *q, enum farewell how)
+{
+    enter(q, CONN_OVER);
+    deadline_off(&q->timer);
+    ready_cancel(&q->again);
+    list_remove(&q->waiting);
+    if (how == FAREWELL_SENT)
+        send_close(q);
+    if (how == FAREWELL_NONE)
+        quic_ids_free(q->port, q->ids);
+    else
+        quic_ids_retire(q->port, q->ids, 3 * ngtcp2_conn_get_pto(q->conn));
+    q->ids = NULL;
+}
+
+/* What the peer's CONNECTION_CLOSE says. */
+static void note_close_of_peer(struct quic *q)
+{
+    const ngtcp2_ccerr *its = ngtcp2_conn_get_ccerr(q->conn);
+    int reason_len = (int)MIN(its->reasonlen, sizeof(q->reason));
+
+    if (its->type == NGTCP2_CCERR_TYPE_APPLICATION ||
+        (its->type == NGTCP2_CCERR_TYPE_TRANSPORT &&
+         (its->error_code == NGTCP2_APPLICATION_ERROR || its->error_code == NGTCP2_NO_ERROR))) {
+        q->is_by_peer = q->error == 0;
+        quic_note(q, -ERR_CLOSED, "the peer closed, code %llu: %.*s",
+                  (unsigned long long)its->error_code, reason_len, (const char *)its->reason);
+        return;
+    }
+    if ((its->error_code & ~0xffull) == NGTCP2_CRYPTO_ERROR) {
+        int err = tls_session_fail(q->tls, (uint8_t)its->error_code, true);
+
+        quic_note(q, err, "%s", tls_error_text(q->tls));
+        return;
+    }
+    quic_note(q, -ERR_PROTO, "the peer closed with transport error 0x%llx: %.*s",
+              (unsigned long long)its->error_code, reason_len, (const char *)its->reason);
+}
+
+static void note_tls(struct quic *q)
+{
+    uint8_t alert = ngtcp2_conn_get_tls_alert(q->conn);
+    int err = tls_session_fail(q->tls, alert, false);
+
+    quic_note(q, err, "%s", tls_error_text(q->tls));
+    ngtcp2_ccerr_set_tls_alert(&q->last, alert, NULL, 0);
+}
+
+void quic_fail(struct quic *q, int liberr)
+{
+    if (q->state == CONN_CLOSING) { /* a callback made ngtcp2 fail so that this comes */
+        end(q, FAREWELL_SENT);
+        return;
+    }
+    switch (liberr) {
+    case NGTCP2_ERR_DRAINING:
+        note_close_of_peer(q);
+        end(q, FAREWELL_HEARD);
+        return;
+    case NGTCP2_ERR_IDLE_CLOSE:
+        quic_note(q, -ERR_TIMEOUT, "nothing came from the peer for %u ms", q->port->params.idle_ms);
+        end(q, FAREWELL_NONE);
+        return;
+    case NGTCP2_ERR_RECV_VERSION_NEGOTIATION:
+        quic_note(q, -ERR_PROTO, "the peer speaks another version of QUIC");
+        end(q, FAREWELL_NONE);
+        return;
+    case NGTCP2_ERR_DROP_CONN:
+    case NGTCP2_ERR_RETRY:
+        quic_note(q, -ERR_PROTO, "the first packet is not the begin of a connection");
+        end(q, FAREWELL_NONE);
+        return;
+    case NGTCP2_ERR_HANDSHAKE_TIMEOUT:
+        quic_note(q, -ERR_TIMEOUT, "no handshake in %u ms", q->port->params.handshake_ms);
+        ngtcp2_ccerr_set_liberr(&q->last, liberr, NULL, 0);
+        break;
+    case NGTCP2_ERR_CRYPTO:
+        note_tls(q);
+        break;
+    case NGTCP2_ERR_NOMEM:
+    case NGTCP2_ERR_CALLBACK_FAILURE:
+        quic_note(q, -ERR_NOMEM, "no memory");
+        ngtcp2_ccerr_set_liberr(&q->last, liberr, NULL, 0);
+        break;
+    default:
+        quic_note(q, -ERR_PROTO, "%s", ngtcp2_strerror(liberr));
+        ngtcp2_ccerr_set_liberr(&q->last, liberr, NULL, 0);
+        break;
+    }
+    end(q, FAREWELL_SENT);
+}
+
+void quic_settle(struct quic *q)
+{
+    if (q->state == CONN_CLOSING)
+        end(q, FAREWELL_SENT);
+}
+
+void quic_close(struct quic *q, enum quic_code code, const char *reason)
+{
+    size_t n = strlen(reason);
+
+    if (q->state >= CONN_CLOSING)
+        return;
+    n = MIN(n, sizeof(q->reason));
+    memcpy(q->reason, reason, n);
+    ngtcp2_ccerr_set_application_error(&q->last, code, (const uint8_t *)q->reason, n);
+    enter(q, CONN_CLOSING);
+    if (!q->is_inside)
+        quic_settle(q);
+}
+
+void quic_free(struct quic *q)
+{
+    must(!q->is_inside);
+    quic_close(q, QUIC_CODE_NONE, "");
+    deadline_off(&q->timer);
+    ready_cancel(&q->again);
+    list_remove(&q->node);
+    list_remove(&q->touched);
+    list_remove(&q->waiting);
+    ngtcp2_conn_del(q->conn);
+    tls_free(q->tls);
+    if (q->qlog)
+        fclose(q->qlog);
+    free(q);
+}
+
+/* --- the begin --------------------------------------------------------------------------- */
+
+static ngtcp2_conn *conn_of_ref(ngtcp2_crypto_conn_ref *ref)
+{
+    return ((struct quic *)ref->user_data)->conn;
+}
+
+static void on_timer(struct deadline *d)
+{
+    struct quic *q = container_of(d, struct quic, timer);
+    struct quic_port *port = q->port;
+    int rc;
+
+    q->is_inside = true;
+    rc = ngtcp2_conn_handle_expiry(q->conn, quic_now(port));
+    q->is_inside = false;
+    if (rc != 0)
+        quic_fail(q, rc);
+    quic_settle(q);
+    quic_touch(q);
+    quic_wake_touched(port);
+}
+
+static void on_again(struct ready *r)
+{
+    struct quic *q = container_of(r, struct quic, again);
+
+    q->ops->on_wake(q);
+}
+
+/* All but ngtcp2's object. */
+static struct quic *new_quic(struct quic_port *port, struct quic_socket *sock,
+                             const union addr *peer, bool is_server)
+{
+    struct quic *q = calloc(1, sizeof(*q));
+
+    if (!q)
+        return NULL;
+    q->ids = quic_ids_new(q);
+    if (!q->ids) {
+        free(q);
+        return NULL;
+    }
+    q->port = port;
+    q->sock = sock;
+    q->peer = *peer;
+    q->is_server = is_server;
+    q->has_gso = true;
+    q->ref = (ngtcp2_crypto_conn_ref){.get_conn = conn_of_ref, .user_data = q};
+    ngtcp2_ccerr_default(&q->last);
+    deadline_init(&q->timer, port->loop, on_timer);
+    ready_init(&q->again, on_again);
+    list_init(&q->node);
+    list_init(&q->touched);
+    list_init(&q->waiting);
+    return q;
+}
+
+/* One that never began. */
+static void discard(struct quic *q)
+{
+    quic_ids_free(q->port, q->ids);
+    ngtcp2_conn_del(q->conn);
+    tls_free(q->tls);
+    if (q->qlog)
+        fclose(q->qlog);
+    free(q);
+}
+
+static void fill_settings(struct quic *q, ngtcp2_settings *settings)
+{
+    const struct quic_params *params = &q->port->params;
+
+    ngtcp2_settings_default(settings);
+    settings->initial_ts = quic_now(q->port);
+    settings->cc_algo = params->congestion == QUIC_BBR ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
+    settings->max_tx_udp_payload_size = QUIC_PACKET_BYTES;
+    settings->pmtud_probes = mtu_probes;
+    settings->pmtud_probeslen = ARRAY_LEN(mtu_probes);
+    settings->handshake_timeout = params->handshake_ms * QUIC_MS;
+    /* BBR takes its estimate of the rate from ACKs and gets stuck on many small ones. */
+    settings->ack_thresh = params->congestion == QUIC_BBR ? 32 : 2;
+    if (q->qlog)
+        settings->qlog_write = quic_qlog_write;
+}
+
+static void fill_params(const struct quic *q, ngtcp2_transport_params *out)
+{
+    const struct quic_params *params = &q->port->params;
+
+    ngtcp2_transport_params_default(out);
+    out->initial_max_stream_data_bidi_local = params->stream_window;
+    out->initial_max_stream_data_bidi_remote = params->stream_window;
+    out->initial_max_stream_data_uni = params->stream_window;
+    out->initial_max_data = CONNECTION_WINDOW;
+    out->initial_max_streams_bidi = params->streams_bidi;
+    out->initial_max_streams_uni = params->streams_uni;
+    out->max_idle_timeout = params->idle_ms * QUIC_MS;
+    out->max_udp_payload_size = UDP_PAYLOAD_MAX;
+    out->max_datagram_frame_size = DATAGRAM_MAX;
+    out->active_connection_id_limit = PEER_IDS;
+}
+
+static void begin(struct quic *q)
+{
+    gnutls_session_t session = tls_session_handle(q->tls);
+
+    gnutls_session_set_ptr(session, &q->ref);
+    ngtcp2_conn_set_tls_native_handle(q->conn, session);
+    if (q->port->params.keep_alive_ms > 0)
+        ngtcp2_conn_set_keep_alive_timeout(q->conn, q->port->params.keep_alive_ms * QUIC_MS);
+    if (q->is_server)
+        q->port->unvalidated++;
+    list_push(&q->port->conns, &q->node);
+}
+
+struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram *d,
+                             const ngtcp2_pkt_hd *hd, const ngtcp2_cid *original)
+{
+    struct quic *q = new_quic(port, d->sock, &d->peer, true);
+    union addr local = d->local, peer = d->peer;
+    ngtcp2_path path = {.local = {&local.sa, addr_len(&local)},
+                        .remote = {&peer.sa, addr_len(&peer)}};
+    ngtcp2_transport_params params;
+    ngtcp2_settings settings;
+    ngtcp2_cid id;
+
+    if (!q)
+        return NULL;
+    quic_port_make_id(port, &id);
+    quic_qlog_open(q, original ? original : &hd->dcid);
+    fill_settings(q, &settings);
+    fill_params(q, &params);
+    params.original_dcid = original ? *original : hd->dcid;
+    params.original_dcid_present = 1;
+    if (original) {
+        params.retry_scid = hd->dcid;
+        params.retry_scid_present = 1;
+        settings.token = hd->token;
+        settings.tokenlen = hd->tokenlen;
+        settings.token_type = NGTCP2_TOKEN_TYPE_RETRY;
+    }
+    params.stateless_reset_token_present = 1;
+    quic_reset_token(port, &id, params.stateless_reset_token);
+    if (tls_session_new_server(&q->tls, port->tls, NULL) != 0 ||
+        ngtcp2_crypto_gnutls_configure_server_session(tls_session_handle(q->tls)) != 0 ||
+        !quic_ids_add(port, q->ids, ROUTE_ID, hd->dcid.data, hd->dcid.datalen) ||
+        !quic_ids_add(port, q->ids, ROUTE_ID, id.data, id.datalen) ||
+        ngtcp2_conn_server_new(&q->conn, &hd->scid, &id, &path, hd->version, &quic_callbacks,
+                               &settings, &params, NULL, q) != 0) {
+        discard(q);
+        return NULL;
+    }
+    begin(q);
+    return q;
+}
+
+static int fill_client(struct quic *q, const struct quic_dial_options *o)
+{
+    union addr peer = *o->peer;
+    ngtcp2_path path = {.local = {&q->sock->bound.sa, addr_len(&q->sock->bound)},
+                        .remote = {&peer.sa, addr_len(&peer)}};
+    ngtcp2_transport_params params;
+    ngtcp2_settings settings;
+    uint8_t first[QUIC_ID_BYTES];
+    ngtcp2_cid id, server_id;
+    int rc;
+
+    tls_random(first, sizeof(first));
+    first[0] = o->first_byte;
+    ngtcp2_cid_init(&server_id, first, sizeof(first));
+    quic_port_make_id(q->port, &id);
+    quic_qlog_open(q, &server_id);
+    fill_settings(q, &settings);
+    fill_params(q, &params);
+    rc = tls_session_new_client(&q->tls, o->tls, o->server_name);
+    if (rc != 0)
+        return rc;
+    if (ngtcp2_crypto_gnutls_configure_client_session(tls_session_handle(q->tls)) != 0 ||
+        !quic_ids_add(q->port, q->ids, ROUTE_ID, id.data, id.datalen) ||
+        ngtcp2_conn_client_new(&q->conn, &server_id, &id, &path, NGTCP2_PROTO_VER_V1,
+                               &quic_callbacks, &settings, &params, NULL, q) != 0)
+        return -ERR_NOMEM;
+    return 0;
+}
+
+int quic_dial(struct quic **out, struct quic_port *port, const struct quic_dial_options *options)
+{
+    struct quic_socket *sock = quic_port_socket(port, options->peer->sa.sa_family);
+    struct quic *q;
+    int rc;
+
+    *out = NULL;
+    if (!sock)
+        return -ERR_SYS;
+    q = new_quic(port, sock, options->peer, false);
+    if (!q)
+        return -ERR_NOMEM;
+    rc = fill_client(q, options);
+    if (rc != 0) {
+        discard(q);
+        return rc;
+    }
+    begin(q);
+    quic_own(q, options->ops, options->owner);
+    *out = q;
+    return 0;
+}
+
+void quic_own(struct quic *q, const struct quic_ops *ops, void *owner)
+{
+    q->ops = ops;
+    q->owner = owner;
+}
+
+void *quic_owner(const struct quic *q)
+{
+    return q->owner;
+}
+
+/* The peers agreed; whether that is what our side asked for is checked here once more. */
+void quic_became_secure(struct quic *q)
+{
+    int rc = tls_session_finish(q->tls);
+
+    if (rc == 0) {
+        enter(q, CONN_OPEN);
+        return;
+    }
+    quic_note(q, rc, "%s", tls_error_text(q->tls));
+    ngtcp2_ccerr_set_tls_alert(&q->last, rc == -ERR_CERT ? ALERT_BAD_CERT : ALERT_NO_ALPN, NULL, 0);
+    enter(q, CONN_CLOSING);
+}
+
+/* --- reading and time -------------------------------------------------------------------- */
+
+bool quic_read(struct quic *q, const struct quic_datagram *d)
+{
+    /* a client's own address is nothing that it knows: routes and the kernel may change it */
+    union addr local = q->is_server ? d->local : q->sock->bound, peer = d->peer;
+    ngtcp2_path path = {.local = {&local.sa, addr_len(&local)},
+                        .remote = {&peer.sa, addr_len(&peer)}};
+    int rc;
+
+    if (quic_is_over(q))
+        return false;
+    q->stats.packets_in++;
+    q->stats.bytes_in += d->len;
+    q->is_inside = true;
+    rc = ngtcp2_conn_read_pkt(q->conn, &path, NULL, d->bytes, d->len, quic_now(q->port));
+    q->is_inside = false;
+    if (rc != 0)
+        quic_fail(q, rc);
+    quic_settle(q);
+    return !quic_is_over(q);
+}
+
+void quic_arm(struct quic *q, uint64_t now_ns)
+{
+    ngtcp2_tstamp due_ns = ngtcp2_conn_get_expiry(q->conn);
+
+    if (due_ns == UINT64_MAX)
+        deadline_off(&q->timer);
+    else
+        deadline_set(&q->timer, due_ns > now_ns ? (due_ns - now_ns + QUIC_MS - 1) / QUIC_MS : 1);
+}
+
+/* --- streams ----------------------------------------------------------------------------- */
+
+static int opened(int rc)
+{
+    if (rc == 0)
+        return 0;
+    return rc == NGTCP2_ERR_NOMEM ? -ERR_NOMEM : -ERR_LIMIT;
+}
+
+int quic_open(struct quic *q, int64_t *stream, void *user)
+{
+    must(!q->is_inside);
+    if (q->state != CONN_OPEN)
+        return -ERR_LIMIT;
+    return opened(ngtcp2_conn_open_bidi_stream(q->conn, stream, user));
+}
+
+int quic_open_uni(struct quic *q, int64_t *stream, void *user)
+{
+    must(!q->is_inside);
+    if (q->state != CONN_OPEN)
+        return -ERR_LIMIT;
+    return opened(ngtcp2_conn_open_uni_stream(q->conn, stream, user));
+}
+
+void quic_set_user(struct quic *q, int64_t stream, void *user)
+{
+    if (!quic_is_over(q))
+        (void)ngtcp2_conn_set_stream_user_data(q->conn, stream, user); /* fine when it is gone */
+}
+
+void quic_shutdown(struct quic *q, int64_t stream, uint64_t code)
+{
+    int rc;
+
+    if (q->state >= CONN_CLOSING)
+        return;
+    rc = ngtcp2_conn_shutdown_stream(q->conn, 0, stream, code);
+    if (rc == NGTCP2_ERR_NOMEM) {
+        quic_note(q, -ERR_NOMEM, "no memory");
+        quic_close(q, QUIC_CODE_NONE, "out of memory");
+    }
+}
+
+void quic_credit(struct quic *q, int64_t stream, uint64_t n)
+{
+    if (!quic_is_over(q))
+        (void)ngtcp2_conn_extend_max_stream_offset(q->conn, stream, n); /* fine when it is gone */
+}
+
+/* --- what it knows ----------------------------------------------------------------------- */
+
+bool quic_is_secure(const struct quic *q)
+{
+    return q->state == CONN_OPEN;
+}
+
+size_t quic_datagram_max(const struct quic *q)
+{
+    const ngtcp2_transport_params *its = ngtcp2_conn_get_remote_transport_params(q->conn);
+    const ngtcp2_cid *id;
+    size_t packet, overhead, frame;
+
+    if (q->state != CONN_OPEN || !its || its->max_datagram_frame_size == 0)
+        return 0;
+    id = ngtcp2_conn_get_dcid(q->conn);
+    packet = MIN(ngtcp2_conn_get_path_max_tx_udp_payload_size(q->conn), QUIC_PACKET_BYTES);
+    overhead = DATAGRAM_OVERHEAD + id->datalen + (packet > 16383 + 64 ? 4u : 2u);
+    frame = (size_t)MIN(its->max_datagram_frame_size, (uint64_t)DATAGRAM_MAX);
+    frame = frame > 5 ? frame - 5 : 0; /* its type and its length */
+    return MIN(packet - overhead, frame);
+}
+
+uint32_t quic_window(const struct quic *q)
+{
+    return (uint32_t)q->port->params.stream_window;
+}
+
+/* Of the streams that the client opens, which are all there are of both directions. */
+uint64_t quic_peer_window(const struct quic *q)
+{
+    const ngtcp2_transport_params *its = ngtcp2_conn_get_remote_transport_params(q->conn);
+
+    if (!its)
+        return 0;
+    return q->is_server ? its->initial_max_stream_data_bidi_local
+                        : its->initial_max_stream_data_bidi_remote;
+}
+
+const union addr *quic_peer(const struct quic *q)
+{
+    return &q->peer;
+}
+
+int quic_exporter(const struct quic *q, uint8_t out[TLS_EXPORTER_BYTES])
+{
+    return q->state == CONN_OPEN ? tls_exporter(q->tls, out) : -ERR_TLS;
+}
+
+const char *quic_alpn(const struct quic *q)
+{
+    return tls_alpn(q->tls);
+}
+
+const char *quic_cipher(const struct quic *q)
+{
+    return tls_cipher(q->tls);
+}
+
+int quic_error(const struct quic *q)
+{
+    return q->error;
+}
+
+const char *quic_error_text(const struct quic *q)
+{
+    return q->error_text;
+}
+
+void quic_stats(const struct quic *q, struct quic_stats *out)
+{
+    ngtcp2_conn_info info;
+
+    ngtcp2_conn_get_conn_info(q->conn, &info);
+    *out = q->stats;
+    out->cwnd = info.cwnd;
+    out->in_flight = info.bytes_in_flight;
+    out->rtt_us = (uint32_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);
+    out->min_rtt_us =
+        info.min_rtt == UINT64_MAX ? 0 : (uint32_t)(info.min_rtt / NGTCP2_MICROSECONDS);
+    out->mtu = (uint32_t)ngtcp2_conn_get_path_max_tx_udp_payload_size(q->conn);
+    out->has_gso = q->has_gso;
+}
