@@ -25,7 +25,7 @@ bool quic_ids_add(struct quic_port *port, struct quic_ids *ids, enum route_kind 
 {
     for (size_t i = 0; i < ARRAY_LEN(ids->routes); i++)
         if (ids->routes[i].kind == ROUTE_NONE)
-            return route_add(&port->routes, &ids->routes[i], kind, key, key_len, ids);
+            return quic_route_add(&port->routes, &ids->routes[i], kind, key, key_len, ids);
     return false;
 }
 
@@ -36,7 +36,7 @@ void quic_ids_remove(struct quic_port *port, struct quic_ids *ids, enum route_ki
         struct route *r = &ids->routes[i];
 
         if (r->kind == kind && r->key_len == key_len && tls_is_equal(r->key, key, key_len))
-            route_remove(&port->routes, r);
+            quic_route_remove(&port->routes, r);
     }
 }
 
@@ -45,7 +45,7 @@ void quic_ids_free(struct quic_port *port, struct quic_ids *ids)
     if (!ids)
         return;
     for (size_t i = 0; i < ARRAY_LEN(ids->routes); i++)
-        route_remove(&port->routes, &ids->routes[i]);
+        quic_route_remove(&port->routes, &ids->routes[i]);
     if (!list_is_empty(&ids->node)) {
         list_remove(&ids->node);
         port->late_count--;

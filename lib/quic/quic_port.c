@@ -142,9 +142,9 @@ static struct quic_ids *find_reset(struct quic_port *port, const struct quic_dat
 {
     if ((d->bytes[0] & LONG_HEADER) != 0 || d->len < NGTCP2_STATELESS_RESET_TOKENLEN + 5)
         return NULL;
-    return route_find(&port->routes, ROUTE_RESET_TOKEN,
-                      d->bytes + d->len - NGTCP2_STATELESS_RESET_TOKENLEN,
-                      NGTCP2_STATELESS_RESET_TOKENLEN);
+    return quic_route_find(&port->routes, ROUTE_RESET_TOKEN,
+                           d->bytes + d->len - NGTCP2_STATELESS_RESET_TOKENLEN,
+                           NGTCP2_STATELESS_RESET_TOKENLEN);
 }
 
 static void take_datagram(struct quic_port *port, const struct quic_datagram *d)
@@ -167,7 +167,7 @@ static void take_datagram(struct quic_port *port, const struct quic_datagram *d)
         port->stats.malformed++;
         return;
     }
-    ids = route_find(&port->routes, ROUTE_ID, of.dcid, of.dcidlen);
+    ids = quic_route_find(&port->routes, ROUTE_ID, of.dcid, of.dcidlen);
     if (!ids)
         ids = find_reset(port, d);
     if (!ids) {
@@ -376,7 +376,7 @@ int quic_port_new(struct quic_port **out, const struct quic_port_options *o)
     }
     rc = open_sockets(port, o);
     tls_random(seed, sizeof(seed));
-    if (route_table_init(&port->routes, seed) != 0)
+    if (quic_route_table_init(&port->routes, seed) != 0)
         rc = -ERR_NOMEM;
     port->buffers = malloc(sizeof(*port->buffers));
     if (!port->buffers)
@@ -397,7 +397,7 @@ void quic_port_free(struct quic_port *port)
         return;
     must(list_is_empty(&port->conns));
     quic_ids_fini(port);
-    route_table_fini(&port->routes);
+    quic_route_table_fini(&port->routes);
     for (unsigned i = 0; i < port->socket_count; i++) {
         loop_io_arm(&port->sockets[i].io, 0);
         close(port->sockets[i].fd);

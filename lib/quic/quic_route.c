@@ -35,14 +35,14 @@ static struct route **bucket_of(const struct route_table *t, const struct route 
     return &t->buckets[hash(t, r->kind, r->key, r->key_len) & (t->size - 1)];
 }
 
-int route_table_init(struct route_table *t, const uint64_t seed[2])
+int quic_route_table_init(struct route_table *t, const uint64_t seed[2])
 {
     *t = (struct route_table){.size = SIZE_FIRST, .seed = {seed[0], seed[1]}};
     t->buckets = calloc(t->size, sizeof(struct route *));
     return t->buckets ? 0 : -ERR_NOMEM;
 }
 
-void route_table_fini(struct route_table *t)
+void quic_route_table_fini(struct route_table *t)
 {
     must(t->count == 0);
     free(t->buckets);
@@ -82,8 +82,8 @@ static struct route *find(const struct route_table *t, enum route_kind kind, con
     return r;
 }
 
-bool route_add(struct route_table *t, struct route *r, enum route_kind kind, const uint8_t *key,
-               size_t key_len, void *owner)
+bool quic_route_add(struct route_table *t, struct route *r, enum route_kind kind,
+                    const uint8_t *key, size_t key_len, void *owner)
 {
     struct route **at;
 
@@ -103,7 +103,7 @@ bool route_add(struct route_table *t, struct route *r, enum route_kind kind, con
     return true;
 }
 
-void route_remove(struct route_table *t, struct route *r)
+void quic_route_remove(struct route_table *t, struct route *r)
 {
     struct route **at;
 
@@ -116,8 +116,8 @@ void route_remove(struct route_table *t, struct route *r)
     *r = (struct route){0};
 }
 
-void *route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
-                 size_t key_len)
+void *quic_route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
+                      size_t key_len)
 {
     const struct route *r = key_len <= ROUTE_KEY_MAX ? find(t, kind, key, key_len) : NULL;
 

@@ -31,15 +31,15 @@ struct route_table {
 };
 
 /* The seed is to be random.  0, -ERR_NOMEM. */
-MUST_USE int route_table_init(struct route_table *t, const uint64_t seed[2]);
-void route_table_fini(struct route_table *t); /* empty by then; fine on a zeroed one */
+MUST_USE int quic_route_table_init(struct route_table *t, const uint64_t seed[2]);
+void quic_route_table_fini(struct route_table *t); /* empty by then; fine on a zeroed one */
 
 /* Adds a route that is in no table (kind ROUTE_NONE).  False: the key is there already. */
-bool route_add(struct route_table *t, struct route *r, enum route_kind kind, const uint8_t *key,
-               size_t key_len, void *owner);
-void route_remove(struct route_table *t, struct route *r); /* fine when it is in none */
+bool quic_route_add(struct route_table *t, struct route *r, enum route_kind kind,
+                    const uint8_t *key, size_t key_len, void *owner);
+void quic_route_remove(struct route_table *t, struct route *r); /* fine when it is in none */
 /* The owner, or NULL. */
-void *route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
-                 size_t key_len);
+void *quic_route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
+                      size_t key_len);
 
 #endif

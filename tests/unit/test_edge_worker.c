@@ -179,6 +179,8 @@ static void on_report(void *arg, struct lane_report *report)
     case LANE_REPORT_DRAINING:
         t.drains++;
         break;
+    case LANE_REPORT_COLLAPSED:
+        break;
     case LANE_REPORT_DEAD:
         t.deads++;
         strcpy(t.why, report->why);
@@ -338,6 +340,7 @@ static void dial(unsigned worker)
     struct lane_order *order = must_alloc(sizeof(*order));
 
     order->credentials = credentials_ref(t.credentials);
+    order->dial_ms = EDGE_DIAL_MS;
     order->serial = ++t.serial;
     order->number = (uint32_t)t.serial - 1;
     order->has_session = t.serial > 1;

@@ -31,7 +31,8 @@ END_TEST
 static const struct {
     const char *set, *pointer;
 } faulty[] = {
-    {"tunnel.transports=[\"tls\",\"quic\"]", "/tunnel/transports"},
+    {"tunnel.transports=[\"tls\",\"sctp\"]", "/tunnel/transports"},
+    {"tunnel.transports=[]", "/tunnel/transports"},
     {"tunnel.transports=5", "/tunnel/transports"},
     {"tunnel.certFile=/a.pem", "/tunnel/keyFile"},
     {"tunnel.publicHost=a b", "/tunnel/publicHost"},
