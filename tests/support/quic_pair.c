@@ -65,6 +65,7 @@ static struct quic_pair_stream *stream_of(struct quic *q, int64_t id, void *user
         ck_assert_ptr_eq(user, s);
     else
         quic_set_user(q, id, s);
+    s->is_there = true;
     return s;
 }
 
@@ -138,7 +139,8 @@ static bool next_of_stream(const struct quic_pair_stream *s, struct quic_piece *
 {
     uint64_t left = s->want - s->sent;
 
-    if (!s->is_used || s->is_blocked || s->is_gone || s->is_fin_sent || s->is_closed)
+    if (!s->is_used || !s->is_there || s->is_blocked || s->is_gone || s->is_fin_sent ||
+        s->is_closed)
         return false;
     if (left == 0 && !s->has_fin)
         return false;
@@ -402,6 +404,7 @@ struct quic_pair_stream *quic_pair_send(struct quic_pair_end *end, uint64_t n, b
     ck_assert_int_eq(quic_open(end->q, &id, NULL), 0);
     s = quic_pair_stream(end, id);
     quic_set_user(end->q, id, s);
+    s->is_there = true;
     s->want = n;
     s->has_fin = has_fin;
     quic_pair_wake(end);

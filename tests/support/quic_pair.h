@@ -22,6 +22,7 @@ struct quic_pair;
 struct quic_pair_stream {
     int64_t id;
     bool is_used;
+    bool is_there; /* opened by this end, or heard of: what a test wants of it may go */
     uint64_t want, sent, acked; /* to send in all, so far, acknowledged */
     bool has_fin;               /* the end is to be sent behind `want` */
     bool is_fin_sent, is_blocked, is_gone;
