@@ -6,11 +6,13 @@
  *   quic        one connection
  *
  * Who calls whom.  The port reads; what came is handed to the connection's owner through quic_ops,
- * from within ngtcp2, so those callbacks only take note (push into a queue, loop_again) and call
- * nothing here.  After a bundle, or when a timer of the connection is due, on_wake() comes once;
- * the owner's pump then calls quic_flush(), which asks for what is to be sent (next) until the
- * congestion window, the socket or the owner has no more.  ACKs and all else that QUIC wants to
- * send goes out with quic_flush() only, so it must follow every on_wake().
+ * from within ngtcp2, so those callbacks only take note (push into a queue, loop_again).  Of the
+ * calls here they may make quic_set_user, quic_credit, quic_shutdown and quic_close, no other.
+ * After a bundle, or when a timer of the connection is due, on_wake() comes once; the owner's pump
+ * then calls quic_flush(), which asks for what is to be sent (next) until the congestion window,
+ * the socket or the owner has no more.  ACKs, credit and all else that QUIC wants to send goes out
+ * with quic_flush() only, so it must follow every on_wake(), and every call that has something to
+ * send.
  *
  * Flow control is the owner's: ngtcp2's own tuning is off.  A stream starts with `stream_window`
  * and gets more by quic_credit(); the whole connection has no limit of its own (what arrives is
@@ -71,7 +73,10 @@ struct quic_ops {
     void (*on_acked)(struct quic *q, int64_t stream, void *user, uint64_t n);
     /* RESET_STREAM came: no more bytes follow. */
     void (*on_reset)(struct quic *q, int64_t stream, void *user, uint64_t code);
-    /* STOP_SENDING came; what was sent is not wanted (ngtcp2 answers with RESET_STREAM). */
+    /* STOP_SENDING came; what was sent is not wanted (ngtcp2 answers with RESET_STREAM).  ngtcp2
+     * tells late: a piece of that stream is refused as QUIC_GONE meanwhile, and this comes with its
+     * code right before on_closed(), also where the code is the owner's own (quic_shutdown) or was
+     * told by on_reset() already. */
     void (*on_stop)(struct quic *q, int64_t stream, void *user, uint64_t code);
     /* Both directions are over and acknowledged, or it was shut down: none of its bytes is touched
      * any more. */
@@ -80,8 +85,10 @@ struct quic_ops {
     void (*on_credit)(struct quic *q, int64_t stream, void *user, uint64_t upto);
     void (*on_datagram)(struct quic *q, const uint8_t *bytes, size_t n);
 
-    /* From within quic_flush(): fills *piece, or false: nothing (more) to send.  Asked again and
-     * again until false; the bytes of a stream's piece stay where they are until on_acked(). */
+    /* From within quic_flush(), only once the handshake is complete: fills *piece, or false:
+     * nothing (more) to send.  Asked again and again until false; the bytes of a stream's piece
+     * stay where they are until on_acked().  A piece that gets neither on_written() nor
+     * on_refused() did not fit: it is asked for again. */
     bool (*next)(struct quic *q, struct quic_piece *piece);
     /* n bytes of the piece (all of them: its FIN too) are in a packet.  A datagram: n is all. */
     void (*on_written)(struct quic *q, const struct quic_piece *piece, size_t n);
@@ -181,13 +188,14 @@ void quic_close(struct quic *q, enum quic_code code, const char *reason);
 /* Closes first when it was open.  The port answers late packets for a while (RFC 9000, 10.2). */
 void quic_free(struct quic *q);
 
-/* The next bidirectional (unidirectional) stream.  0, -ERR_LIMIT (the peer allows no more now). */
+/* The next bidirectional (unidirectional) stream.  0, -ERR_LIMIT (the peer allows no more now, or
+ * the handshake is not complete), -ERR_NOMEM. */
 MUST_USE int quic_open(struct quic *q, int64_t *stream, void *user);
 MUST_USE int quic_open_uni(struct quic *q, int64_t *stream, void *user);
 void quic_set_user(struct quic *q, int64_t stream, void *user);
 /* RESET_STREAM and STOP_SENDING with this code.  Fine when it is gone. */
 void quic_shutdown(struct quic *q, int64_t stream, uint64_t code);
-/* The peer may send n bytes more of it. */
+/* The peer may send n bytes more of it.  Fine when it is gone. */
 void quic_credit(struct quic *q, int64_t stream, uint64_t n);
 
 /* --- what it knows --- */
@@ -207,7 +215,9 @@ int quic_error(const struct quic *q);
 const char *quic_error_text(const struct quic *q);
 
 struct quic_stats {
-    uint64_t bytes_in, bytes_out, packets_in, packets_out, packets_lost;
+    uint64_t bytes_in, bytes_out; /* of UDP payload */
+    uint64_t packets_in, packets_out;
+    uint64_t packets_lost; /* with bytes of streams that are closed by now, or with a datagram */
     uint64_t cwnd, in_flight;
     uint32_t rtt_us, min_rtt_us, mtu; /* mtu: UDP payload of a packet now */
     bool has_gso;

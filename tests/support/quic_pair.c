@@ -5,6 +5,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/seeded.h"
 #include "support/tls_pair.h"
@@ -65,6 +66,7 @@ static struct quic_pair_stream *stream_of(struct quic *q, int64_t id, void *user
         ck_assert_ptr_eq(user, s);
     else
         quic_set_user(q, id, s);
+    s->is_there = true;
     return s;
 }
 
@@ -138,7 +140,8 @@ static bool next_of_stream(const struct quic_pair_stream *s, struct quic_piece *
 {
     uint64_t left = s->want - s->sent;
 
-    if (!s->is_used || s->is_blocked || s->is_gone || s->is_fin_sent || s->is_closed)
+    if (!s->is_used || !s->is_there || s->is_blocked || s->is_gone || s->is_fin_sent ||
+        s->is_closed)
         return false;
     if (left == 0 && !s->has_fin)
         return false;
@@ -329,6 +332,8 @@ static void run_check(struct ready *r)
 
     if (p->until && p->until(p))
         loop_stop(p->loop);
+    else if (p->is_polling)
+        loop_again(p->loop, &p->check);
 }
 
 void quic_pair_begin(struct quic_pair *p)
@@ -337,6 +342,7 @@ void quic_pair_begin(struct quic_pair *p)
 
     memset(p, 0, sizeof(*p));
     p->loop = loop_new("quic", 4, 0);
+    p->raw = -1;
     p->server_tls = tls_pair_server_ctx(TLS_ONLY_13, alpn, "hub.test");
     p->client_tls = tls_pair_client_ctx(TLS_ONLY_13, alpn);
     p->verdict = p->validated_verdict = QUIC_ACCEPT;
@@ -394,6 +400,41 @@ void quic_pair_until(struct quic_pair *p, bool (*until)(struct quic_pair *p))
     p->until = NULL;
 }
 
+void quic_pair_poll(struct quic_pair *p, bool (*until)(struct quic_pair *p))
+{
+    p->is_polling = true;
+    loop_again(p->loop, &p->check);
+    quic_pair_until(p, until);
+    p->is_polling = false;
+}
+
+void quic_pair_raw_send(struct quic_pair *p, const void *bytes, size_t n)
+{
+    if (p->raw < 0) {
+        p->raw = socket(p->server_at.sa.sa_family, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        ck_assert_int_eq(connect(p->raw, &p->server_at.sa, addr_len(&p->server_at)), 0);
+    }
+    ck_assert_int_eq(send(p->raw, bytes, n, 0), (ssize_t)n);
+}
+
+static uint64_t reads_seen;
+
+/* Loopback delivers at once, and the port reads all of it in one turn. */
+static bool is_read(struct quic_pair *p)
+{
+    return quic_port_stats(p->server_port)->reads > reads_seen;
+}
+
+size_t quic_pair_raw_recv(struct quic_pair *p, void *to, size_t n)
+{
+    ssize_t got;
+
+    reads_seen = quic_port_stats(p->server_port)->reads;
+    quic_pair_poll(p, is_read);
+    got = recv(p->raw, to, n, 0);
+    return got < 0 ? 0 : (size_t)got;
+}
+
 struct quic_pair_stream *quic_pair_send(struct quic_pair_end *end, uint64_t n, bool has_fin)
 {
     struct quic_pair_stream *s;
@@ -402,6 +443,7 @@ struct quic_pair_stream *quic_pair_send(struct quic_pair_end *end, uint64_t n, b
     ck_assert_int_eq(quic_open(end->q, &id, NULL), 0);
     s = quic_pair_stream(end, id);
     quic_set_user(end->q, id, s);
+    s->is_there = true;
     s->want = n;
     s->has_fin = has_fin;
     quic_pair_wake(end);
@@ -424,6 +466,8 @@ void quic_pair_close(struct quic_pair *p)
         if (p->more[i].pair)
             quic_pair_free_end(&p->more[i]);
     ready_cancel(&p->check);
+    if (p->raw >= 0)
+        close(p->raw);
     quic_port_free(p->client_port);
     quic_port_free(p->server_port);
     tls_ctx_unref(p->server_tls);

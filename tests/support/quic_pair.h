@@ -22,6 +22,7 @@ struct quic_pair;
 struct quic_pair_stream {
     int64_t id;
     bool is_used;
+    bool is_there; /* opened by this end, or heard of: what a test wants of it may go */
     uint64_t want, sent, acked; /* to send in all, so far, acknowledged */
     bool has_fin;               /* the end is to be sent behind `want` */
     bool is_fin_sent, is_blocked, is_gone;
@@ -56,7 +57,9 @@ struct quic_pair {
     struct quic_pair_end client, server;
     struct quic_pair_end more[QUIC_PAIR_ENDS]; /* further connections that the server took */
     unsigned accepted;
+    int raw; /* a socket of no connection, connected to the server; or -1 */
     bool (*until)(struct quic_pair *p);
+    bool is_polling;
     struct deadline give_up;
     struct ready check;
 };
@@ -74,6 +77,8 @@ void quic_pair_start(struct quic_pair *p);
 void quic_pair_close(struct quic_pair *p);
 
 void quic_pair_until(struct quic_pair *p, bool (*until)(struct quic_pair *p));
+/* The same, asked in every turn: for what no owner is woken for. */
+void quic_pair_poll(struct quic_pair *p, bool (*until)(struct quic_pair *p));
 bool quic_pair_is_secure(struct quic_pair *p);
 
 /* The stream of that id at this end; made when it is new. */
@@ -82,6 +87,10 @@ struct quic_pair_stream *quic_pair_stream(struct quic_pair_end *end, int64_t id)
 struct quic_pair_stream *quic_pair_send(struct quic_pair_end *end, uint64_t n, bool has_fin);
 void quic_pair_wake(struct quic_pair_end *end);
 void quic_pair_free_end(struct quic_pair_end *end);
+/* Bytes to the server from a socket of no connection; and what comes back there: its length, or 0
+ * when the server did not answer all that it got. */
+void quic_pair_raw_send(struct quic_pair *p, const void *bytes, size_t n);
+size_t quic_pair_raw_recv(struct quic_pair *p, void *to, size_t n);
 /* A UDP port for dialling on loopback. */
 struct quic_port *quic_pair_new_client_port(struct quic_pair *p);
 struct quic_port *quic_pair_new_server_port(struct quic_pair *p, const union addr *at);

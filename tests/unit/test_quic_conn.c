@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "support/quic_pair.h"
 #include "support/tls_pair.h"
@@ -27,6 +28,373 @@ START_TEST(both_ends_agree)
 }
 END_TEST
 
+static bool is_client_over(struct quic_pair *p)
+{
+    return p->client.last == IO_FAIL || p->client.last == IO_EOF;
+}
+
+static bool is_server_over(struct quic_pair *p)
+{
+    return p->server.last == IO_FAIL || p->server.last == IO_EOF;
+}
+
+static bool are_both_over(struct quic_pair *p)
+{
+    return is_client_over(p) && is_server_over(p);
+}
+
+static struct tls_ctx *client_ctx(const uint8_t *pin, const char *protocol)
+{
+    const char *alpn[] = {protocol, NULL};
+    struct tls_client_options options = {.versions = TLS_ONLY_13, .alpn = alpn, .pin = pin};
+    struct tls_ctx *ctx;
+    char why[160];
+
+    ck_assert_int_eq(tls_ctx_new_client(&ctx, &options, why, sizeof(why)), 0);
+    return ctx;
+}
+
+/* Both hear why; nobody hears of bytes. */
+START_TEST(another_pin)
+{
+    static const uint8_t pin[TLS_PIN_BYTES] = {1};
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    tls_ctx_unref(p.client_tls);
+    p.client_tls = client_ctx(pin, QUIC_PAIR_ALPN);
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, are_both_over);
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_CERT);
+    ck_assert_ptr_nonnull(strstr(quic_error_text(p.client.q), "pinned"));
+    ck_assert_int_eq(p.client.last, IO_FAIL);
+    ck_assert_int_eq(quic_error(p.server.q), -ERR_CERT);
+    ck_assert_int_eq(p.server.last, IO_FAIL);
+    ck_assert_uint_eq(quic_port_unvalidated(p.server_port), 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+START_TEST(right_pin)
+{
+    static const char *const alpn[] = {QUIC_PAIR_ALPN, NULL};
+    struct tls_server_options options = {.versions = TLS_ONLY_13, .alpn = alpn};
+    char *chain, *key, why[160];
+    uint8_t pin[TLS_PIN_BYTES];
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    ck_assert_int_eq(tls_cert_make_pem("hub.test", &chain, &key), 0);
+    ck_assert_int_eq(tls_cert_parse(&options.cert, chain, key, why, sizeof(why)), 0);
+    free(chain);
+    free(key);
+    tls_cert_pin(options.cert, pin);
+    tls_ctx_unref(p.client_tls);
+    tls_ctx_unref(p.server_tls);
+    p.client_tls = client_ctx(pin, QUIC_PAIR_ALPN);
+    ck_assert_int_eq(tls_ctx_new_server(&p.server_tls, &options), 0);
+    tls_cert_unref(options.cert);
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, quic_pair_is_secure);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* The server ends it with its first packet: its owner never hears of the connection. */
+START_TEST(another_protocol)
+{
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    tls_ctx_unref(p.client_tls);
+    p.client_tls = client_ctx(NULL, "another");
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_TLS);
+    ck_assert_uint_eq(p.accepted, 0);
+    ck_assert_uint_eq(p.initials, 1);
+    ck_assert_uint_eq(quic_port_unvalidated(p.server_port), 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+START_TEST(client_closes)
+{
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    quic_close(p.client.q, QUIC_CODE_NONE, "enough");
+    ck_assert_int_eq(quic_flush(p.client.q), IO_FAIL);
+    ck_assert_int_eq(quic_error(p.client.q), 0);
+    quic_pair_until(&p, is_server_over);
+    ck_assert_int_eq(p.server.last, IO_EOF);
+    ck_assert_int_eq(quic_error(p.server.q), -ERR_CLOSED);
+    ck_assert_ptr_nonnull(strstr(quic_error_text(p.server.q), "enough"));
+    quic_pair_close(&p);
+}
+END_TEST
+
+START_TEST(server_refuses_with_a_code)
+{
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    quic_close(p.server.q, QUIC_CODE_REFUSED, "not you");
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(p.client.last, IO_EOF);
+    ck_assert_ptr_nonnull(strstr(quic_error_text(p.client.q), "code 2: not you"));
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* Freeing closes: the peer need not wait for its idle timeout. */
+START_TEST(freeing_closes)
+{
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    quic_pair_free_end(&p.server);
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(p.client.last, IO_EOF);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* Before the handshake is done there is nobody to tell the reason to, but an end it is. */
+START_TEST(closing_early)
+{
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_close(p.client.q, QUIC_CODE_NONE, "");
+    ck_assert_int_eq(quic_flush(p.client.q), IO_FAIL);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* The other machine is gone: no packet of it comes any more, not even an ICMP. */
+static ssize_t send_nothing(int fd, const struct msghdr *m, int flags)
+{
+    (void)fd;
+    (void)flags;
+    return (ssize_t)m->msg_iov->iov_len;
+}
+
+START_TEST(peer_vanishes)
+{
+    struct quic_pair p;
+    uint64_t begin_ms;
+
+    quic_pair_begin(&p);
+    p.params.idle_ms = 600;
+    p.params.keep_alive_ms = 200;
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, quic_pair_is_secure);
+    quic_port_set_send(p.server_port, send_nothing);
+    begin_ms = clock_now_us() / 1000;
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(p.client.last, IO_FAIL);
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_TIMEOUT);
+    ck_assert_uint_ge(clock_now_us() / 1000 - begin_ms, 500);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static bool is_old(struct quic_pair *p)
+{
+    return p->client.wakes + p->server.wakes > 30;
+}
+
+/* Keep-alives hold an idle connection well beyond its timeout. */
+START_TEST(keep_alive)
+{
+    struct quic_pair p;
+    uint64_t begin_ms;
+
+    quic_pair_begin(&p);
+    p.params.idle_ms = 300;
+    p.params.keep_alive_ms = 50;
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, quic_pair_is_secure);
+    begin_ms = clock_now_us() / 1000;
+    do {
+        p.client.wakes = p.server.wakes = 0;
+        quic_pair_until(&p, is_old);
+    } while (clock_now_us() / 1000 - begin_ms < 1000);
+    ck_assert(quic_pair_is_secure(&p));
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* Nobody answers: the handshake has a time of its own. */
+START_TEST(handshake_times_out)
+{
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    p.params.handshake_ms = 300;
+    quic_pair_open(&p);
+    quic_port_set_send(p.server_port, send_nothing);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(quic_error_text(p.client.q), "handshake"));
+    quic_pair_until(&p, is_server_over);
+    ck_assert_uint_eq(quic_port_unvalidated(p.server_port), 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static bool is_accepted(struct quic_pair *p)
+{
+    return p->accepted > 0;
+}
+
+START_TEST(unvalidated_are_counted)
+{
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    quic_port_set_send(p.server_port, send_nothing);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, is_accepted);
+    ck_assert_uint_eq(quic_port_unvalidated(p.server_port), 1);
+    quic_pair_free_end(&p.server);
+    ck_assert_uint_eq(quic_port_unvalidated(p.server_port), 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static bool has_server_got_all(struct quic_pair *p)
+{
+    return p->server.streams[0].is_fin;
+}
+
+static bool has_migrated(struct quic_pair *p)
+{
+    struct quic_stats stats;
+
+    quic_stats(p->server.q, &stats);
+    return stats.migrations > 0 && has_server_got_all(p);
+}
+
+static void move_socket(struct quic_socket *s, int fd)
+{
+    loop_io_arm(&s->io, 0);
+    close(s->fd);
+    s->fd = fd;
+    loop_io_init(&s->io, s->port->loop, fd, s->io.on_event);
+    loop_io_arm(&s->io, LOOP_READ);
+}
+
+/* The client's address changes under it, as a NAT would do: the server checks and follows. */
+START_TEST(client_moves)
+{
+    struct quic_pair_stream *s;
+    union addr before, bound;
+    struct quic_pair p;
+    int fd;
+
+    quic_pair_start(&p);
+    quic_pair_send(&p.client, 1000, true);
+    quic_pair_until(&p, has_server_got_all);
+    before = *quic_peer(p.server.q);
+    bound = p.client_port->sockets[0].bound;
+    addr_set_port(&bound, 0);
+    ck_assert_int_eq(quic_bind(&bound, 1, &fd, NULL), 0);
+    move_socket(&p.client_port->sockets[0], fd);
+    s = quic_pair_send(&p.client, 3000000, true);
+    p.server.streams[0].is_used = false;
+    p.client.streams[0].is_used = false;
+    quic_pair_until(&p, has_migrated);
+    ck_assert(!addr_is_same(&before, quic_peer(p.server.q)));
+    ck_assert_uint_eq(p.server.streams[0].got, s->want);
+    ck_assert_uint_eq(p.server.streams[0].bad, 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static bool is_mtu_found(struct quic_pair *p)
+{
+    struct quic_stats stats;
+
+    quic_stats(p->client.q, &stats);
+    return stats.mtu == QUIC_PACKET_BYTES && has_server_got_all(p);
+}
+
+START_TEST(stats_tell)
+{
+    struct quic_stats stats;
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    quic_pair_send(&p.client, 2000000, true);
+    quic_pair_until(&p, is_mtu_found);
+    quic_stats(p.client.q, &stats);
+    ck_assert_uint_gt(stats.bytes_out, 2000000);
+    ck_assert_uint_gt(stats.packets_out, 30);
+    ck_assert_uint_gt(stats.packets_in, 5);
+    ck_assert_uint_gt(stats.rtt_us, 0);
+    ck_assert_uint_le(stats.min_rtt_us, stats.rtt_us);
+    ck_assert_uint_gt(stats.cwnd, 10000);
+    ck_assert(stats.has_gso);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* A name that is none, a family without a socket. */
+START_TEST(what_cannot_be_dialled)
+{
+    struct quic_dial_options options = {.ops = &quic_pair_ops};
+    union addr six;
+    struct quic_pair p;
+    struct quic *q;
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    options.tls = p.client_tls;
+    options.owner = &p.client;
+    options.peer = &p.server_at;
+    options.server_name = "no such name";
+    ck_assert_int_eq(quic_dial(&q, p.client_port, &options), -ERR_SYNTAX);
+    ck_assert_ptr_null(q);
+    ck_assert_int_eq(addr_parse(&six, "[::1]:1"), 0);
+    options.peer = &six;
+    options.server_name = NULL;
+    ck_assert_int_eq(quic_dial(&q, p.client_port, &options), -ERR_SYS);
+    quic_pair_close(&p);
+}
+END_TEST
+
+START_TEST(streams_have_a_limit)
+{
+    struct quic_pair p;
+    int64_t id;
+
+    quic_pair_begin(&p);
+    p.params.streams_bidi = 2;
+    p.params.streams_uni = 1;
+    quic_pair_open(&p);
+    quic_pair_dial(&p);
+    ck_assert_int_eq(quic_open(p.client.q, &id, NULL), -ERR_LIMIT); /* not yet secure */
+    quic_pair_until(&p, quic_pair_is_secure);
+    ck_assert_int_eq(quic_open(p.client.q, &id, NULL), 0);
+    ck_assert_int_eq(quic_open(p.client.q, &id, NULL), 0);
+    ck_assert_int_eq(quic_open(p.client.q, &id, NULL), -ERR_LIMIT);
+    ck_assert_int_eq(quic_open_uni(p.client.q, &id, NULL), 0);
+    ck_assert_int_eq(quic_open_uni(p.client.q, &id, NULL), -ERR_LIMIT);
+    quic_pair_close(&p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("quic_conn");
@@ -35,6 +403,21 @@ int main(void)
     int failed;
 
     tcase_add_test(life, both_ends_agree);
+    tcase_add_test(life, another_pin);
+    tcase_add_test(life, right_pin);
+    tcase_add_test(life, another_protocol);
+    tcase_add_test(life, client_closes);
+    tcase_add_test(life, server_refuses_with_a_code);
+    tcase_add_test(life, freeing_closes);
+    tcase_add_test(life, closing_early);
+    tcase_add_test(life, peer_vanishes);
+    tcase_add_test(life, keep_alive);
+    tcase_add_test(life, handshake_times_out);
+    tcase_add_test(life, unvalidated_are_counted);
+    tcase_add_test(life, client_moves);
+    tcase_add_test(life, stats_tell);
+    tcase_add_test(life, what_cannot_be_dialled);
+    tcase_add_test(life, streams_have_a_limit);
     suite_add_tcase(suite, life);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
