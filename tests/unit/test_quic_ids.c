@@ -108,10 +108,10 @@ START_TEST(bounded)
     ck_assert_uint_eq(p.server_port->routes.count, QUIC_LATE_MAX);
     number = 9;
     ck_assert_ptr_null(
-        route_find(&p.server_port->routes, ROUTE_ID, (uint8_t *)&number, sizeof(number)));
+        quic_route_find(&p.server_port->routes, ROUTE_ID, (uint8_t *)&number, sizeof(number)));
     number = 10;
     ck_assert_ptr_nonnull(
-        route_find(&p.server_port->routes, ROUTE_ID, (uint8_t *)&number, sizeof(number)));
+        quic_route_find(&p.server_port->routes, ROUTE_ID, (uint8_t *)&number, sizeof(number)));
     quic_pair_close(&p);
 }
 END_TEST

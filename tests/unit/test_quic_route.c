@@ -17,25 +17,26 @@ START_TEST(finds_what_it_has)
     struct route a = {0}, b = {0}, c = {0};
     int first, second;
 
-    ck_assert_int_eq(route_table_init(&t, seed), 0);
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4));
-    ck_assert(route_add(&t, &a, ROUTE_ID, (const uint8_t *)"abcd", 4, &first));
-    ck_assert(route_add(&t, &b, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4, &second));
-    ck_assert(!route_add(&t, &c, ROUTE_ID, (const uint8_t *)"abcd", 4, &second));
+    ck_assert_int_eq(quic_route_table_init(&t, seed), 0);
+    ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4));
+    ck_assert(quic_route_add(&t, &a, ROUTE_ID, (const uint8_t *)"abcd", 4, &first));
+    ck_assert(quic_route_add(&t, &b, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4, &second));
+    ck_assert(!quic_route_add(&t, &c, ROUTE_ID, (const uint8_t *)"abcd", 4, &second));
     ck_assert_int_eq(c.kind, ROUTE_NONE);
-    ck_assert_ptr_eq(route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4), &first);
-    ck_assert_ptr_eq(route_find(&t, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4), &second);
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"abcde", 5));
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"abc", 3));
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"", 0));
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"abcdefghijklmnopqrstuvwxyz", 26));
-    route_remove(&t, &a);
-    route_remove(&t, &a); /* fine twice */
-    ck_assert_ptr_null(route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4));
-    ck_assert_ptr_eq(route_find(&t, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4), &second);
-    route_remove(&t, &b);
-    route_table_fini(&t);
-    route_table_fini(&t);
+    ck_assert_ptr_eq(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4), &first);
+    ck_assert_ptr_eq(quic_route_find(&t, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4), &second);
+    ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcde", 5));
+    ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abc", 3));
+    ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"", 0));
+    ck_assert_ptr_null(
+        quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcdefghijklmnopqrstuvwxyz", 26));
+    quic_route_remove(&t, &a);
+    quic_route_remove(&t, &a); /* fine twice */
+    ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4));
+    ck_assert_ptr_eq(quic_route_find(&t, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4), &second);
+    quic_route_remove(&t, &b);
+    quic_route_table_fini(&t);
+    quic_route_table_fini(&t);
 }
 END_TEST
 
@@ -56,29 +57,29 @@ START_TEST(many)
     uint64_t dice = 3;
     size_t n, count = 0;
 
-    ck_assert_int_eq(route_table_init(&t, seed), 0);
+    ck_assert_int_eq(quic_route_table_init(&t, seed), 0);
     for (unsigned step = 0; step < 20000; step++) {
         unsigned i = (unsigned)seeded_below(&dice, ROUTES);
 
         key_of(i, key, &n);
         if (routes[i].kind == ROUTE_NONE) {
-            ck_assert_ptr_null(route_find(&t, ROUTE_ID, key, n));
-            ck_assert(route_add(&t, &routes[i], ROUTE_ID, key, n, &routes[i]));
+            ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, key, n));
+            ck_assert(quic_route_add(&t, &routes[i], ROUTE_ID, key, n, &routes[i]));
             count++;
         } else {
-            ck_assert_ptr_eq(route_find(&t, ROUTE_ID, key, n), &routes[i]);
-            route_remove(&t, &routes[i]);
+            ck_assert_ptr_eq(quic_route_find(&t, ROUTE_ID, key, n), &routes[i]);
+            quic_route_remove(&t, &routes[i]);
             count--;
         }
         ck_assert_uint_eq(t.count, count);
     }
     for (unsigned i = 0; i < ROUTES; i++) {
         key_of(i, key, &n);
-        ck_assert_ptr_eq(route_find(&t, ROUTE_ID, key, n),
+        ck_assert_ptr_eq(quic_route_find(&t, ROUTE_ID, key, n),
                          routes[i].kind == ROUTE_NONE ? NULL : &routes[i]);
-        route_remove(&t, &routes[i]);
+        quic_route_remove(&t, &routes[i]);
     }
-    route_table_fini(&t);
+    quic_route_table_fini(&t);
     free(routes);
 }
 END_TEST
