@@ -154,6 +154,7 @@ struct quic_port_stats {
     uint64_t retries, resets_sent, refused, unknown, malformed;
     uint64_t gso_off;              /* paths that lost GSO: the kernel or the interface refused it */
     uint64_t send_errors, dropped; /* of a datagram: counted, never fatal */
+    uint64_t migrations;           /* peers that came from another address, validated */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
 };
 const struct quic_port_stats *quic_port_stats(const struct quic_port *port);

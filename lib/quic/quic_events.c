@@ -186,6 +186,7 @@ static int on_path(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *path,
     q->sock = sock;
     q->has_gso = true; /* another interface may do what the last one refused */
     q->stats.migrations++;
+    q->port->stats.migrations++;
     return 0;
 }
 

@@ -1,4 +1,5 @@
 /* edge_metrics - what GET /metrics says of the edge, beside what admin says of every process. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/metrics.h"
@@ -65,6 +66,32 @@ static void tunnel(struct metrics *m, const struct edge *e, const struct edge_su
         "Times that a stream had to wait for credit.", s->window_stalls);
 }
 
+static void transport(struct metrics *m, const struct edge *e)
+{
+    const struct transport_choice *c = &e->uplink.choice;
+    char name[64];
+
+    metrics_family(m, "penstock_edge_transport_info", METRIC_GAUGE,
+                   "1 with the transport that new streams use, and why.");
+    metrics_value(m, 1, "transport", link_transport_name(uplink_transport(&e->uplink)), "reason",
+                  transport_reason_name(c->reason), NULL);
+    metrics_family(m, "penstock_edge_transport_switches_total", METRIC_COUNTER,
+                   "Changes of the transport that is dialled, by reason.");
+    for (unsigned i = 0; i < TRANSPORT_REASON_COUNT; i++)
+        metrics_value(m, (double)c->switches[i], "reason",
+                      transport_reason_name((enum transport_reason)i), NULL);
+    for (const struct quic_gauge_rule *r = quic_gauge_rules; r->name; r++) {
+        uint64_t sum =
+            quic_gauges_sum(r, &e->workers[0].quic_gauges, sizeof(*e->workers), e->workers_count);
+
+        snprintf(name, sizeof(name), "penstock_edge_%s", r->name);
+        if (*r->help)
+            metrics_family(m, name, r->kind == QUIC_COUNTER ? METRIC_COUNTER : METRIC_GAUGE,
+                           r->help);
+        metrics_value(m, (double)sum, r->label, r->value, NULL);
+    }
+}
+
 static void memory(struct metrics *m, const struct edge *e, const struct edge_sums *s)
 {
     const struct budget *b = &e->shared.budget;
@@ -88,6 +115,7 @@ void edge_collect(void *service, struct metrics *m)
     tunnel(m, e, &sums);
     streams(m, e, &sums);
     clients(m, e, &sums);
+    transport(m, e);
     memory(m, e, &sums);
     one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
         e->uplink.ports.count);

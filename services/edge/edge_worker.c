@@ -204,6 +204,8 @@ static void publish(struct edge_worker *w)
     store(&w->stats.exhausted, exhausted);
     store(&w->stats.pool_chunks, loop_pool(w->loop)->out_count);
     store(&w->stats.pool_refused, loop_pool(w->loop)->refused);
+    if (w->quic)
+        quic_gauges_publish(&w->quic_gauges, w->quic);
     atomic_store_explicit(&w->stats.rtt_ms, rtt_ms, memory_order_relaxed);
     atomic_store_explicit(&w->stats.depth_normal, normal, memory_order_relaxed);
     atomic_store_explicit(&w->stats.depth_sustained, sustained, memory_order_relaxed);

@@ -15,6 +15,7 @@
 #include "loop/resolver.h"
 #include "loop/worker.h"
 #include "quic/quic.h"
+#include "quic/quic_gauges.h"
 #include "tunnel/budget.h"
 
 struct edge_worker;
@@ -84,6 +85,7 @@ struct edge_worker {
     uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
     uint64_t past_exhausted;                 /* of ports that are closed */
     struct edge_stats stats;
+    struct quic_gauges quic_gauges;
 };
 
 /* Before the worker's loop runs; 0, -ERR_SYS (no resolver). */

@@ -20,9 +20,10 @@
 
 #include "link/link.h"
 
-#define TRANSPORT_QUIC_UP_MS    5000u /* to be up, in quicWithFallback; else TLS */
-#define TRANSPORT_PROBE_SOON_MS 2000u /* after a QUIC path that ran well was lost: it may be back  \
-                                       */
+#define TRANSPORT_QUIC_UP_MS 5000u /* to be up, in quicWithFallback; else TLS */
+#define TRANSPORT_PROBE_SOON_MS                                                                    \
+    2000u /* after a QUIC path that ran well was lost: it may be back                              \
+           */
 #define TRANSPORT_RAN_WELL_MS 60000u
 
 enum transport_mode { TRANSPORT_TLS, TRANSPORT_QUIC, TRANSPORT_FALLBACK };

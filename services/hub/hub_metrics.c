@@ -1,4 +1,5 @@
 /* hub_metrics - what GET /metrics says of the hub, beside what admin says of every process. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/metrics.h"
@@ -58,6 +59,39 @@ static void tunnels(struct metrics *m, const struct hub *h)
                       goodbye_name((enum goodbye_code)i), NULL);
 }
 
+static void quic(struct metrics *m, const struct hub *h)
+{
+    char name[64];
+
+    for (const struct quic_gauge_rule *r = quic_gauge_rules; r->name; r++) {
+        uint64_t sum =
+            quic_gauges_sum(r, &h->workers[0].quic_gauges, sizeof(*h->workers), h->worker_count);
+
+        snprintf(name, sizeof(name), "penstock_hub_%s", r->name);
+        if (*r->help)
+            metrics_family(m, name, r->kind == QUIC_COUNTER ? METRIC_COUNTER : METRIC_GAUGE,
+                           r->help);
+        metrics_value(m, (double)sum, r->label, r->value, NULL);
+    }
+}
+
+/* Open tunnel connections, by transport. */
+static void lanes(struct metrics *m, const struct hub *h)
+{
+    unsigned by_transport[2] = {0};
+
+    LIST_EACH (&h->desk.records, node, after) {
+        const struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (record->is_open)
+            by_transport[record->lane->transport]++;
+    }
+    metrics_family(m, "penstock_hub_lanes", METRIC_GAUGE, "Tunnel connections that are open.");
+    for (unsigned i = 0; i < ARRAY_LEN(by_transport); i++)
+        metrics_value(m, by_transport[i], "transport", link_transport_name((enum link_transport)i),
+                      NULL);
+}
+
 static uint64_t connected_edges(const struct hub *h)
 {
     uint64_t count = 0;
@@ -75,8 +109,7 @@ static void sessions(struct metrics *m, const struct hub *h)
     one(m, "penstock_hub_edges_connected", METRIC_GAUGE, "Edges with a session.",
         connected_edges(h));
     one(m, "penstock_hub_sessions", METRIC_GAUGE, "Running edge instances.", h->desk.book.count);
-    one(m, "penstock_hub_lanes", METRIC_GAUGE, "Tunnel connections that are open.",
-        h->desk.open_count);
+    lanes(m, h);
 }
 
 static void streams(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
@@ -170,6 +203,7 @@ void hub_collect(void *service, struct metrics *m)
 
     hub_sum_lanes(h, &sums);
     tunnels(m, h);
+    quic(m, h);
     sessions(m, h);
     streams(m, h, &sums);
     memory(m, h);

@@ -16,6 +16,8 @@ static void on_tick(struct deadline *tick)
         hub_lane_publish(container_of(node, struct hub_lane, node));
     atomic_store_explicit(&w->pool_out, pool->out_count, memory_order_relaxed);
     atomic_store_explicit(&w->pool_refused, pool->refused, memory_order_relaxed);
+    if (w->quic)
+        quic_gauges_publish(&w->quic_gauges, w->quic);
     if (!list_is_empty(&w->lanes))
         deadline_set(&w->tick, TICK_MS);
 }

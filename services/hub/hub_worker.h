@@ -11,6 +11,7 @@
 #include "loop/loop.h"
 #include "loop/resolver.h"
 #include "quic/quic.h"
+#include "quic/quic_gauges.h"
 #include "tls/tls.h"
 #include "tunnel/budget.h"
 
@@ -45,6 +46,7 @@ struct hub_worker {
     struct log_limit handshake_log, target_log;
     bool is_closed;
     _Atomic uint64_t pool_out, pool_refused; /* chunks, published by the tick */
+    struct quic_gauges quic_gauges;
 };
 
 /* On the control thread, before the loop runs.  0, -ERR_SYS. */

@@ -99,6 +99,8 @@ static void run_open(struct task *task)
         err = quic_port_new(&w->quic, &mail->options);
         if (err)
             log_err("hub", "quic_failed", LOG_S("error", err_text(err)));
+        else
+            quic_gauges_publish(&w->quic_gauges, w->quic);
     }
     tls_ctx_unref(mail->options.tls);
     tls_wipe(mail, sizeof(*mail));

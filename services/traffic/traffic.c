@@ -225,8 +225,7 @@ static void take_conf(struct traffic *t, struct traffic_conf *next)
 
 int traffic_reload(struct traffic *t, struct traffic_conf *next)
 {
-    int err =
-        service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
+    int err = service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
 
     if (err)
         return err;

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import socket
 import ssl
 import struct
@@ -262,6 +263,57 @@ class Relay:
         self.listener.close()
         self.set_mode("pass")
         self.cut()
+
+
+class UdpRelay(threading.Thread):
+    """The same for datagrams, on the number of a TCP relay: each client has a socket of its own towards
+    the hub.  mode: "pass", "drop".  rebind(): the hub sees other addresses from now on, as behind a NAT
+    that was restarted."""
+
+    def __init__(self, to, port):
+        super().__init__(daemon=True)
+        self.to, self.mode, self.must_stop = to, "pass", False
+        self.front = self._socket(("127.0.0.1", port))
+        self.upstream = {}  # client -> socket
+        self.old = []
+        self.start()
+
+    @staticmethod
+    def _socket(at):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        s.bind(at)
+        s.setblocking(False)
+        return s
+
+    def _forward(self, data, client):
+        if client not in self.upstream:
+            self.upstream[client] = self._socket(("127.0.0.1", 0))
+        with contextlib.suppress(OSError):
+            self.upstream[client].sendto(data, self.to)
+
+    def run(self):
+        while not self.must_stop:
+            upstream = {s: client for client, s in list(self.upstream.items())}
+            for s in select.select([self.front, *upstream], [], [], 0.05)[0]:
+                with contextlib.suppress(OSError):
+                    data, peer = s.recvfrom(65535)
+                    if self.mode == "drop":
+                        continue
+                    if s is self.front:
+                        self._forward(data, peer)
+                    else:
+                        self.front.sendto(data, upstream[s])
+
+    def rebind(self):
+        self.old += self.upstream.values()
+        self.upstream = {}
+
+    def close(self):
+        self.must_stop = True
+        self.join(e2e.SECS)
+        for s in [self.front, *self.upstream.values(), *self.old]:
+            s.close()
 
 
 class EchoClient(threading.Thread):
