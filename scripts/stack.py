@@ -302,8 +302,6 @@ class Stack:
             "target": {"host": "127.0.0.1", "ports": {str(k): v for k, v in targets.items()}},
             "management": {"listen": f"127.0.0.1:{management_port}"},
         }
-        if TRANSPORT:
-            base["tunnel"]["transports"] = ["tls", "quic"]
         merge(base, conf)
         return self.service("hub", base)
 

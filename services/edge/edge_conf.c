@@ -93,7 +93,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_ENUM,
      .offset = AT(transport_mode),
      .choices = transport_choices,
-     .fallback = "tcpTls",
+     .fallback = "quicWithFallback",
      .doc =
          "How the hub is reached; quicWithFallback: by QUIC, and by TLS while that does not work."},
     {.path = "quicRetrySecs",

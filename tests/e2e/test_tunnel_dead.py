@@ -79,7 +79,8 @@ class Relayed(e2e.Case):
         self.hub = self.stack.hub({self.port: target.port})
         self.relay = t.Relay(self.hub.address("tunnel"))
         self.addCleanup(self.relay.close)
-        self.edge = self.stack.edge(self.stack.register(self.hub, "e1", [self.port], at=self.relay.address), workers=1)
+        self.edge = self.stack.edge(self.stack.register(self.hub, "e1", [self.port], at=self.relay.address), workers=1,
+                                    transportMode="tcpTls")
         self.wait_ports(self.edge, [self.port])
 
     def wait_closed(self, secs):

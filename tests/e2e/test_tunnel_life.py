@@ -419,7 +419,8 @@ class Lanes(Life):
         hub = self.stack.hub({port: self.echo_target().port})
         relay = t.Relay(hub.address("tunnel"))
         self.addCleanup(relay.close)
-        edge = self.stack.edge(self.stack.register(hub, "e1", [port], at=relay.address), workers=1)
+        edge = self.stack.edge(self.stack.register(hub, "e1", [port], at=relay.address), workers=1,
+                               transportMode="tcpTls")
         self.wait_ports(edge, [port])
         generation = hub.wait_event("edge_connected")["generation"]
         self.wait_lanes(edge)
@@ -441,7 +442,8 @@ class Lanes(Life):
         hub = self.stack.hub({port: self.echo_target().port}, workers=2)
         relay = t.Relay(hub.address("tunnel"))
         self.addCleanup(relay.close)
-        edge = self.stack.edge(self.stack.register(hub, "e1", [port], at=relay.address), workers=3)
+        edge = self.stack.edge(self.stack.register(hub, "e1", [port], at=relay.address), workers=3,
+                               transportMode="tcpTls")
         self.wait_ports(edge, [port])
         e2e.wait_for("three lanes", lambda: edge.status()["lanes"] == 3)
         clients = t.echo_clients(port, 60)
