@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/list.h"
+#include "base/log.h"
 #include "quic/quic.h"
 #include "quic/quic_route.h"
 
@@ -87,6 +88,7 @@ struct quic_port {
     uint64_t now_ns;                   /* never goes back */
     uint64_t resets_since_ns, resets_count;
     struct quic_port_stats stats;
+    struct log_limit qlog_complaints;
     /* sendmsg(2), or what a test puts in its place. */
     ssize_t (*send)(int fd, const struct msghdr *message, int flags);
 };
@@ -155,6 +157,8 @@ struct quic_datagram {
 /* --- quic_port --- */
 /* Monotonic, in ns; never goes back. */
 uint64_t quic_now(struct quic_port *port);
+/* A datagram came: to whom it belongs it goes. */
+void quic_port_take(struct quic_port *port, const struct quic_datagram *d);
 /* on_wake() is due, once the bundle is read. */
 void quic_touch(struct quic *q);
 void quic_wake_touched(struct quic_port *port);
