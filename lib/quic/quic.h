@@ -152,9 +152,10 @@ struct quic_port_stats {
     uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
     uint64_t reads, sends; /* system calls */
     uint64_t retries, resets_sent, refused, unknown, malformed;
-    uint64_t gso_off;              /* paths that lost GSO: the kernel or the interface refused it */
-    uint64_t send_errors, dropped; /* of a datagram: counted, never fatal */
-    uint64_t migrations;           /* peers that came from another address, validated */
+    uint64_t mtu_lost; /* connections whose large packets vanish on the way: they send small ones */
+    uint64_t gso_off;  /* paths that lost GSO: the kernel or the interface refused it */
+    uint64_t send_errors, dropped;     /* of a datagram: counted, never fatal */
+    uint64_t migrations;               /* peers that came from another address, validated */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
 };
 const struct quic_port_stats *quic_port_stats(const struct quic_port *port);

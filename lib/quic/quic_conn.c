@@ -24,11 +24,6 @@
  * tag. */
 #define DATAGRAM_OVERHEAD (1u + 4u + 1u + 16u)
 
-/* From small to large; one that is lost three times rules out what is above it.  1452 is Ethernet
- * with IPv6, 1404 and 1350 leave room for tunnels below us, 8900 is a jumbo frame, the rest is
- * loopback and virtual machines. */
-static const uint16_t mtu_probes[] = {1452, 1404, 1350, 8900, 32700, QUIC_PACKET_BYTES};
-
 static void enter(struct quic *q, enum conn_state state)
 {
     must(q->state < state);
@@ -221,10 +216,12 @@ static void on_timer(struct deadline *d)
 {
     struct quic *q = container_of(d, struct quic, timer);
     struct quic_port *port = q->port;
+    uint64_t now_ns = quic_now(port);
     int rc;
 
+    quic_mtu_on_timer(q, now_ns);
     q->is_inside = true;
-    rc = ngtcp2_conn_handle_expiry(q->conn, quic_now(port));
+    rc = ngtcp2_conn_handle_expiry(q->conn, now_ns);
     q->is_inside = false;
     if (rc != 0)
         quic_fail(q, rc);
@@ -286,9 +283,7 @@ static void fill_settings(struct quic *q, ngtcp2_settings *settings)
     ngtcp2_settings_default(settings);
     settings->initial_ts = quic_now(q->port);
     settings->cc_algo = params->congestion == QUIC_BBR ? NGTCP2_CC_ALGO_BBR : NGTCP2_CC_ALGO_CUBIC;
-    settings->max_tx_udp_payload_size = QUIC_PACKET_BYTES;
-    settings->pmtud_probes = mtu_probes;
-    settings->pmtud_probeslen = ARRAY_LEN(mtu_probes);
+    quic_mtu_init(q, settings);
     settings->handshake_timeout = params->handshake_ms * QUIC_MS;
     /* BBR takes its estimate of the rate from ACKs and gets stuck on many small ones. */
     settings->ack_thresh = params->congestion == QUIC_BBR ? 32 : 2;
@@ -543,7 +538,7 @@ size_t quic_datagram_max(const struct quic *q)
     if (q->state != CONN_OPEN || !its || its->max_datagram_frame_size == 0)
         return 0;
     id = ngtcp2_conn_get_dcid(q->conn);
-    packet = MIN(ngtcp2_conn_get_path_max_tx_udp_payload_size(q->conn), QUIC_PACKET_BYTES);
+    packet = quic_mtu(q);
     overhead = DATAGRAM_OVERHEAD + id->datalen + (packet > 16383 + 64 ? 4u : 2u);
     frame = (size_t)MIN(its->max_datagram_frame_size, (uint64_t)DATAGRAM_MAX);
     frame = frame > 5 ? frame - 5 : 0; /* its type and its length */
@@ -607,6 +602,6 @@ void quic_stats(const struct quic *q, struct quic_stats *out)
     out->rtt_us = (uint32_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);
     out->min_rtt_us =
         info.min_rtt == UINT64_MAX ? 0 : (uint32_t)(info.min_rtt / NGTCP2_MICROSECONDS);
-    out->mtu = (uint32_t)ngtcp2_conn_get_path_max_tx_udp_payload_size(q->conn);
+    out->mtu = (uint32_t)quic_mtu(q);
     out->has_gso = q->has_gso;
 }

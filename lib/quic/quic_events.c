@@ -38,8 +38,10 @@ static int on_acked(ngtcp2_conn *conn, int64_t stream, uint64_t offset, uint64_t
     (void)conn;
     (void)offset;
     STOP_IF_CLOSING(q);
-    if (n > 0)
-        q->ops->on_acked(q, stream, user, n);
+    if (n == 0)
+        return 0;
+    quic_mtu_on_acked(q, n);
+    q->ops->on_acked(q, stream, user, n);
     return 0;
 }
 
@@ -63,8 +65,10 @@ static int on_close(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uint64_t 
 
     STOP_IF_CLOSING(q);
     q->stats.packets_lost += ngtcp2_conn_get_stream_loss_count(conn, stream);
-    if (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET)
+    if (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) {
+        quic_mtu_on_reset(q);
         q->ops->on_stop(q, stream, user, code);
+    }
     q->ops->on_closed(q, stream, user);
     if (ngtcp2_conn_is_local_stream(conn, stream))
         return 0;
@@ -185,6 +189,7 @@ static int on_path(ngtcp2_conn *conn, uint32_t flags, const ngtcp2_path *path,
     q->peer = hop.to;
     q->sock = sock;
     q->has_gso = true; /* another interface may do what the last one refused */
+    quic_mtu_on_path(q);
     q->stats.migrations++;
     q->port->stats.migrations++;
     return 0;

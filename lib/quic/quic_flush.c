@@ -44,7 +44,7 @@ static ngtcp2_ssize write_datagram(struct quic *q, struct packet *p, const struc
 
     if (n > quic_datagram_max(q))
         return refuse(q, piece, QUIC_TOO_BIG);
-    rc = ngtcp2_conn_writev_datagram(q->conn, &p->path.path, NULL, p->to, QUIC_PACKET_BYTES,
+    rc = ngtcp2_conn_writev_datagram(q->conn, &p->path.path, NULL, p->to, q->progress.packet_max,
                                      &is_taken, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, bytes,
                                      piece->count, p->ts);
     if (is_taken)
@@ -61,14 +61,16 @@ static ngtcp2_ssize write_stream(struct quic *q, struct packet *p, const struct 
     must(piece->is_fin || piece_len(piece) > 0);
     if (piece->is_fin)
         flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
-    rc = ngtcp2_conn_writev_stream(q->conn, &p->path.path, NULL, p->to, QUIC_PACKET_BYTES, &taken,
-                                   flags, piece->stream, bytes, piece->count, p->ts);
+    rc = ngtcp2_conn_writev_stream(q->conn, &p->path.path, NULL, p->to, q->progress.packet_max,
+                                   &taken, flags, piece->stream, bytes, piece->count, p->ts);
     if (rc == NGTCP2_ERR_STREAM_DATA_BLOCKED)
         return refuse(q, piece, QUIC_BLOCKED);
     if (rc == NGTCP2_ERR_STREAM_SHUT_WR || rc == NGTCP2_ERR_STREAM_NOT_FOUND)
         return refuse(q, piece, QUIC_GONE);
-    if (taken >= 0)
+    if (taken >= 0) {
+        quic_mtu_on_written(q, (size_t)taken);
         q->ops->on_written(q, piece, (size_t)taken);
+    }
     return rc;
 }
 
@@ -83,9 +85,9 @@ static ngtcp2_ssize write_packet(struct quic *q, struct packet *p)
 
         if (q->state != CONN_OPEN || !q->ops->next(q, &piece)) {
             p->is_idle = true;
-            return ngtcp2_conn_writev_stream(q->conn, &p->path.path, NULL, p->to, QUIC_PACKET_BYTES,
-                                             NULL, NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0,
-                                             p->ts);
+            return ngtcp2_conn_writev_stream(q->conn, &p->path.path, NULL, p->to,
+                                             q->progress.packet_max, NULL,
+                                             NGTCP2_WRITE_STREAM_FLAG_NONE, -1, NULL, 0, p->ts);
         }
         must(piece.count <= QUIC_PIECES_MAX);
         for (size_t i = 0; i < piece.count; i++)

@@ -28,6 +28,8 @@
     X(send_errors, "quic_send_errors_total", NULL, NULL, COUNTER, "Sends that failed.")            \
     X(gso_off, "quic_gso_off_total", NULL, NULL, COUNTER,                                          \
       "Paths on which the kernel refused segmentation offload.")                                   \
+    X(mtu_lost, "quic_mtu_lost_total", NULL, NULL, COUNTER,                                        \
+      "Connections whose large packets vanished on the way: they send small ones.")                \
     X(migrations, "quic_migrations_total", NULL, NULL, COUNTER,                                    \
       "Connections whose peer came from another address and was validated there.")                 \
     X(recv_buffer, "quic_socket_buffer_bytes", "direction", "in", GAUGE,                           \

@@ -10,6 +10,7 @@
  *   quic_conn    the life of a connection: made, read, timed, closed
  *   quic_events  what ngtcp2 tells, handed to the owner
  *   quic_flush   packets made of what the owner has
+ *   quic_mtu     how large they may be
  *   quic_send    packets into bundles, bundles into the kernel
  *   quic_qlog    one file of events a connection
  */
@@ -23,6 +24,7 @@
 #include <sys/socket.h>
 
 #include "base/list.h"
+#include "base/log.h"
 #include "quic/quic.h"
 #include "quic/quic_route.h"
 
@@ -86,6 +88,7 @@ struct quic_port {
     uint64_t now_ns;                   /* never goes back */
     uint64_t resets_since_ns, resets_count;
     struct quic_port_stats stats;
+    struct log_limit qlog_complaints;
     /* sendmsg(2), or what a test puts in its place. */
     ssize_t (*send)(int fd, const struct msghdr *message, int flags);
 };
@@ -109,6 +112,14 @@ enum conn_state {
     CONN_OVER,    /* nothing more is read or sent */
 };
 
+/* Whether what is sent arrives (quic_mtu.c). */
+struct quic_progress {
+    size_t packet_max;   /* the largest packet that is written */
+    uint64_t unacked;    /* bytes of streams that are not acknowledged; an estimate */
+    uint64_t since_ns;   /* when one was, or nothing was under way */
+    uint64_t packets_in; /* at that time */
+};
+
 struct quic {
     struct quic_port *port;   /* borrowed */
     struct quic_socket *sock; /* borrowed: of the path's family */
@@ -125,6 +136,7 @@ struct quic {
     struct ready again; /* a flush had more than its share */
     struct list node, touched, waiting;
     union addr peer;
+    struct quic_progress progress;
     ngtcp2_ccerr last; /* what CONNECTION_CLOSE says */
     char reason[64];   /* behind it */
     bool is_by_peer;   /* the peer ended it in order */
@@ -145,6 +157,8 @@ struct quic_datagram {
 /* --- quic_port --- */
 /* Monotonic, in ns; never goes back. */
 uint64_t quic_now(struct quic_port *port);
+/* A datagram came: to whom it belongs it goes. */
+void quic_port_take(struct quic_port *port, const struct quic_datagram *d);
 /* on_wake() is due, once the bundle is read. */
 void quic_touch(struct quic *q);
 void quic_wake_touched(struct quic_port *port);
@@ -202,6 +216,16 @@ bool quic_is_over(const struct quic *q);
 
 /* --- quic_events --- */
 extern const ngtcp2_callbacks quic_callbacks;
+
+/* --- quic_mtu --- */
+void quic_mtu_init(struct quic *q, ngtcp2_settings *settings);
+void quic_mtu_on_path(struct quic *q);  /* another path: everything is possible again */
+void quic_mtu_on_reset(struct quic *q); /* a stream ended before its bytes were through */
+void quic_mtu_on_written(struct quic *q, size_t n);
+void quic_mtu_on_acked(struct quic *q, uint64_t n);
+void quic_mtu_on_timer(struct quic *q, uint64_t now_ns);
+/* UDP payload of a packet now. */
+size_t quic_mtu(const struct quic *q);
 
 /* --- quic_send --- */
 /* 0, -ERR_NOMEM. */

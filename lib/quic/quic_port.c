@@ -147,7 +147,7 @@ static struct quic_ids *find_reset(struct quic_port *port, const struct quic_dat
                            NGTCP2_STATELESS_RESET_TOKENLEN);
 }
 
-static void take_datagram(struct quic_port *port, const struct quic_datagram *d)
+void quic_port_take(struct quic_port *port, const struct quic_datagram *d)
 {
     ngtcp2_version_cid of;
     struct quic_ids *ids;
@@ -228,7 +228,7 @@ static void take_message(struct quic_socket *s, struct msghdr *m, const uint8_t 
         d.len = segment > 0 ? MIN(segment, n) : n;
         bytes += d.len;
         n -= d.len;
-        take_datagram(s->port, &d);
+        quic_port_take(s->port, &d);
     } while (n > 0);
 }
 

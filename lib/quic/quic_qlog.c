@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "quic/quic_internal.h"
 
 #define PATH_BYTES 512
@@ -23,7 +22,7 @@ void quic_qlog_open(struct quic *q, const ngtcp2_cid *id)
     if (n < 0 || (size_t)n >= sizeof(path))
         return;
     q->qlog = fopen(path, "we");
-    if (!q->qlog)
+    if (!q->qlog && log_limit_pass(&q->port->qlog_complaints, loop_now_ms(q->port->loop)))
         log_warn("quic", "qlog_not_written", LOG_S("path", path),
                  LOG_S("error", strerrordesc_np(errno)));
 }

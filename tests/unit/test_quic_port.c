@@ -241,6 +241,47 @@ START_TEST(many_connections)
 }
 END_TEST
 
+/* One port with a socket of each family: a connection over either, and answers leave from the
+ * address that was asked. */
+START_TEST(both_families)
+{
+    struct quic_port_options o = {.fd_count = 2, .count = 1};
+    union addr four, six, at;
+    struct quic_pair p;
+    int fds[2];
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    quic_port_free(p.client_port);
+    p.client_port = NULL;
+    ck_assert_int_eq(addr_parse(&four, "0.0.0.0:0"), 0);
+    ck_assert_int_eq(addr_parse(&six, "[::]:0"), 0);
+    ck_assert_int_eq(quic_bind(&four, 1, &fds[0], NULL), 0);
+    if (quic_bind(&six, 1, &fds[1], NULL) != 0)
+        o.fd_count = 1; /* a machine without IPv6 */
+    o.loop = p.loop;
+    o.fds = fds;
+    o.params = p.params;
+    ck_assert_int_eq(quic_port_new(&p.client_port, &o), 0);
+    for (unsigned family = 0; family < o.fd_count; family++) {
+        quic_port_free(p.server_port);
+        ck_assert_int_eq(addr_parse(&at, family == 0 ? "0.0.0.0:0" : "[::]:0"), 0);
+        p.server_port = quic_pair_new_server_port(&p, &at);
+        /* two addresses of one machine */
+        ck_assert_int_eq(
+            addr_parse_host(&at, family == 0 ? "127.0.0.2" : "::1", addr_port(&p.server_at)), 0);
+        p.server_at = at;
+        quic_pair_dial(&p);
+        quic_pair_until(&p, quic_pair_is_secure);
+        check_alive(&p);
+        ck_assert_int_eq(quic_peer(p.server.q)->sa.sa_family, at.sa.sa_family);
+        quic_pair_free_end(&p.client);
+        quic_pair_free_end(&p.server);
+    }
+    quic_pair_close(&p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("quic_port");
@@ -255,6 +296,7 @@ int main(void)
     tcase_add_test(all, client_of_another_version);
     tcase_add_test(all, refused_without_an_answer);
     tcase_add_test(all, many_connections);
+    tcase_add_test(all, both_families);
     suite_add_tcase(suite, all);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
