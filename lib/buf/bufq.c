@@ -82,43 +82,66 @@ size_t bufq_room(const struct bufq *q)
     return q->len < q->cap ? q->cap - q->len : 0;
 }
 
-int bufq_push(struct bufq *q, const void *src, size_t n)
+/* All chunks that n bytes behind the tail need, linked; NULL with -ERR_NOMEM: the pool has not so
+ * many. */
+static int take_chunks(struct bufq *q, size_t n, struct chunk **out)
 {
-    const uint8_t *from = src;
-    struct chunk *fresh = NULL, **end = &fresh;
-    size_t in_tail, left;
+    struct chunk **end = out;
 
-    must(!q->spare);
-    if (n > bufq_room(q))
-        return -ERR_FULL;
-    in_tail = q->tail ? MIN(n, chunk_left(q->tail)) : 0;
-    for (left = n - in_tail; left > 0; left -= MIN(left, CHUNK_ROOM)) { /* all chunks first */
+    *out = NULL;
+    for (; n > 0; n -= MIN(n, CHUNK_ROOM)) {
         *end = chunk_take(q->pool);
         if (!*end) {
-            give_all(q, fresh);
+            give_all(q, *out);
             return -ERR_NOMEM;
         }
         end = &(*end)->next;
     }
-    if (in_tail) {
-        memcpy(q->tail->bytes + q->tail->tail, from, in_tail);
-        q->tail->tail += (uint32_t)in_tail;
-        from += in_tail;
-    }
-    left = n - in_tail;
-    while (fresh) {
-        struct chunk *next = fresh->next;
-        size_t part = MIN(left, CHUNK_ROOM);
+    return 0;
+}
 
-        memcpy(fresh->bytes + fresh->tail, from, part);
-        fresh->tail += (uint32_t)part;
-        from += part;
-        left -= part;
-        link_tail(q, fresh);
-        fresh = next;
+int bufq_push_pieces(struct bufq *q, const struct iovec *src, size_t count)
+{
+    struct chunk *fresh;
+    size_t n = 0, in_tail;
+
+    must(!q->spare);
+    for (size_t i = 0; i < count; i++)
+        n += src[i].iov_len;
+    if (n > bufq_room(q))
+        return -ERR_FULL;
+    in_tail = q->tail ? MIN(n, chunk_left(q->tail)) : 0;
+    if (take_chunks(q, n - in_tail, &fresh) != 0)
+        return -ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *from = src[i].iov_base;
+
+        for (size_t left = src[i].iov_len; left > 0;) {
+            size_t part;
+
+            if (!q->tail || chunk_left(q->tail) == 0) {
+                struct chunk *next = fresh->next;
+
+                link_tail(q, fresh);
+                fresh = next;
+            }
+            part = MIN(left, chunk_left(q->tail));
+            memcpy(q->tail->bytes + q->tail->tail, from, part);
+            q->tail->tail += (uint32_t)part;
+            from += part;
+            left -= part;
+        }
     }
+    must(!fresh);
     q->len += n;
     return 0;
+}
+
+int bufq_push(struct bufq *q, const void *src, size_t n)
+{
+    struct iovec piece = {(void *)(uintptr_t)src, n};
+
+    return bufq_push_pieces(q, &piece, 1);
 }
 
 size_t bufq_reserve(struct bufq *q, struct iovec *out, size_t max)

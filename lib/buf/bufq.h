@@ -28,6 +28,8 @@ size_t bufq_room(const struct bufq *q); /* cap - len */
 
 /* Copies n bytes in, all or nothing.  0, -ERR_FULL (room < n), -ERR_NOMEM (no chunk). */
 MUST_USE int bufq_push(struct bufq *q, const void *src, size_t n);
+/* The same with the bytes of several pieces, one behind the other. */
+MUST_USE int bufq_push_pieces(struct bufq *q, const struct iovec *src, size_t count);
 
 /* Room to read into: up to `max` pieces, in sum at most bufq_room(); returns how many pieces
  * (0: no room or no chunk).  bufq_commit() then says how many bytes were put there. */

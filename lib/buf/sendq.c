@@ -151,28 +151,48 @@ void sendq_commit(struct sendq *q, size_t n)
     q->spare = NULL;
 }
 
-int sendq_push(struct sendq *q, const void *src, size_t n)
+int sendq_push_pieces(struct sendq *q, const struct iovec *src, size_t src_count)
 {
-    struct iovec piece[SENDQ_PUSH_PIECES];
-    const uint8_t *from = src;
-    size_t count, got = 0;
+    struct iovec room[SENDQ_PUSH_PIECES];
+    size_t n = 0, got = 0, count, at = 0, filled = 0;
 
+    for (size_t i = 0; i < src_count; i++)
+        n += src[i].iov_len;
     must(n <= (SENDQ_PUSH_PIECES - 1) * CHUNK_ROOM);
     if (n > sendq_room(q))
         return -ERR_FULL;
-    count = sendq_reserve(q, n, piece, SENDQ_PUSH_PIECES);
+    count = sendq_reserve(q, n, room, SENDQ_PUSH_PIECES);
     for (size_t i = 0; i < count; i++)
-        got += piece[i].iov_len;
+        got += room[i].iov_len;
     if (got < n) {
         sendq_commit(q, 0);
         return -ERR_NOMEM;
     }
-    for (size_t i = 0; i < count; i++) {
-        memcpy(piece[i].iov_base, from, piece[i].iov_len);
-        from += piece[i].iov_len;
+    for (size_t i = 0; i < src_count; i++) {
+        const uint8_t *from = src[i].iov_base;
+
+        for (size_t left = src[i].iov_len; left > 0;) {
+            size_t part = MIN(left, room[at].iov_len - filled);
+
+            memcpy((uint8_t *)room[at].iov_base + filled, from, part);
+            from += part;
+            left -= part;
+            filled += part;
+            if (filled == room[at].iov_len) {
+                at++;
+                filled = 0;
+            }
+        }
     }
     sendq_commit(q, n);
     return 0;
+}
+
+int sendq_push(struct sendq *q, const void *src, size_t n)
+{
+    struct iovec piece = {(void *)(uintptr_t)src, n};
+
+    return sendq_push_pieces(q, &piece, 1);
 }
 
 size_t sendq_peek(const struct sendq *q, uint8_t **out, size_t max)

@@ -34,6 +34,8 @@ void sendq_check(const struct sendq *q);
 /* Copies n bytes in, all or nothing; at most SENDQ_PUSH_PIECES - 1 chunks' worth in one call.
  * 0, -ERR_FULL (room < n), -ERR_NOMEM. */
 MUST_USE int sendq_push(struct sendq *q, const void *src, size_t n);
+/* The same for pieces, all of them or nothing. */
+MUST_USE int sendq_push_pieces(struct sendq *q, const struct iovec *src, size_t count);
 /* Room to read into, at most `limit` bytes in up to `max` pieces; how many pieces (0: none). */
 MUST_USE size_t sendq_reserve(struct sendq *q, size_t limit, struct iovec *out, size_t max);
 void sendq_commit(struct sendq *q, size_t n);

@@ -7,6 +7,7 @@
 #include "buf/bufq.h"
 #include "buf/sendq.h"
 #include "link/link.h"
+#include "tunnel/lane_quic.h"
 
 #define LINK_LEAVE_MS 1000u /* for the last word to go out, and again for the peer to close */
 
@@ -49,7 +50,10 @@ struct link_quic {
     bool is_control_blocked; /* the peer takes no more of it now */
     bool is_blocked;         /* the peer lends the connection nothing: until something comes */
     bool is_broken;          /* bytes came that break the protocol: `fault` says how */
-    struct stream *offered;  /* borrowed: picked, and not in a packet yet */
+    /* What was picked and is not in a packet yet: one of them at most. */
+    struct stream *offered; /* borrowed */
+    struct lane_quic_datagram datagram;
+    bool has_datagram;
     char fault[120];
 };
 

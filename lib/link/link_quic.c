@@ -21,9 +21,12 @@
 #define CONTROL_ID 0
 #define CONTROL_CAP                                                                                \
     (256u * 1024) /* of the control stream, each way: more than any line or CONFIG */
-#define CONTROL_AHEAD (64u * 1024)    /* messages made ahead of the connection */
-#define CONTROL_PIECE 4096u           /* looked at at once */
-#define IS_OURS(id)   (((id)&3) == 0) /* RFC 9000, 2.1: bidirectional, of the client */
+#define CONTROL_AHEAD (64u * 1024) /* messages made ahead of the connection */
+#define CONTROL_PIECE 4096u        /* looked at at once */
+/* RFC 9000, 2.1: what a stream's id says of it. */
+#define IS_CLIENTS_BIDI(id) (((id)&3) == 0)
+#define IS_CLIENTS_UNI(id)  (((id)&3) == 2)
+#define IS_SERVERS_UNI(id)  (((id)&3) == 3)
 
 static enum step die_of_quic(struct link *link)
 {
@@ -44,12 +47,18 @@ static void note_broken(struct link *link, const char *fault)
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
-/* A picked stream whose bytes found no packet is the next one again. */
+/* What was picked and found no packet is the next one again. */
 static void take_back(struct link *link)
 {
-    if (link->quic.offered)
-        lane_quic_return(&link->lane, link->quic.offered);
-    link->quic.offered = NULL;
+    struct link_quic *lq = &link->quic;
+
+    if (lq->offered)
+        lane_quic_return(&link->lane, lq->offered);
+    if (lq->has_datagram)
+        lane_quic_datagram_done(&link->lane, &lq->datagram, DATAGRAM_LATER,
+                                loop_now_ms(link->loop));
+    lq->offered = NULL;
+    lq->has_datagram = false;
 }
 
 static enum io flush(struct link *link)
@@ -142,11 +151,27 @@ static int write_control(struct link *link)
     return err;
 }
 
+static void open_and_end_sides(struct link *link)
+{
+    struct udp_side *side;
+    int64_t stream;
+
+    while ((side = lane_quic_next_side_to_open(&link->lane))) {
+        if (quic_open_uni(link->quic.quic, &stream, NULL) == 0)
+            lane_quic_side_opened(side, stream);
+        else
+            lane_quic_side_refused(&link->lane, side);
+    }
+    while (lane_quic_next_side_to_end(&link->lane, &stream))
+        quic_shutdown(link->quic.quic, stream, 0);
+}
+
 static void tell_streams(struct link *link)
 {
     uint32_t number, bytes;
     uint64_t code;
 
+    open_and_end_sides(link);
     while (lane_quic_next_reset(&link->lane, &number, &code))
         quic_shutdown(link->quic.quic, lane_quic_id(number), code);
     while (lane_quic_next_credit(&link->lane, &number, &bytes))
@@ -205,6 +230,7 @@ static void close_connection(struct link *link)
     struct link_quic *lq = &link->quic;
 
     lq->offered = NULL;
+    lq->has_datagram = false;
     if (lq->quic) {
         link->peer = *quic_peer(lq->quic);
         quic_free(lq->quic);
@@ -306,20 +332,38 @@ static void on_control(struct link *link, const uint8_t *bytes, size_t n, bool i
     loop_again(link->loop, &link->ready);
 }
 
+static int on_stream_data(struct link *link, int64_t stream, bool is_new, const uint8_t *bytes,
+                          size_t n, bool is_fin)
+{
+    if (is_new)
+        quic_set_user(link->quic.quic, stream, link);
+    return lane_quic_data(&link->lane, (uint32_t)(stream / 4), is_new, bytes, n, is_fin,
+                          loop_now_ms(link->loop));
+}
+
+/* What a side stream holds is one datagram at most: its credit goes back at once. */
+static int on_side_data(struct link *link, int64_t stream, void *user, const uint8_t *bytes,
+                        size_t n)
+{
+    struct udp_side_in *side = user;
+    int err = lane_quic_side_data(&link->lane, &side, bytes, n, loop_now_ms(link->loop));
+
+    quic_set_user(link->quic.quic, stream, side);
+    quic_credit(link->quic.quic, stream, n);
+    return err;
+}
+
 static int on_data(struct quic *q, int64_t stream, void *user, const uint8_t *bytes, size_t n,
                    bool is_fin)
 {
     struct link *link = enter_event(q);
     bool was_running;
+    int err = 0;
 
     if (!link)
         return 0;
     if (stream == CONTROL_ID) {
         on_control(link, bytes, n, is_fin);
-        return 0;
-    }
-    if (!IS_OURS(stream) || stream / 4 > UINT32_MAX) {
-        note_broken(link, "a stream of a kind that the protocol does not have");
         return 0;
     }
     if (link->state < LINK_OPEN) {
@@ -328,13 +372,15 @@ static int on_data(struct quic *q, int64_t stream, void *user, const uint8_t *by
     }
     if (!has_lane(link))
         return 0;
-    if (!user)
-        quic_set_user(q, stream, link);
     was_running = link->is_running;
     link->is_running = true;
-    /* An error has ended the lane: the pump sees it. */
-    if (lane_quic_data(&link->lane, (uint32_t)(stream / 4), !user, bytes, n, is_fin,
-                       loop_now_ms(link->loop)) != 0)
+    if (IS_CLIENTS_BIDI(stream) && stream / 4 <= UINT32_MAX)
+        err = on_stream_data(link, stream, !user, bytes, n, is_fin);
+    else if (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream))
+        err = on_side_data(link, stream, user, bytes, n);
+    else
+        note_broken(link, "a stream of a kind that the protocol does not have");
+    if (err) /* the lane has ended: the pump sees it */
         loop_again(link->loop, &link->ready);
     link->is_running = was_running;
     return 0;
@@ -350,8 +396,10 @@ static void on_acked(struct quic *q, int64_t stream, void *user, uint64_t n)
     if (stream == CONTROL_ID) {
         sendq_acked(&link->quic.out, link->quic.out.acked + n);
         loop_again(link->loop, &link->ready); /* leaving waits for it */
-    } else if (has_lane(link)) {
+    } else if (has_lane(link) && IS_CLIENTS_BIDI(stream)) {
         lane_quic_acked(&link->lane, (uint32_t)(stream / 4), n);
+    } else if (has_lane(link)) {
+        lane_quic_side_acked(&link->lane, stream, n);
     }
 }
 
@@ -364,15 +412,17 @@ static void on_reset(struct quic *q, int64_t stream, void *user, uint64_t code)
         return;
     if (stream == CONTROL_ID)
         note_broken(link, "the control stream was reset");
-    else if (has_lane(link))
+    else if (has_lane(link) && IS_CLIENTS_BIDI(stream)) /* a side stream's end is its session's */
         lane_quic_reset(&link->lane, (uint32_t)(stream / 4), code);
 }
 
 static void on_closed(struct quic *q, int64_t stream, void *user)
 {
-    (void)q;
-    (void)stream;
-    (void)user;
+    struct link *link = quic_owner(q);
+
+    if (link->lane.ops &&
+        (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream)))
+        lane_quic_side_closed(&link->lane, user);
 }
 
 static void on_credit(struct quic *q, int64_t stream, void *user, uint64_t upto)
@@ -382,18 +432,50 @@ static void on_credit(struct quic *q, int64_t stream, void *user, uint64_t upto)
     (void)user;
     if (link && stream == CONTROL_ID)
         link->quic.is_control_blocked = false;
-    else if (link && has_lane(link))
+    else if (link && has_lane(link) && IS_CLIENTS_BIDI(stream))
         lane_quic_credit(&link->lane, (uint32_t)(stream / 4), upto);
+    else if (link && has_lane(link))
+        lane_quic_side_credit(&link->lane, stream);
 }
 
 static void on_datagram(struct quic *q, const uint8_t *bytes, size_t n)
 {
-    (void)q; /* no UDP session exists on this lane: dropped, as those of one that has ended */
-    (void)bytes;
-    (void)n;
+    struct link *link = enter_event(q);
+    bool was_running;
+
+    if (!link || !has_lane(link))
+        return;
+    was_running = link->is_running;
+    link->is_running = true;
+    lane_quic_datagram(&link->lane, bytes, n, loop_now_ms(link->loop));
+    link->is_running = was_running;
 }
 
 /* --- what QUIC asks for ----------------------------------------------------------------------- */
+
+static bool offer_datagram(struct link *link, struct quic_piece *piece)
+{
+    struct link_quic *lq = &link->quic;
+    size_t max = quic_datagram_max(lq->quic);
+
+    if (!lane_quic_is_udp_next(&link->lane) ||
+        !lane_quic_pick_datagram(&link->lane, loop_now_ms(link->loop), max, &lq->datagram))
+        return false;
+    lq->has_datagram = true;
+    *piece = (struct quic_piece){.stream = QUIC_DATAGRAM, .count = lq->datagram.count};
+    memcpy(piece->iov, lq->datagram.pieces, piece->count * sizeof(*piece->iov));
+    return true;
+}
+
+static bool offer_side(struct link *link, struct quic_piece *piece)
+{
+    struct udp_side *side = lane_quic_pick_side(&link->lane, &piece->stream, piece->iov,
+                                                QUIC_PIECES_MAX, &piece->count);
+
+    piece->user = side;
+    piece->is_fin = false;
+    return side != NULL;
+}
 
 static bool next(struct quic *q, struct quic_piece *piece)
 {
@@ -407,7 +489,11 @@ static bool next(struct quic *q, struct quic_piece *piece)
         piece->count = sendq_peek_pieces(&lq->out, piece->iov, QUIC_PIECES_MAX);
         return true;
     }
-    if (!has_lane(link) || lq->is_blocked)
+    if (!has_lane(link))
+        return false;
+    if (offer_datagram(link, piece) || offer_side(link, piece))
+        return true;
+    if (lq->is_blocked)
         return false;
     s = lane_quic_pick(&link->lane, loop_now_ms(link->loop), piece->iov, QUIC_PIECES_MAX,
                        &piece->count, &piece->is_fin);
@@ -435,6 +521,16 @@ static void on_written(struct quic *q, const struct quic_piece *piece, size_t n)
         sendq_sent(&link->quic.out, n);
         return;
     }
+    if (piece->stream == QUIC_DATAGRAM) {
+        link->quic.has_datagram = false;
+        lane_quic_datagram_done(&link->lane, &link->quic.datagram, DATAGRAM_SENT,
+                                loop_now_ms(link->loop));
+        return;
+    }
+    if (!IS_CLIENTS_BIDI(piece->stream)) {
+        lane_quic_side_written(&link->lane, piece->user, n);
+        return;
+    }
     must(link->quic.offered == piece->user);
     link->quic.offered = NULL;
     lane_quic_written(&link->lane, piece->user, n, piece->is_fin && n == bytes_of(piece),
@@ -449,6 +545,16 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
         link->quic.is_control_blocked = true;
         if (why != QUIC_BLOCKED)
             note_broken(link, "the control stream was reset");
+        return;
+    }
+    if (piece->stream == QUIC_DATAGRAM) {
+        link->quic.has_datagram = false;
+        lane_quic_datagram_done(&link->lane, &link->quic.datagram, DATAGRAM_TOO_BIG,
+                                loop_now_ms(link->loop));
+        return;
+    }
+    if (!IS_CLIENTS_BIDI(piece->stream)) {
+        lane_quic_side_blocked(&link->lane, piece->user);
         return;
     }
     take_back(link);

@@ -31,10 +31,14 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
     l->send_cap = STREAM_SEND_CAP;
     l->now_ms = now_ms;
     list_init(&l->streams);
+    list_init(&l->udp_sessions);
+    list_init(&l->out.udp_opens);
+    bufq_init(&l->out.rest, pool, FRAME_PAYLOAD_MAX);
     list_init(&l->out.control);
     list_init(&l->out.quiet);
     lane_sched_init(&l->out.sched, now_ms);
     l->openings = NULL;
+    l->sides = NULL;
     l->beat = (struct lane_beat){.opened_ms = now_ms};
     if (role == LANE_HUB)
         l->beat.ping_due_ms = now_ms + LANE_PING_EVERY_MS;
@@ -49,7 +53,7 @@ static void reset_all(struct lane *l, enum stream_reset code)
         struct stream *s = container_of(node, struct stream, in_lane);
 
         if (code != RESET_LANE_LOST && s->open_line_len == 0) {
-            lane_queue_reset(l, s->id, code, false);
+            lane_queue_reset(l, s->id, code);
             l->stats.resets_out++;
         }
         stream_enter(s, STREAM_RESET, code);
@@ -63,19 +67,25 @@ void lane_fini(struct lane *l)
         return;
     l->out.direct = NULL;
     reset_all(l, RESET_LANE_LOST);
-    must(l->stream_count == 0);
-    stream_table_fini(&l->table);
+    lane_close_udp(l, UDP_END_LANE_LOST);
+    lane_sides_free(l);
+    must(l->stream_count == 0 && l->udp_count == 0);
+    id_table_fini(&l->table);
+    id_table_fini(&l->udp_table);
+    bufq_fini(&l->out.rest);
     free(l->in.payload);
     free(l->openings);
-    free(l->out.resets);
+    free(l->in.datagram);
+    free(l->out.resets.items);
+    free(l->out.udp_closes.items);
     free(l->out.config);
     free(l->out.last);
     free(l->out.drain);
     free(l->out.body);
     l->out.config = l->out.last = l->out.drain = NULL;
-    l->in.payload = l->out.body = NULL;
+    l->in.payload = l->in.datagram = l->out.body = NULL;
     l->openings = NULL;
-    l->out.resets = NULL;
+    l->out.resets.items = l->out.udp_closes.items = NULL;
     l->ops = NULL;
 }
 
@@ -95,6 +105,7 @@ void lane_check(const struct lane *l)
     }
     must(count == l->stream_count);
     must(count == l->table.count);
+    lane_check_udp(l);
 }
 
 void lane_wake(struct lane *l)
@@ -149,6 +160,7 @@ uint64_t lane_deadline(const struct lane *l)
         due = MIN(due, l->drain.deadline_ms);
     if (l->out.retry_due_ms)
         due = MIN(due, l->out.retry_due_ms);
+    due = MIN(due, lane_early_due(l));
     if (!list_is_empty(&l->out.quiet))
         due = MIN(due, container_of(l->out.quiet.next, struct stream, in_quiet)->quiet_due_ms);
     return due;
@@ -206,6 +218,7 @@ int lane_tick(struct lane *l, uint64_t now_ms)
         return 0;
     l->now_ms = MAX(l->now_ms, now_ms);
     return_rested_credit(l, now_ms);
+    lane_early_expire(l);
     if (l->out.retry_due_ms && now_ms >= l->out.retry_due_ms)
         retry(l);
     if (l->beat.pong_due_ms && now_ms >= l->beat.pong_due_ms) {
@@ -222,6 +235,7 @@ int lane_tick(struct lane *l, uint64_t now_ms)
         l->drain.deadline_ms = 0;
         l->drain.is_over = true;
         reset_all(l, RESET_BY_PEER);
+        lane_close_udp(l, UDP_END_ORDERLY);
         lane_wake(l);
     }
     return 0;
@@ -310,32 +324,46 @@ void lane_send_goodbye(struct lane *l, enum goodbye_code code, const char *messa
 
 bool lane_is_drained(const struct lane *l)
 {
-    return (l->drain.by_us || l->drain.by_peer) && l->stream_count == 0;
+    return (l->drain.by_us || l->drain.by_peer) && l->stream_count == 0 && l->udp_count == 0;
 }
 
-void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code, bool is_udp)
+void lane_reset_ring_push(struct lane *l, struct lane_reset_ring *ring, struct lane_reset what)
 {
-    struct lane_out *o = &l->out;
-
-    if (code > RESET_NOT_ALLOWED || l->role == LANE_EDGE) /* CLOSE knows one byte only */
-        code = RESET_BY_PEER;
-    if (o->resets_count == LANE_RESETS_MAX) {
+    if (ring->count == LANE_RESETS_MAX) {
         lane_send_goodbye(l, GOODBYE_OVERLOADED, "too many resets wait to be sent", 0);
         lane_end(l, -ERR_LIMIT, "more than %u resets waited to be sent", LANE_RESETS_MAX);
         return;
     }
-    if (o->resets_count == o->resets_size) {
-        uint32_t size = o->resets_size ? o->resets_size * 2 : 64;
+    if (ring->count == ring->size) {
+        uint32_t size = ring->size ? ring->size * 2 : 64;
         struct lane_reset *bigger = must_alloc(size * sizeof(*bigger));
 
-        for (uint32_t i = 0; i < o->resets_count; i++)
-            bigger[i] = o->resets[(o->resets_at + i) % o->resets_size];
-        free(o->resets);
-        o->resets = bigger;
-        o->resets_size = size;
-        o->resets_at = 0;
+        for (uint32_t i = 0; i < ring->count; i++)
+            bigger[i] = ring->items[(ring->at + i) % ring->size];
+        free(ring->items);
+        ring->items = bigger;
+        ring->size = size;
+        ring->at = 0;
     }
-    o->resets[(o->resets_at + o->resets_count++) % o->resets_size] =
-        (struct lane_reset){.id = id, .code = (uint8_t)code, .is_udp = is_udp};
+    ring->items[(ring->at + ring->count++) % ring->size] = what;
     lane_wake(l);
+}
+
+const struct lane_reset *lane_reset_ring_first(const struct lane_reset_ring *ring)
+{
+    return ring->count > 0 ? &ring->items[ring->at] : NULL;
+}
+
+void lane_reset_ring_pop(struct lane_reset_ring *ring)
+{
+    must(ring->count > 0);
+    ring->at = (ring->at + 1) % ring->size;
+    ring->count--;
+}
+
+void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code)
+{
+    if (code > RESET_NOT_ALLOWED || l->role == LANE_EDGE) /* CLOSE knows one byte only */
+        code = RESET_BY_PEER;
+    lane_reset_ring_push(l, &l->out.resets, (struct lane_reset){.id = id, .code = (uint8_t)code});
 }

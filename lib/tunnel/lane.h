@@ -21,6 +21,7 @@
 #include "tunnel/lane_sched.h"
 #include "tunnel/stream.h"
 #include "tunnel/stream_table.h"
+#include "tunnel/udp_session.h"
 #include "wire/control.h"
 #include "wire/frame.h"
 #include "wire/proxy.h"
@@ -49,6 +50,12 @@ struct lane_ops {
      * so. */
     struct stream *(*on_open)(struct lane *lane, const struct proxy_header *client,
                               enum stream_reset *refuse);
+    /* Hub: a client's datagrams want in.  Gives an IDLE UDP session (its owner's), or NULL with
+     * *refuse set to UDP_END_NOT_ALLOWED or UDP_END_LIMIT.  Past limits.udpSessions the UDP_OPEN is
+     * refused all the same: the session given stays IDLE, with `end` set, and on_closed() says so.
+     * NULL: no UDP port is allowed. */
+    struct udp_session *(*on_udp_open)(struct lane *lane, const struct proxy_header *client,
+                                       enum udp_end *refuse);
     /* CONFIG (edge) or CONFIG_ACK (hub).  0, or -ERR_PROTO: its content is invalid, *why says why.
      */
     int (*on_control)(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
@@ -63,6 +70,16 @@ struct lane_stats {                                /* single writer: the lane's 
     uint64_t bytes_from_clients, bytes_to_clients; /* payload of DATA and DATA_BACK */
     uint64_t opened, refused_ports, refused_limit, resets_in, resets_out;
     uint64_t frames_in, records_out, window_stalls;
+    struct udp_stats udp;
+};
+
+struct lane_reset {
+    uint32_t id;
+    uint8_t code;
+};
+struct lane_reset_ring {
+    struct lane_reset *items; /* owned */
+    uint32_t size, at, count;
 };
 
 struct lane {
@@ -76,10 +93,14 @@ struct lane {
     uint64_t initial_credit; /* of a stream, as the peer gives it */
     size_t send_cap;         /* of a stream: unsent and unacknowledged bytes */
     uint64_t now_ms;         /* the newest time that came in */
-    struct stream_table table;
+    struct id_table table;
     struct list streams;
     uint32_t stream_count;
-    uint32_t highest_id; /* opened (edge) or seen (hub) */
+    struct id_table udp_table;
+    struct list udp_sessions;
+    uint32_t udp_count;
+    uint32_t highest_id;  /* opened (edge) or seen (hub) */
+    uint32_t highest_udp; /* the same of UDP sessions, on QUIC: a space of ids of their own */
     struct lane_stats stats;
     int error;              /* why it ended: -ERR_x, 0 in order */
     char fault[160];        /* a sentence about it */
@@ -90,9 +111,12 @@ struct lane {
         uint8_t header[FRAME_HEADER_BYTES];
         uint32_t header_len;
         struct frame frame;
-        uint32_t left;         /* of its payload */
-        struct stream *stream; /* borrowed: where DATA goes; NULL: dropped */
-        uint8_t *payload;      /* owned: control payload that is not whole yet */
+        uint32_t left;           /* of its payload */
+        struct stream *stream;   /* borrowed: where DATA goes; NULL: dropped */
+        struct udp_session *udp; /* borrowed: where UDP_DATA goes; NULL: dropped */
+        uint8_t *datagram;       /* owned: one that came in pieces; made at the first one */
+        uint32_t datagram_len;
+        uint8_t *payload; /* owned: control payload that is not whole yet */
         uint32_t payload_len;
     } in;
 
@@ -100,17 +124,15 @@ struct lane {
         struct list control;     /* streams with an OPEN or credit to tell */
         struct list quiet;       /* streams whose credit is due, in order of time */
         struct lane_sched sched; /* streams with data */
-        struct lane_reset {
-            uint32_t id;
-            uint8_t code;
-            bool is_udp; /* answered by UDP_CLOSE */
-        } * resets;      /* owned ring */
-        uint32_t resets_size, resets_at, resets_count;
-        uint64_t retry_due_ms; /* 0, or when streams that found no chunk try again */
-        char *config;          /* owned: the newest CONFIG or CONFIG_ACK that waits */
-        char *last;            /* owned: GOODBYE that waits; the last frame */
-        char *drain;           /* owned: DRAIN that waits */
-        uint8_t *body;         /* owned: payload that is longer than a record and not out yet */
+        struct lane_reset_ring resets;
+        struct list udp_opens;             /* UDP sessions whose UDP_OPEN waits, by rising id */
+        struct lane_reset_ring udp_closes; /* code 0: orderly */
+        struct bufq rest;                  /* of a datagram that is longer than a record */
+        uint64_t retry_due_ms;             /* 0, or when streams that found no chunk try again */
+        char *config;                      /* owned: the newest CONFIG or CONFIG_ACK that waits */
+        char *last;                        /* owned: GOODBYE that waits; the last frame */
+        char *drain;                       /* owned: DRAIN that waits */
+        uint8_t *body; /* owned: payload that is longer than a record and not out yet */
         uint32_t body_len, body_at;
         uint8_t pong[8], ping[8];
         bool has_pong, has_ping;
@@ -121,6 +143,7 @@ struct lane {
     } out;
 
     struct lane_openings *openings; /* owned; QUIC: lane_quic.c */
+    struct lane_sides *sides;       /* owned; QUIC: lane_quic_udp.c */
 
     struct lane_beat {
         uint64_t opened_ms;
@@ -175,6 +198,10 @@ MUST_USE int lane_tick(struct lane *l, uint64_t now_ms);
  * (draining, ended or worn out), -ERR_PROTO (no v1 line can say it). */
 MUST_USE int lane_open_stream(struct lane *l, struct stream *s, const struct proxy_header *client,
                               uint64_t now_ms);
+/* Edge: opens a UDP session for a client; `u` is IDLE.  0; -ERR_LIMIT (limits.udpSessions),
+ * -ERR_CONFLICT (as above), -ERR_PROTO (no v2 header can say it), -ERR_NOMEM. */
+MUST_USE int lane_udp_open(struct lane *l, struct udp_session *u, const struct proxy_header *client,
+                           uint64_t now_ms);
 /* CONFIG from the hub, CONFIG_ACK from the edge; copied; replaces one that was not sent yet. */
 void lane_send_config(struct lane *l, const char *json);
 /* No new streams from us (edge), none wanted (hub); a later call can only shorten it, and does
@@ -183,10 +210,10 @@ void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms);
 /* The last frame.  Everything else that waits is dropped. */
 void lane_send_goodbye(struct lane *l, enum goodbye_code code, const char *message,
                        uint32_t retry_after_secs);
-/* Edge: may lane_open_stream() be tried?  Not drained by us, the hub's deadline has not passed, not
- * worn, not ended. */
+/* Edge: may lane_open_stream() and lane_udp_open() be tried?  Not drained by us, the hub's deadline
+ * has not passed, not worn, not ended. */
 bool lane_takes_streams(const struct lane *l);
-/* Draining, and the last stream has ended. */
+/* Draining, and the last stream and UDP session have ended. */
 bool lane_is_drained(const struct lane *l);
 
 #endif

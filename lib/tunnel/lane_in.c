@@ -1,10 +1,11 @@
 /* lane_in - frames into a lane; of a QUIC lane, the messages of its control stream.
  *
  * The bytes come as TLS gives them: a header may be split anywhere, and the payload of DATA is
- * passed on piece by piece, so no frame is ever held whole.  Control payloads (small, or at most
- * one CONFIG) are gathered only when they came in pieces.
+ * passed on piece by piece, so no frame of a stream is ever held whole.  Control payloads (small,
+ * or at most one CONFIG) and datagrams are gathered only when they came in pieces.
  *
  *   header (9 bytes) --begin()--> DATA: on_data() piece by piece   | dropped (a stream that ended)
+ *                                 UDP_DATA: lane_take_datagram()
  *                                 anything else: on_frame() once it is whole
  */
 #include <stdlib.h>
@@ -24,13 +25,31 @@ static bool is_open(const struct frame *f)
     return f->type == FRAME_OPEN || f->type == FRAME_UDP_OPEN;
 }
 
-/* Its bytes are thrown away: DATA of a stream that ended, datagrams of a session that ended. */
-static bool is_skipped(const struct lane *l)
+static bool is_datagram(const struct frame *f)
 {
-    uint8_t type = l->in.frame.type;
+    return f->type == FRAME_UDP_DATA || f->type == FRAME_UDP_DATA_BACK;
+}
 
-    return type == FRAME_UDP_DATA || type == FRAME_UDP_DATA_BACK ||
-           (is_data(&l->in.frame) && !l->in.stream);
+/* Which stream or UDP session a frame with an id that was opened belongs to; it may have ended. */
+static int find_owner(struct lane *l, const struct frame *f)
+{
+    /* On QUIC's control stream an id is a UDP session's, and theirs alone. */
+    if (l->carrier == LANE_FRAMES)
+        l->in.stream = stream_table_find(&l->table, f->stream);
+    l->in.udp = l->in.stream ? NULL : lane_find_udp(l, f->stream);
+    if (l->in.stream && frame_kind(f->type) == FRAME_OF_UDP)
+        return lane_break(l, "%s for stream %u, which is a TCP stream", frame_name(f->type),
+                          f->stream);
+    if (l->in.udp && frame_kind(f->type) == FRAME_OF_STREAM)
+        return lane_break(l, "%s for stream %u, which is a UDP session", frame_name(f->type),
+                          f->stream);
+    if (l->in.stream && l->in.stream->open_line_len > 0)
+        return lane_break(l, "%s for stream %u, whose OPEN was not sent yet", frame_name(f->type),
+                          f->stream);
+    if (l->in.udp && l->in.udp->open_header_len > 0)
+        return lane_break(l, "%s for session %u, whose UDP_OPEN was not sent yet",
+                          frame_name(f->type), f->stream);
+    return 0;
 }
 
 /* A new header: what it is about, and whether it is allowed now. */
@@ -39,32 +58,30 @@ static int begin(struct lane *l)
     struct frame *f = &l->in.frame;
     bool from_edge = frame_is_from_edge(f->type);
     bool from_hub = frame_is_from_hub(f->type);
+    uint32_t highest;
+    int err;
 
     l->stats.frames_in++;
     l->in.left = f->len;
     l->in.stream = NULL;
+    l->in.udp = NULL;
     if (l->role == LANE_HUB ? !from_edge : !from_hub)
         return lane_break(l, "%s must not come from this side", frame_name(f->type));
     if (f->stream == 0)
         return 0;
+    highest = frame_kind(f->type) == FRAME_OF_UDP ? *lane_highest_udp(l) : l->highest_id;
     if (is_open(f)) {
-        if (f->stream <= l->highest_id)
+        if (f->stream <= highest)
             return lane_break(l, "%s for stream %u, but %u was opened before", frame_name(f->type),
-                              f->stream, l->highest_id);
+                              f->stream, highest);
         return 0;
     }
-    if (f->stream > l->highest_id)
+    if (f->stream > highest)
         return lane_break(l, "%s for stream %u, which was never opened", frame_name(f->type),
                           f->stream);
-    l->in.stream = stream_table_find(&l->table, f->stream);
-    if (!l->in.stream)
-        return 0;
-    if (frame_kind(f->type) == FRAME_OF_UDP)
-        return lane_break(l, "%s for stream %u, which is a TCP stream", frame_name(f->type),
-                          f->stream);
-    if (l->in.stream->open_line_len > 0)
-        return lane_break(l, "%s for stream %u, whose OPEN was not sent yet", frame_name(f->type),
-                          f->stream);
+    err = find_owner(l, f);
+    if (err || !l->in.stream)
+        return err;
     if (!is_data(f))
         return 0;
     if (l->in.stream->in != HALF_OPEN)
@@ -112,20 +129,20 @@ int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client)
         return lane_break(l, "OPEN of stream %u after DRAIN", id);
     if (l->drain.is_over) {
         l->stats.refused_limit++;
-        lane_queue_reset(l, id, RESET_BY_PEER, false);
+        lane_queue_reset(l, id, RESET_BY_PEER);
         return 0;
     }
     s = l->ops->on_open(l, client, &refuse);
     if (!s) {
         l->stats.refused_ports += refuse == RESET_NOT_ALLOWED;
         l->stats.refused_limit += refuse != RESET_NOT_ALLOWED;
-        lane_queue_reset(l, id, refuse, false);
+        lane_queue_reset(l, id, refuse);
         return 0;
     }
     err = stream_join(s, l, id, l->now_ms);
     if (err) {
         l->stats.refused_limit++;
-        lane_queue_reset(l, id, RESET_BY_PEER, false);
+        lane_queue_reset(l, id, RESET_BY_PEER);
         s->reset_code = RESET_BY_PEER;
         stream_changed(s);
     }
@@ -141,32 +158,6 @@ static int on_open_frame(struct lane *l, const uint8_t *payload, size_t n)
         return lane_break(l, "OPEN of stream %u is not one PROXY v1 line", id);
     l->highest_id = id;
     return lane_accept(l, id, &client);
-}
-
-/* No UDP port is ever in force (api/tunnel.md, Versions): each session is refused as any port that
- * is not allowed. */
-static int on_udp_open_frame(struct lane *l, const uint8_t *payload, size_t n)
-{
-    struct proxy_header client;
-
-    if (proxy_parse_udp_open(&client, payload, n) != 0)
-        return lane_break(l, "UDP_OPEN of session %u is not one PROXY v2 DGRAM header",
-                          l->in.frame.stream);
-    l->highest_id = l->in.frame.stream;
-    l->stats.refused_ports++;
-    lane_queue_reset(l, l->in.frame.stream, RESET_NOT_ALLOWED, true);
-    return 0;
-}
-
-/* For a session that ended, since none is ever open. */
-static int on_udp_close_frame(struct lane *l, const uint8_t *payload)
-{
-    enum close_code code;
-
-    if (frame_close_parse(&code, &l->in.frame, payload) != 0)
-        return lane_break(l, "UDP_CLOSE of session %u carries an unlisted byte",
-                          l->in.frame.stream);
-    return 0;
 }
 
 static int on_close_frame(struct lane *l, const uint8_t *payload)
@@ -260,6 +251,7 @@ static int on_goodbye_frame(struct lane *l, const uint8_t *payload, size_t n)
     l->has_goodbye = true;
     free(l->out.last); /* it is closed without an answer */
     free(l->out.body);
+    bufq_clear(&l->out.rest);
     l->out.last = NULL;
     l->out.body = NULL;
     lane_end(l, -ERR_CLOSED, "GOODBYE %s: %s", goodbye_name(l->goodbye.code), l->goodbye.message);
@@ -276,7 +268,7 @@ static int on_frame(struct lane *l, const uint8_t *payload)
     case FRAME_OPEN:
         return on_open_frame(l, payload, n);
     case FRAME_UDP_OPEN:
-        return on_udp_open_frame(l, payload, n);
+        return lane_on_udp_open(l, payload, n);
     case FRAME_CLOSE:
     case FRAME_CLOSE_BACK:
         return on_close_frame(l, payload);
@@ -297,11 +289,13 @@ static int on_frame(struct lane *l, const uint8_t *payload)
     case FRAME_GOODBYE:
         return on_goodbye_frame(l, payload, n);
     case FRAME_UDP_CLOSE:
-        return on_udp_close_frame(l, payload);
+        return lane_on_udp_close(l, payload);
     case FRAME_DATA: /* no payload at all is allowed */
     case FRAME_DATA_BACK:
-    case FRAME_UDP_DATA:
+        return 0;
+    case FRAME_UDP_DATA: /* the same; it is a datagram all the same */
     case FRAME_UDP_DATA_BACK:
+        lane_on_datagram(l, payload, n);
         return 0;
     }
     return lane_break(l, "frame type %u", (unsigned)type);
@@ -332,10 +326,13 @@ static int gather(struct lane *l, const uint8_t *bytes, size_t n)
 static int take_payload(struct lane *l, const uint8_t *bytes, size_t n)
 {
     l->in.left -= (uint32_t)n;
-    if (is_skipped(l))
-        return 0;
     if (is_data(&l->in.frame)) {
-        lane_take_data(l, l->in.stream, bytes, n);
+        if (l->in.stream) /* else it ended: thrown away */
+            lane_take_data(l, l->in.stream, bytes, n);
+        return 0;
+    }
+    if (is_datagram(&l->in.frame)) {
+        lane_take_datagram(l, bytes, n);
         return 0;
     }
     return gather(l, bytes, n);

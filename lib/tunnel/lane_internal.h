@@ -1,5 +1,6 @@
 /* lane_internal - what the files of a lane share: lane.c (life, time), lane_in.c (frames in),
- * lane_out.c (records out) and stream.c.  Not for others. */
+ * lane_out.c (records out), lane_udp.c (UDP sessions), stream.c and udp_session.c.  Not for others.
+ */
 #ifndef TUNNEL_LANE_INTERNAL_H
 #define TUNNEL_LANE_INTERNAL_H
 
@@ -16,8 +17,19 @@ void lane_drain_by(struct lane *l, uint64_t deadline_ms);
 /* A stream got no chunk: tell all that starve in a while that they may try again. */
 void lane_retry_later(struct lane *l);
 
-/* A reset (or refusal) for the peer, as one byte of CLOSE, CLOSE_BACK or UDP_CLOSE. */
-void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code, bool is_udp);
+/* A reset (or refusal) for the peer, as one byte of CLOSE or CLOSE_BACK. */
+void lane_queue_reset(struct lane *l, uint32_t id, enum stream_reset code);
+/* A ring of what waits to be told; too many end the lane (GOODBYE overloaded). */
+void lane_reset_ring_push(struct lane *l, struct lane_reset_ring *ring, struct lane_reset what);
+const struct lane_reset *lane_reset_ring_first(const struct lane_reset_ring *ring); /* or NULL */
+void lane_reset_ring_pop(struct lane_reset_ring *ring);
+
+/* lane_out.c: into the record that is being made. */
+size_t lane_batch_room(const struct lane *l);
+void lane_put(struct lane *l, const void *src, size_t n); /* n <= lane_batch_room() */
+/* A short frame, whole or not at all. */
+bool lane_put_frame(struct lane *l, uint32_t id, enum frame_type type, const void *payload,
+                    size_t n);
 
 /* Hub: a client's connection wants in as stream `id`, its PROXY line is parsed.  0, -ERR_PROTO. */
 MUST_USE int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client);
@@ -45,5 +57,39 @@ void stream_sent(struct stream *s, size_t n);
 /* The peer has n more of the bytes that went out. */
 void stream_acked(struct stream *s, uint64_t n);
 void stream_changed(struct stream *s);
+
+/* The highest id so far of the space that UDP sessions have. */
+uint32_t *lane_highest_udp(struct lane *l);
+/* lane_quic_udp.c: datagrams that came before their UDP_OPEN, and what goes beside DATAGRAM frames.
+ */
+void lane_early_deliver(struct lane *l, struct udp_session *u);
+void lane_early_expire(struct lane *l);
+uint64_t lane_early_due(const struct lane *l); /* UINT64_MAX: none waits */
+void lane_side_end(struct udp_session *u);     /* the session is over */
+void lane_sides_free(struct lane *l);
+
+/* udp_session.c.  0, -ERR_LIMIT, -ERR_NOMEM. */
+MUST_USE int udp_session_join(struct udp_session *u, struct lane *l, uint32_t id);
+/* The only writer of u->state. */
+void udp_session_enter(struct udp_session *u, enum udp_state to, enum udp_end end);
+
+/* lane_udp.c: frames in, their payload whole (but lane_take_datagram(), which gets it piece by
+ * piece). */
+MUST_USE int lane_on_udp_open(struct lane *l, const uint8_t *payload, size_t n);
+MUST_USE int lane_on_udp_close(struct lane *l, const uint8_t *payload);
+void lane_on_datagram(struct lane *l, const uint8_t *bytes, size_t n);
+/* To the session, counted; `u` NULL: it has ended. */
+void lane_deliver_datagram(struct lane *l, struct udp_session *u, const uint8_t *bytes, size_t n);
+void lane_take_datagram(struct lane *l, const uint8_t *bytes, size_t n);
+/* Frames out.  False: it did not fit, the rest goes into the next record. */
+bool lane_put_udp_opens(struct lane *l, uint32_t below_id); /* all with a lower id */
+bool lane_put_udp_close(struct lane *l);                    /* one, if one waits */
+bool lane_put_rest(struct lane *l);
+bool lane_put_udp_turn(struct lane *l, uint64_t now_ms); /* one waits: lane_sched_is_udp_next() */
+struct udp_session *lane_find_udp(const struct lane *l, uint32_t id);
+void lane_queue_udp_close(struct lane *l, uint32_t id, enum udp_end end);
+/* All UDP sessions are closed and told; the peer hears of it unless the lane is lost. */
+void lane_close_udp(struct lane *l, enum udp_end end);
+void lane_check_udp(const struct lane *l);
 
 #endif

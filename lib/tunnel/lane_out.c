@@ -18,14 +18,14 @@
 
 #define DIRECT_MIN 4096u /* from here on a record of its own is cheaper than a copy */
 
-static size_t batch_room(const struct lane *l)
+size_t lane_batch_room(const struct lane *l)
 {
     return LANE_RECORD_BYTES - l->out.batch_len;
 }
 
-static void put(struct lane *l, const void *src, size_t n)
+void lane_put(struct lane *l, const void *src, size_t n)
 {
-    must(n <= batch_room(l));
+    must(n <= lane_batch_room(l));
     memcpy(l->out.batch + l->out.batch_len, src, n);
     l->out.batch_len += (uint32_t)n;
 }
@@ -35,31 +35,30 @@ static void put_header(struct lane *l, uint32_t id, enum frame_type type, size_t
     uint8_t header[FRAME_HEADER_BYTES];
 
     if (l->carrier == LANE_QUIC) {
-        put(l, header, channel_emit(header, id, type, (uint32_t)n));
+        lane_put(l, header, channel_emit(header, id, type, (uint32_t)n));
         return;
     }
     frame_emit(header, id, type, (uint32_t)n);
-    put(l, header, sizeof(header));
+    lane_put(l, header, sizeof(header));
 }
 
-/* A short frame, whole or not at all. */
-static bool put_frame(struct lane *l, uint32_t id, enum frame_type type, const void *payload,
-                      size_t n)
+bool lane_put_frame(struct lane *l, uint32_t id, enum frame_type type, const void *payload,
+                    size_t n)
 {
-    if (batch_room(l) < FRAME_HEADER_BYTES + n)
+    if (lane_batch_room(l) < FRAME_HEADER_BYTES + n)
         return false;
     put_header(l, id, type, n);
     if (n > 0)
-        put(l, payload, n);
+        lane_put(l, payload, n);
     return true;
 }
 
 static bool put_body(struct lane *l)
 {
     struct lane_out *o = &l->out;
-    size_t n = MIN(batch_room(l), (size_t)(o->body_len - o->body_at));
+    size_t n = MIN(lane_batch_room(l), (size_t)(o->body_len - o->body_at));
 
-    put(l, o->body + o->body_at, n);
+    lane_put(l, o->body + o->body_at, n);
     o->body_at += (uint32_t)n;
     if (o->body_at < o->body_len)
         return false;
@@ -73,7 +72,7 @@ static bool put_long(struct lane *l, enum frame_type type, char **slot)
 {
     char *text = *slot;
 
-    if (batch_room(l) < FRAME_HEADER_BYTES)
+    if (lane_batch_room(l) < FRAME_HEADER_BYTES)
         return false;
     must(!l->out.body);
     put_header(l, 0, type, strlen(text));
@@ -88,8 +87,9 @@ static bool put_stream_control(struct lane *l, struct stream *s)
 {
     bool is_edge = l->role == LANE_EDGE;
 
-    if (s->open_line_len > 0) {
-        if (!put_frame(l, s->id, FRAME_OPEN, s->open_line, s->open_line_len))
+    if (s->open_line_len > 0) { /* ids rise, whatever they are for */
+        if (!lane_put_udp_opens(l, s->id) ||
+            !lane_put_frame(l, s->id, FRAME_OPEN, s->open_line, s->open_line_len))
             return false;
         s->open_line_len = 0;
     }
@@ -97,8 +97,8 @@ static bool put_stream_control(struct lane *l, struct stream *s)
         uint8_t body[FRAME_CREDIT_BYTES];
 
         frame_credit_emit(body, s->grant);
-        if (!put_frame(l, s->id, is_edge ? FRAME_WINDOW_UPDATE : FRAME_WINDOW_UPDATE_BACK, body,
-                       sizeof(body)))
+        if (!lane_put_frame(l, s->id, is_edge ? FRAME_WINDOW_UPDATE : FRAME_WINDOW_UPDATE_BACK,
+                            body, sizeof(body)))
             return false;
         s->grant = 0;
     }
@@ -108,20 +108,16 @@ static bool put_stream_control(struct lane *l, struct stream *s)
 
 static bool put_reset(struct lane *l)
 {
-    struct lane_out *o = &l->out;
-    const struct lane_reset *r = &o->resets[o->resets_at];
-    enum frame_type type = r->is_udp              ? FRAME_UDP_CLOSE
-                           : l->role == LANE_EDGE ? FRAME_CLOSE
-                                                  : FRAME_CLOSE_BACK;
+    const struct lane_reset *r = lane_reset_ring_first(&l->out.resets);
 
-    if (!put_frame(l, r->id, type, &r->code, 1))
+    if (!lane_put_frame(l, r->id, l->role == LANE_EDGE ? FRAME_CLOSE : FRAME_CLOSE_BACK, &r->code,
+                        1))
         return false;
-    o->resets_at = (o->resets_at + 1) % o->resets_size;
-    o->resets_count--;
+    lane_reset_ring_pop(&l->out.resets);
     return true;
 }
 
-/* OPEN, credit and resets of streams. */
+/* OPEN, credit and resets of streams, UDP_OPEN. */
 static bool put_streams_control(struct lane *l)
 {
     struct lane_out *o = &l->out;
@@ -129,8 +125,21 @@ static bool put_streams_control(struct lane *l)
     while (!list_is_empty(&o->control))
         if (!put_stream_control(l, container_of(o->control.next, struct stream, in_control)))
             return false;
-    while (o->resets_count > 0)
+    if (!lane_put_udp_opens(l, UINT32_MAX))
+        return false;
+    while (o->resets.count > 0)
         if (!put_reset(l))
+            return false;
+    return true;
+}
+
+/* A QUIC lane's datagrams overtake the control stream: there UDP_CLOSE goes at once. */
+static bool put_udp_control(struct lane *l)
+{
+    if (!lane_put_udp_opens(l, UINT32_MAX))
+        return false;
+    while (l->out.udp_closes.count > 0)
+        if (!lane_put_udp_close(l))
             return false;
     return true;
 }
@@ -140,7 +149,7 @@ static bool put_control(struct lane *l)
 {
     struct lane_out *o = &l->out;
 
-    if (o->body && !put_body(l))
+    if ((o->body && !put_body(l)) || !lane_put_rest(l))
         return false;
     if (l->state == LANE_ENDED && !o->last)
         return false; /* what was just finished was the GOODBYE */
@@ -151,16 +160,18 @@ static bool put_control(struct lane *l)
         return is_out;
     }
     if (o->has_ping) {
-        if (!put_frame(l, 0, FRAME_PING, o->ping, sizeof(o->ping)))
+        if (!lane_put_frame(l, 0, FRAME_PING, o->ping, sizeof(o->ping)))
             return false;
         o->has_ping = false;
     }
     if (o->has_pong) {
-        if (!put_frame(l, 0, FRAME_PONG, o->pong, sizeof(o->pong)))
+        if (!lane_put_frame(l, 0, FRAME_PONG, o->pong, sizeof(o->pong)))
             return false;
         o->has_pong = false;
     }
     if (l->carrier == LANE_FRAMES && !put_streams_control(l))
+        return false;
+    if (l->carrier == LANE_QUIC && !put_udp_control(l))
         return false;
     if (o->config &&
         !put_long(l, l->role == LANE_HUB ? FRAME_CONFIG : FRAME_CONFIG_ACK, &o->config))
@@ -184,7 +195,7 @@ void lane_count_out(struct lane *l, size_t n)
 /* The FIN behind the data: the direction ends. */
 static bool put_fin(struct lane *l, struct stream *s)
 {
-    if (!put_frame(l, s->id, l->role == LANE_EDGE ? FRAME_CLOSE : FRAME_CLOSE_BACK, NULL, 0))
+    if (!lane_put_frame(l, s->id, l->role == LANE_EDGE ? FRAME_CLOSE : FRAME_CLOSE_BACK, NULL, 0))
         return false;
     s->out = HALF_ENDED;
     stream_end_if_done(s);
@@ -213,7 +224,7 @@ static bool put_turn(struct lane *l, struct stream *s, uint64_t now_ms)
         o->direct_len = (uint32_t)n;
         return false;
     }
-    if (!put_frame(l, s->id, data_type(l), piece, n))
+    if (!lane_put_frame(l, s->id, data_type(l), piece, n))
         return false;
     lane_count_out(l, n);
     lane_sched_drained(&o->sched, s, n, now_ms);
@@ -225,8 +236,21 @@ static void put_data(struct lane *l, uint64_t now_ms)
 {
     struct stream *s;
 
-    while ((s = lane_sched_pick(&l->out.sched, now_ms))) {
-        bool had_turn = put_turn(l, s, now_ms);
+    while (lane_put_udp_close(l)) {
+        bool had_turn;
+
+        if (lane_sched_is_udp_next(&l->out.sched)) {
+            if (!lane_put_udp_turn(l, now_ms))
+                return;
+            continue;
+        }
+        s = lane_sched_pick(&l->out.sched, now_ms);
+        if (!s) {
+            if (l->out.udp_closes.count == 0)
+                return;
+            continue;
+        }
+        had_turn = put_turn(l, s, now_ms);
 
         if (l->out.direct)
             return; /* back into its ring in lane_record_done() */
@@ -248,7 +272,8 @@ static void put_rested_credit(struct lane *l)
     LIST_EACH (&l->out.quiet, node, after) {
         struct stream *s = container_of(node, struct stream, in_quiet);
 
-        if (s->quiet_due_ms > from_ms || batch_room(l) < FRAME_HEADER_BYTES + FRAME_CREDIT_BYTES)
+        if (s->quiet_due_ms > from_ms ||
+            lane_batch_room(l) < FRAME_HEADER_BYTES + FRAME_CREDIT_BYTES)
             return;
         list_remove(node);
         if (stream_grant_credit(s, true) && !put_stream_control(l, s))
@@ -308,6 +333,7 @@ bool lane_has_output(const struct lane *l)
         return true;
     if (l->state == LANE_ENDED)
         return false;
-    return o->has_ping || o->has_pong || !list_is_empty(&o->control) || o->resets_count > 0 ||
+    return o->has_ping || o->has_pong || !list_is_empty(&o->control) || o->resets.count > 0 ||
+           !list_is_empty(&o->udp_opens) || o->udp_closes.count > 0 || o->rest.len > 0 ||
            o->config || o->drain || !lane_sched_is_empty(&o->sched);
 }

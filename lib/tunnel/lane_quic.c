@@ -105,7 +105,7 @@ static int gather_line(struct lane *l, uint32_t number, const uint8_t *bytes, si
         o = length == 0 ? add_opening(l, number) : NULL;
         if (length == 0 && !o) {
             l->stats.refused_limit++;
-            lane_queue_reset(l, number, RESET_BY_PEER, false);
+            lane_queue_reset(l, number, RESET_BY_PEER);
             return 0;
         }
     }
@@ -176,7 +176,7 @@ void lane_quic_reset(struct lane *l, uint32_t number, uint64_t code)
     if (code < RESET_BY_PEER || code > RESET_NOT_ALLOWED || l->role == LANE_HUB)
         code = RESET_BY_PEER;
     l->stats.resets_in++;
-    lane_queue_reset(l, number, RESET_BY_PEER, false); /* our direction ends as well */
+    lane_queue_reset(l, number, RESET_BY_PEER); /* our direction ends as well */
     stream_enter(s, STREAM_RESET, (enum stream_reset)code);
     stream_changed(s);
 }
@@ -240,14 +240,13 @@ int lane_quic_open(struct lane *l, struct stream *s, uint32_t number,
 
 bool lane_quic_next_reset(struct lane *l, uint32_t *number, uint64_t *code)
 {
-    struct lane_out *o = &l->out;
+    const struct lane_reset *r = lane_reset_ring_first(&l->out.resets);
 
-    if (o->resets_count == 0)
+    if (!r)
         return false;
-    *number = o->resets[o->resets_at].id;
-    *code = o->resets[o->resets_at].code;
-    o->resets_at = (o->resets_at + 1) % o->resets_size;
-    o->resets_count--;
+    *number = r->id;
+    *code = r->code;
+    lane_reset_ring_pop(&l->out.resets);
     return true;
 }
 

@@ -6,11 +6,11 @@
  * connection is a bidirectional stream of the edge; number k of the lane is QUIC's stream 4k.  Its
  * first bytes are the PROXY v1 line; its ends, resets and credit are QUIC's own:
  *
- *   lane                               QUIC
- *   a stream's bytes and FIN           STREAM frames                    lane_quic_pick, _data
- *   a reset (enum stream_reset)        RESET_STREAM and STOP_SENDING    lane_quic_next_reset,
- * _reset WINDOW_UPDATE                      MAX_STREAM_DATA                  lane_quic_next_credit,
- * _credit
+ *   bytes and FIN        STREAM                         lane_quic_pick(), lane_quic_data()
+ *   a reset              RESET_STREAM, STOP_SENDING     lane_quic_next_reset(), lane_quic_reset()
+ *   credit               MAX_STREAM_DATA                lane_quic_next_credit(), lane_quic_credit()
+ *   a UDP datagram       DATAGRAM, or a piece of a      lane_quic_pick_datagram(), _datagram();
+ *                        unidirectional stream          lane_quic_pick_side(), _side_data()
  *
  * Bytes stay in the stream's sendq until lane_quic_acked(), since QUIC may have to send them again.
  * Whoever joins it to a connection (link/link_quic.c) takes resets before it asks for anything else
@@ -21,8 +21,18 @@
 
 #include "tunnel/lane.h"
 
-#define LANE_QUIC_OPENINGS_MAX 64u /* streams whose PROXY line is not whole yet; more are refused  \
-                                    */
+/* Streams whose PROXY line is not whole yet; more are refused. */
+#define LANE_QUIC_OPENINGS_MAX 64u
+/* Datagrams wait so long for their UDP_OPEN, of so many sessions and bytes at the most. */
+#define LANE_EARLY_MS       500u
+#define LANE_EARLY_SESSIONS 64u
+#define LANE_EARLY_BYTES    (1u << 20)
+/* Side streams, each way, and what may be on its way in one: a long datagram beyond is dropped. */
+#define LANE_SIDES_MAX  256u
+#define LANE_SIDE_BYTES (256u << 10)
+
+struct udp_side;
+struct udp_side_in;
 
 /* Instead of lane_init().  `window` is the credit that each of the peer's streams begins with,
  * `peer_window` what ours begin with: the transport parameters of both. */
@@ -37,6 +47,14 @@ static inline int64_t lane_quic_id(uint32_t number)
 
 /* --- coming in --- */
 
+/* A DATAGRAM frame. */
+void lane_quic_datagram(struct lane *l, const uint8_t *bytes, size_t n, uint64_t now_ms);
+/* Bytes of a unidirectional stream: datagrams that are too long for a frame.  *side is the lane's
+ * own word for the stream: NULL at first, kept by the caller, given back in
+ * lane_quic_side_closed(). 0, -ERR_PROTO, -ERR_CLOSED. */
+MUST_USE int lane_quic_side_data(struct lane *l, struct udp_side_in **side, const uint8_t *bytes,
+                                 size_t n, uint64_t now_ms);
+void lane_quic_side_closed(struct lane *l, struct udp_side_in *side); /* fine with NULL */
 /* Bytes of stream `number` (not 0).  `is_new`: the first of it.  0; -ERR_PROTO, -ERR_CLOSED: as
  * lane_input(). */
 MUST_USE int lane_quic_data(struct lane *l, uint32_t number, bool is_new, const uint8_t *bytes,
@@ -48,7 +66,43 @@ void lane_quic_acked(struct lane *l, uint32_t number, uint64_t n);
 /* The peer takes its bytes up to here. */
 void lane_quic_credit(struct lane *l, uint32_t number, uint64_t upto);
 
-/* --- going out --- */
+/* --- going out: datagrams --- */
+
+/* The next turn is a UDP session's. */
+bool lane_quic_is_udp_next(const struct lane *l);
+
+struct lane_quic_datagram {
+    struct udp_session *session;
+    uint8_t id[4];
+    size_t count;                            /* of pieces: the id, then the payload */
+    struct iovec pieces[UDP_PIECES_MAX + 1]; /* borrowed until the next call on the lane */
+};
+/* Its datagram; those longer than `max`, their id included, go to the session's side stream
+ * instead. False: none is left.  lane_quic_datagram_done() must follow. */
+MUST_USE bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max,
+                                      struct lane_quic_datagram *out);
+enum lane_quic_fate { DATAGRAM_SENT, DATAGRAM_LATER, DATAGRAM_TOO_BIG };
+void lane_quic_datagram_done(struct lane *l, struct lane_quic_datagram *d, enum lane_quic_fate fate,
+                             uint64_t now_ms);
+
+/* Side streams: one a session, opened when its first long datagram comes.  One that has no QUIC
+ * stream yet and wants a unidirectional one; or NULL. */
+struct udp_side *lane_quic_next_side_to_open(struct lane *l);
+void lane_quic_side_opened(struct udp_side *side, int64_t stream);
+/* QUIC allows no more streams: what waits in it is dropped and counted. */
+void lane_quic_side_refused(struct lane *l, struct udp_side *side);
+/* One whose session is over: to be reset; gone with this call.  False: none. */
+bool lane_quic_next_side_to_end(struct lane *l, int64_t *stream);
+/* One that has bytes to send, in up to `max` pieces; or NULL. */
+struct udp_side *lane_quic_pick_side(struct lane *l, int64_t *stream, struct iovec *out, size_t max,
+                                     size_t *count);
+void lane_quic_side_written(struct lane *l, struct udp_side *side, size_t n);
+void lane_quic_side_acked(struct lane *l, int64_t stream, uint64_t n);
+/* The peer takes no more of it now; and later it does again. */
+void lane_quic_side_blocked(struct lane *l, struct udp_side *side);
+void lane_quic_side_credit(struct lane *l, int64_t stream);
+
+/* --- going out: streams --- */
 
 /* Edge: opens stream `number`, the next one, for a client; results as lane_open_stream(), and
  * -ERR_LIMIT also when the peer's window does not take the PROXY line. */

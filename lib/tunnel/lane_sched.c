@@ -6,6 +6,7 @@ void lane_sched_init(struct lane_sched *q, uint64_t now_ms)
     *q = (struct lane_sched){.earned_ms = now_ms, .second_ms = now_ms};
     list_init(&q->normal);
     list_init(&q->sustained);
+    list_init(&q->udp);
 }
 
 /* Once sustained, a direction stays so. */
@@ -23,12 +24,26 @@ void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms)
     if (!list_is_empty(&s->in_ring))
         return;
     classify(s, now_ms);
+    s->turn = q->turns++;
     list_push(s->is_sustained ? &q->sustained : &q->normal, &s->in_ring);
 }
 
 void lane_sched_remove(struct stream *s)
 {
     list_remove(&s->in_ring);
+}
+
+void lane_sched_add_udp(struct lane_sched *q, struct udp_session *u)
+{
+    if (!list_is_empty(&u->in_ring))
+        return;
+    u->turn = q->turns++;
+    list_push(&q->udp, &u->in_ring);
+}
+
+void lane_sched_remove_udp(struct udp_session *u)
+{
+    list_remove(&u->in_ring);
 }
 
 static void roll(struct lane_sched *q, uint64_t now_ms)
@@ -51,14 +66,34 @@ static void roll(struct lane_sched *q, uint64_t now_ms)
     q->tokens = MIN(q->tokens, (uint64_t)SCHED_FLOOR_RATE / 4);
 }
 
+static bool is_sustained_due(const struct lane_sched *q)
+{
+    return !list_is_empty(&q->sustained) && q->tokens >= SCHED_TURN_BYTES;
+}
+
+bool lane_sched_is_udp_next(const struct lane_sched *q)
+{
+    if (list_is_empty(&q->udp) || is_sustained_due(q))
+        return false;
+    return list_is_empty(&q->normal) ||
+           container_of(q->udp.next, struct udp_session, in_ring)->turn <
+               container_of(q->normal.next, struct stream, in_ring)->turn;
+}
+
+struct udp_session *lane_sched_pick_udp(struct lane_sched *q)
+{
+    struct list *node = list_pop(&q->udp);
+
+    return node ? container_of(node, struct udp_session, in_ring) : NULL;
+}
+
 struct stream *lane_sched_pick(struct lane_sched *q, uint64_t now_ms)
 {
     struct list *node;
 
     if (now_ms != q->earned_ms && !list_is_empty(&q->sustained))
         roll(q, now_ms);
-    if (!list_is_empty(&q->sustained) &&
-        (list_is_empty(&q->normal) || q->tokens >= SCHED_TURN_BYTES))
+    if (list_is_empty(&q->normal) || is_sustained_due(q))
         node = list_pop(&q->sustained);
     else
         node = list_pop(&q->normal);
@@ -72,18 +107,28 @@ void lane_sched_return(struct lane_sched *q, struct stream *s)
     list_push(ring->next, &s->in_ring); /* before the first: at the front */
 }
 
-void lane_sched_drained(struct lane_sched *q, const struct stream *s, uint64_t n, uint64_t now_ms)
+void lane_sched_return_udp(struct lane_sched *q, struct udp_session *u)
+{
+    list_push(q->udp.next, &u->in_ring);
+}
+
+void lane_sched_drained_udp(struct lane_sched *q, uint64_t n, uint64_t now_ms)
 {
     if (now_ms != q->earned_ms)
         roll(q, now_ms);
     q->drained += n;
+}
+
+void lane_sched_drained(struct lane_sched *q, const struct stream *s, uint64_t n, uint64_t now_ms)
+{
+    lane_sched_drained_udp(q, n, now_ms);
     if (s->is_sustained)
         q->tokens -= MIN(q->tokens, n);
 }
 
 bool lane_sched_is_empty(const struct lane_sched *q)
 {
-    return list_is_empty(&q->normal) && list_is_empty(&q->sustained);
+    return list_is_empty(&q->normal) && list_is_empty(&q->sustained) && list_is_empty(&q->udp);
 }
 
 unsigned lane_sched_depth(const struct list *ring)

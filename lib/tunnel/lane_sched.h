@@ -1,13 +1,17 @@
-/* lane_sched - whose turn it is to send data: two rings, normal and sustained.
+/* lane_sched - whose turn it is to send data: normal streams and UDP sessions, and sustained
+ * streams.
  *
- * Normal streams go round robin.  Sustained ones (elephants) go last, but never get less than
- * 1 MB/s in all, or a tenth of what the lane drained in the last second where that is less. Control
- * is not here: it always goes first (lane.h).  Pure; the clock comes in.  (api/tunnel.md, QoS)
+ * Normal streams and UDP sessions go round robin, as if they were in one ring: each takes a number
+ * when it joins its ring, and the lower one goes first.  Sustained ones (elephants) go last, but
+ * never get less than 1 MB/s in all, or a tenth of what the lane drained in the last second where
+ * that is less. Control is not here: it always goes first (lane.h).  Pure; the clock comes in.
+ * (api/tunnel.md, QoS)
  */
 #ifndef TUNNEL_LANE_SCHED_H
 #define TUNNEL_LANE_SCHED_H
 
 #include "tunnel/stream.h"
+#include "tunnel/udp_session.h"
 
 #define SCHED_TURN_BYTES       CHUNK_ROOM /* a turn: one full chunk, 16 KiB less a frame's header */
 #define SCHED_FLOOR_RATE       1000000u   /* bytes a second for all sustained streams */
@@ -16,6 +20,8 @@
 
 struct lane_sched {
     struct list normal, sustained; /* streams by in_ring */
+    struct list udp;               /* UDP sessions by in_ring */
+    uint64_t turns;                /* numbers given so far */
     uint64_t tokens;    /* bytes that sustained streams may send though normal ones wait */
     uint64_t earned_ms; /* when tokens were last added */
     uint64_t second_ms; /* when the running second began */
@@ -26,14 +32,22 @@ void lane_sched_init(struct lane_sched *q, uint64_t now_ms);
 /* The stream has something to send; its tier is looked at anew.  Fine when it is in already. */
 void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms);
 void lane_sched_remove(struct stream *s);
-/* Whose turn it is (taken out of its ring), or NULL. */
+/* The same for a UDP session that has datagrams. */
+void lane_sched_add_udp(struct lane_sched *q, struct udp_session *u);
+void lane_sched_remove_udp(struct udp_session *u);
+/* The next turn is a UDP session's: lane_sched_pick_udp(), not lane_sched_pick(). */
+bool lane_sched_is_udp_next(const struct lane_sched *q);
+struct udp_session *lane_sched_pick_udp(struct lane_sched *q);
+/* Which stream's turn it is (taken out of its ring), or NULL. */
 struct stream *lane_sched_pick(struct lane_sched *q, uint64_t now_ms);
 /* It was picked and could not use its turn: it is the next one again. */
 void lane_sched_return(struct lane_sched *q, struct stream *s);
+void lane_sched_return_udp(struct lane_sched *q, struct udp_session *u);
 /* It sent n bytes. */
 void lane_sched_drained(struct lane_sched *q, const struct stream *s, uint64_t n, uint64_t now_ms);
+void lane_sched_drained_udp(struct lane_sched *q, uint64_t n, uint64_t now_ms);
 bool lane_sched_is_empty(const struct lane_sched *q);
-/* How many streams wait, by tier (walks the ring: for status only). */
+/* How many wait in a ring (walks the ring: for status only). */
 unsigned lane_sched_depth(const struct list *ring);
 
 #endif

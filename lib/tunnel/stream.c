@@ -296,7 +296,7 @@ void stream_abort(struct stream *s, enum stream_reset code)
     if (s->state != STREAM_OPEN)
         return;
     if (s->open_line_len == 0) /* else the peer never heard of it */
-        lane_queue_reset(l, s->id, code, false);
+        lane_queue_reset(l, s->id, code);
     stream_enter(s, STREAM_RESET, code);
     l->stats.resets_out++;
     lane_wake(l);

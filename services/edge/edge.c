@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "edge/edge_lane.h"
+#include "tunnel/lane_quic.h"
 
 #define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
 
@@ -43,6 +44,7 @@ static int start_workers(struct edge *e)
     e->shared.quic = (struct quic_params){
         .congestion = (enum quic_congestion)conf->quic_congestion,
         .stream_window = BUDGET_STREAM_FREE,
+        .streams_uni = LANE_SIDES_MAX,
         .idle_ms = QUIC_IDLE_MS,
         .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
         .handshake_ms = EDGE_DIAL_MS,

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "hub/hub_conf.h"
 #include "hub/hub_lane.h"
+#include "tunnel/lane_quic.h"
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
@@ -158,6 +159,7 @@ int quic_door_start(struct quic_door *d, struct hub_worker *workers, const struc
                 .congestion = (enum quic_congestion)conf->quic_congestion,
                 .stream_window = INITIAL_WINDOW,
                 .streams_bidi = (uint64_t)conf->limits.streams + 1, /* and the control stream */
+                .streams_uni = LANE_SIDES_MAX,
                 .idle_ms = QUIC_IDLE_MS,
                 .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
                 .handshake_ms = HUB_HANDSHAKE_MS,

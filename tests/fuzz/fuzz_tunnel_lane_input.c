@@ -143,7 +143,7 @@ static void check_bounds(const struct world *w)
     must(held == atomic_load(&w->budget.streams));
     must(bytes <= w->budget.limit_bytes + held * (BUDGET_STREAM_FREE + CHUNK_ROOM));
     must(w->pool.out_count <= bytes / CHUNK_ROOM + 4 * held);
-    must(w->lane.out.resets_size <= LANE_RESETS_MAX);
+    must(w->lane.out.resets.size <= LANE_RESETS_MAX);
     must(!w->lane.in.payload || w->lane.in.frame.len <= FRAME_PAYLOAD_MAX);
 }
 

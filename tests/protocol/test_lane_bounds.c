@@ -12,7 +12,7 @@
 /* Everything on the heap that a lane itself can hold, without its streams' queues. */
 static size_t held(const struct lane *l)
 {
-    return l->out.resets_size * sizeof(*l->out.resets) +
+    return l->out.resets.size * sizeof(*l->out.resets.items) +
            (l->out.config ? strlen(l->out.config) : 0) + (l->out.last ? strlen(l->out.last) : 0) +
            (l->out.drain ? strlen(l->out.drain) : 0) + (l->out.body ? l->out.body_len : 0) +
            (l->in.payload ? l->in.frame.len : 0) + l->table.size * sizeof(*l->table.slots);
@@ -27,7 +27,7 @@ START_TEST(refused_opens_without_end_are_too_much_in_the_end)
     lane_probe_init(&p, LANE_HUB);
     while (p.lane.state == LANE_OPEN && id < 200000) {
         err = probe_open(&p, ++id, PROBE_REFUSED_PORT);
-        ck_assert_uint_le(held(&p.lane), LANE_RESETS_MAX * sizeof(*p.lane.out.resets) + 300);
+        ck_assert_uint_le(held(&p.lane), LANE_RESETS_MAX * sizeof(*p.lane.out.resets.items) + 300);
     }
     ck_assert_int_eq(err, 0); /* the peer broke no rule */
     ck_assert_uint_eq(id, LANE_RESETS_MAX + 1);
@@ -53,7 +53,7 @@ START_TEST(resets_come_out_in_order_through_the_ring)
     }
     while (out < in)
         probe_expect(&p, ++out, FRAME_CLOSE_BACK, 1);
-    ck_assert_uint_le(p.lane.out.resets_size, 16384);
+    ck_assert_uint_le(p.lane.out.resets.size, 16384);
     lane_probe_fini(&p);
 }
 END_TEST
@@ -167,7 +167,7 @@ START_TEST(no_choice_of_ids_makes_the_table_slow)
 {
     enum { N = 8191 };
     struct stream *streams = calloc(N, sizeof(*streams));
-    struct stream_table t = {0};
+    struct id_table t = {0};
     uint64_t longest = 0;
 
     ck_assert_ptr_nonnull(streams);
@@ -180,7 +180,7 @@ START_TEST(no_choice_of_ids_makes_the_table_slow)
         longest = MAX(longest, run);
     }
     ck_assert_uint_lt(longest, 200); /* at half full; all in a row would be 8,192 */
-    stream_table_fini(&t);
+    id_table_fini(&t);
     free(streams);
 }
 END_TEST

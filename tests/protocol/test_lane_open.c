@@ -144,22 +144,28 @@ START_TEST(a_client_that_no_line_can_name_is_no_stream)
 }
 END_TEST
 
+/* A port that is not allowed; and a side that takes no UDP at all. */
 START_TEST(udp_sessions_are_refused_with_3)
 {
-    static const char header[] = "\r\n\r\n\0\r\nQUIT\n\x21\x12\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02"
-                                 "\x09\x0f\xa0\x00\x35";
+    static const struct lane_ops without = {.on_open = NULL};
     struct lane_probe p;
     struct probe_frame f;
 
     lane_probe_init(&p, LANE_HUB);
-    ck_assert_int_eq(probe_send(&p, 1, FRAME_UDP_OPEN, header, sizeof(header) - 1), 0);
+    ck_assert_int_eq(probe_udp_open(&p, 1, PROBE_REFUSED_PORT), 0);
     ck_assert(probe_next(&p, &f));
     ck_assert_uint_eq(f.type, FRAME_UDP_CLOSE);
     ck_assert_uint_eq(f.stream, 1);
     ck_assert_uint_eq(f.len, 1);
     ck_assert_uint_eq(f.payload[0], 3);
     ck_assert_int_eq(probe_send(&p, 1, FRAME_UDP_DATA, "q", 1), 0); /* on its way already */
-    ck_assert_int_eq(probe_open(&p, 1, 443), -ERR_PROTO);           /* one space of ids */
+    p.lane.ops = &without;
+    ck_assert_int_eq(probe_udp_open(&p, 2, 53), 0);
+    ck_assert(probe_next(&p, &f));
+    ck_assert_uint_eq(f.type, FRAME_UDP_CLOSE);
+    ck_assert_uint_eq(f.payload[0], 3);
+    ck_assert_uint_eq(p.lane.stats.refused_ports, 2);
+    ck_assert_int_eq(probe_open(&p, 2, 443), -ERR_PROTO); /* one space of ids */
     lane_probe_fini(&p);
 }
 END_TEST

@@ -19,6 +19,7 @@ enum before {
     RICH,      /* we have all the credit of 1 that there can be */
     PINGED,    /* hub: a PING went out */
     DRAINED,   /* the peer said DRAIN */
+    UDP,       /* 4 is a UDP session */
 };
 
 struct row {
@@ -77,6 +78,14 @@ static const struct row hub_breaks[] = {
     {"UDP_CLOSE for what was never opened", FRESH, 4, FRAME_UDP_CLOSE, P(""), 0},
     {"UDP_DATA on a TCP stream", FRESH, 1, FRAME_UDP_DATA, P("x"), 0},
     {"UDP_CLOSE of a TCP stream", FRESH, 1, FRAME_UDP_CLOSE, P(""), 0},
+    {"DATA on a UDP session", UDP, 4, FRAME_DATA, P("x"), 0},
+    {"CLOSE of a UDP session", UDP, 4, FRAME_CLOSE, P("\1"), 0},
+    {"credit for a UDP session", UDP, 4, FRAME_WINDOW_UPDATE, P("\0\0\0\1"), 0},
+    {"OPEN of a UDP session's id", UDP, 4, FRAME_OPEN, P(V1), 0},
+    {"UDP_OPEN of an open id", UDP, 4, FRAME_UDP_OPEN, P(V2_DGRAM), 0},
+    {"UDP_CLOSE 0x02 of an open session", UDP, 4, FRAME_UDP_CLOSE, P("\2"), 0},
+    {"UDP_CLOSE of two bytes", UDP, 4, FRAME_UDP_CLOSE, P("\3\3"), 0},
+    {"UDP_OPEN after its own DRAIN", DRAINED, 4, FRAME_UDP_OPEN, P(V2_DGRAM), 0},
     {"three bytes of credit", FRESH, 1, FRAME_WINDOW_UPDATE, P("\0\0\1"), 0},
     {"five bytes of credit", FRESH, 1, FRAME_WINDOW_UPDATE, P("\0\0\0\0\1"), 0},
     {"no credit at all", FRESH, 1, FRAME_WINDOW_UPDATE, P("\0\0\0\0"), 0},
@@ -132,6 +141,8 @@ static const struct row edge_breaks[] = {
     {"CONFIG on a stream", FRESH, 1, FRAME_CONFIG, P("{}"), 0},
     {"UDP_DATA_BACK on a TCP stream", FRESH, 1, FRAME_UDP_DATA_BACK, P("x"), 0},
     {"UDP_CLOSE 0x02", FRESH, 3, FRAME_UDP_CLOSE, P("\2"), 0},
+    {"DATA_BACK on a UDP session", UDP, 4, FRAME_DATA_BACK, P("x"), 0},
+    {"CLOSE_BACK of a UDP session", UDP, 4, FRAME_CLOSE_BACK, P("\1"), 0},
     {"credit that passes 2^31 - 1 from a hub", RICH, 1, FRAME_WINDOW_UPDATE_BACK, P("\0\0\0\1"), 0},
 };
 
@@ -151,6 +162,10 @@ static const struct row hub_allows[] = {
     {"an id far above", FRESH, UINT32_MAX, FRAME_OPEN, P(V1), 0},
     {"OPEN of TCP6", FRESH, 4, FRAME_OPEN, P(V1_6), 0},
     {"UDP_OPEN", FRESH, 4, FRAME_UDP_OPEN, P(V2_DGRAM), 0},
+    {"UDP_DATA", UDP, 4, FRAME_UDP_DATA, P("datagram"), 0},
+    {"empty UDP_DATA", UDP, 4, FRAME_UDP_DATA, P(""), 0},
+    {"UDP_CLOSE", UDP, 4, FRAME_UDP_CLOSE, P(""), 0},
+    {"UDP_CLOSE 0x03", UDP, 4, FRAME_UDP_CLOSE, P("\3"), 0},
     {"CONFIG_ACK", FRESH, 0, FRAME_CONFIG_ACK, P("{}"), 0},
     {"the newest PONG", PINGED, 0, FRAME_PONG, P("\0\0\0\0\0\0\0\1"), 0},
     {"some other PONG", PINGED, 0, FRAME_PONG, P("\0\0\0\0\0\0\0\x09"), 0},
@@ -178,6 +193,10 @@ static void prepare(struct lane_probe *p, enum lane_role role, enum before befor
         ck_assert_int_eq(probe_credit(p, 1, FRAME_CREDIT_MAX - 65536), 0);
     if (before == DRAINED)
         ck_assert_int_eq(probe_send_text(p, FRAME_DRAIN, "{\"deadlineSecs\":30}"), 0);
+    if (before == UDP && role == LANE_EDGE)
+        ck_assert_uint_eq(p->udp[probe_udp_dial(p)].session.id, 4);
+    if (before == UDP && role == LANE_HUB)
+        ck_assert_int_eq(probe_udp_open(p, 4, 53), 0);
     if (before == PINGED) {
         ck_assert_int_eq(probe_wait(p, LANE_PING_EVERY_MS), 0);
         probe_expect(p, 0, FRAME_PING, 8);

@@ -38,6 +38,45 @@ static struct stream *on_open(struct lane *lane, const struct proxy_header *clie
     return next_stream(p);
 }
 
+static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
+{
+    struct probe_udp *x = container_of(u, struct probe_udp, session);
+
+    x->datagrams++;
+    x->bytes += n;
+    free(x->newest);
+    x->newest = malloc(n ? n : 1);
+    ck_assert_ptr_nonnull(x->newest);
+    if (n > 0)
+        memcpy(x->newest, bytes, n);
+    x->newest_len = n;
+}
+
+static void on_closed(struct udp_session *u)
+{
+    container_of(u, struct probe_udp, session)->closes++;
+}
+
+static struct udp_session *next_udp(struct lane_probe *p)
+{
+    ck_assert_uint_lt(p->udp_count, PROBE_STREAMS);
+    udp_session_init(&p->udp[p->udp_count].session, on_datagram, on_closed);
+    return &p->udp[p->udp_count++].session;
+}
+
+static struct udp_session *on_udp_open(struct lane *lane, const struct proxy_header *client,
+                                       enum udp_end *refuse)
+{
+    struct lane_probe *p = of(lane);
+
+    p->client = *client;
+    if (client->dst_port == PROBE_REFUSED_PORT || client->dst_port == PROBE_BUSY_PORT) {
+        *refuse = client->dst_port == PROBE_BUSY_PORT ? UDP_END_LIMIT : UDP_END_NOT_ALLOWED;
+        return NULL;
+    }
+    return next_udp(p);
+}
+
 static int on_control(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why)
 {
@@ -65,7 +104,12 @@ static void on_wake(struct lane *lane)
 }
 
 static const struct lane_ops ops = {
-    .on_open = on_open, .on_control = on_control, .on_drain = on_drain, .on_wake = on_wake};
+    .on_open = on_open,
+    .on_udp_open = on_udp_open,
+    .on_control = on_control,
+    .on_drain = on_drain,
+    .on_wake = on_wake,
+};
 
 void lane_probe_init(struct lane_probe *p, enum lane_role role)
 {
@@ -80,12 +124,18 @@ void lane_probe_fini(struct lane_probe *p)
 {
     for (unsigned i = 0; i < p->stream_count; i++)
         stream_release(&p->streams[i].stream);
+    for (unsigned i = 0; i < p->udp_count; i++) {
+        udp_session_release(&p->udp[i].session);
+        free(p->udp[i].newest);
+    }
     lane_fini(&p->lane);
     lane_fini(&p->lane); /* fine twice */
     free(p->control);
     free(p->out);
     ck_assert_uint_eq(atomic_load(&p->budget.taken), 0);
     ck_assert_uint_eq(atomic_load(&p->budget.streams), 0);
+    ck_assert_uint_eq(atomic_load(&p->budget.udp.taken), 0);
+    ck_assert_uint_eq(atomic_load(&p->budget.udp.sessions), 0);
     chunk_pool_fini(&p->pool);
 }
 
@@ -128,6 +178,32 @@ int probe_open(struct lane_probe *p, uint32_t stream, uint16_t port)
     char line[PROXY_V1_MAX];
 
     return probe_send(p, stream, FRAME_OPEN, line, proxy_emit_v1(line, &client));
+}
+
+int probe_udp_open(struct lane_probe *p, uint32_t id, uint16_t port)
+{
+    struct proxy_header client = {.family = PROXY_INET,
+                                  .transport = PROXY_DGRAM,
+                                  .src = {192, 0, 2, 1},
+                                  .dst = {192, 0, 2, 9},
+                                  .src_port = 40000,
+                                  .dst_port = port};
+    uint8_t header[PROXY_V2_EMIT_MAX];
+
+    return probe_send(p, id, FRAME_UDP_OPEN, header, proxy_emit_v2(header, &client));
+}
+
+int probe_udp_data(struct lane_probe *p, uint32_t id, size_t n)
+{
+    char *bytes = malloc(n ? n : 1);
+    int err;
+
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, 'u', n);
+    err = probe_send(p, id, p->lane.role == LANE_HUB ? FRAME_UDP_DATA : FRAME_UDP_DATA_BACK, bytes,
+                     n);
+    free(bytes);
+    return err;
 }
 
 int probe_data(struct lane_probe *p, uint32_t stream, size_t n)
@@ -267,6 +343,23 @@ unsigned probe_dial(struct lane_probe *p)
     char line[PROXY_V1_MAX];
 
     probe_expect(p, p->streams[i].stream.id, FRAME_OPEN, (uint32_t)proxy_emit_v1(line, &dialler));
+    return i;
+}
+
+unsigned probe_udp_ask(struct lane_probe *p)
+{
+    struct udp_session *u = next_udp(p);
+
+    ck_assert_int_eq(lane_udp_open(&p->lane, u, &dialler, p->now_ms), 0);
+    lane_check(&p->lane);
+    return p->udp_count - 1;
+}
+
+unsigned probe_udp_dial(struct lane_probe *p)
+{
+    unsigned i = probe_udp_ask(p);
+
+    probe_expect(p, p->udp[i].session.id, FRAME_UDP_OPEN, 28);
     return i;
 }
 

@@ -15,6 +15,14 @@ struct probe_stream {
     unsigned changes;
 };
 
+struct probe_udp {
+    struct udp_session session;
+    unsigned closes;
+    uint64_t datagrams, bytes;
+    uint8_t *newest; /* owned */
+    size_t newest_len;
+};
+
 struct lane_probe {
     struct lane lane;
     struct budget budget;
@@ -22,6 +30,8 @@ struct lane_probe {
     uint64_t now_ms;
     struct probe_stream streams[PROBE_STREAMS]; /* in the order of opening */
     unsigned stream_count;
+    struct probe_udp udp[PROBE_STREAMS]; /* the same */
+    unsigned udp_count;
     unsigned wakes, drains, controls;
     char *control;              /* owned: the newest CONFIG or CONFIG_ACK that came */
     bool refuse_control;        /* on_control() says that its content is invalid */
@@ -48,6 +58,9 @@ int probe_send_text(struct lane_probe *p, unsigned type, const char *json);
 int probe_open(struct lane_probe *p, uint32_t stream, uint16_t port);
 int probe_data(struct lane_probe *p, uint32_t stream, size_t n);
 int probe_credit(struct lane_probe *p, uint32_t stream, uint32_t n);
+/* UDP_OPEN with a proper header for this port; UDP_DATA (UDP_DATA_BACK) of n bytes 'u'. */
+int probe_udp_open(struct lane_probe *p, uint32_t id, uint16_t port);
+int probe_udp_data(struct lane_probe *p, uint32_t id, size_t n);
 /* FIN (code 0) or reset. */
 int probe_close(struct lane_probe *p, uint32_t stream, unsigned code);
 
@@ -63,6 +76,9 @@ void probe_expect_silence(struct lane_probe *p);
  */
 unsigned probe_ask(struct lane_probe *p);
 unsigned probe_dial(struct lane_probe *p);
+/* The same for a UDP session. */
+unsigned probe_udp_ask(struct lane_probe *p);
+unsigned probe_udp_dial(struct lane_probe *p);
 /* Puts n bytes 'y' into stream i; all of them must find room. */
 void probe_write(struct lane_probe *p, unsigned i, size_t n);
 /* Reads n bytes of stream i; they must be there. */

@@ -1,15 +1,14 @@
-/* stream_table - see stream_table.h. */
-#include "tunnel/stream_table.h"
+/* id_table - see id_table.h. */
+#include "tunnel/id_table.h"
 
 #include <stdlib.h>
 
 #include "base/err.h"
-#include "tunnel/stream.h"
 
 /* The peer picks the ids (any that rise), and must not be able to pick ones that fall on one slot:
  * so they are mixed (MurmurHash3's finalizer) with what it can't know, the place of the slots in
  * memory. */
-static uint32_t slot_of(const struct stream_table *t, uint32_t id)
+static uint32_t slot_of(const struct id_table *t, uint32_t id)
 {
     uint32_t x = id + (uint32_t)((uintptr_t)t->slots >> 4);
 
@@ -18,26 +17,26 @@ static uint32_t slot_of(const struct stream_table *t, uint32_t id)
     return (x ^ x >> 16) & (t->size - 1);
 }
 
-void stream_table_fini(struct stream_table *t)
+void id_table_fini(struct id_table *t)
 {
     free(t->slots);
-    *t = (struct stream_table){0};
+    *t = (struct id_table){0};
 }
 
-static void put(struct stream_table *t, struct stream *s)
+static void put(struct id_table *t, uint32_t *id)
 {
-    uint32_t i = slot_of(t, s->id);
+    uint32_t i = slot_of(t, *id);
 
     while (t->slots[i]) {
-        must(t->slots[i]->id != s->id);
+        must(*t->slots[i] != *id);
         i = (i + 1) & (t->size - 1);
     }
-    t->slots[i] = s;
+    t->slots[i] = id;
 }
 
-static int grow(struct stream_table *t)
+static int grow(struct id_table *t)
 {
-    struct stream_table bigger = {.size = t->size ? t->size * 2 : 64, .count = t->count};
+    struct id_table bigger = {.size = t->size ? t->size * 2 : 64, .count = t->count};
 
     bigger.slots = calloc(bigger.size, sizeof(*bigger.slots));
     if (!bigger.slots)
@@ -50,38 +49,38 @@ static int grow(struct stream_table *t)
     return 0;
 }
 
-int stream_table_add(struct stream_table *t, struct stream *s)
+int id_table_add(struct id_table *t, uint32_t *id)
 {
     if ((t->count + 1) * 2 > t->size && grow(t) != 0)
         return -ERR_NOMEM;
-    put(t, s);
+    put(t, id);
     t->count++;
     return 0;
 }
 
-struct stream *stream_table_find(const struct stream_table *t, uint32_t id)
+uint32_t *id_table_find(const struct id_table *t, uint32_t id)
 {
     if (t->size == 0)
         return NULL;
     for (uint32_t i = slot_of(t, id); t->slots[i]; i = (i + 1) & (t->size - 1))
-        if (t->slots[i]->id == id)
+        if (*t->slots[i] == id)
             return t->slots[i];
     return NULL;
 }
 
-void stream_table_remove(struct stream_table *t, struct stream *s)
+void id_table_remove(struct id_table *t, uint32_t *id)
 {
     uint32_t mask = t->size - 1;
-    uint32_t hole = slot_of(t, s->id);
+    uint32_t hole = slot_of(t, *id);
 
     must(t->size > 0);
-    while (t->slots[hole] != s) {
+    while (t->slots[hole] != id) {
         must(t->slots[hole] != NULL);
         hole = (hole + 1) & mask;
     }
     /* Whatever stands behind the hole and would be looked for across it moves into it. */
     for (uint32_t i = (hole + 1) & mask; t->slots[i]; i = (i + 1) & mask) {
-        uint32_t home = slot_of(t, t->slots[i]->id);
+        uint32_t home = slot_of(t, *t->slots[i]);
 
         if (((i - home) & mask) >= ((i - hole) & mask)) {
             t->slots[hole] = t->slots[i];

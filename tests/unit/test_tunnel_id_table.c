@@ -1,10 +1,9 @@
-/* Tests of tunnel/stream_table: against a naive map, step by step. */
+/* Tests of tunnel/id_table, by way of streams: against a naive map, step by step. */
 #include <check.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "support/seeded.h"
-#include "tunnel/stream.h"
 #include "tunnel/stream_table.h"
 
 #define MODEL_MAX 600
@@ -36,7 +35,7 @@ START_TEST(it_does_what_a_naive_map_does)
 {
     for (unsigned kind = 0; kind < 4; kind++) {
         struct stream *model[MODEL_MAX];
-        struct stream_table t = {0};
+        struct id_table t = {0};
         uint64_t seed = kind + 99;
         unsigned n = 0;
 
@@ -77,25 +76,25 @@ START_TEST(it_does_what_a_naive_map_does)
             free(model[n]);
         }
         ck_assert_uint_eq(t.count, 0);
-        stream_table_fini(&t);
+        id_table_fini(&t);
     }
 }
 END_TEST
 
 START_TEST(an_empty_table_finds_nothing_and_holds_nothing)
 {
-    struct stream_table t = {0};
+    struct id_table t = {0};
 
     ck_assert_ptr_null(stream_table_find(&t, 1));
     ck_assert_ptr_null(stream_table_find(&t, 0));
-    stream_table_fini(&t);
-    stream_table_fini(&t);
+    id_table_fini(&t);
+    id_table_fini(&t);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("stream_table");
+    Suite *suite = suite_create("id_table");
     TCase *tc = tcase_create("all");
     SRunner *runner;
     int failed;
