@@ -125,7 +125,8 @@ int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client)
     struct stream *s;
     int err;
 
-    if (l->drain.by_peer)
+    /* QUIC: its DRAIN may overtake the streams that it opened before; the deadline bounds them. */
+    if (l->drain.by_peer && l->carrier == LANE_FRAMES)
         return lane_break(l, "OPEN of stream %u after DRAIN", id);
     if (l->drain.is_over) {
         l->stats.refused_limit++;

@@ -3,7 +3,8 @@
 
 #include <check.h>
 
-#include "support/fake_net.h"
+#include "support/frame_tap.h"
+#include "support/seeded.h"
 
 #define PIECES 16
 
@@ -13,13 +14,14 @@ static void on_change(struct stream *s)
 
     end->may_write = end->may_read = true;
     end->changes++;
-    end->last_change_ms = end->net->now_ms;
+    end->last_change_ms = *end->now_ms;
 }
 
-void fake_end_start(struct fake_end *end, struct fake_net *net, struct fake_pair *pair,
-                    unsigned number)
+void fake_end_start(struct fake_end *end, const uint64_t *now_ms, uint64_t *seed,
+                    struct fake_pair *pair, unsigned number)
 {
-    *end = (struct fake_end){.net = net,
+    *end = (struct fake_end){.now_ms = now_ms,
+                             .seed = seed,
                              .pair = pair,
                              .number = number,
                              .is_started = true,
@@ -43,7 +45,7 @@ static size_t allowance(struct fake_end *end, uint32_t max)
 {
     if (max == 0 || max == FAKE_FAST)
         return max == 0 ? 0 : SIZE_MAX;
-    return seeded_below(&end->net->seed, 4) == 0 ? 0 : 1 + seeded_below(&end->net->seed, max);
+    return seeded_below(end->seed, 4) == 0 ? 0 : 1 + seeded_below(end->seed, max);
 }
 
 static void write_bytes(struct fake_end *end)
@@ -101,7 +103,7 @@ static void read_bytes(struct fake_end *end)
         }
         end->taken += n;
         left -= n;
-        stream_taken(&end->stream, n, end->net->now_ms);
+        stream_taken(&end->stream, n, *end->now_ms);
     }
 }
 
@@ -139,7 +141,7 @@ void fake_end_run(struct fake_end *end)
         (end->stream.state == STREAM_IDLE && end->stream.reset_code != RESET_NONE) ||
         (end->stream.state == STREAM_ENDED && stream_is_at_end(&end->stream))) {
         end->is_over = true;
-        end->over_ms = end->net->now_ms;
+        end->over_ms = *end->now_ms;
     }
 }
 

@@ -1,5 +1,5 @@
-/* fake_end - the two ends of a connection through a fake_net: they stand for a relay and its
- * socket.
+/* fake_end - the two ends of a connection through a fake_net or a fake_quic: they stand for a relay
+ * and its socket.
  *
  * An end writes the bytes of its plan as the stream takes them and reads what comes, byte for byte
  * against what the other end's plan says.  Like a relay it does nothing without a reason: it writes
@@ -9,8 +9,6 @@
 #define SUPPORT_FAKE_END_H
 
 #include "tunnel/stream.h"
-
-struct fake_net;
 
 enum fake_finish {
     FINISH_AT_END,     /* FIN behind the last byte */
@@ -37,9 +35,10 @@ struct fake_plan {
 
 struct fake_end {
     struct stream stream;
-    struct fake_net *net;   /* borrowed */
-    struct fake_pair *pair; /* borrowed */
-    unsigned number;        /* TAP_EDGE: the client; TAP_HUB: the target */
+    const uint64_t *now_ms; /* borrowed from the network, as all here */
+    uint64_t *seed;
+    struct fake_pair *pair;
+    unsigned number; /* TAP_EDGE: the client; TAP_HUB: the target */
     bool is_started;
     bool may_write, may_read; /* on_change() came, or it has not failed since */
     bool has_finished;        /* FIN or reset was asked for */
@@ -59,8 +58,8 @@ struct fake_pair {
     bool is_done;
 };
 
-void fake_end_start(struct fake_end *end, struct fake_net *net, struct fake_pair *pair,
-                    unsigned number);
+void fake_end_start(struct fake_end *end, const uint64_t *now_ms, uint64_t *seed,
+                    struct fake_pair *pair, unsigned number);
 /* One millisecond of this end. */
 void fake_end_run(struct fake_end *end);
 void fake_end_check(const struct fake_end *end);

@@ -120,7 +120,7 @@ static struct stream *on_open(struct lane *lane, const struct proxy_header *clie
         *refuse = RESET_NOT_ALLOWED;
         return NULL;
     }
-    fake_end_start(&pair->end[TAP_HUB], net, pair, TAP_HUB);
+    fake_end_start(&pair->end[TAP_HUB], &net->now_ms, &net->seed, pair, TAP_HUB);
     return &pair->end[TAP_HUB].stream;
 }
 
@@ -303,7 +303,7 @@ static void open_pair(struct fake_net *net, struct fake_pair *pair)
     uint16_t port = pair->plan.port ? pair->plan.port : 443;
 
     pair->is_opened = true;
-    fake_end_start(&pair->end[TAP_EDGE], net, pair, TAP_EDGE);
+    fake_end_start(&pair->end[TAP_EDGE], &net->now_ms, &net->seed, pair, TAP_EDGE);
     client_of(&client, (unsigned)(pair - net->pairs), port);
     pair->open_error = lane_open_stream(&net->side[TAP_EDGE].lane, &pair->end[TAP_EDGE].stream,
                                         &client, net->now_ms);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "tunnel/lane_quic.h"
 
 static struct lane_probe *of(struct lane *lane)
 {
@@ -111,13 +112,24 @@ static const struct lane_ops ops = {
     .on_wake = on_wake,
 };
 
-void lane_probe_init(struct lane_probe *p, enum lane_role role)
+static void init_around(struct lane_probe *p)
 {
     memset(p, 0, sizeof(*p));
     p->now_ms = 5000;
     chunk_pool_init(&p->pool, 16, 0);
     budget_init(&p->budget, 200u << 20, 16384, 4u << 20);
+}
+
+void lane_probe_init(struct lane_probe *p, enum lane_role role)
+{
+    init_around(p);
     lane_init(&p->lane, role, &ops, &p->budget, &p->pool, 65536, p->now_ms);
+}
+
+void lane_probe_init_quic(struct lane_probe *p, enum lane_role role)
+{
+    init_around(p);
+    lane_quic_init(&p->lane, role, &ops, &p->budget, &p->pool, 65536, 65536, p->now_ms);
 }
 
 void lane_probe_fini(struct lane_probe *p)

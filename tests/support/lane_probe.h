@@ -49,6 +49,8 @@ struct probe_frame {
 };
 
 void lane_probe_init(struct lane_probe *p, enum lane_role role);
+/* A lane on QUIC: the test calls lane_quic_*() itself; the functions for frames are not for it. */
+void lane_probe_init_quic(struct lane_probe *p, enum lane_role role);
 void lane_probe_fini(struct lane_probe *p);
 
 /* Frames into the lane; what lane_input() says.  lane_check() runs after each. */
