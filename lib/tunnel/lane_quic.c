@@ -62,7 +62,8 @@ static struct opening *add_opening(struct lane *l, uint32_t number)
 /* How many bytes the line has, with its end; 0: it is not whole; -1: it never will be. */
 static int line_length(const char *line, size_t n)
 {
-    const char *end = memchr(line, '\n', MIN(n, (size_t)PROXY_V1_MAX));
+    /* QUIC tells an end by itself with no bytes at all: NULL is not memchr()'s to see. */
+    const char *end = n > 0 ? memchr(line, '\n', MIN(n, (size_t)PROXY_V1_MAX)) : NULL;
 
     if (end)
         return (int)(end + 1 - line);
@@ -112,7 +113,8 @@ static int gather_line(struct lane *l, uint32_t number, const uint8_t *bytes, si
     if (o) {
         size_t part = MIN(n, sizeof(o->line) - o->len), before = o->len;
 
-        memcpy(o->line + o->len, bytes, part);
+        if (part > 0)
+            memcpy(o->line + o->len, bytes, part);
         o->len = (uint8_t)(o->len + part);
         length = line_length(o->line, o->len);
         if (length == 0)
@@ -169,8 +171,10 @@ void lane_quic_reset(struct lane *l, uint32_t number, uint64_t code)
     struct stream *s = stream_table_find(&l->table, number);
     struct opening *o = find_opening(l, number);
 
-    if (o)
+    if (o) {
         drop_opening(l, o);
+        lane_queue_reset(l, number, RESET_BY_PEER, false); /* or QUIC keeps our direction open */
+    }
     if (!s)
         return;
     if (code < RESET_BY_PEER || code > RESET_NOT_ALLOWED || l->role == LANE_HUB)
