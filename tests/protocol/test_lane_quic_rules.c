@@ -373,6 +373,44 @@ START_TEST(control_may_be_cut_at_every_byte)
 }
 END_TEST
 
+/* Ids of UDP sessions are their own: one that is refused, and its like among the streams, have
+ * nothing to do with each other. */
+START_TEST(a_udp_session_is_refused_on_the_control_stream)
+{
+    static const uint8_t header[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49,
+                                       0x54, 0x0a, 0x21, 0x12, 0,    12,   192,  0,    2,    1,
+                                       192,  0,    2,    9,    0x9c, 0x40, 0,    53};
+    static const uint8_t close[1] = {3};
+    uint8_t bytes[CHANNEL_HEADER_MAX + 64];
+    struct lane_probe p;
+    size_t n;
+
+    lane_probe_init_quic(&p, LANE_HUB);
+    ck_assert_int_eq(text(&p, 9, LINE), 0);
+    ck_assert_int_eq(text(&p, 2, LINE), 0);
+    for (uint32_t id = 2; id <= 9; id += 7) {
+        const uint8_t want[] = {FRAME_UDP_CLOSE, 0, 0, 0, 5, 0, 0, 0, (uint8_t)id, 3};
+        const uint8_t *record;
+
+        message(bytes, &n, FRAME_UDP_OPEN, id, header, sizeof(header));
+        ck_assert_int_eq(lane_input(&p.lane, bytes, n, p.now_ms), 0);
+        expect_no_reset(&p);
+        ck_assert(lane_has_output(&p.lane));
+        ck_assert_uint_eq(lane_next_record(&p.lane, p.now_ms, &record), sizeof(want));
+        ck_assert_mem_eq(record, want, sizeof(want));
+        lane_record_done(&p.lane);
+        message(bytes, &n, FRAME_UDP_CLOSE, id, close, 1);
+        ck_assert_int_eq(lane_input(&p.lane, bytes, n, p.now_ms), 0);
+    }
+    ck_assert_int_eq(p.streams[0].stream.state, STREAM_OPEN);
+    ck_assert_int_eq(p.streams[1].stream.state, STREAM_OPEN);
+    ck_assert_int_eq(text(&p, 3, LINE), 0);
+    message(bytes, &n, FRAME_UDP_OPEN, 9, header, sizeof(header));
+    ck_assert_int_eq(lane_input(&p.lane, bytes, n, p.now_ms), -ERR_PROTO);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 START_TEST(frames_of_streams_do_not_exist_there)
 {
     static const uint8_t types[] = {FRAME_OPEN,          FRAME_DATA, FRAME_CLOSE,
@@ -411,6 +449,7 @@ int main(void)
     tcase_add_test(tc, the_code_of_a_reset_is_one_that_exists);
     tcase_add_test(tc, a_stream_has_ended_when_its_bytes_are_acknowledged);
     tcase_add_test(tc, control_may_be_cut_at_every_byte);
+    tcase_add_test(tc, a_udp_session_is_refused_on_the_control_stream);
     tcase_add_test(tc, frames_of_streams_do_not_exist_there);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
