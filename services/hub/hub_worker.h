@@ -8,6 +8,7 @@
 #include "hub/hub_counters.h"
 #include "hub/own_listeners.h"
 #include "hub/target.h"
+#include "hub/udp_book.h"
 #include "loop/loop.h"
 #include "loop/resolver.h"
 #include "tls/tls.h"
@@ -17,10 +18,12 @@ struct desk;
 
 /* One for the process.  Filled before the workers start. */
 struct hub_shared {
-    struct loop *control;       /* borrowed: where the desk is */
-    struct desk *desk;          /* borrowed: for desk_post_*() only */
-    struct tls_ctx *tls;        /* owned: of the tunnel port */
-    struct target_map *targets; /* owned */
+    struct loop *control;                     /* borrowed: where the desk is */
+    struct desk *desk;                        /* borrowed: for desk_post_*() only */
+    struct tls_ctx *tls;                      /* owned: of the tunnel port */
+    struct target_map *targets, *targets_udp; /* owned */
+    struct hub_worker *workers;               /* borrowed from the hub: `worker_count` */
+    unsigned worker_count;
     struct own_listeners own;
     char *congestion; /* owned */
     unsigned connect_ms, flush_ms;
@@ -29,6 +32,8 @@ struct hub_shared {
     uint32_t connects_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
+    _Atomic uint32_t udp_flows;          /* present: sockets to targets of UDP sessions */
+    uint64_t udp_idle_ms, udp_seed;
     struct hub_counters counters;
 };
 
@@ -37,7 +42,8 @@ struct hub_worker {
     struct hub_shared *shared; /* borrowed */
     struct resolver *resolver; /* owned */
     struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
-    struct deadline tick;      /* publishes the lanes' counters */
+    struct udp_book udp;
+    struct deadline tick; /* publishes the lanes' counters */
     /* Lines that others can cause; apart, or strangers could silence those about targets. */
     struct log_limit handshake_log, target_log;
     bool is_closed;
