@@ -105,6 +105,16 @@ static struct stream *on_lane_open(struct lane *lane, const struct proxy_header 
     return link->ops->on_open(link, client, refuse);
 }
 
+static struct udp_session *on_lane_udp_open(struct lane *lane, const struct proxy_header *client,
+                                            enum udp_end *refuse)
+{
+    struct link *link = of_lane(lane);
+
+    if (link->is_orphan || !link->ops->on_udp_open)
+        return NULL;
+    return link->ops->on_udp_open(link, client, refuse);
+}
+
 static int on_lane_control(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
                            struct wire_why *why)
 {
@@ -130,6 +140,7 @@ static void on_lane_wake(struct lane *lane)
 
 const struct lane_ops link_lane_ops = {
     .on_open = on_lane_open,
+    .on_udp_open = on_lane_udp_open,
     .on_control = on_lane_control,
     .on_drain = on_lane_drain,
     .on_wake = on_lane_wake,
@@ -371,6 +382,13 @@ int link_open_stream(struct link *link, struct stream *s, const struct proxy_hea
     if (link->state != LINK_OPEN)
         return -ERR_CONFLICT;
     return link->carrier->open_stream(link, s, client);
+}
+
+int link_open_udp(struct link *link, struct udp_session *u, const struct proxy_header *client)
+{
+    if (link->state != LINK_OPEN)
+        return -ERR_CONFLICT;
+    return lane_udp_open(&link->lane, u, client, loop_now_ms(link->loop));
 }
 
 bool link_takes_streams(const struct link *link)

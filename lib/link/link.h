@@ -50,6 +50,9 @@ struct link_ops {
     /* The lane's own events while OPEN: lane.h. */
     struct stream *(*on_open)(struct link *link, const struct proxy_header *client,
                               enum stream_reset *refuse);
+    /* NULL: no UDP port is ever allowed. */
+    struct udp_session *(*on_udp_open)(struct link *link, const struct proxy_header *client,
+                                       enum udp_end *refuse);
     int (*on_control)(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why);
     void (*on_drain)(struct link *link);
@@ -95,6 +98,9 @@ void link_extend(struct link *link, unsigned ms);
 /* Edge.  0; -ERR_LIMIT, -ERR_CONFLICT, -ERR_PROTO: lane_open_stream(). */
 MUST_USE int link_open_stream(struct link *link, struct stream *s,
                               const struct proxy_header *client);
+/* Edge.  As lane_udp_open(). */
+MUST_USE int link_open_udp(struct link *link, struct udp_session *u,
+                           const struct proxy_header *client);
 bool link_takes_streams(const struct link *link);
 void link_send_config(struct link *link, const char *json);
 void link_send_drain(struct link *link, uint32_t deadline_secs);

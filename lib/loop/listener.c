@@ -19,14 +19,14 @@ static void close_all(int *fds, unsigned count)
 }
 
 /* A descriptor, bound and not listening yet, or -errno. */
-static int bind_one(const union addr *at, bool is_shared)
+static int bind_one(const union addr *at, int type, bool is_shared)
 {
     int on = 1, err;
-    int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(at->sa.sa_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -errno;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+    if (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
         goto fail;
     if (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) != 0)
         goto fail;
@@ -50,18 +50,18 @@ static int learn_bound(int fd, union addr *out)
     return getsockname(fd, &out->sa, &len) == 0 ? 0 : -errno;
 }
 
-static int bind_set(const union addr *at, unsigned count, int *fds)
+static int bind_set(const union addr *at, int type, unsigned count, int *fds)
 {
     for (unsigned i = 0; i < count; i++) {
         int err = 0;
 
-        fds[i] = bind_one(at, count > 1);
+        fds[i] = bind_one(at, type, count > 1);
         if (fds[i] < 0) {
             err = fds[i];
             close_all(fds, i);
             return err;
         }
-        if (listen(fds[i], LISTEN_BACKLOG) != 0) {
+        if (type == SOCK_STREAM && listen(fds[i], LISTEN_BACKLOG) != 0) {
             err = -errno;
             close_all(fds, i + 1);
             return err;
@@ -73,8 +73,8 @@ static int bind_set(const union addr *at, unsigned count, int *fds)
 /* For a shared port a probe, bound without SO_REUSEPORT, says whether anyone listens there, and
  * learns the port when the kernel chooses it.  It is kept open until the set listens, so that the
  * kernel gives the port to nobody else meanwhile; it never listens itself, so it is in nobody's
- * way. */
-int listen_bind(const union addr *at, unsigned count, int *fds, union addr *bound)
+ * way.  One of UDP would be in the way of the set, so it is closed before. */
+static int bind_all(const union addr *at, int type, unsigned count, int *fds, union addr *bound)
 {
     union addr where = *at;
     int probe = -1, err = 0;
@@ -83,13 +83,17 @@ int listen_bind(const union addr *at, unsigned count, int *fds, union addr *boun
     if (addr_len(at) == 0)
         return -EAFNOSUPPORT;
     if (count > 1) {
-        probe = bind_one(at, false);
+        probe = bind_one(at, type, false);
         if (probe < 0)
             return probe;
         err = learn_bound(probe, &where);
     }
+    if (type == SOCK_DGRAM && probe >= 0) {
+        close(probe);
+        probe = -1;
+    }
     if (err == 0)
-        err = bind_set(&where, count, fds);
+        err = bind_set(&where, type, count, fds);
     if (probe >= 0)
         close(probe);
     if (err != 0)
@@ -110,23 +114,23 @@ static bool is_family_missing(int err)
     return err == -EAFNOSUPPORT || err == -EADDRNOTAVAIL || err == -EPFNOSUPPORT;
 }
 
-static int bind_both(const union addr *at, unsigned count, int *fds, unsigned *sets,
+static int bind_both(const union addr *at, int type, unsigned count, int *fds, unsigned *sets,
                      union addr *bound)
 {
     union addr v4 = {.in = {.sin_family = AF_INET}};
-    int err = listen_bind(at, count, fds, bound);
+    int err = bind_all(at, type, count, fds, bound);
 
     *sets = 0;
     addr_set_port(&v4, addr_port(at));
     if (is_family_missing(err)) {
-        err = listen_bind(&v4, count, fds, bound);
+        err = bind_all(&v4, type, count, fds, bound);
         *sets = err == 0 ? 1 : 0;
         return err;
     }
     if (err != 0)
         return err;
     addr_set_port(&v4, addr_port(bound));
-    err = listen_bind(&v4, count, fds + count, NULL);
+    err = bind_all(&v4, type, count, fds + count, NULL);
     *sets = err == 0 ? 2 : 1;
     if (err == 0 || is_family_missing(err))
         return 0;
@@ -135,7 +139,7 @@ static int bind_both(const union addr *at, unsigned count, int *fds, unsigned *s
     return err;
 }
 
-int listen_bind_any(const union addr *at, unsigned count, int *fds, unsigned *sets,
+static int bind_any(const union addr *at, int type, unsigned count, int *fds, unsigned *sets,
                     union addr *bound)
 {
     union addr where;
@@ -143,18 +147,35 @@ int listen_bind_any(const union addr *at, unsigned count, int *fds, unsigned *se
 
     *sets = 0;
     if (at->sa.sa_family != AF_INET6 || !addr_is_any(at)) {
-        err = listen_bind(at, count, fds, bound);
+        err = bind_all(at, type, count, fds, bound);
         *sets = err == 0 ? 1 : 0;
         return err;
     }
     for (unsigned tries = 1;; tries++) {
-        err = bind_both(at, count, fds, sets, &where);
+        err = bind_both(at, type, count, fds, sets, &where);
         if (err != -EADDRINUSE || addr_port(at) != 0 || tries == PORT_TRIES)
             break;
     }
     if (err == 0 && bound)
         *bound = where;
     return err;
+}
+
+int listen_bind(const union addr *at, unsigned count, int *fds, union addr *bound)
+{
+    return bind_all(at, SOCK_STREAM, count, fds, bound);
+}
+
+int listen_bind_any(const union addr *at, unsigned count, int *fds, unsigned *sets,
+                    union addr *bound)
+{
+    return bind_any(at, SOCK_STREAM, count, fds, sets, bound);
+}
+
+int listen_bind_udp(const union addr *at, unsigned count, int *fds, unsigned *sets,
+                    union addr *bound)
+{
+    return bind_any(at, SOCK_DGRAM, count, fds, sets, bound);
 }
 
 static void acceptor_arm(struct acceptor *a)

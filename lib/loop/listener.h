@@ -1,5 +1,5 @@
-/* listener - TCP listening sockets: bound for all workers of a port or for none, accepted by each
- * worker with its own acceptor.
+/* listener - TCP listening sockets (and UDP sockets, as far as binding goes): bound for all workers
+ * of a port or for none, accepted by each worker with its own acceptor.
  *
  * The control thread binds (listen_bind); SO_REUSEPORT gives each worker a socket of its own.
  * An acceptor takes connections in batches.  When the process is out of descriptors it uses its
@@ -34,6 +34,10 @@ MUST_USE int listen_bind(const union addr *at, unsigned count, int *fds, union a
  * tells how many sets were bound, *bound (may be NULL) where the first of them is.
  * 0, or -errno: nothing is bound then. */
 MUST_USE int listen_bind_any(const union addr *at, unsigned count, int *fds, unsigned *sets,
+                             union addr *bound);
+
+/* The same for UDP: a set for each worker on `at`, both families for [::]. */
+MUST_USE int listen_bind_udp(const union addr *at, unsigned count, int *fds, unsigned *sets,
                              union addr *bound);
 
 struct acceptor {

@@ -82,6 +82,11 @@ void authority_acked(struct authority *a, uint64_t revision, uint64_t now_ms)
     }
 }
 
+bool authority_is_in_force(const struct authority *a, uint16_t port)
+{
+    return has(a->bits, port);
+}
+
 bool authority_allows(const struct authority *a, uint16_t port, uint64_t now_ms)
 {
     if (has(a->bits, port))

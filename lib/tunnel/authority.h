@@ -33,5 +33,12 @@ void authority_config(struct authority *a, uint64_t revision, const uint16_t *po
 /* The edge acknowledged `revision`. */
 void authority_acked(struct authority *a, uint64_t revision, uint64_t now_ms);
 bool authority_allows(const struct authority *a, uint16_t port, uint64_t now_ms);
+/* In the configuration in force: no time of grace. */
+bool authority_is_in_force(const struct authority *a, uint16_t port);
+
+/* What a lane is told: a port number is one thing for TCP and another for UDP. */
+struct authority_pair {
+    struct authority tcp, udp;
+};
 
 #endif

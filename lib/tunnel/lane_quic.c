@@ -173,7 +173,7 @@ void lane_quic_reset(struct lane *l, uint32_t number, uint64_t code)
 
     if (o) {
         drop_opening(l, o);
-        lane_queue_reset(l, number, RESET_BY_PEER, false); /* or QUIC keeps our direction open */
+        lane_queue_reset(l, number, RESET_BY_PEER); /* or QUIC keeps our direction open */
     }
     if (!s)
         return;

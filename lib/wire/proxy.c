@@ -56,6 +56,14 @@ void proxy_header_set(struct proxy_header *out, enum proxy_transport transport,
     memset(out->dst + 4, 0, 12);
 }
 
+bool proxy_header_is_equal(const struct proxy_header *a, const struct proxy_header *b)
+{
+    return a->family == b->family && a->transport == b->transport && a->is_local == b->is_local &&
+           a->src_port == b->src_port && a->dst_port == b->dst_port &&
+           memcmp(a->src, b->src, sizeof(a->src)) == 0 &&
+           memcmp(a->dst, b->dst, sizeof(a->dst)) == 0;
+}
+
 static socklen_t unflatten(enum proxy_family family, const uint8_t addr[16], uint16_t port,
                            struct sockaddr_storage *out)
 {

@@ -39,6 +39,8 @@ struct proxy_header {
  * both are; of two families both become IPv6; another family: PROXY_UNSPEC. */
 void proxy_header_set(struct proxy_header *out, enum proxy_transport transport,
                       const struct sockaddr *src, const struct sockaddr *dst);
+/* The same addresses and ports. */
+bool proxy_header_is_equal(const struct proxy_header *a, const struct proxy_header *b);
 /* The client's address; family must not be PROXY_UNSPEC.  Returns its length. */
 socklen_t proxy_header_src(const struct proxy_header *h, struct sockaddr_storage *out);
 socklen_t proxy_header_dst(const struct proxy_header *h, struct sockaddr_storage *out);

@@ -36,6 +36,9 @@ static int start_workers(struct edge *e)
     e->workers = must_alloc(e->workers_count * sizeof(*e->workers));
     budget_init(&e->shared.budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
                 (uint32_t)conf->max_window);
+    budget_set_udp(&e->shared.budget, (uint32_t)conf->limits.udp_sessions,
+                   (uint32_t)conf->limits.udp_queue_bytes, (uint64_t)conf->limits.udp_memory);
+    e->shared.udp_idle_ms = (uint64_t)conf->limits.udp_idle_secs * 1000;
     e->shared.workers = e->workers;
     e->shared.count = e->workers_count;
     e->shared.control = e->loop;
@@ -167,6 +170,22 @@ static uint64_t load(const _Atomic uint64_t *from)
     return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)from, memory_order_relaxed);
 }
 
+static void sum_udp(struct edge_udp_sums *out, const struct edge_udp_stats *s)
+{
+    out->opened += load(&s->opened);
+    out->closed += load(&s->closed);
+    out->evicted += load(&s->evicted);
+    out->idle += load(&s->idle);
+    out->errors += load(&s->errors);
+    out->datagrams_in += load(&s->datagrams_in);
+    out->datagrams_out += load(&s->datagrams_out);
+    out->bytes_in += load(&s->bytes_in);
+    out->bytes_out += load(&s->bytes_out);
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        out->dropped[i] += load(&s->dropped[i]);
+    out->flows += s->flows;
+}
+
 void edge_sum(const struct edge *e, struct edge_sums *out)
 {
     *out = (struct edge_sums){0};
@@ -191,5 +210,7 @@ void edge_sum(const struct edge *e, struct edge_sums *out)
         out->rtt_ms = MAX(out->rtt_ms, s->rtt_ms);
         out->depth_normal += s->depth_normal;
         out->depth_sustained += s->depth_sustained;
+        out->depth_udp += s->depth_udp;
+        sum_udp(&out->udp, &s->udp);
     }
 }

@@ -34,7 +34,11 @@ const char *edge_reload(struct edge *e, struct edge_conf *next);
 struct edge_sums {
     uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted, bytes_in, bytes_out;
     uint64_t opened, ended, reset, reset_by_hub[4], window_stalls, pool_chunks, pool_refused;
-    uint64_t clients, rtt_ms, depth_normal, depth_sustained;
+    uint64_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
+    struct edge_udp_sums {
+        uint64_t opened, closed, evicted, idle, errors, flows;
+        uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out, dropped[UDP_DROP_COUNT];
+    } udp;
 };
 void edge_sum(const struct edge *e, struct edge_sums *out);
 

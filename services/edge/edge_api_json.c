@@ -23,23 +23,26 @@ static void add_bool(struct json_object *o, const char *key, bool value)
 
 static void add_ports(struct json_object *o, const struct edge *e)
 {
-    struct json_object *list = json_object_new_array(), *errors = json_object_new_array();
+    struct json_object *list = json_object_new_array(), *udp = json_object_new_array();
+    struct json_object *errors = json_object_new_array();
     struct config_ack ack = {0};
 
     public_ports_describe(&e->uplink.ports, &ack);
     for (size_t i = 0; i < ack.ports.count; i++)
         json_object_array_add(list, json_object_new_int(ack.ports.ports[i]));
+    for (size_t i = 0; i < ack.ports_udp.count; i++)
+        json_object_array_add(udp, json_object_new_int(ack.ports_udp.ports[i]));
     for (size_t i = 0; i < ack.fault_count; i++) {
         struct json_object *error = json_object_new_object();
 
         add_int(error, "port", ack.faults[i].port);
-        add_str(error, "protocol", "tcp");
+        add_str(error, "protocol", ack.faults[i].protocol == PORT_UDP ? "udp" : "tcp");
         add_str(error, "error", ack.faults[i].error);
         json_object_array_add(errors, error);
     }
     config_ack_fini(&ack);
     json_object_object_add(o, "listenPorts", list);
-    json_object_object_add(o, "listenPortsUdp", json_object_new_array());
+    json_object_object_add(o, "listenPortsUdp", udp);
     json_object_object_add(o, "portErrors", errors);
 }
 
@@ -66,6 +69,9 @@ static void add_limits(struct json_object *o, const struct edge *e)
 
     add_int(limits, "streams", e->shared.budget.limit_streams);
     add_int(limits, "heldClients", e->shared.held_max);
+    add_int(limits, "udpSessions", e->shared.budget.udp.limit_sessions);
+    add_int(limits, "udpMemory", e->shared.budget.udp.limit_bytes);
+    add_int(limits, "udpMemoryTaken", e->shared.budget.udp.taken);
     add_int(limits, "memoryBudget", e->shared.budget.limit_bytes);
     add_int(limits, "memoryTaken", e->shared.budget.taken);
     json_object_object_add(o, "limits", limits);
@@ -91,7 +97,7 @@ static void get_status(void *service, struct admin_request *r)
     add_str(o, "publicIp", NULL);
     add_int(o, "lanes", u->lane_count);
     add_int(o, "activeStreams", e->shared.budget.streams);
-    add_int(o, "udpSessions", 0);
+    add_int(o, "udpSessions", e->shared.budget.udp.sessions);
     add_int(o, "heldClients", e->shared.held);
     add_int(o, "bytesIn", sums.bytes_in);
     add_int(o, "bytesOut", sums.bytes_out);

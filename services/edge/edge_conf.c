@@ -5,6 +5,7 @@
 
 #include "edge/credentials.h"
 #include "loop/addr.h"
+#include "tunnel/udp_session.h"
 #include "json/json.h"
 
 #define AT(member) offsetof(struct edge_conf, member)
@@ -175,6 +176,42 @@ static const struct conf_key keys[] = {
      .unit = "chunks of 16 KiB",
      .counter = "penstock_edge_pool_refused_total",
      .doc = "All buffers of one worker."},
+    {.path = "limits.udpSessions",
+     .kind = CONF_INT,
+     .offset = AT(limits.udp_sessions),
+     .min = 1,
+     .max = 1000000,
+     .fallback = "16384",
+     .unit = "UDP sessions",
+     .counter = "penstock_edge_udp_evicted_total",
+     .doc = "Clients of UDP ports at once; past it the least recently used one goes."},
+    {.path = "limits.udpIdleSecs",
+     .kind = CONF_INT,
+     .offset = AT(limits.udp_idle_secs),
+     .min = 1,
+     .max = 86400,
+     .fallback = "60",
+     .unit = "s",
+     .counter = "penstock_edge_udp_idle_total",
+     .doc = "After which a UDP session without a datagram in either direction is closed."},
+    {.path = "limits.udpQueueBytes",
+     .kind = CONF_INT,
+     .offset = AT(limits.udp_queue_bytes),
+     .min = UDP_QUEUE_MIN,
+     .max = 16777216,
+     .fallback = "262144",
+     .unit = "bytes",
+     .counter = "penstock_edge_udp_dropped_total{reason=\"queue_full\"}",
+     .doc = "Datagrams of one UDP session that wait for the tunnel; past it the oldest go."},
+    {.path = "limits.udpMemory",
+     .kind = CONF_INT,
+     .offset = AT(limits.udp_memory),
+     .min = 1048576,
+     .max = 1099511627776,
+     .fallback = "67108864",
+     .unit = "bytes",
+     .counter = "penstock_edge_udp_dropped_total{reason=\"no_memory\"}",
+     .doc = "Buffers of all UDP sessions that wait for the tunnel."},
     CONF_SERVICE_KEYS(struct edge_conf, service, "127.0.0.1:9002", "/var/lib/penstock/edge"),
     {.path = NULL},
 };

@@ -87,6 +87,7 @@ static void keep_counters(struct edge_lane *lane)
     lane->worker->past_in += frames->stats.bytes_from_clients;
     lane->worker->past_out += frames->stats.bytes_to_clients;
     lane->worker->past_stalls += frames->stats.window_stalls;
+    udp_stats_add(&lane->worker->udp.past, &frames->stats.udp);
 }
 
 /* The end of it, told to the control thread and logged once. */
@@ -278,6 +279,7 @@ static void begin_draining(struct edge_lane *lane)
     if (lane->is_draining)
         return;
     lane->is_draining = true;
+    lane->worker->udp.has_strays = true; /* its flows follow */
     post(lane, lane_report_new(LANE_REPORT_DRAINING, lane->order->serial));
     edge_worker_lanes_changed(lane->worker);
 }

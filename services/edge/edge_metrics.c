@@ -62,6 +62,7 @@ static void tunnel(struct metrics *m, const struct edge *e, const struct edge_su
                    "Streams that wait for their turn to send, by tier.");
     metrics_value(m, (double)s->depth_normal, "tier", "data", NULL);
     metrics_value(m, (double)s->depth_sustained, "tier", "sustained", NULL);
+    metrics_value(m, (double)s->depth_udp, "tier", "udp", NULL);
     one(m, "penstock_edge_window_stalls_total", METRIC_COUNTER,
         "Times that a stream had to wait for credit.", s->window_stalls);
 }
@@ -92,6 +93,36 @@ static void transport(struct metrics *m, const struct edge *e)
     }
 }
 
+static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_sums *s)
+{
+    one(m, "penstock_edge_udp_sessions_open", METRIC_GAUGE, "UDP sessions in the tunnel.",
+        e->shared.budget.udp.sessions);
+    one(m, "penstock_edge_udp_flows", METRIC_GAUGE,
+        "Clients of UDP ports, those included that have no session now.", s->flows);
+    one(m, "penstock_edge_udp_sessions_opened_total", METRIC_COUNTER, "UDP sessions opened.",
+        s->opened);
+    one(m, "penstock_edge_udp_evicted_total", METRIC_COUNTER,
+        "Clients of UDP ports that went as the least recently used (limits.udpSessions).",
+        s->evicted);
+    one(m, "penstock_edge_udp_idle_total", METRIC_COUNTER,
+        "Clients of UDP ports that went by limits.udpIdleSecs.", s->idle);
+    one(m, "penstock_edge_udp_errors_total", METRIC_COUNTER,
+        "Errors of single packets that a UDP socket told (ICMP).", s->errors);
+    metrics_family(m, "penstock_edge_udp_datagrams_total", METRIC_COUNTER,
+                   "Datagrams carried: in comes from clients, out goes to them.");
+    metrics_value(m, (double)s->datagrams_in, "direction", "in", NULL);
+    metrics_value(m, (double)s->datagrams_out, "direction", "out", NULL);
+    metrics_family(m, "penstock_edge_udp_bytes_total", METRIC_COUNTER, "Their payload.");
+    metrics_value(m, (double)s->bytes_in, "direction", "in", NULL);
+    metrics_value(m, (double)s->bytes_out, "direction", "out", NULL);
+    metrics_family(m, "penstock_edge_udp_dropped_total", METRIC_COUNTER,
+                   "Datagrams dropped, by why.");
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        metrics_value(m, (double)s->dropped[i], "reason", udp_drop_name((enum udp_drop)i), NULL);
+    one(m, "penstock_edge_udp_memory_bytes", METRIC_GAUGE, "Taken of limits.udpMemory.",
+        e->shared.budget.udp.taken);
+}
+
 static void memory(struct metrics *m, const struct edge *e, const struct edge_sums *s)
 {
     const struct budget *b = &e->shared.budget;
@@ -116,6 +147,7 @@ void edge_collect(void *service, struct metrics *m)
     streams(m, e, &sums);
     clients(m, e, &sums);
     transport(m, e);
+    udp(m, e, &sums.udp);
     memory(m, e, &sums);
     one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
         e->uplink.ports.count);

@@ -67,6 +67,7 @@ struct link *edge_worker_link(struct edge_worker *w)
 void edge_worker_lanes_changed(struct edge_worker *w)
 {
     atomic_store_explicit(&w->has_lane, edge_worker_link(w) != NULL, memory_order_relaxed);
+    udp_flows_follow(&w->udp);
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */
@@ -174,11 +175,30 @@ static void store(_Atomic uint64_t *to, uint64_t value)
     atomic_store_explicit(to, value, memory_order_relaxed);
 }
 
+static void publish_udp(struct edge_worker *w, const struct udp_stats *lanes)
+{
+    struct edge_udp_stats *to = &w->stats.udp;
+
+    store(&to->opened, lanes->opened);
+    store(&to->closed, lanes->closed);
+    store(&to->datagrams_in, lanes->datagrams_from_clients);
+    store(&to->datagrams_out, lanes->datagrams_to_clients);
+    store(&to->bytes_in, lanes->bytes_from_clients);
+    store(&to->bytes_out, lanes->bytes_to_clients);
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        store(&to->dropped[i], lanes->dropped[i] + w->udp.dropped[i]);
+    store(&to->evicted, w->udp.evicted);
+    store(&to->idle, w->udp.idle);
+    store(&to->errors, w->udp.errors);
+    atomic_store_explicit(&to->flows, w->udp.count, memory_order_relaxed);
+}
+
 static void publish(struct edge_worker *w)
 {
+    struct udp_stats udp = w->udp.past;
     uint64_t in = w->past_in, out = w->past_out, stalls = w->past_stalls;
     uint64_t exhausted = w->past_exhausted;
-    uint32_t rtt_ms = 0, normal = 0, sustained = 0;
+    uint32_t rtt_ms = 0, normal = 0, sustained = 0, udp_depth = 0;
 
     LIST_EACH (&w->lanes, node, after) {
         const struct lane *frames =
@@ -190,6 +210,8 @@ static void publish(struct edge_worker *w)
         out += frames->stats.bytes_to_clients;
         stalls += frames->stats.window_stalls;
         rtt_ms = frames->beat.rtt_ms;
+        udp_stats_add(&udp, &frames->stats.udp);
+        udp_depth += lane_sched_depth(&frames->out.sched.udp);
         normal += lane_sched_depth(&frames->out.sched.normal);
         sustained += lane_sched_depth(&frames->out.sched.sustained);
     }
@@ -198,8 +220,9 @@ static void publish(struct edge_worker *w)
 
         exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
     }
-    store(&w->stats.bytes_in, in);
-    store(&w->stats.bytes_out, out);
+    publish_udp(w, &udp);
+    store(&w->stats.bytes_in, in + udp.bytes_from_clients);
+    store(&w->stats.bytes_out, out + udp.bytes_to_clients);
     store(&w->stats.window_stalls, stalls);
     store(&w->stats.exhausted, exhausted);
     store(&w->stats.pool_chunks, loop_pool(w->loop)->out_count);
@@ -209,6 +232,7 @@ static void publish(struct edge_worker *w)
     atomic_store_explicit(&w->stats.rtt_ms, rtt_ms, memory_order_relaxed);
     atomic_store_explicit(&w->stats.depth_normal, normal, memory_order_relaxed);
     atomic_store_explicit(&w->stats.depth_sustained, sustained, memory_order_relaxed);
+    atomic_store_explicit(&w->stats.depth_udp, udp_depth, memory_order_relaxed);
 }
 
 static void on_tick(struct deadline *tick)
@@ -220,6 +244,7 @@ static void on_tick(struct deadline *tick)
     }
     edge_worker_lanes_changed(w); /* a lane may take no more streams without an event of ours */
     retry_held(w);
+    udp_flows_tick(&w->udp);
     pause_or_go_on(w);
     publish(w);
     deadline_set(&w->tick, EDGE_TICK_MS);
@@ -270,6 +295,7 @@ int edge_worker_init(struct edge_worker *w, struct worker *worker, struct edge_s
     list_init(&w->ports);
     list_init(&w->clients);
     list_init(&w->held);
+    udp_flows_init(&w->udp, w);
     w->resolver = resolver_new(w->loop);
     deadline_init(&w->tick, w->loop, on_tick);
     return w->resolver ? 0 : -ERR_SYS;
@@ -297,6 +323,7 @@ void edge_worker_fini(struct edge_worker *w)
     LIST_EACH (&w->ports, node, after) {
         close_socket(container_of(node, struct public_socket, node));
     }
+    udp_flows_fini(&w->udp);
     LIST_EACH (&w->clients, client_node, after_client) {
         client_drop(container_of(client_node, struct client, node));
     }
@@ -330,6 +357,7 @@ struct command {
     struct lane_order *order;   /* owned, moves to the lane */
     uint64_t serial;
     char *json; /* owned */
+    enum port_protocol protocol;
     uint16_t port;
     uint32_t secs;
     int fds[2]; /* owned, move to the acceptors */
@@ -339,6 +367,10 @@ struct command {
 
 static void open_port(struct edge_worker *w, const struct command *c)
 {
+    if (c->protocol == PORT_UDP) {
+        udp_flows_open_port(&w->udp, c->port, c->fds, c->fd_count);
+        return;
+    }
     for (unsigned i = 0; i < c->fd_count; i++) {
         struct public_socket *s = must_alloc(sizeof(*s));
 
@@ -353,8 +385,12 @@ static void open_port(struct edge_worker *w, const struct command *c)
     }
 }
 
-static void close_port(struct edge_worker *w, uint16_t port)
+static void close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port)
 {
+    if (protocol == PORT_UDP) {
+        udp_flows_close_port(&w->udp, port);
+        return;
+    }
     LIST_EACH (&w->ports, node, after) {
         struct public_socket *s = container_of(node, struct public_socket, node);
 
@@ -422,7 +458,7 @@ static void follow_command(const struct command *c)
         open_port(w, c);
         break;
     case COMMAND_CLOSE_PORT:
-        close_port(w, c->port);
+        close_port(w, c->protocol, c->port);
         break;
     case COMMAND_FLUSH:
         flush_held(w, c->is_over);
@@ -499,21 +535,24 @@ void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t sec
     command_send(c);
 }
 
-void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count)
+void edge_worker_open_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port,
+                           const int *fds, unsigned count)
 {
     struct command *c = command_new(w, COMMAND_OPEN_PORT);
 
     must(count <= ARRAY_LEN(c->fds));
+    c->protocol = protocol;
     c->port = port;
     memcpy(c->fds, fds, count * sizeof(*fds));
     c->fd_count = count;
     command_send(c);
 }
 
-void edge_worker_close_port(struct edge_worker *w, uint16_t port)
+void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port)
 {
     struct command *c = command_new(w, COMMAND_CLOSE_PORT);
 
+    c->protocol = protocol;
     c->port = port;
     command_send(c);
 }

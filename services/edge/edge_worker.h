@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "edge/credentials.h"
 #include "edge/lane_report.h"
+#include "edge/udp_flows.h"
 #include "loop/listener.h"
 #include "loop/resolver.h"
 #include "loop/worker.h"
@@ -30,6 +31,7 @@ struct edge_shared {
     const char *instance;     /* borrowed from main */
     struct quic_params quic;  /* of all tunnels by QUIC */
     _Atomic uint64_t hold_ms; /* a reload changes it */
+    uint64_t udp_idle_ms;
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */
     _Atomic bool is_holding; /* the tunnel is away, clients may wait */
@@ -59,7 +61,13 @@ struct edge_stats {
     _Atomic uint64_t opened, ended, reset; /* streams */
     _Atomic uint64_t reset_by_hub[4];      /* by the byte of CLOSE_BACK */
     _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
-    _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained;
+    _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
+    struct edge_udp_stats {
+        _Atomic uint64_t opened, closed, evicted, idle, errors;
+        _Atomic uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
+        _Atomic uint64_t dropped[UDP_DROP_COUNT];
+        _Atomic uint32_t flows;
+    } udp;
 };
 
 #define EDGE_TICK_MS   250u
@@ -77,6 +85,7 @@ struct edge_worker {
     struct list ports;      /* struct public_socket */
     struct list clients;    /* struct client: all of them */
     struct list held;       /* struct client: those that wait */
+    struct udp_flows udp;
     struct deadline tick;
     struct log_limit failures;
     bool is_paused;                          /* limits.streams is reached: accepts nothing */
@@ -106,9 +115,10 @@ void edge_worker_config_taken(struct edge_worker *w, uint64_t serial);
 void edge_worker_close_lane(struct edge_worker *w, uint64_t serial);
 /* The lane opens no more streams; those that are open may finish within `secs`. */
 void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t secs);
-/* Takes the listening sockets of a public port over (one or two). */
-void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count);
-void edge_worker_close_port(struct edge_worker *w, uint16_t port);
+/* Takes the bound sockets of a public port over (one or two). */
+void edge_worker_open_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port,
+                           const int *fds, unsigned count);
+void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port);
 /* Clients that wait: open them if there is a lane; `is_over`: reset them. */
 void edge_worker_flush_held(struct edge_worker *w, bool is_over);
 

@@ -8,25 +8,31 @@
 
 #include "base/log.h"
 
+static const char *protocol_name(enum port_protocol protocol)
+{
+    return protocol == PORT_UDP ? "udp" : "tcp";
+}
+
 /* Binds for every worker, or for none. */
-static int bind_all(struct public_ports *p, uint16_t port)
+static int bind_all(struct public_ports *p, enum port_protocol protocol, uint16_t port)
 {
     unsigned workers = p->shared->count, sets = 1;
     int *fds = must_alloc(2 * workers * sizeof(*fds));
     union addr at, bound;
     int err;
 
-    if (*p->bind_address) {
-        err = addr_parse_host(&at, p->bind_address, port) ? -EINVAL
-                                                          : listen_bind(&at, workers, fds, &bound);
-    } else {
-        err = addr_parse_host(&at, "::", port) ? -EINVAL
-                                               : listen_bind_any(&at, workers, fds, &sets, &bound);
-    }
+    if (addr_parse_host(&at, *p->bind_address ? p->bind_address : "::", port) != 0)
+        err = -EINVAL;
+    else if (protocol == PORT_UDP)
+        err = listen_bind_udp(&at, workers, fds, &sets, &bound);
+    else if (*p->bind_address)
+        err = listen_bind(&at, workers, fds, &bound);
+    else
+        err = listen_bind_any(&at, workers, fds, &sets, &bound);
     for (unsigned i = 0; !err && i < workers; i++) {
         int mine[2] = {fds[i], sets > 1 ? fds[workers + i] : -1};
 
-        edge_worker_open_port(&p->shared->workers[i], port, mine, sets);
+        edge_worker_open_port(&p->shared->workers[i], protocol, port, mine, sets);
     }
     free(fds);
     return err;
@@ -41,12 +47,13 @@ static void note_failure(struct public_port *port, int err)
     if (strcmp(port->error, text) == 0)
         return;
     snprintf(port->error, sizeof(port->error), "%s", text);
-    log_warn("edge", "port_failed", LOG_U("port", port->port), LOG_S("error", port->error));
+    log_warn("edge", "port_failed", LOG_U("port", port->port),
+             LOG_S("protocol", protocol_name(port->protocol)), LOG_S("error", port->error));
 }
 
 static void open_one(struct public_ports *p, struct public_port *port)
 {
-    int err = bind_all(p, port->port);
+    int err = bind_all(p, port->protocol, port->port);
 
     port->is_open = err == 0;
     if (err) {
@@ -54,7 +61,8 @@ static void open_one(struct public_ports *p, struct public_port *port)
         return;
     }
     port->error[0] = '\0';
-    log_info("edge", "port_open", LOG_U("port", port->port));
+    log_info("edge", "port_open", LOG_U("port", port->port),
+             LOG_S("protocol", protocol_name(port->protocol)));
 }
 
 static void close_one(struct public_ports *p, struct public_port *port)
@@ -62,9 +70,10 @@ static void close_one(struct public_ports *p, struct public_port *port)
     if (!port->is_open)
         return;
     for (unsigned i = 0; i < p->shared->count; i++)
-        edge_worker_close_port(&p->shared->workers[i], port->port);
+        edge_worker_close_port(&p->shared->workers[i], port->protocol, port->port);
     port->is_open = false;
-    log_info("edge", "port_closed", LOG_U("port", port->port));
+    log_info("edge", "port_closed", LOG_U("port", port->port),
+             LOG_S("protocol", protocol_name(port->protocol)));
 }
 
 static bool has_failed(const struct public_ports *p)
@@ -124,30 +133,41 @@ void public_ports_fini(struct public_ports *p)
     p->count = 0;
 }
 
-static struct public_port *find(struct public_ports *p, uint16_t port)
+static struct public_port *find(struct public_ports *p, enum port_protocol protocol, uint16_t port)
 {
     for (size_t i = 0; i < p->count; i++)
-        if (p->ports[i].port == port)
+        if (p->ports[i].port == port && p->ports[i].protocol == protocol)
             return &p->ports[i];
     return NULL;
 }
 
-void public_ports_assign(struct public_ports *p, const struct port_list *list)
+static void keep_or_add(struct public_ports *p, struct public_port *to, enum port_protocol protocol,
+                        uint16_t port)
 {
-    struct public_port *fresh = must_alloc((list->count + 1) * sizeof(*fresh));
+    struct public_port *old = find(p, protocol, port);
+
+    *to = old ? *old : (struct public_port){.protocol = protocol, .port = port};
+}
+
+void public_ports_assign(struct public_ports *p, const struct port_list *tcp,
+                         const struct port_list *udp)
+{
+    struct public_port *fresh = must_alloc((tcp->count + udp->count + 1) * sizeof(*fresh));
+    size_t n = 0, t = 0, u = 0;
 
     p->is_suspended = false;
     for (size_t i = 0; i < p->count; i++)
-        if (!port_list_has(list, p->ports[i].port))
+        if (!port_list_has(p->ports[i].protocol == PORT_UDP ? udp : tcp, p->ports[i].port))
             close_one(p, &p->ports[i]);
-    for (size_t i = 0; i < list->count; i++) {
-        struct public_port *old = find(p, list->ports[i]);
+    while (t < tcp->count || u < udp->count) {
+        bool is_tcp = u == udp->count || (t < tcp->count && tcp->ports[t] <= udp->ports[u]);
 
-        fresh[i] = old ? *old : (struct public_port){.port = list->ports[i]};
+        keep_or_add(p, &fresh[n++], is_tcp ? PORT_TCP : PORT_UDP,
+                    is_tcp ? tcp->ports[t++] : udp->ports[u++]);
     }
     free(p->ports);
     p->ports = fresh;
-    p->count = list->count;
+    p->count = n;
     open_all(p);
 }
 
@@ -169,22 +189,28 @@ void public_ports_suspend(struct public_ports *p)
 
 void public_ports_describe(const struct public_ports *p, struct config_ack *out)
 {
-    uint16_t *bound = must_alloc((p->count + 1) * sizeof(*bound));
-    size_t n = 0;
+    uint16_t *bound[2]; /* by protocol */
+    size_t n[2] = {0, 0};
 
+    for (unsigned k = 0; k < 2; k++)
+        bound[k] = must_alloc((p->count + 1) * sizeof(*bound[k]));
     out->faults = must_alloc((p->count + 1) * sizeof(*out->faults));
     for (size_t i = 0; i < p->count; i++) {
-        if (p->ports[i].is_open) {
-            bound[n++] = p->ports[i].port;
+        const struct public_port *port = &p->ports[i];
+
+        if (port->is_open) {
+            bound[port->protocol][n[port->protocol]++] = port->port;
         } else {
             struct port_fault *fault = &out->faults[out->fault_count++];
 
-            fault->port = p->ports[i].port;
-            fault->protocol = PORT_TCP;
+            fault->port = port->port;
+            fault->protocol = port->protocol;
             snprintf(fault->error, sizeof(fault->error), "%s",
-                     p->is_suspended ? "closed while the tunnel is away" : p->ports[i].error);
+                     p->is_suspended ? "closed while the tunnel is away" : port->error);
         }
     }
-    port_list_set(&out->ports, bound, n);
-    free(bound);
+    port_list_set(&out->ports, bound[PORT_TCP], n[PORT_TCP]);
+    port_list_set(&out->ports_udp, bound[PORT_UDP], n[PORT_UDP]);
+    free(bound[PORT_TCP]);
+    free(bound[PORT_UDP]);
 }

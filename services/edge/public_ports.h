@@ -1,4 +1,5 @@
-/* public_ports - the TCP ports that the hub assigned, and what became of each.  Control thread.
+/* public_ports - the TCP and UDP ports that the hub assigned, and what became of each.  Control
+ * thread.
  *
  *   assigned -> OPEN (all its sockets, for all workers) | FAILED (none; tried again every 5 s)
  *
@@ -14,6 +15,7 @@
 #define PUBLIC_PORT_RETRY_MS 5000u
 
 struct public_port {
+    enum port_protocol protocol;
     uint16_t port;
     bool is_open;
     char error[96]; /* "" when open */
@@ -22,7 +24,7 @@ struct public_port {
 struct public_ports {
     struct edge_shared *shared; /* borrowed */
     const char *bind_address;   /* borrowed; "" for all */
-    struct public_port *ports;  /* owned, rising */
+    struct public_port *ports;  /* owned, rising, TCP before UDP of one number */
     size_t count;
     bool is_suspended;
     struct deadline retry;
@@ -34,7 +36,8 @@ void public_ports_init(struct public_ports *p, struct edge_shared *shared, const
                        void (*on_changed)(void *arg), void *arg);
 void public_ports_fini(struct public_ports *p); /* closes nothing: the workers do */
 /* The newest assignment, suspended or not before.  on_changed() is not called. */
-void public_ports_assign(struct public_ports *p, const struct port_list *list);
+void public_ports_assign(struct public_ports *p, const struct port_list *tcp,
+                         const struct port_list *udp);
 /* Opens what was suspended.  on_changed() is not called. */
 void public_ports_resume(struct public_ports *p);
 /* Closes all, keeps the assignment. */

@@ -274,9 +274,9 @@ static void apply(struct uplink *u, struct wire_config *config)
     u->config = *config; /* moves */
     *config = (struct wire_config){0};
     u->has_config = true;
-    public_ports_assign(&u->ports, &u->config.ports);
+    public_ports_assign(&u->ports, &u->config.ports, &u->config.ports_udp);
     log_info("edge", "config_applied", LOG_U("revision", u->config.revision),
-             LOG_U("ports", u->config.ports.count));
+             LOG_U("ports", u->config.ports.count + u->config.ports_udp.count));
 }
 
 /* A session's first is always applied; then only a higher one, and an equal one is acknowledged. */
@@ -333,7 +333,7 @@ static void forget_config(struct uplink *u)
 
     deadline_off(&u->hold);
     on_hold_over(&u->hold);
-    public_ports_assign(&u->ports, &none);
+    public_ports_assign(&u->ports, &none, &none);
     wire_config_fini(&u->config);
     u->config = (struct wire_config){0};
     u->has_config = false;

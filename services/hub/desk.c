@@ -235,7 +235,8 @@ static void answer_ok(struct lane_record *record, const struct session *session,
     edge_session_config(record->session, &answer.config);
     line = answer_emit(&answer, &n);
     answer_fini(&answer);
-    hub_lane_post_open(record->lane, line, n, &record->session->authority, v->edge->id);
+    hub_lane_post_open(record->lane, line, n, &record->session->authority, v->edge->id,
+                       session->id);
 }
 
 static const char *session_message(enum answer_code code)
@@ -457,6 +458,13 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     d->past_out += out;
     d->past_opened += counted(&g->opened);
     d->past_stalls += counted(&g->window_stalls);
+    d->past_udp.opened += counted(&g->udp_opened);
+    d->past_udp.datagrams_from_clients += counted(&g->udp_datagrams_in);
+    d->past_udp.datagrams_to_clients += counted(&g->udp_datagrams_out);
+    d->past_udp.bytes_from_clients += counted(&g->udp_bytes_in);
+    d->past_udp.bytes_to_clients += counted(&g->udp_bytes_out);
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        d->past_udp.dropped[i] += counted(&g->udp_dropped[i]);
     if (record->edge) {
         record->edge->past_in += in;
         record->edge->past_out += out;

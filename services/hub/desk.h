@@ -42,6 +42,7 @@ struct desk {
     struct deadline expiry; /* of sessions without a lane */
     struct log_limit limit;
     uint64_t past_in, past_out, past_opened, past_stalls; /* of lanes that are gone */
+    struct udp_stats past_udp;                            /* the same */
     bool is_stopping;                                     /* no new lanes */
     bool is_closed;              /* the workers are gone: reports do nothing */
     void (*on_empty)(void *arg); /* while stopping: the last record is gone; may be NULL */

@@ -7,6 +7,16 @@
 #include "hub/desk.h"
 #include "hub/unix_time.h"
 
+/* The ports of the present revision. */
+static void set_authority(struct edge_session *s, uint64_t now_ms)
+{
+    const struct edge *e = s->edge;
+
+    authority_config(&s->authority.tcp, s->revision, e->ports.ports, e->ports.count, now_ms);
+    authority_config(&s->authority.udp, s->revision, e->ports_udp.ports, e->ports_udp.count,
+                     now_ms);
+}
+
 struct edge_session *edge_session_new(struct session *session, struct edge *edge,
                                       struct lane_record *carrier, uint64_t now_ms)
 {
@@ -18,15 +28,17 @@ struct edge_session *edge_session_new(struct session *session, struct edge *edge
     s->carrier = carrier;
     s->remote = carrier->peer;
     s->connected_unix = unix_time_now();
-    authority_init(&s->authority);
-    authority_config(&s->authority, s->revision, edge->ports.ports, edge->ports.count, now_ms);
+    authority_init(&s->authority.tcp);
+    authority_init(&s->authority.udp);
+    set_authority(s, now_ms);
     session->user = s;
     return s;
 }
 
 void edge_session_free(struct edge_session *s)
 {
-    authority_fini(&s->authority);
+    authority_fini(&s->authority.tcp);
+    authority_fini(&s->authority.udp);
     config_ack_fini(&s->ack);
     free(s);
 }
@@ -36,6 +48,7 @@ void edge_session_config(const struct edge_session *s, struct wire_config *out)
     *out = (struct wire_config){.revision = s->revision,
                                 .stun_interval_secs = s->edge->stun_interval_secs};
     port_list_copy(&out->ports, &s->edge->ports);
+    port_list_copy(&out->ports_udp, &s->edge->ports_udp);
 }
 
 static char *config_text(const struct edge_session *s)
@@ -71,8 +84,7 @@ static void send_config(struct edge_session *s)
 void edge_session_reconfigure(struct edge_session *s, uint64_t now_ms)
 {
     s->revision++;
-    authority_config(&s->authority, s->revision, s->edge->ports.ports, s->edge->ports.count,
-                     now_ms);
+    set_authority(s, now_ms);
     /* First the others: a new port may be used on any lane as soon as the edge has the CONFIG. */
     tell_authority(s, session_first_link(s->session));
     send_config(s);
@@ -86,7 +98,8 @@ int edge_session_acked(struct edge_session *s, struct config_ack *ack, uint64_t 
         return 0; /* overtaken by a newer one on another lane */
     if (ack->revision > s->acked_revision) {
         s->acked_revision = ack->revision;
-        authority_acked(&s->authority, ack->revision, now_ms);
+        authority_acked(&s->authority.tcp, ack->revision, now_ms);
+        authority_acked(&s->authority.udp, ack->revision, now_ms);
         tell_authority(s, NULL);
     }
     if (ack->revision == s->revision)

@@ -27,9 +27,9 @@ struct edge_session {
     uint64_t revision;       /* of the newest CONFIG */
     uint64_t acked_revision;
     struct lane_record *carrier; /* borrowed: the lane with the CONFIG that is not acknowledged */
-    struct authority authority;  /* of every lane: each has a copy */
-    struct config_ack ack;       /* owned: the newest */
-    union addr remote;           /* of the lane that began it */
+    struct authority_pair authority; /* of every lane: each has a copy */
+    struct config_ack ack;           /* owned: the newest */
+    union addr remote;               /* of the lane that began it */
     int64_t connected_unix;
     uint64_t past_in, past_out; /* bytes of its lanes that are gone */
 };

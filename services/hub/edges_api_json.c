@@ -13,7 +13,7 @@
 
 static struct spec_rules rules_of(const struct hub *h)
 {
-    return (struct spec_rules){h->shared.targets, &h->shared.own};
+    return (struct spec_rules){h->shared.targets, h->shared.targets_udp, &h->shared.own};
 }
 
 /* Who changed what: one line, without secrets. */
@@ -78,6 +78,7 @@ static void create(struct hub *h, struct admin_request *r, struct edge_spec *spe
 static struct json_object *emit_spec(const struct edge_spec *spec)
 {
     struct edge edge = {.ports = spec->ports, /* borrowed */
+                        .ports_udp = spec->ports_udp,
                         .stun_interval_secs = spec->stun_interval_secs,
                         .max_instances = spec->max_instances,
                         .is_enabled = spec->is_enabled};

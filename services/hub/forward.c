@@ -278,7 +278,7 @@ struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *cl
     uint64_t now_ms = loop_now_ms(lane->worker->loop);
     struct forward *f;
 
-    if (!authority_allows(&lane->authority, client->dst_port, now_ms))
+    if (!authority_allows(&lane->authority.tcp, client->dst_port, now_ms))
         return refuse_open(lane, OPEN_PORT, RESET_NOT_ALLOWED, refuse);
     if (atomic_load_explicit(&shared->forwards, memory_order_relaxed) >= shared->forwards_max)
         return refuse_open(lane, OPEN_LIMIT_STREAMS, RESET_BY_PEER, refuse);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/err.h"
 #include "base/log.h"
@@ -74,7 +75,7 @@ static int find_secret(const struct hub *h, struct edge_spec *spec, char *why, s
 /* With targets and listeners known: no edge's port may lead to a listener of the hub. */
 static int load_edges(struct hub *h)
 {
-    struct spec_rules rules = {h->shared.targets, &h->shared.own};
+    struct spec_rules rules = {h->shared.targets, h->shared.targets_udp, &h->shared.own};
     struct json_check faults;
     struct edge_spec *specs = NULL;
     size_t count = 0;
@@ -84,6 +85,7 @@ static int load_edges(struct hub *h)
 
     json_check_init(&faults);
     target_map_check_own(h->shared.targets, &h->shared.own, &faults, "/target/ports");
+    target_map_check_own(h->shared.targets_udp, &h->shared.own, &faults, "/target/portsUdp");
     err = edge_specs_parse(&specs, &count, h->conf.edges, (size_t)h->conf.limits.edges,
                            SPEC_FROM_CONF, &rules, &faults, "/edges");
     if (json_check_failed(&faults))
@@ -98,6 +100,26 @@ static int load_edges(struct hub *h)
     }
     free(specs);
     return err;
+}
+
+/* Each needs a descriptor, which streams need too, and a source port towards its target. */
+static uint32_t udp_sessions_possible(int64_t wanted)
+{
+    struct rlimit files;
+    unsigned first = 0, last = 0;
+    int64_t most = wanted;
+    FILE *range = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+    if (range && fscanf(range, "%u %u", &first, &last) == 2 && last > first)
+        most = MIN(most, (int64_t)(last - first));
+    if (range)
+        fclose(range);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
+        most = MIN(most, (int64_t)(files.rlim_cur / 2));
+    if (most < wanted)
+        log_warn("hub", "udp_sessions_limited", LOG_U("configured", (uint64_t)wanted),
+                 LOG_U("possible", (uint64_t)most));
+    return (uint32_t)MAX(most, 1);
 }
 
 static void fill_shared(struct hub *h)
@@ -116,6 +138,10 @@ static void fill_shared(struct hub *h)
     s->worker_count = h->worker_count;
     budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
                 (uint32_t)conf->max_window);
+    budget_set_udp(&s->budget, udp_sessions_possible(conf->limits.udp_sessions),
+                   (uint32_t)conf->limits.udp_queue_bytes, (uint64_t)conf->limits.udp_memory);
+    tls_random(&s->udp_seed, sizeof(s->udp_seed));
+    s->udp_idle_ms = (uint64_t)conf->limits.udp_idle_secs * 1000;
     own_listeners_init(&s->own);
 }
 
@@ -139,6 +165,7 @@ static int start_workers(struct hub *h)
 {
     h->threads = must_alloc(h->worker_count * sizeof(*h->threads));
     h->workers = must_alloc(h->worker_count * sizeof(*h->workers));
+    h->shared.workers = h->workers;
     if (workers_start(h->threads, h->worker_count, "hub", POOL_KEEP,
                       (size_t)h->conf.limits.pool_chunks) != 0)
         return tell(-ERR_SYS, "workers", "a thread cannot be started");
@@ -257,8 +284,13 @@ int hub_start(struct hub *h)
     start_desk(h);
     json_check_init(&none); /* conf_load() has checked it already */
     err = target_map_parse(&h->shared.targets, h->conf.target_host,
-                           (enum proxy_mode)h->conf.target_proxy_protocol, h->conf.target_ports,
-                           &none, "/target/ports");
+                           target_mode(TARGET_TCP, (unsigned)h->conf.target_proxy_protocol),
+                           h->conf.target_ports, &none, "/target/ports");
+    if (!err)
+        err = target_map_parse_udp(
+            &h->shared.targets_udp, h->conf.target_host,
+            target_mode(TARGET_UDP, (unsigned)h->conf.target_proxy_protocol_udp),
+            h->conf.target_ports_udp, &none, "/target/portsUdp");
     json_check_fini(&none);
     if (err || (err = start_tls(h)) != 0)
         return err;
@@ -319,6 +351,7 @@ void hub_fini(struct hub *h)
     tls_ctx_unref(h->shared.tls);
     tls_cert_unref(h->cert);
     target_map_free(h->shared.targets);
+    target_map_free(h->shared.targets_udp);
     free(h->shared.congestion);
     free(h->workers);
     free(h->threads);
@@ -408,7 +441,8 @@ void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
     *out = (struct lane_sums){.bytes_in = d->past_in,
                               .bytes_out = d->past_out,
                               .opened = d->past_opened,
-                              .window_stalls = d->past_stalls};
+                              .window_stalls = d->past_stalls,
+                              .udp = d->past_udp};
     LIST_EACH (&d->records, node, after) {
         const struct lane_record *record = container_of(node, struct lane_record, node);
         const struct lane_gauges *g = record->lane ? &record->lane->gauges : NULL;
@@ -420,6 +454,14 @@ void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
         out->opened += counted(&g->opened);
         out->window_stalls += counted(&g->window_stalls);
         out->streams += atomic_load_explicit(&g->streams, memory_order_relaxed);
+        out->udp.opened += counted(&g->udp_opened);
+        out->udp.datagrams_from_clients += counted(&g->udp_datagrams_in);
+        out->udp.datagrams_to_clients += counted(&g->udp_datagrams_out);
+        out->udp.bytes_from_clients += counted(&g->udp_bytes_in);
+        out->udp.bytes_to_clients += counted(&g->udp_bytes_out);
+        for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+            out->udp.dropped[i] += counted(&g->udp_dropped[i]);
+        out->queue_udp += atomic_load_explicit(&g->queue_udp, memory_order_relaxed);
         out->queue_data += atomic_load_explicit(&g->queue_data, memory_order_relaxed);
         out->queue_sustained += atomic_load_explicit(&g->queue_sustained, memory_order_relaxed);
     }

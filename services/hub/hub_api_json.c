@@ -55,7 +55,7 @@ static struct json_object *port_errors(const struct config_ack *ack)
 }
 
 struct session_sums {
-    uint64_t in, out, streams, rtt_ms;
+    uint64_t in, out, streams, udp_sessions, rtt_ms;
 };
 
 static struct session_sums sum_session(const struct session *s)
@@ -71,6 +71,7 @@ static struct session_sums sum_session(const struct session *s)
         sums.in += counted(&g->bytes_in);
         sums.out += counted(&g->bytes_out);
         sums.streams += atomic_load_explicit(&g->streams, memory_order_relaxed);
+        sums.udp_sessions += atomic_load_explicit(&g->udp_sessions, memory_order_relaxed);
         sums.rtt_ms = MAX(sums.rtt_ms, rtt_ms);
     }
     return sums;
@@ -107,13 +108,14 @@ static struct json_object *connected_edge(const struct session *s)
     json_object_object_add(o, "connectedAt", unix_time_json(es->connected_unix));
     api_add_int(o, "rttMs", sums.rtt_ms);
     api_add_int(o, "activeStreams", sums.streams);
-    api_add_int(o, "udpSessions", 0);
+    api_add_int(o, "udpSessions", sums.udp_sessions);
     api_add_int(o, "bytesIn", sums.in);
     api_add_int(o, "bytesOut", sums.out);
     json_object_object_add(o, "listenPorts", api_ports(&es->ack.ports));
     json_object_object_add(o, "listenPortsUdp", api_ports(&es->ack.ports_udp));
     json_object_object_add(o, "portErrors", port_errors(&es->ack));
     json_object_object_add(o, "assignedPorts", api_ports(&es->edge->ports));
+    json_object_object_add(o, "assignedPortsUdp", api_ports(&es->edge->ports_udp));
     api_add_int(o, "revision", es->revision);
     api_add_int(o, "acknowledgedRevision", es->acked_revision);
     return o;
@@ -130,6 +132,11 @@ static struct json_object *totals(const struct hub *h)
     api_add_int(o, "lanes", h->desk.open_count);
     api_add_int(o, "activeStreams", sums.streams);
     api_add_int(o, "streamsOpened", sums.opened);
+    api_add_int(o, "udpSessions",
+                atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed));
+    api_add_int(o, "udpSessionsOpened", sums.udp.opened);
+    api_add_int(o, "udpMemoryTaken",
+                atomic_load_explicit(&h->shared.budget.udp.taken, memory_order_relaxed));
     api_add_int(o, "bytesIn", sums.bytes_in);
     api_add_int(o, "bytesOut", sums.bytes_out);
     api_add_int(o, "memoryTaken",
@@ -144,6 +151,8 @@ static struct json_object *limits(const struct hub *h)
     struct json_object *o = json_object_new_object();
 
     api_add_int(o, "streams", (uint64_t)conf->limits.streams);
+    api_add_int(o, "udpSessions", h->shared.budget.udp.limit_sessions);
+    api_add_int(o, "udpMemory", (uint64_t)conf->limits.udp_memory);
     api_add_int(o, "edges", (uint64_t)conf->limits.edges);
     api_add_int(o, "sessions", (uint64_t)conf->limits.sessions);
     api_add_int(o, "lanes", (uint64_t)conf->max_lanes);

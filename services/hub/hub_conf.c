@@ -7,13 +7,16 @@
 #include "hub/registry.h"
 #include "hub/target.h"
 #include "tunnel/budget.h"
+#include "tunnel/udp_session.h"
 #include "json/json.h"
 
 #define AT(member)                 offsetof(struct hub_conf, member)
 #define HANDSHAKES_REFUSED(reason) "penstock_hub_handshake_failures_total{reason=\"" reason "\"}"
 #define OPENS_REFUSED(reason)      "penstock_hub_streams_refused_total{reason=\"" reason "\"}"
 
-static const char *const proxy_choices[] = {"v1", "v2", "off", NULL}; /* enum proxy_mode */
+/* In the order of target_mode_names (target.h). */
+static const char *const proxy_choices[] = {"v1", "v2", "off", NULL};
+static const char *const proxy_choices_udp[] = {"first", "each", "off", NULL};
 
 static const char *const congestion_choices[] = {"cubic", "bbr", NULL}; /* enum quic_congestion */
 
@@ -68,8 +71,13 @@ static void check_all(struct json_check *faults, const void *member)
     if (!host_is_valid(conf->target_host))
         json_fault(faults, "/target/host", "invalid", "must be a host name or an address");
     else if (target_map_parse(&targets, conf->target_host,
-                              (enum proxy_mode)conf->target_proxy_protocol, conf->target_ports,
-                              faults, "/target/ports") == 0)
+                              target_mode(TARGET_TCP, (unsigned)conf->target_proxy_protocol),
+                              conf->target_ports, faults, "/target/ports") == 0)
+        target_map_free(targets);
+    if (host_is_valid(conf->target_host) &&
+        target_map_parse_udp(&targets, conf->target_host,
+                             target_mode(TARGET_UDP, (unsigned)conf->target_proxy_protocol_udp),
+                             conf->target_ports_udp, faults, "/target/portsUdp") == 0)
         target_map_free(targets);
     registry_check_conf(faults, "/edges", conf->edges, (size_t)conf->limits.edges);
 }
@@ -180,11 +188,25 @@ static const struct conf_key keys[] = {
      .choices = proxy_choices,
      .fallback = "v1",
      .doc = "The PROXY header in front of a stream, that tells the client's address."},
+    {.path = "target.portsUdp",
+     .kind = CONF_JSON,
+     .offset = AT(target_ports_udp),
+     .fallback = "{}",
+     .doc = "Public UDP port to target: a port, or {host, port, proxyProtocol}; a port not named "
+            "goes to the same number."},
+    {.path = "target.proxyProtocolUdp",
+     .kind = CONF_ENUM,
+     .offset = AT(target_proxy_protocol_udp),
+     .choices = proxy_choices_udp,
+     .fallback = "first",
+     .doc = "The PROXY v2 header that tells the client's address: a datagram of its own before the "
+            "first, or in front of each payload."},
     {.path = "edges",
      .kind = CONF_JSON,
      .offset = AT(edges),
      .fallback = "[]",
-     .doc = "The edges to begin with: {id, listenPorts, stunIntervalSecs, maxInstances, enabled, "
+     .doc = "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
+            "maxInstances, enabled, "
             "secret | secretFile}."},
     LIMIT("streams", streams, "16384", 1, 10000000, "streams", OPENS_REFUSED("limit_streams"),
           "Open at once; an OPEN past it is reset."),
@@ -201,6 +223,19 @@ static const struct conf_key keys[] = {
           "Wrong proofs that wait out their second; one more is closed without an answer."),
     LIMIT("connects", connects, "4096", 1, 1000000, "connections", OPENS_REFUSED("limit_connects"),
           "Target connects under way; an OPEN past it is reset."),
+    LIMIT("udpSessions", udp_sessions, "16384", 1, 1000000, "UDP sessions",
+          "penstock_hub_udp_evicted_total",
+          "Open at once, each with a socket to its target; past it the least recently used one "
+          "goes. Descriptors and ports may allow fewer: GET /v1/status has the number in force."),
+    LIMIT("udpIdleSecs", udp_idle_secs, "70", 1, 86400, "s", "penstock_hub_udp_idle_total",
+          "After which a UDP session without a datagram in either direction is closed; the edge's "
+          "is shorter and rules."),
+    LIMIT("udpQueueBytes", udp_queue_bytes, "262144", UDP_QUEUE_MIN, 16777216, "bytes",
+          "penstock_hub_udp_dropped_total{reason=\"queue_full\"}",
+          "Datagrams of one UDP session that wait for the tunnel; past it the oldest go."),
+    LIMIT("udpMemory", udp_memory, "67108864", 1048576, 1099511627776, "bytes",
+          "penstock_hub_udp_dropped_total{reason=\"no_memory\"}",
+          "Buffers of all UDP sessions that wait for the tunnel."),
     LIMIT("poolChunks", pool_chunks, "131072", 256, 16777216, "chunks of 16 KiB",
           "penstock_hub_pool_refused_total", "All buffers of one worker."),
     LIMIT("streamsListed", streams_listed, "1000", 1, 100000, "streams",

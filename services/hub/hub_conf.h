@@ -14,17 +14,19 @@
 struct json_object;
 
 struct hub_limits {
-    int64_t streams;               /* open at once, of all edges */
-    int64_t edges;                 /* in the registry */
-    int64_t sessions;              /* running edge instances */
-    int64_t handshakes;            /* connections that have not said their hello yet */
-    int64_t handshakes_per_source; /* of these, of one IPv4 address or IPv6 /64 */
-    int64_t waiting_refusals;      /* wrong proofs that wait out their second */
-    int64_t connects;              /* to targets, under way */
-    int64_t pool_chunks;           /* 16 KiB each, of one worker: all its buffers */
-    int64_t streams_listed;        /* in GET /v1/edges/{id}/streams */
-    int64_t metrics_edges;         /* that have a label of their own */
-    int64_t connect_secs;          /* one target, all its addresses */
+    int64_t streams;                     /* open at once, of all edges */
+    int64_t edges;                       /* in the registry */
+    int64_t sessions;                    /* running edge instances */
+    int64_t handshakes;                  /* connections that have not said their hello yet */
+    int64_t handshakes_per_source;       /* of these, of one IPv4 address or IPv6 /64 */
+    int64_t waiting_refusals;            /* wrong proofs that wait out their second */
+    int64_t connects;                    /* to targets, under way */
+    int64_t pool_chunks;                 /* 16 KiB each, of one worker: all its buffers */
+    int64_t streams_listed;              /* in GET /v1/edges/{id}/streams */
+    int64_t metrics_edges;               /* that have a label of their own */
+    int64_t connect_secs;                /* one target, all its addresses */
+    int64_t udp_sessions, udp_idle_secs; /* clients' datagrams: open at once; until one is idle */
+    int64_t udp_queue_bytes, udp_memory; /* of one that waits for the tunnel; of all of them */
     int64_t flush_secs; /* a target that does not take the end of a stream that is over */
 };
 
@@ -41,9 +43,11 @@ struct hub_conf {
     int quic_congestion; /* enum quic_congestion */
     char *qlog_dir;
     char *target_host;
-    struct json_object *target_ports; /* owned: a map */
-    int target_proxy_protocol;        /* enum proxy_mode */
-    struct json_object *edges;        /* owned: a list */
+    struct json_object *target_ports;     /* owned: a map */
+    int target_proxy_protocol;            /* a choice: target_mode() */
+    struct json_object *target_ports_udp; /* owned: a map */
+    int target_proxy_protocol_udp;
+    struct json_object *edges; /* owned: a list */
     struct hub_limits limits;
 };
 

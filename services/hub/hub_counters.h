@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "tunnel/udp_session.h"
 #include "wire/control.h"
 #include "wire/hello.h"
 
@@ -30,11 +31,12 @@
     X(TOO_MANY_LANES, "too_many_lanes")                                                            \
     X(OVERLOADED, "overloaded")
 
-/* Why an OPEN was refused at once. */
+/* Why an OPEN or UDP_OPEN was refused at once. */
 #define OPEN_REFUSALS(X)                                                                           \
     X(PORT, "port_not_allowed")                                                                    \
     X(LIMIT_STREAMS, "limit_streams")                                                              \
     X(LIMIT_CONNECTS, "limit_connects")                                                            \
+    X(LIMIT_UDP, "limit_udp_sessions")                                                             \
     X(MEMORY, "memory")
 
 /* How a stream ended that was not refused. */
@@ -89,6 +91,8 @@ struct hub_counters {
     _Atomic uint64_t open_refusals[OPEN_REFUSAL_COUNT];
     _Atomic uint64_t stream_results[STREAM_RESULT_COUNT];
     _Atomic uint64_t connect_faults[CONNECT_FAULT_COUNT];
+    _Atomic uint64_t udp_dropped[UDP_DROP_COUNT]; /* outside of lanes */
+    _Atomic uint64_t udp_evicted, udp_idle, udp_moved, udp_target_errors;
     _Atomic uint64_t goodbyes[GOODBYE_OTHER]; /* sent, by code */
     _Atomic uint64_t edges_refused;           /* by limits.edges */
     _Atomic uint64_t streams_unlisted;        /* by limits.streamsListed */

@@ -41,7 +41,9 @@ static struct hub_lane *lane_make(struct hub_worker *w, enum link_transport tran
     lane->transport = transport;
     lane->accepted_us = clock_now_us();
     list_init(&lane->forwards);
-    authority_init(&lane->authority);
+    list_init(&lane->udp_flows);
+    authority_init(&lane->authority.tcp);
+    authority_init(&lane->authority.udp);
     deadline_init(&lane->refusal, w->loop, on_refusal_due);
     list_push(&w->lanes, &lane->node);
     *options = (struct link_options){.side = LINK_HUB,
@@ -113,7 +115,9 @@ void hub_lane_free(struct hub_lane *lane)
 {
     must(!lane->link && lane->forward_count == 0);
     must(lane->refusal.due_ms == 0); /* its loop may be gone */
-    authority_fini(&lane->authority);
+    must(list_is_empty(&lane->udp_flows));
+    authority_fini(&lane->authority.tcp);
+    authority_fini(&lane->authority.udp);
     ack_mail_free(lane->ack);
     free(lane->refusal_line);
     free(lane);
@@ -153,14 +157,23 @@ void hub_lane_publish(struct hub_lane *lane)
     if (!l)
         return;
 #define SHOW(member, value) atomic_store_explicit(&g->member, (value), memory_order_relaxed)
-    SHOW(bytes_in, l->stats.bytes_from_clients);
-    SHOW(bytes_out, l->stats.bytes_to_clients);
+    SHOW(bytes_in, l->stats.bytes_from_clients + l->stats.udp.bytes_from_clients);
+    SHOW(bytes_out, l->stats.bytes_to_clients + l->stats.udp.bytes_to_clients);
+    SHOW(udp_sessions, l->udp_count);
+    SHOW(udp_opened, l->stats.udp.opened);
+    SHOW(udp_bytes_in, l->stats.udp.bytes_from_clients);
+    SHOW(udp_bytes_out, l->stats.udp.bytes_to_clients);
+    SHOW(udp_datagrams_in, l->stats.udp.datagrams_from_clients);
+    SHOW(udp_datagrams_out, l->stats.udp.datagrams_to_clients);
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        SHOW(udp_dropped[i], l->stats.udp.dropped[i]);
     SHOW(opened, l->stats.opened);
     SHOW(window_stalls, l->stats.window_stalls);
     SHOW(streams, l->stream_count);
     SHOW(rtt_ms, l->beat.rtt_ms);
     if (l->ops) { /* else it is dead and its rings are gone */
         SHOW(queue_data, lane_sched_depth(&l->out.sched.normal));
+        SHOW(queue_udp, lane_sched_depth(&l->out.sched.udp));
         SHOW(queue_sustained, lane_sched_depth(&l->out.sched.sustained));
     }
 #undef SHOW
@@ -174,7 +187,8 @@ struct lane_mail {
     struct hub_lane *lane;
     char *text; /* owned: a line, or a CONFIG */
     size_t text_len;
-    struct authority *authority; /* owned */
+    struct authority_pair *authority; /* owned */
+    uint8_t session[SESSION_BYTES];
     char edge_id[EDGE_ID_MAX + 1];
     enum answer_code answer;
     enum goodbye_code goodbye;
@@ -204,17 +218,18 @@ static void mail_send(struct lane_mail *mail)
 
 static void mail_free(struct lane_mail *mail)
 {
-    if (mail->authority)
-        authority_fini(mail->authority);
+    if (mail->authority) {
+        authority_fini(&mail->authority->tcp);
+        authority_fini(&mail->authority->udp);
+    }
     free(mail->authority);
     free(mail->text);
     free(mail);
 }
 
 /* A copy is only asked (authority_allows), never changed. */
-static struct authority *copy_authority(const struct authority *from)
+static void copy_authority(struct authority *to, const struct authority *from)
 {
-    struct authority *to = must_alloc(sizeof(*to));
     size_t n = from->fading_count * sizeof(*from->fading);
 
     *to = *from;
@@ -223,14 +238,23 @@ static struct authority *copy_authority(const struct authority *from)
         to->fading = must_alloc(n);
         memcpy(to->fading, from->fading, n);
     }
+}
+
+static struct authority_pair *copy_authorities(const struct authority_pair *from)
+{
+    struct authority_pair *to = must_alloc(sizeof(*to));
+
+    copy_authority(&to->tcp, &from->tcp);
+    copy_authority(&to->udp, &from->udp);
     return to;
 }
 
 static void take_authority(struct lane_mail *mail)
 {
-    authority_fini(&mail->lane->authority);
+    authority_fini(&mail->lane->authority.tcp);
+    authority_fini(&mail->lane->authority.udp);
     mail->lane->authority = *mail->authority;
-    mail->authority->fading = NULL; /* moved */
+    mail->authority->tcp.fading = mail->authority->udp.fading = NULL; /* moved */
 }
 
 static void run_open(struct task *task)
@@ -244,6 +268,7 @@ static void run_open(struct task *task)
 
         take_authority(mail);
         memcpy(lane->edge_id, mail->edge_id, sizeof(lane->edge_id));
+        memcpy(lane->session, mail->session, sizeof(lane->session));
         lane->was_open = true;
         link_send_line(lane->link, mail->text, mail->text_len);
         link_open(lane->link, INITIAL_WINDOW);
@@ -258,14 +283,16 @@ static void run_open(struct task *task)
 }
 
 void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
-                        const struct authority *authority, const char *edge_id)
+                        const struct authority_pair *authority, const char *edge_id,
+                        const uint8_t session[SESSION_BYTES])
 {
     struct lane_mail *mail = mail_new(lane, run_open);
 
     mail->text = line;
     mail->text_len = n;
-    mail->authority = copy_authority(authority);
+    mail->authority = copy_authorities(authority);
     memcpy(mail->edge_id, edge_id, strnlen(edge_id, EDGE_ID_MAX));
+    memcpy(mail->session, session, sizeof(mail->session));
     mail_send(mail);
 }
 
@@ -340,16 +367,18 @@ static void run_authority(struct task *task)
     struct lane_mail *mail = mail_of(task);
 
     take_authority(mail);
+    udp_book_authority_changed(&mail->lane->worker->udp, mail->lane);
     if (mail->text && mail->lane->link)
         link_send_config(mail->lane->link, mail->text);
     mail_free(mail);
 }
 
-void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority, char *config)
+void hub_lane_post_authority(struct hub_lane *lane, const struct authority_pair *authority,
+                             char *config)
 {
     struct lane_mail *mail = mail_new(lane, run_authority);
 
-    mail->authority = copy_authority(authority);
+    mail->authority = copy_authorities(authority);
     mail->text = config;
     mail_send(mail);
 }
@@ -482,6 +511,14 @@ static struct stream *on_open(struct link *link, const struct proxy_header *clie
     return forward_open(link_owner(link), client, refuse);
 }
 
+static struct udp_session *on_udp_open(struct link *link, const struct proxy_header *client,
+                                       enum udp_end *refuse)
+{
+    struct hub_lane *lane = link_owner(link);
+
+    return udp_book_open(&lane->worker->udp, lane, client, refuse);
+}
+
 static int on_control(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why)
 {
@@ -571,6 +608,7 @@ static const struct link_ops link_events = {
     .on_secure = on_secure,
     .on_line = on_line,
     .on_open = on_open,
+    .on_udp_open = on_udp_open,
     .on_control = on_control,
     .on_drain = on_drain,
     .on_dead = on_dead,

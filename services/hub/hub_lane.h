@@ -30,8 +30,10 @@ struct lane_record;
 struct lane_gauges {
     _Atomic uint64_t bytes_in, bytes_out; /* from clients, to clients */
     _Atomic uint64_t opened, window_stalls;
-    _Atomic uint32_t streams, rtt_ms;
-    _Atomic uint32_t queue_data, queue_sustained; /* streams that wait to send */
+    _Atomic uint64_t udp_opened, udp_datagrams_in, udp_datagrams_out, udp_bytes_in, udp_bytes_out;
+    _Atomic uint64_t udp_dropped[UDP_DROP_COUNT];
+    _Atomic uint32_t streams, udp_sessions, rtt_ms;
+    _Atomic uint32_t queue_data, queue_sustained, queue_udp; /* what waits to send */
 };
 
 struct hub_lane {
@@ -39,9 +41,11 @@ struct hub_lane {
     struct hub_worker *worker;  /* borrowed */
     struct lane_record *record; /* borrowed from the desk: only handed back to it */
     enum link_transport transport;
-    struct link *link;          /* owned; NULL when dead */
-    struct authority authority; /* a copy of the session's */
-    struct list forwards;       /* struct forward, newest first */
+    struct link *link;               /* owned; NULL when dead */
+    struct authority_pair authority; /* a copy of the session's */
+    uint8_t session[SESSION_BYTES];  /* that it belongs to, once open */
+    struct list udp_flows;           /* struct udp_flow, borrowed from the worker's book */
+    struct list forwards;            /* struct forward, newest first */
     size_t forward_count;
     uint64_t accepted_us;
     char edge_id[EDGE_ID_MAX + 1];
@@ -68,14 +72,15 @@ void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)
 
 /* The answer `line` (ended by '\n', moved) goes out and the lane opens. */
 void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
-                        const struct authority *authority, const char *edge_id);
+                        const struct authority_pair *authority, const char *edge_id,
+                        const uint8_t session[SESSION_BYTES]);
 /* An error answer (moved), after `delay_ms`. */
 void hub_lane_post_refuse(struct hub_lane *lane, char *line, size_t n, enum answer_code code,
                           unsigned delay_ms);
 /* Closes without a word. */
 void hub_lane_post_drop(struct hub_lane *lane);
 /* The ports in force; with a `config` (moved; or NULL) that this lane has to carry. */
-void hub_lane_post_authority(struct hub_lane *lane, const struct authority *authority,
+void hub_lane_post_authority(struct hub_lane *lane, const struct authority_pair *authority,
                              char *config);
 void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const char *message,
                            uint32_t retry_after_secs);

@@ -127,8 +127,9 @@ static void streams(struct metrics *m, const struct hub *h, const struct lane_su
         sums->opened);
     by_label(m, "penstock_hub_streams_total", "Streams that ended, by how.", "result",
              c->stream_results, stream_result_names, STREAM_RESULT_COUNT);
-    by_label(m, "penstock_hub_streams_refused_total", "OPENs that were refused at once.", "reason",
-             c->open_refusals, open_refusal_names, OPEN_REFUSAL_COUNT);
+    by_label(m, "penstock_hub_streams_refused_total",
+             "OPENs and UDP_OPENs that were refused at once.", "reason", c->open_refusals,
+             open_refusal_names, OPEN_REFUSAL_COUNT);
     by_label(m, "penstock_hub_connect_failures_total", "Targets that could not be connected to.",
              "reason", c->connect_faults, connect_fault_names, CONNECT_FAULT_COUNT);
     one(m, "penstock_hub_streams_unlisted_total", METRIC_COUNTER,
@@ -141,6 +142,44 @@ static void streams(struct metrics *m, const struct hub *h, const struct lane_su
                    "Streams that wait to send, by QoS tier.");
     metrics_value(m, (double)sums->queue_data, "tier", "data", NULL);
     metrics_value(m, (double)sums->queue_sustained, "tier", "sustained", NULL);
+    metrics_value(m, (double)sums->queue_udp, "tier", "udp", NULL);
+}
+
+static void udp(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
+{
+    const struct hub_counters *c = &h->shared.counters;
+
+    one(m, "penstock_hub_udp_sessions_open", METRIC_GAUGE, "UDP sessions in the tunnels.",
+        atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed));
+    one(m, "penstock_hub_udp_flows", METRIC_GAUGE,
+        "Sockets to targets, those included whose session waits for another lane.",
+        atomic_load_explicit(&h->shared.udp_flows, memory_order_relaxed));
+    one(m, "penstock_hub_udp_sessions_opened_total", METRIC_COUNTER, "UDP sessions opened.",
+        sums->udp.opened);
+    one(m, "penstock_hub_udp_evicted_total", METRIC_COUNTER,
+        "UDP sessions that went as the least recently used (limits.udpSessions).",
+        counted(&c->udp_evicted));
+    one(m, "penstock_hub_udp_idle_total", METRIC_COUNTER,
+        "UDP sessions that went by limits.udpIdleSecs.", counted(&c->udp_idle));
+    one(m, "penstock_hub_udp_moved_total", METRIC_COUNTER,
+        "UDP sessions that moved to another lane with their socket.", counted(&c->udp_moved));
+    one(m, "penstock_hub_udp_target_errors_total", METRIC_COUNTER,
+        "Errors of single packets that a target's socket told (ICMP).",
+        counted(&c->udp_target_errors));
+    metrics_family(m, "penstock_hub_udp_datagrams_total", METRIC_COUNTER,
+                   "Datagrams carried: in comes from clients, out goes to them.");
+    metrics_value(m, (double)sums->udp.datagrams_from_clients, "direction", "in", NULL);
+    metrics_value(m, (double)sums->udp.datagrams_to_clients, "direction", "out", NULL);
+    metrics_family(m, "penstock_hub_udp_bytes_total", METRIC_COUNTER, "Their payload.");
+    metrics_value(m, (double)sums->udp.bytes_from_clients, "direction", "in", NULL);
+    metrics_value(m, (double)sums->udp.bytes_to_clients, "direction", "out", NULL);
+    metrics_family(m, "penstock_hub_udp_dropped_total", METRIC_COUNTER,
+                   "Datagrams dropped, by why.");
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+        metrics_value(m, (double)(sums->udp.dropped[i] + counted(&c->udp_dropped[i])), "reason",
+                      udp_drop_name((enum udp_drop)i), NULL);
+    one(m, "penstock_hub_udp_memory_bytes", METRIC_GAUGE, "Taken of limits.udpMemory.",
+        atomic_load_explicit(&h->shared.budget.udp.taken, memory_order_relaxed));
 }
 
 static void memory(struct metrics *m, const struct hub *h)
@@ -206,6 +245,7 @@ void hub_collect(void *service, struct metrics *m)
     quic(m, h);
     sessions(m, h);
     streams(m, h, &sums);
+    udp(m, h, &sums);
     memory(m, h);
     bytes(m, h, &sums);
 }

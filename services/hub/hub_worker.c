@@ -18,7 +18,8 @@ static void on_tick(struct deadline *tick)
     atomic_store_explicit(&w->pool_refused, pool->refused, memory_order_relaxed);
     if (w->quic)
         quic_gauges_publish(&w->quic_gauges, w->quic);
-    if (!list_is_empty(&w->lanes))
+    udp_book_tick(&w->udp);
+    if (!list_is_empty(&w->lanes) || w->udp.count > 0)
         deadline_set(&w->tick, TICK_MS);
 }
 
@@ -27,6 +28,7 @@ int hub_worker_init(struct hub_worker *w, struct loop *loop, struct hub_shared *
     w->loop = loop;
     w->shared = shared;
     list_init(&w->lanes);
+    udp_book_init(&w->udp, w);
     deadline_init(&w->tick, loop, on_tick);
     w->resolver = resolver_new(loop);
     return w->resolver ? 0 : -ERR_SYS;
@@ -46,6 +48,7 @@ void hub_worker_close(struct hub_worker *w)
     deadline_off(&w->tick);
     LIST_EACH (&w->lanes, node, after)
         hub_lane_close(container_of(node, struct hub_lane, node));
+    udp_book_close(&w->udp);
     quic_port_free(w->quic);
     w->quic = NULL;
     resolver_free(w->resolver);
@@ -58,6 +61,7 @@ void hub_worker_fini(struct hub_worker *w)
 
     if (!w->loop)
         return;
+    udp_book_fini(&w->udp);
     while ((node = list_pop(&w->lanes)))
         hub_lane_free(container_of(node, struct hub_lane, node));
 }

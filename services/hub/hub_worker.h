@@ -8,6 +8,7 @@
 #include "hub/hub_counters.h"
 #include "hub/own_listeners.h"
 #include "hub/target.h"
+#include "hub/udp_book.h"
 #include "loop/loop.h"
 #include "loop/resolver.h"
 #include "quic/quic.h"
@@ -19,19 +20,23 @@ struct desk;
 
 /* One for the process.  Filled before the workers start. */
 struct hub_shared {
-    struct loop *control;       /* borrowed: where the desk is */
-    struct desk *desk;          /* borrowed: for desk_post_*() only */
-    struct tls_ctx *tls;        /* owned: of the tunnel port */
-    struct target_map *targets; /* owned */
+    struct loop *control;                     /* borrowed: where the desk is */
+    struct desk *desk;                        /* borrowed: for desk_post_*() only */
+    struct tls_ctx *tls;                      /* owned: of the tunnel port */
+    struct target_map *targets, *targets_udp; /* owned */
+    struct hub_worker *workers;               /* borrowed from the hub: `worker_count` */
+    unsigned worker_count;
     struct own_listeners own;
     char *congestion; /* owned */
     unsigned connect_ms, flush_ms;
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */
     uint32_t connects_max;
-    unsigned worker_count, handshakes_max;
+    unsigned handshakes_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
+    _Atomic uint32_t udp_flows;          /* present: sockets to targets of UDP sessions */
+    uint64_t udp_idle_ms, udp_seed;
     struct hub_counters counters;
 };
 
@@ -41,7 +46,8 @@ struct hub_worker {
     struct resolver *resolver; /* owned */
     struct quic_port *quic;    /* owned: quic_door.h; NULL: TLS only */
     struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
-    struct deadline tick;      /* publishes the lanes' counters */
+    struct udp_book udp;
+    struct deadline tick; /* publishes the lanes' counters */
     /* Lines that others can cause; apart, or strangers could silence those about targets. */
     struct log_limit handshake_log, target_log;
     bool is_closed;

@@ -32,6 +32,7 @@ void edge_spec_fini(struct edge_spec *spec)
     free(spec->secret_file);
     spec->secret_file = NULL;
     port_list_fini(&spec->ports);
+    port_list_fini(&spec->ports_udp);
 }
 
 void registry_init(struct registry *r, size_t limit)
@@ -48,6 +49,7 @@ static void edge_free(struct edge *edge)
 {
     must(edge->sessions == 0 && list_is_empty(&edge->records));
     port_list_fini(&edge->ports);
+    port_list_fini(&edge->ports_udp);
     tls_wipe(edge->secret, sizeof(edge->secret));
     tls_wipe(edge->old_secret, sizeof(edge->old_secret));
     free(edge);
@@ -114,6 +116,7 @@ static unsigned compare(const struct edge *edge, const struct edge_spec *spec)
     unsigned change = EDGE_SAME;
 
     if (!port_list_is_equal(&edge->ports, &spec->ports) ||
+        !port_list_is_equal(&edge->ports_udp, &spec->ports_udp) ||
         edge->stun_interval_secs != spec->stun_interval_secs)
         change |= EDGE_NEW_CONFIG;
     if (spec->secret[0] && strcmp(edge->secret, spec->secret) != 0)
@@ -157,8 +160,10 @@ int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change)
     if (!edge->secret[0])
         make_secret(edge->secret);
     port_list_fini(&edge->ports);
+    port_list_fini(&edge->ports_udp);
     edge->ports = spec->ports;
-    spec->ports = (struct port_list){0};
+    edge->ports_udp = spec->ports_udp;
+    spec->ports = spec->ports_udp = (struct port_list){0};
     edge->stun_interval_secs = spec->stun_interval_secs;
     edge->max_instances = spec->max_instances;
     edge->is_enabled = spec->is_enabled;

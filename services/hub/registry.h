@@ -33,6 +33,7 @@ struct edge_spec {
     char secret[SECRET_MAX + 1]; /* "": keep the one there is, or make one */
     char *secret_file;           /* owned, configuration only: read, or made when missing */
     struct port_list ports;      /* owned: listenPorts */
+    struct port_list ports_udp;  /* owned: listenPortsUdp */
     uint32_t stun_interval_secs; /* 0: off */
     unsigned max_instances;
     bool is_enabled;
@@ -47,7 +48,7 @@ struct edge {
     char old_secret[SECRET_MAX + 1]; /* good until old_until_ms; "": none */
     uint64_t old_until_ms;
     int64_t old_until_unix;
-    struct port_list ports; /* owned */
+    struct port_list ports, ports_udp; /* owned */
     uint32_t stun_interval_secs;
     unsigned max_instances;
     bool is_enabled;
@@ -102,7 +103,7 @@ const char *registry_etag(const struct registry *r, const struct edge *edge,
 /* Where ports and targets meet: a public port whose target is a listener of the hub is a fault.
  * Either may be NULL: not checked. */
 struct spec_rules {
-    const struct target_map *targets;
+    const struct target_map *targets, *targets_udp;
     const struct own_listeners *own;
 };
 

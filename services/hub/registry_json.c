@@ -25,8 +25,8 @@ static const char *const conf_keys[] = {"id",
 
 /* One entry of listenPorts; 0 when it is at fault. */
 static uint16_t read_port(struct json_object *value, const uint64_t *seen,
-                          const struct spec_rules *rules, struct json_check *faults,
-                          const char *base, const char *key)
+                          const struct target_map *targets, const struct own_listeners *own,
+                          struct json_check *faults, const char *base, const char *key)
 {
     int64_t number = json_object_get_int64(value);
     struct target to;
@@ -44,10 +44,10 @@ static uint16_t read_port(struct json_object *value, const uint64_t *seen,
         json_fault_at(faults, base, key, "duplicate", "%d is there twice", (int)number);
         return 0;
     }
-    if (!rules || !rules->targets || !rules->own)
+    if (!targets || !own)
         return (uint16_t)number;
-    to = target_map_find(rules->targets, (uint16_t)number);
-    name = own_listeners_find(rules->own, to.host, to.port);
+    to = target_map_find(targets, (uint16_t)number);
+    name = own_listeners_find(own, to.host, to.port);
     if (name) {
         json_fault_at(faults, base, key, "conflict",
                       "its target %s:%u is the hub's own %s listener", to.host, to.port, name);
@@ -56,11 +56,12 @@ static uint16_t read_port(struct json_object *value, const uint64_t *seen,
     return (uint16_t)number;
 }
 
-static void read_ports(struct edge_spec *spec, struct json_object *obj,
-                       const struct spec_rules *rules, struct json_check *faults, const char *base)
+static void read_ports(struct port_list *out, struct json_object *obj, const char *name,
+                       const struct target_map *targets, const struct own_listeners *own,
+                       struct json_check *faults, const char *base)
 {
     struct json_object *list =
-        json_array(faults, base, obj, "listenPorts", JSON_OPTIONAL, 0, CONFIG_PORTS_MAX);
+        json_array(faults, base, obj, name, JSON_OPTIONAL, 0, CONFIG_PORTS_MAX);
     uint64_t seen[1024] = {0};
     uint16_t ports[CONFIG_PORTS_MAX];
     size_t count = 0;
@@ -68,22 +69,37 @@ static void read_ports(struct edge_spec *spec, struct json_object *obj,
 
     if (!list)
         return;
-    pointer = must_printf("%s/listenPorts", base);
+    pointer = must_printf("%s/%s", base, name);
     for (size_t i = 0; i < json_object_array_length(list); i++) {
         char key[24];
         uint16_t port;
 
         snprintf(key, sizeof(key), "%zu", i);
-        port = read_port(json_object_array_get_idx(list, i), seen, rules, faults, pointer, key);
+        port =
+            read_port(json_object_array_get_idx(list, i), seen, targets, own, faults, pointer, key);
         if (port == 0)
             continue;
         seen[port / 64] |= (uint64_t)1 << (port % 64);
         ports[count++] = port;
     }
     free(pointer);
-    port_list_fini(&spec->ports);
-    spec->ports = (struct port_list){0};
-    port_list_set(&spec->ports, ports, count);
+    port_list_fini(out);
+    *out = (struct port_list){0};
+    port_list_set(out, ports, count);
+}
+
+static void read_all_ports(struct edge_spec *spec, struct json_object *obj,
+                           const struct spec_rules *rules, struct json_check *faults,
+                           const char *base)
+{
+    const struct own_listeners *own = rules ? rules->own : NULL;
+
+    read_ports(&spec->ports, obj, "listenPorts", rules ? rules->targets : NULL, own, faults, base);
+    read_ports(&spec->ports_udp, obj, "listenPortsUdp", rules ? rules->targets_udp : NULL, own,
+               faults, base);
+    if (spec->ports.count + spec->ports_udp.count > CONFIG_PORTS_MAX)
+        json_fault_at(faults, base, "listenPortsUdp", "range",
+                      "TCP and UDP ports must be at most %d together", CONFIG_PORTS_MAX);
 }
 
 static void read_secret(struct edge_spec *spec, struct json_object *obj, enum spec_source source,
@@ -110,7 +126,6 @@ static void read_secret(struct edge_spec *spec, struct json_object *obj, enum sp
 void edge_spec_parse(struct edge_spec *spec, struct json_object *obj, enum spec_source source,
                      const struct spec_rules *rules, struct json_check *faults, const char *base)
 {
-    struct json_object *udp;
     const char *id;
 
     if (!json_object_is_type(obj, json_type_object)) {
@@ -127,11 +142,7 @@ void edge_spec_parse(struct edge_spec *spec, struct json_object *obj, enum spec_
         json_fault_at(faults, base, "id", "conflict", "an edge keeps its id");
     else if (id)
         snprintf(spec->id, sizeof(spec->id), "%s", id);
-    read_ports(spec, obj, rules, faults, base);
-    udp = json_array(faults, base, obj, "listenPortsUdp", JSON_OPTIONAL, 0, CONFIG_PORTS_MAX);
-    if (udp && json_object_array_length(udp) > 0)
-        json_fault_at(faults, base, "listenPortsUdp", "unsupported",
-                      "not available in this version: must be empty");
+    read_all_ports(spec, obj, rules, faults, base);
     spec->stun_interval_secs =
         (uint32_t)json_int(faults, base, obj, "stunIntervalSecs", JSON_OPTIONAL, 0, 86400,
                            (int64_t)spec->stun_interval_secs);
@@ -148,6 +159,7 @@ void edge_spec_of(struct edge_spec *spec, const struct edge *edge)
                                .is_enabled = edge->is_enabled};
     memcpy(spec->id, edge->id, sizeof(spec->id));
     port_list_copy(&spec->ports, &edge->ports);
+    port_list_copy(&spec->ports_udp, &edge->ports_udp);
 }
 
 static int by_id(const void *a, const void *b)
@@ -229,15 +241,22 @@ void registry_check_conf(struct json_check *faults, const char *base, struct jso
     free(specs);
 }
 
+static struct json_object *emit_ports(const struct port_list *l)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < l->count; i++)
+        json_object_array_add(list, json_object_new_int(l->ports[i]));
+    return list;
+}
+
 struct json_object *edge_emit(const struct edge *edge)
 {
-    struct json_object *obj = json_object_new_object(), *ports = json_object_new_array();
+    struct json_object *obj = json_object_new_object();
 
-    for (size_t i = 0; i < edge->ports.count; i++)
-        json_object_array_add(ports, json_object_new_int(edge->ports.ports[i]));
     json_object_object_add(obj, "id", json_object_new_string(edge->id));
-    json_object_object_add(obj, "listenPorts", ports);
-    json_object_object_add(obj, "listenPortsUdp", json_object_new_array());
+    json_object_object_add(obj, "listenPorts", emit_ports(&edge->ports));
+    json_object_object_add(obj, "listenPortsUdp", emit_ports(&edge->ports_udp));
     json_object_object_add(obj, "stunIntervalSecs",
                            json_object_new_int64(edge->stun_interval_secs));
     json_object_object_add(obj, "maxInstances", json_object_new_int64(edge->max_instances));

@@ -21,6 +21,7 @@ struct named_port {
 };
 
 struct target_map {
+    enum target_kind kind;
     char *host; /* owned: of every port that names none */
     enum proxy_mode mode;
     struct named_port *named; /* owned, by public_port */
@@ -39,18 +40,35 @@ static uint16_t read_port(const char *text)
     return value <= 65535 ? (uint16_t)value : 0;
 }
 
-static enum proxy_mode read_mode(struct json_check *faults, const char *base,
-                                 struct json_object *obj, enum proxy_mode fallback)
+const char *const target_mode_names[2][TARGET_MODES + 1] = {
+    [TARGET_TCP] = {"v1", "v2", "off", NULL},
+    [TARGET_UDP] = {"first", "each", "off", NULL},
+};
+
+enum proxy_mode target_mode(enum target_kind kind, unsigned choice)
 {
-    static const char *const names[] = {"v1", "v2", "off"};
+    static const enum proxy_mode modes[2][TARGET_MODES] = {
+        [TARGET_TCP] = {PROXY_MODE_V1, PROXY_MODE_V2, PROXY_MODE_OFF},
+        [TARGET_UDP] = {PROXY_MODE_FIRST, PROXY_MODE_EACH, PROXY_MODE_OFF},
+    };
+
+    must(choice < TARGET_MODES);
+    return modes[kind][choice];
+}
+
+static enum proxy_mode read_mode(struct json_check *faults, const char *base,
+                                 struct json_object *obj, const struct target_map *map)
+{
+    const char *const *names = target_mode_names[map->kind];
     const char *text = json_str(faults, base, obj, "proxyProtocol", JSON_OPTIONAL, 1, 8);
 
-    for (size_t i = 0; text && i < ARRAY_LEN(names); i++)
+    for (unsigned i = 0; text && i < TARGET_MODES; i++)
         if (strcmp(text, names[i]) == 0)
-            return (enum proxy_mode)i;
+            return target_mode(map->kind, i);
     if (text)
-        json_fault_at(faults, base, "proxyProtocol", "invalid", "must be v1, v2 or off");
-    return fallback;
+        json_fault_at(faults, base, "proxyProtocol", "invalid", "must be %s, %s or %s", names[0],
+                      names[1], names[2]);
+    return map->mode;
 }
 
 /* {host, port, proxyProtocol}, each of them optional but the port. */
@@ -61,7 +79,7 @@ static void read_entry(struct named_port *entry, const struct target_map *map,
 
     json_only(faults, base, obj, (const char *const[]){"host", "port", "proxyProtocol", NULL});
     entry->port = (uint16_t)json_int(faults, base, obj, "port", JSON_REQUIRED, 1, 65535, 0);
-    entry->mode = read_mode(faults, base, obj, map->mode);
+    entry->mode = read_mode(faults, base, obj, map);
     host = json_str(faults, base, obj, "host", JSON_OPTIONAL, 1, HOST_MAX);
     if (host && !host_is_valid(host))
         json_fault_at(faults, base, "host", "invalid", "must be a host name or an address");
@@ -118,13 +136,14 @@ static void read_ports(struct target_map *map, struct json_object *ports, struct
     qsort(map->named, map->count, sizeof(*map->named), by_port);
 }
 
-int target_map_parse(struct target_map **out, const char *host, enum proxy_mode mode,
-                     struct json_object *ports, struct json_check *faults, const char *base)
+static int parse(struct target_map **out, enum target_kind kind, const char *host,
+                 enum proxy_mode mode, struct json_object *ports, struct json_check *faults,
+                 const char *base)
 {
     size_t before = faults->total;
     struct target_map *map = must_alloc(sizeof(*map));
 
-    *map = (struct target_map){.host = must_strdup(host), .mode = mode};
+    *map = (struct target_map){.kind = kind, .host = must_strdup(host), .mode = mode};
     if (json_object_is_type(ports, json_type_object))
         read_ports(map, ports, faults, base);
     else
@@ -135,6 +154,18 @@ int target_map_parse(struct target_map **out, const char *host, enum proxy_mode 
     }
     *out = map;
     return 0;
+}
+
+int target_map_parse(struct target_map **out, const char *host, enum proxy_mode mode,
+                     struct json_object *ports, struct json_check *faults, const char *base)
+{
+    return parse(out, TARGET_TCP, host, mode, ports, faults, base);
+}
+
+int target_map_parse_udp(struct target_map **out, const char *host, enum proxy_mode mode,
+                         struct json_object *ports, struct json_check *faults, const char *base)
+{
+    return parse(out, TARGET_UDP, host, mode, ports, faults, base);
 }
 
 void target_map_free(struct target_map *map)
@@ -180,6 +211,8 @@ size_t target_emit_header(uint8_t *out, enum proxy_mode mode, const struct proxy
     case PROXY_MODE_V1:
         return proxy_emit_v1((char *)out, client);
     case PROXY_MODE_V2:
+    case PROXY_MODE_FIRST:
+    case PROXY_MODE_EACH:
         return proxy_emit_v2(out, client);
     case PROXY_MODE_OFF:
         break;

@@ -1,0 +1,434 @@
+/* udp_flows - see udp_flows.h. */
+#include "edge/udp_flows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "edge/edge_worker.h"
+#include "link/link.h"
+#include "loop/udp_socket.h"
+#include "tls/tls.h"
+#include "wire/proxy.h"
+
+/* One socket of a public port. */
+struct udp_door {
+    struct list node;
+    struct udp_flows *flows; /* borrowed */
+    struct loop_io io;
+    struct reap reap;
+    int fd; /* owned */
+    uint16_t port;
+    uint32_t overflow; /* what the kernel dropped so far */
+};
+
+/* A session of the flow; one that was left behind waits for the hub's UDP_CLOSE. */
+struct udp_leg {
+    struct udp_session session;
+    struct udp_flow *flow; /* borrowed: contains it */
+};
+
+struct udp_flow {
+    struct list in_bucket, in_lru;
+    struct udp_door *door;      /* borrowed: closes its flows */
+    struct proxy_header client; /* the key */
+    union addr peer, local;
+    enum udp_flow_state state; /* written by flow_enter() only */
+    struct udp_leg legs[2];
+    unsigned at; /* the leg in use */
+    uint64_t active_ms, shut_until_ms;
+};
+
+static uint64_t now_of(const struct udp_flows *f)
+{
+    return loop_now_ms(f->worker->loop);
+}
+
+static void flow_enter(struct udp_flow *x, enum udp_flow_state to)
+{
+    x->state = to;
+    if (to == UDP_FLOW_STRAY)
+        x->door->flows->has_strays = true;
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+/* Clients choose their addresses and ports: the seed is ours. */
+static struct list *bucket_of(const struct udp_flows *f, const struct proxy_header *key)
+{
+    uint64_t words[4], hash = f->seed;
+
+    memcpy(words, key->src, sizeof(key->src));
+    memcpy(words + 2, key->dst, sizeof(key->dst));
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++)
+        hash = mix(hash ^ words[i]);
+    hash = mix(hash ^ ((uint64_t)key->src_port << 16 | key->dst_port));
+    return &f->buckets[hash & (UDP_FLOW_BUCKETS - 1)];
+}
+
+static struct udp_flow *find(const struct udp_flows *f, const struct proxy_header *key)
+{
+    LIST_EACH (bucket_of(f, key), node, after) {
+        struct udp_flow *x = container_of(node, struct udp_flow, in_bucket);
+
+        if (proxy_header_is_equal(&x->client, key))
+            return x;
+    }
+    return NULL;
+}
+
+static void touch(struct udp_flow *x)
+{
+    struct udp_flows *f = x->door->flows;
+
+    x->active_ms = now_of(f);
+    list_remove(&x->in_lru);
+    list_push(&f->lru, &x->in_lru);
+}
+
+static void flow_free(struct udp_flow *x)
+{
+    struct udp_flows *f = x->door->flows;
+
+    for (unsigned i = 0; i < 2; i++)
+        udp_session_release(&x->legs[i].session);
+    list_remove(&x->in_bucket);
+    list_remove(&x->in_lru);
+    f->count--;
+    free(x);
+}
+
+/* The least recently used one goes, but not `keep`. */
+static bool evict(struct udp_flows *f, const struct udp_flow *keep)
+{
+    LIST_EACH (&f->lru, node, after) {
+        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+
+        if (x == keep)
+            continue;
+        flow_free(x);
+        f->evicted++;
+        return true;
+    }
+    return false;
+}
+
+/* --- to the client ---------------------------------------------------------------------------- */
+
+static struct udp_leg *leg_of(struct udp_session *u)
+{
+    return container_of(u, struct udp_leg, session);
+}
+
+static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
+{
+    struct udp_flow *x = leg_of(u)->flow;
+    struct udp_flows *f = x->door->flows;
+    struct iovec piece = {(void *)(uintptr_t)bytes, n};
+    int err = udp_socket_send(x->door->fd, &x->peer, &x->local, &piece, 1);
+
+    if (err == -EPERM || err == -ECONNREFUSED) /* of a packet before, or a firewall that was busy */
+        err = udp_socket_send(x->door->fd, &x->peer, &x->local, &piece, 1);
+    touch(x);
+    if (err)
+        f->dropped[err == -EAGAIN || err == -ENOBUFS ? UDP_DROP_SOCKET_FULL
+                   : err == -EMSGSIZE                ? UDP_DROP_TOO_BIG
+                                                     : UDP_DROP_SOCKET_ERROR]++;
+}
+
+static void on_closed(struct udp_session *u)
+{
+    struct udp_leg *leg = leg_of(u);
+    struct udp_flow *x = leg->flow;
+
+    if (leg != &x->legs[x->at]) /* the one that was left: the hub has moved the flow */
+        return;
+    if (u->end == UDP_END_LANE_LOST) {
+        flow_enter(x, UDP_FLOW_STRAY);
+        return;
+    }
+    x->shut_until_ms = now_of(x->door->flows) +
+                       (u->end == UDP_END_NOT_ALLOWED ? UDP_SHUT_REFUSED_MS : UDP_SHUT_MS);
+    flow_enter(x, UDP_FLOW_SHUT);
+}
+
+/* --- to the hub ------------------------------------------------------------------------------- */
+
+/* Opens on `leg`, which is not in use. */
+static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *link)
+{
+    struct udp_flows *f = x->door->flows;
+    struct udp_session *u = &x->legs[leg].session;
+    int err;
+
+    udp_session_release(u);
+    udp_session_init(u, on_datagram, on_closed);
+    err = link_open_udp(link, u, &x->client);
+    if (err == -ERR_LIMIT && evict(f, x))
+        err = link_open_udp(link, u, &x->client);
+    if (err == -ERR_LIMIT)
+        return UDP_DROP_LIMIT_SESSIONS;
+    if (err == -ERR_CONFLICT)
+        return UDP_DROP_NO_TUNNEL;
+    if (err)
+        return UDP_DROP_NO_MEMORY;
+    x->at = leg;
+    flow_enter(x, UDP_FLOW_OPEN);
+    return UDP_DROP_COUNT;
+}
+
+static enum udp_drop open_flow(struct udp_flow *x)
+{
+    struct link *link = edge_worker_link(x->door->flows->worker);
+
+    return link ? open_leg(x, x->at, link) : UDP_DROP_NO_TUNNEL;
+}
+
+static bool is_left_behind(const struct udp_flow *x)
+{
+    const struct lane *lane = x->legs[x->at].session.lane;
+
+    return lane && (lane->drain.by_us || lane->drain.by_peer);
+}
+
+/* A stray opens again, one on a draining lane moves: the old session is the hub's to close.  False:
+ * it has to try again. */
+static bool follow(struct udp_flow *x, struct link *link)
+{
+    if (x->state == UDP_FLOW_SHUT)
+        return true;
+    if (x->state == UDP_FLOW_STRAY)
+        return link && open_leg(x, x->at, link) == UDP_DROP_COUNT;
+    if (!is_left_behind(x))
+        return true;
+    if (!link || link_lane(link) == x->legs[x->at].session.lane)
+        return false;
+    return open_leg(x, !x->at, link) == UDP_DROP_COUNT;
+}
+
+void udp_flows_follow(struct udp_flows *f)
+{
+    struct link *link = edge_worker_link(f->worker);
+    bool is_done = true;
+
+    if (!f->has_strays)
+        return;
+    for (struct list *n = f->lru.next; n != &f->lru; n = n->next) { /* others may be evicted */
+        if (!follow(container_of(n, struct udp_flow, in_lru), link))
+            is_done = false;
+    }
+    f->has_strays = !is_done;
+}
+
+static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_header *key,
+                                 const struct udp_arrival *a)
+{
+    struct udp_flows *f = door->flows;
+    struct udp_flow *x = calloc(1, sizeof(*x));
+
+    if (!x)
+        return NULL;
+    x->door = door;
+    x->client = *key;
+    x->peer = a->peer;
+    x->local = a->local;
+    for (unsigned i = 0; i < 2; i++) {
+        x->legs[i].flow = x;
+        udp_session_init(&x->legs[i].session, on_datagram, on_closed);
+    }
+    list_init(&x->in_lru);
+    list_push(bucket_of(f, key), &x->in_bucket);
+    f->count++;
+    touch(x);
+    return x;
+}
+
+/* The flow that an arrival belongs to, open; or why there is none. */
+static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a,
+                              struct udp_flow **out)
+{
+    struct udp_flows *f = door->flows;
+    union addr local = a->local;
+    struct proxy_header key;
+    struct udp_flow *x;
+    enum udp_drop why;
+
+    addr_set_port(&local, door->port);
+    proxy_header_set(&key, PROXY_DGRAM, &a->peer.sa, &local.sa);
+    if (key.family == PROXY_UNSPEC || key.src_port == 0)
+        return UDP_DROP_SOCKET_ERROR;
+    x = find(f, &key);
+    if (!x) {
+        if (!edge_worker_link(f->worker))
+            return UDP_DROP_NO_TUNNEL;
+        x = flow_new(door, &key, a);
+        if (!x)
+            return UDP_DROP_NO_MEMORY;
+        if (f->count > f->worker->shared->budget.udp.limit_sessions)
+            evict(f, x);
+    }
+    if (x->state != UDP_FLOW_OPEN) {
+        if (x->state == UDP_FLOW_SHUT && now_of(f) < x->shut_until_ms)
+            return UDP_DROP_CLOSED;
+        why = open_flow(x);
+        if (why != UDP_DROP_COUNT)
+            return why;
+    }
+    touch(x);
+    *out = x;
+    return UDP_DROP_COUNT;
+}
+
+static void take_arrival(struct udp_door *door, const struct udp_arrival *a)
+{
+    struct udp_flows *f = door->flows;
+    uint64_t count = a->len == 0 ? 1 : (a->len + a->segment - 1) / a->segment;
+    struct udp_flow *x = NULL;
+    enum udp_drop why = a->is_cut ? UDP_DROP_TRUNCATED : flow_for(door, a, &x);
+
+    f->dropped[UDP_DROP_SOCKET_FULL] += a->dropped - (a->dropped ? door->overflow : 0);
+    door->overflow = a->dropped ? a->dropped : door->overflow;
+    if (why != UDP_DROP_COUNT) {
+        f->dropped[why] += count;
+        return;
+    }
+    for (size_t at = 0; count > 0; count--, at += a->segment)
+        udp_session_send(&x->legs[x->at].session, a->bytes + at, MIN(a->segment, a->len - at),
+                         now_of(f));
+}
+
+static void door_run(struct udp_door *door)
+{
+    struct udp_flows *f = door->flows;
+
+    for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+        int n = udp_batch_receive(f->batch, door->fd);
+
+        if (n < 0)
+            f->errors++; /* an ICMP answer to something that was sent before */
+        for (int i = 0; i < n; i++) {
+            struct udp_arrival a;
+
+            udp_batch_get(f->batch, (unsigned)i, &a);
+            take_arrival(door, &a);
+        }
+        if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
+            return;
+    } /* level triggered: the loop calls again, after others */
+}
+
+static void on_readable(struct loop_io *io, unsigned events)
+{
+    (void)events;
+    door_run(container_of(io, struct udp_door, io));
+}
+
+/* --- ports ------------------------------------------------------------------------------------ */
+
+static void on_reap_door(struct reap *reap)
+{
+    free(container_of(reap, struct udp_door, reap));
+}
+
+static void close_door(struct udp_door *door)
+{
+    struct udp_flows *f = door->flows;
+
+    LIST_EACH (&f->lru, node, after) {
+        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+
+        if (x->door == door)
+            flow_free(x);
+    }
+    loop_io_arm(&door->io, 0);
+    close(door->fd);
+    list_remove(&door->node);
+    loop_reap(f->worker->loop, &door->reap);
+}
+
+static void make_room(struct udp_flows *f)
+{
+    if (f->buckets)
+        return;
+    f->batch = udp_batch_new();
+    must(f->batch != NULL);
+    f->buckets = must_alloc(UDP_FLOW_BUCKETS * sizeof(*f->buckets));
+    for (unsigned i = 0; i < UDP_FLOW_BUCKETS; i++)
+        list_init(&f->buckets[i]);
+}
+
+void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count)
+{
+    make_room(f);
+    for (unsigned i = 0; i < count; i++) {
+        struct udp_door *door = must_alloc(sizeof(*door));
+        union addr at = {0};
+        socklen_t len = sizeof(at);
+
+        (void)!getsockname(fds[i], &at.sa, &len);
+        door->flows = f;
+        door->port = port;
+        door->fd = fds[i];
+        reap_init(&door->reap, on_reap_door);
+        udp_socket_set_public(fds[i], at.sa.sa_family);
+        loop_io_init(&door->io, f->worker->loop, fds[i], on_readable);
+        loop_io_arm(&door->io, LOOP_READ);
+        list_push(&f->sockets, &door->node);
+    }
+}
+
+void udp_flows_close_port(struct udp_flows *f, uint16_t port)
+{
+    LIST_EACH (&f->sockets, node, after) {
+        struct udp_door *door = container_of(node, struct udp_door, node);
+
+        if (door->port == port)
+            close_door(door);
+    }
+}
+
+void udp_flows_tick(struct udp_flows *f)
+{
+    uint64_t now_ms = now_of(f);
+
+    udp_flows_follow(f);
+    LIST_EACH (&f->lru, node, after) {
+        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+
+        if (now_ms - x->active_ms < f->worker->shared->udp_idle_ms)
+            break;
+        flow_free(x);
+        f->idle++;
+    }
+}
+
+void udp_flows_init(struct udp_flows *f, struct edge_worker *w)
+{
+    *f = (struct udp_flows){.worker = w};
+    list_init(&f->lru);
+    list_init(&f->sockets);
+    tls_random(&f->seed, sizeof(f->seed));
+}
+
+void udp_flows_fini(struct udp_flows *f)
+{
+    if (!f->worker)
+        return;
+    LIST_EACH (&f->sockets, node, after) {
+        close_door(container_of(node, struct udp_door, node));
+    }
+    udp_batch_free(f->batch);
+    free(f->buckets);
+    f->batch = NULL;
+    f->buckets = NULL;
+    f->worker = NULL;
+}

@@ -1,0 +1,64 @@
+/* udp_flows - all UDP of one worker: the sockets of its public ports, and a flow for each client
+ * that talks to one of them.
+ *
+ *   public socket --> flow of (client, address asked) --> UDP session on the worker's lane
+ *
+ *   STRAY (no lane) -> OPEN -> SHUT (the hub closed it) -> OPEN ...      any -> freed
+ *
+ *   STRAY  its lane was lost, or there never was one: it opens again as soon as there is a lane
+ *   OPEN   datagrams pass
+ *   SHUT   the hub said UDP_CLOSE; for a moment nothing is opened for this client
+ *
+ * A flow whose lane begins to drain opens on another lane before it leaves the old one: the hub
+ * moves it with its socket to the target and closes the old session itself, so both are kept until
+ * then.  A flow is freed when it was idle for limits.udpIdleSecs in both directions, when its port
+ * is closed, or as the least recently used one past limits.udpSessions.
+ *
+ * One loop.  (api/tunnel.md, UDP sessions)
+ */
+#ifndef EDGE_UDP_FLOWS_H
+#define EDGE_UDP_FLOWS_H
+
+#include "base/list.h"
+#include "loop/addr.h"
+#include "loop/loop.h"
+#include "tunnel/udp_session.h"
+
+struct edge_worker;
+struct udp_batch;
+
+#define UDP_SHUT_MS         100u  /* after an orderly UDP_CLOSE */
+#define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
+#define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
+#define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
+
+enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_SHUT };
+
+struct udp_flows {
+    struct edge_worker *worker; /* borrowed */
+    struct list *buckets;       /* owned; made with the first port */
+    struct list lru;            /* all flows; the least recently used first */
+    struct list sockets;
+    struct udp_batch *batch; /* owned; the same */
+    uint64_t seed;
+    uint32_t count;
+    bool has_strays;                  /* some flow may have to follow to another lane */
+    struct udp_stats past;            /* of lanes that are gone */
+    uint64_t dropped[UDP_DROP_COUNT]; /* outside of lanes */
+    uint64_t evicted, idle, errors;   /* by the limit; by time; of single packets */
+};
+
+/* Before the worker's loop runs. */
+void udp_flows_init(struct udp_flows *f, struct edge_worker *w);
+/* Closes all; fine on a zeroed one. */
+void udp_flows_fini(struct udp_flows *f);
+/* Takes the bound sockets of a public port over. */
+void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count);
+/* The port's sockets and flows. */
+void udp_flows_close_port(struct udp_flows *f, uint16_t port);
+/* A lane came up, went, or began to drain: flows follow. */
+void udp_flows_follow(struct udp_flows *f);
+/* Each tick: frees what is idle. */
+void udp_flows_tick(struct udp_flows *f);
+
+#endif

@@ -1,0 +1,290 @@
+/* udp_flow - see udp_flow.h. */
+#include "hub/udp_flow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "hub/hub_lane.h"
+#include "loop/udp_socket.h"
+
+static struct hub_worker *worker_of(const struct udp_flow *f)
+{
+    return f->book->worker;
+}
+
+static void count_drop(const struct udp_flow *f, enum udp_drop why)
+{
+    count_one(&worker_of(f)->shared->counters.udp_dropped[why]);
+}
+
+static void udp_flow_enter(struct udp_flow *f, enum udp_flow_state to)
+{
+    must(to > f->state);
+    f->state = to;
+}
+
+/* --- to the target ---------------------------------------------------------------------------- */
+
+static enum udp_drop drop_of(int err)
+{
+    switch (-err) {
+    case EAGAIN:
+    case ENOBUFS:
+        return UDP_DROP_SOCKET_FULL;
+    case EMSGSIZE:
+        return UDP_DROP_TOO_BIG;
+    default:
+        return UDP_DROP_SOCKET_ERROR;
+    }
+}
+
+/* An error that waited on the socket (ICMP) is about an earlier datagram: this one is tried again,
+ * once. */
+static int send_one(const struct udp_flow *f, const struct iovec *pieces, size_t count)
+{
+    int err = udp_socket_send(f->fd, NULL, NULL, pieces, count);
+
+    if (err == 0 || drop_of(err) != UDP_DROP_SOCKET_ERROR)
+        return err;
+    count_one(&worker_of(f)->shared->counters.udp_target_errors);
+    return udp_socket_send(f->fd, NULL, NULL, pieces, count);
+}
+
+static void send_payload(struct udp_flow *f, const uint8_t *bytes, size_t n)
+{
+    struct iovec pieces[2] = {{f->header, f->header_len}, {(void *)(uintptr_t)bytes, n}};
+    bool is_each = f->target.mode == PROXY_MODE_EACH;
+    int err;
+
+    if (f->fd < 0) {
+        count_drop(f, UDP_DROP_NO_SOCKET);
+        return;
+    }
+    if (is_each && n + f->header_len > UDP_DATAGRAM_MAX) {
+        count_drop(f, UDP_DROP_TOO_BIG);
+        return;
+    }
+    if (f->target.mode == PROXY_MODE_FIRST && !f->has_answered)
+        (void)!send_one(f, pieces, 1); /* if it is lost, the next payload brings another */
+    err = is_each ? send_one(f, pieces, 2) : send_one(f, pieces + 1, 1);
+    if (err)
+        count_drop(f, drop_of(err));
+}
+
+static void wait_with(struct udp_flow *f, const uint8_t *bytes, size_t n)
+{
+    uint32_t len = (uint32_t)n;
+    struct iovec pieces[2] = {{&len, sizeof(len)}, {(void *)(uintptr_t)bytes, n}};
+    int err = bufq_push_pieces(&f->waiting, pieces, 2);
+
+    if (err)
+        count_drop(f, err == -ERR_FULL ? UDP_DROP_QUEUE_FULL : UDP_DROP_NO_MEMORY);
+}
+
+static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
+{
+    struct udp_flow *f = container_of(u, struct udp_flow, session);
+
+    udp_book_touch(f);
+    if (f->state == UDP_FLOW_OPEN)
+        send_payload(f, bytes, n);
+    else
+        wait_with(f, bytes, n);
+}
+
+static void send_waiting(struct udp_flow *f)
+{
+    static _Thread_local uint8_t bytes[UDP_DATAGRAM_MAX];
+    uint32_t len;
+
+    while (f->waiting.len > 0) {
+        size_t n = bufq_copy(&f->waiting, &len, sizeof(len));
+
+        must(n == sizeof(len) && len <= sizeof(bytes));
+        bufq_skip(&f->waiting, sizeof(len));
+        n = bufq_copy(&f->waiting, bytes, len);
+        must(n == len);
+        bufq_skip(&f->waiting, len);
+        send_payload(f, bytes, len);
+    }
+}
+
+/* --- from the target -------------------------------------------------------------------------- */
+
+static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
+{
+    f->has_answered = true;
+    if (a->is_cut)
+        count_drop(f, UDP_DROP_TRUNCATED);
+    else if (f->session.state != UDP_OPEN)
+        count_drop(f, UDP_DROP_NO_TUNNEL);
+    else
+        udp_session_send(&f->session, a->bytes, a->len, loop_now_ms(worker_of(f)->loop));
+}
+
+static void on_readable(struct loop_io *io, unsigned events)
+{
+    struct udp_flow *f = container_of(io, struct udp_flow, io);
+    struct udp_batch *batch = f->book->batch;
+
+    (void)events;
+    for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+        int n = udp_batch_receive(batch, f->fd);
+
+        if (n < 0)
+            count_one(&worker_of(f)->shared->counters.udp_target_errors);
+        if (n > 0)
+            udp_book_touch(f);
+        for (int i = 0; i < n; i++) {
+            struct udp_arrival a;
+
+            udp_batch_get(batch, (unsigned)i, &a);
+            take_arrival(f, &a);
+        }
+        if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
+            return;
+    }
+}
+
+/* --- its life --------------------------------------------------------------------------------- */
+
+static void open_socket(struct udp_flow *f, int fd)
+{
+    f->fd = fd;
+    if (fd >= 0) {
+        loop_io_init(&f->io, worker_of(f)->loop, fd, on_readable);
+        loop_io_arm(&f->io, LOOP_READ);
+    }
+    udp_flow_enter(f, UDP_FLOW_OPEN);
+    send_waiting(f);
+}
+
+static void log_unreachable(const struct udp_flow *f, const char *why)
+{
+    struct hub_worker *w = worker_of(f);
+
+    if (!log_limit_pass(&w->target_log, loop_now_ms(w->loop)))
+        return;
+    log_warn("hub", "udp_target_unreachable", LOG_U("port", f->key.client.dst_port),
+             LOG_S("target", f->target.host), LOG_U("target_port", f->target.port),
+             LOG_S("detail", why), LOG_U("held", w->target_log.held));
+    w->target_log.held = 0;
+}
+
+static void on_addresses(struct resolve *q, const union addr *addrs, unsigned count, int err)
+{
+    struct udp_flow *f = container_of(q, struct udp_flow, query);
+    struct hub_shared *shared = worker_of(f)->shared;
+    int fd = -1;
+
+    for (unsigned i = 0; i < count && fd < 0; i++) {
+        if (own_listeners_find_addr(&shared->own, &addrs[i]))
+            continue;
+        fd = udp_socket_connect(&addrs[i]);
+    }
+    if (fd < 0) {
+        count_one(&shared->counters.connect_faults[err ? CONNECT_RESOLVE : CONNECT_SYSTEM]);
+        log_unreachable(f, err ? err_text(err) : "no socket to any of its addresses");
+        udp_flow_close(f, UDP_END_ORDERLY, false); /* the client's next datagram tries again */
+        return;
+    }
+    open_socket(f, fd);
+}
+
+void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered)
+{
+    struct hub_worker *w = worker_of(f);
+
+    f->has_answered = has_answered;
+    if (fd >= 0) {
+        open_socket(f, fd);
+        return;
+    }
+    udp_flow_enter(f, UDP_FLOW_RESOLVING);
+    resolve_start(&f->query, w->resolver, f->target.host, f->target.port, on_addresses);
+}
+
+static void detach(struct udp_flow *f)
+{
+    list_remove(&f->in_lane);
+    list_remove(&f->in_orphans);
+    f->lane = NULL;
+}
+
+static void on_closed(struct udp_session *u)
+{
+    struct udp_flow *f = container_of(u, struct udp_flow, session);
+
+    if (u->end != UDP_END_LANE_LOST) {
+        udp_flow_close(f, UDP_END_ORDERLY, false);
+        return;
+    }
+    detach(f);
+    udp_book_orphaned(f);
+}
+
+struct udp_session *udp_flow_attach(struct udp_flow *f, struct hub_lane *lane)
+{
+    udp_session_release(&f->session); /* on another lane: UDP_CLOSE */
+    udp_session_init(&f->session, on_datagram, on_closed);
+    detach(f);
+    f->lane = lane;
+    list_push(&lane->udp_flows, &f->in_lane);
+    return &f->session;
+}
+
+int udp_flow_take_socket(struct udp_flow *f)
+{
+    int fd = f->fd;
+
+    loop_io_arm(&f->io, 0);
+    f->fd = -1;
+    return fd;
+}
+
+static void on_reap(struct reap *reap)
+{
+    free(container_of(reap, struct udp_flow, reap));
+}
+
+struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key)
+{
+    struct hub_worker *w = book->worker;
+    struct udp_flow *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return NULL;
+    f->book = book;
+    f->key = *key;
+    f->fd = -1;
+    f->target = target_map_find(w->shared->targets_udp, key->client.dst_port);
+    f->header_len = target_emit_header(f->header, f->target.mode, &key->client);
+    bufq_init(&f->waiting, loop_pool(w->loop), UDP_WAITING_BYTES);
+    list_init(&f->in_bucket);
+    list_init(&f->in_lru);
+    list_init(&f->in_lane);
+    list_init(&f->in_orphans);
+    reap_init(&f->reap, on_reap);
+    udp_session_init(&f->session, on_datagram, on_closed);
+    return f;
+}
+
+void udp_flow_close(struct udp_flow *f, enum udp_end end, bool is_moved)
+{
+    int fd = udp_flow_take_socket(f);
+
+    must(f->state != UDP_FLOW_CLOSED);
+    udp_session_close(&f->session, end);
+    udp_session_release(&f->session);
+    resolve_cancel(&f->query);
+    bufq_fini(&f->waiting);
+    detach(f);
+    if (fd >= 0)
+        close(fd);
+    udp_book_left(f, is_moved);
+    udp_flow_enter(f, UDP_FLOW_CLOSED);
+    loop_reap(worker_of(f)->loop, &f->reap);
+}
