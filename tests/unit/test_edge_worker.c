@@ -241,7 +241,7 @@ static void port_up(void)
     ck_assert_int_eq(listen_bind(&at, WORKERS, fds, &bound), 0);
     t.port = addr_port(&bound);
     for (unsigned i = 0; i < WORKERS; i++)
-        edge_worker_open_port(&t.workers[i], t.port, &fds[i], 1);
+        edge_worker_open_port(&t.workers[i], PORT_TCP, t.port, &fds[i], 1);
 }
 
 static void stand_up(uint64_t hold_ms)
@@ -578,7 +578,7 @@ START_TEST(the_end_gives_everything_back)
     dial(0);
     UNTIL(streams_are_open, 4);
     t.lanes[0].stream_count = 4;
-    edge_worker_close_port(&t.workers[1], t.port);
+    edge_worker_close_port(&t.workers[1], PORT_TCP, t.port);
     dial(1);
     clients_come(4);
     edge_worker_send_config_ack(&t.workers[0], 1, "{}");
