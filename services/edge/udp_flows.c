@@ -217,11 +217,12 @@ static bool follow(struct udp_flow *x, struct link *link)
 
 void udp_flows_follow(struct udp_flows *f)
 {
-    struct link *link = edge_worker_link(f->worker);
     bool is_done = true;
+    struct link *link;
 
     if (!f->has_strays)
         return;
+    link = edge_worker_link(f->worker);
     for (struct list *n = f->lru.next; n != &f->lru; n = n->next) { /* others may be evicted */
         if (!follow(container_of(n, struct udp_flow, in_lru), link))
             is_done = false;
@@ -428,7 +429,5 @@ void udp_flows_fini(struct udp_flows *f)
     }
     udp_batch_free(f->batch);
     free(f->buckets);
-    f->batch = NULL;
-    f->buckets = NULL;
-    f->worker = NULL;
+    *f = (struct udp_flows){0};
 }

@@ -231,7 +231,7 @@ class Hub(ServiceContract):
             call("DELETE", path + "?dryRun=maybe", expect=400)
 
     def flow_add(self, call):
-        new = {"id": "e2", "listenPorts": [443, 80], "listenPortsUdp": [], "stunIntervalSecs": 0, "maxInstances": 2,
+        new = {"id": "e2", "listenPorts": [443, 80], "listenPortsUdp": [443, 53], "stunIntervalSecs": 0, "maxInstances": 2,
                "enabled": True}
         self.unchanged("/v1/edges", lambda: call("POST", "/v1/edges?dryRun=true", new, expect=200))
         answer = call("POST", "/v1/edges", new, expect=201)
@@ -246,7 +246,7 @@ class Hub(ServiceContract):
         etag = call("GET", "/v1/edges", expect=200).etag
         call("POST", "/v1/edges", {**new, "id": "e3", "secret": "x" * 43}, expect=201, headers={"If-Match": etag})
         self.errors("POST", "/v1/edges", {}, ["/id"])
-        self.errors("POST", "/v1/edges", {"id": "e4", "listenPortsUdp": [53]}, ["/listenPortsUdp"])
+        self.errors("POST", "/v1/edges", {"id": "e4", "listenPortsUdp": [53, 0]}, ["/listenPortsUdp/1"])
         self.errors("POST", "/v1/edges", {"id": "a b", "listenPorts": [0, 80, 80], "maxInstances": 0, "enabled": "yes",
                                           "stunIntervalSecs": -1, "secret": "short", "no": 1},
                     ["/id", "/listenPorts/0", "/listenPorts/2", "/maxInstances", "/enabled", "/stunIntervalSecs",

@@ -271,7 +271,7 @@ class Hub(Conf):
                 ([{}], "edges/0/id"), ([{"id": "a b"}], "edges/0/id"), ([{"id": "x" * 65}], "edges/0/id"),
                 ([good, good], "edges/1"), ([{**good, "listenPorts": [0]}], "listenPorts/0"),
                 ([{**good, "listenPorts": [80, 80]}], "listenPorts/1"), ([{**good, "listenPorts": [65536]}], "listenPorts/0"),
-                ([{**good, "listenPorts": ["80"]}], "listenPorts/0"), ([{**good, "listenPortsUdp": [53]}], "listenPortsUdp"),
+                ([{**good, "listenPorts": ["80"]}], "listenPorts/0"), ([{**good, "listenPortsUdp": [53, 53]}], "listenPortsUdp/1"),
                 ([{**good, "secret": "short"}], "secret"), ([{**good, "secret": "s" * 42 + "!"}], "secret"),
                 ([{**good, "secretFile": "/x"}], "secretFile"), ([{**good, "maxInstances": 0}], "maxInstances"),
                 ([{**good, "listenPorts": list(range(1, 1026))}], "listenPorts"), ([{**good, "nope": 1}], "nope"), (["e1"], "edges/0")):

@@ -43,7 +43,11 @@ static const struct {
     {"edges={}", "/edges"},
     {"edges=[{\"id\":\"a\"},{\"id\":\"a\"}]", "/edges/1/id"},
     {"edges=[{\"id\":\"a\",\"secret\":\"0123456789012345678901\"}]", "/edges"}, /* argv is public */
-    {"edges=[{\"id\":\"a\",\"listenPortsUdp\":[53]}]", "/edges/0/listenPortsUdp"},
+    {"edges=[{\"id\":\"a\",\"listenPortsUdp\":[53,53]}]", "/edges/0/listenPortsUdp/1"},
+    {"target.portsUdp={\"53\":{\"port\":53,\"proxyProtocol\":\"v1\"}}",
+     "/target/portsUdp/53/proxyProtocol"},
+    {"target.proxyProtocolUdp=v2", "/target/proxyProtocolUdp"},
+    {"limits.udpQueueBytes=65507", "/limits/udpQueueBytes"},
     {"limits.edges=0", "/limits/edges"},
     {"nonsense=1", ""},
 };

@@ -21,7 +21,10 @@ static const struct {
     {"{\"id\":\"e\",\"listenPorts\":[443.0]}", "/listenPorts/0", "type"},
     {"{\"id\":\"e\",\"listenPorts\":[443,80,443]}", "/listenPorts/2", "duplicate"},
     {"{\"id\":\"e\",\"listenPorts\":[9001]}", "/listenPorts/0", "conflict"},
-    {"{\"id\":\"e\",\"listenPortsUdp\":[53]}", "/listenPortsUdp", "unsupported"},
+    {"{\"id\":\"e\",\"listenPortsUdp\":53}", "/listenPortsUdp", "type"},
+    {"{\"id\":\"e\",\"listenPortsUdp\":[53,0]}", "/listenPortsUdp/1", "range"},
+    {"{\"id\":\"e\",\"listenPortsUdp\":[53,80,53]}", "/listenPortsUdp/2", "duplicate"},
+    {"{\"id\":\"e\",\"listenPortsUdp\":[9001]}", "/listenPortsUdp/0", "conflict"},
     {"{\"id\":\"e\",\"stunIntervalSecs\":-1}", "/stunIntervalSecs", "range"},
     {"{\"id\":\"e\",\"maxInstances\":0}", "/maxInstances", "range"},
     {"{\"id\":\"e\",\"maxInstances\":65}", "/maxInstances", "range"},
@@ -50,7 +53,7 @@ START_TEST(refuses)
     struct json_object *obj = json_of(faulty[_i].body);
     struct own_listeners own;
     struct target_map *targets = direct_targets();
-    struct spec_rules rules = {targets, &own};
+    struct spec_rules rules = {targets, targets, &own};
     struct edge_spec spec;
     struct json_check faults;
     union addr at;
