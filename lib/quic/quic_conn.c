@@ -454,7 +454,7 @@ bool quic_read(struct quic *q, const struct quic_datagram *d)
     q->stats.packets_in++;
     q->stats.bytes_in += d->len;
     q->is_inside = true;
-    rc = ngtcp2_conn_read_pkt(q->conn, &path, NULL, d->bytes, d->len, quic_now(q->port));
+    rc = ngtcp2_conn_read_pkt(q->conn, &path, NULL, d->bytes, d->len, q->port->now_ns);
     q->is_inside = false;
     if (rc != 0)
         quic_fail(q, rc);
