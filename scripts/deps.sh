@@ -10,7 +10,7 @@ run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"
 profile="linux-perf valgrind"
-fuzz="clang llvm"
+fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
 

@@ -7,7 +7,8 @@
  *   quic_route   the table behind that
  *   quic_retry   answers that need no connection: Retry, reset, version negotiation
  *   quic_ids     under which ids a connection is known, and what late packets get when it is gone
- *   quic_conn    the life of a connection: made, read, timed, closed
+ *   quic_begin   how a connection begins, as a server and as a client
+ *   quic_conn    its life: read, timed, closed
  *   quic_events  what ngtcp2 tells, handed to the owner
  *   quic_flush   packets made of what the owner has
  *   quic_mtu     how large they may be
@@ -33,6 +34,7 @@
 #define QUIC_PACKET_BYTES   65000u /* the largest datagram that is sent: path MTU permitting */
 #define QUIC_BUNDLE_BYTES   65507u /* of one send: what IPv4 carries */
 #define QUIC_SEGMENTS_MAX   64u    /* the kernel's own bound */
+#define QUIC_DATAGRAM_MAX   65535u /* of a DATAGRAM frame that we take */
 #define QUIC_CLOSE_BYTES    1252u
 #define QUIC_LATE_MAX       1024u /* closed connections whose late packets are known, a port */
 #define QUIC_ERROR_TEXT_MAX 160u
@@ -199,10 +201,16 @@ void quic_reset_token(const struct quic_port *port, const ngtcp2_cid *id,
 void quic_version_send(struct quic_port *port, const struct quic_datagram *d,
                        const ngtcp2_version_cid *of);
 
-/* --- quic_conn --- */
+/* --- quic_begin --- */
 /* `original` is set when the client came back from our Retry.  NULL: no memory. */
 struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram *d,
                              const ngtcp2_pkt_hd *hd, const ngtcp2_cid *original);
+
+/* --- quic_conn --- */
+/* All but what ngtcp2 and GnuTLS keep of it.  NULL: no memory. */
+struct quic *quic_alloc(struct quic_port *port, struct quic_socket *sock, const union addr *peer,
+                        bool is_server);
+void quic_discard(struct quic *q); /* one that never began */
 /* False: it is over. */
 bool quic_read(struct quic *q, const struct quic_datagram *d);
 void quic_note(struct quic *q, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -253,6 +253,7 @@ static void read_bundles(struct quic_socket *s)
 
     prepare(b);
     s->port->stats.reads++;
+    quic_now(s->port); /* when all of them came */
     got = recvmmsg(s->fd, b->messages, READ_MESSAGES, MSG_DONTWAIT, NULL);
     /* An error is one of an earlier datagram that was sent (ICMP): nothing to do about it. */
     for (int i = 0; i < got; i++)
