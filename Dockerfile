@@ -33,7 +33,7 @@ COPY --from=build /image/hub/ /
 USER 65532:65532
 WORKDIR /
 ENV PENSTOCK_MANAGEMENT__LISTEN=0.0.0.0:9001
-EXPOSE 8443/tcp 9001/tcp
+EXPOSE 8443/tcp 8443/udp 9001/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["/penstock-hub", "healthcheck"]
 ENTRYPOINT ["/penstock-hub"]

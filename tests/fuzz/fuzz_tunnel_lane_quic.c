@@ -207,10 +207,10 @@ static void step_message(struct world *w, struct script *s)
                                            85, 73, 84, 10, 33, 0x12, 0,  12};
 
         memcpy(message + CHANNEL_HEADER_MAX, header, sizeof(header));
-        message[8] = (uint8_t)(w->lane.highest_session + 1 - flavour % 2u);
+        message[8] = (uint8_t)(w->lane.highest_udp + 1 - flavour % 2u);
         n = 4 + sizeof(header);
     } else if (type == FRAME_UDP_CLOSE) {
-        message[8] = (uint8_t)(w->lane.highest_session + flavour % 2u);
+        message[8] = (uint8_t)(w->lane.highest_udp + flavour % 2u);
         message[9] = flavour & 2 ? 3 : 1;
         n = 5 - flavour / 128;
     } else {

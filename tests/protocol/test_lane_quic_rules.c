@@ -377,9 +377,10 @@ END_TEST
  * nothing to do with each other. */
 START_TEST(a_udp_session_is_refused_on_the_control_stream)
 {
-    static const uint8_t header[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49,
-                                       0x54, 0x0a, 0x21, 0x12, 0,    12,   192,  0,    2,    1,
-                                       192,  0,    2,    9,    0x9c, 0x40, 0,    53};
+    static const uint8_t header[28] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a,
+                                       0x51, 0x55, 0x49, 0x54, 0x0a, 0x21, 0x12,
+                                       0,    12,   192,  0,    2,    1,    192,
+                                       0,    2,    9,    0x9c, 0x40, 0,    PROBE_REFUSED_PORT};
     static const uint8_t close[1] = {3};
     uint8_t bytes[CHANNEL_HEADER_MAX + 64];
     struct lane_probe p;

@@ -1,5 +1,5 @@
 {{/*
-One of the three Deployments.  (dict "root" $ "component" "hub" "config" JSON "ports" [{name, port}]
+One of the three Deployments.  (dict "root" $ "component" "hub" "config" JSON "ports" [{name, port, protocol}]
 "secrets" [projected volume sources] "state" volume source "sysctls" [...] "strategy" {...} "replicas" 1)
 */}}
 {{- define "penstock.deployment" -}}
@@ -59,7 +59,7 @@ spec:
           {{- end }}
           ports:
             {{- range .ports }}
-            - {name: {{ .name }}, containerPort: {{ int .port }}, protocol: TCP}
+            - {name: {{ .name }}, containerPort: {{ int .port }}, protocol: {{ default "TCP" .protocol }}}
             {{- end }}
             - {name: management, containerPort: {{ include "penstock.managementPort" . }}, protocol: TCP}
           startupProbe:
