@@ -121,7 +121,8 @@ static void wait_for_socket(struct quic *q)
         list_push(&q->port->waiting, &q->waiting);
 }
 
-/* IO_OK: nothing is left, or its share is used up (then it asked to be woken). */
+/* IO_OK: nothing is left.  IO_WAIT: nothing more may go now, or its share is used up (then it has
+ * asked to be woken). */
 static enum io write_packets(struct quic *q)
 {
     struct packet p = {.ts = quic_now(q->port)};
