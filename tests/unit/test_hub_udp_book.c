@@ -163,7 +163,7 @@ START_TEST(a_flow_outlives_its_lane)
 {
     static const unsigned none = 0;
     struct test_lane a = {0}, b = {0}, c = {0};
-    struct test_session s = {0};
+    struct test_session s = {0}, last = {0};
 
     setup_with(NULL);
     edge_up(&a);
@@ -178,11 +178,13 @@ START_TEST(a_flow_outlives_its_lane)
     edge_up(&c);
     session_up(&b, &s, 5000, 53);
     ask(&s, "two");
-    session_up(&c, &s, 5000, 53);
-    ask(&s, "three");
+    session_up(&c, &last, 5000, 53);
+    ask(&last, "three");
     ck_assert(addr_is_same(&target.peers[1], &target.peers[0]));
     ck_assert(addr_is_same(&target.peers[2], &target.peers[0]));
+    UNTIL(is_closed, &s);
     udp_session_release(&s.session);
+    udp_session_release(&last.session);
     UNTIL(flows_are, (void *)(uintptr_t)&none);
     lane_down(&a);
     lane_down(&b);
