@@ -17,7 +17,14 @@ test: ## install what tests need, build with sanitizers, run every tier
 	@scripts/deps.sh build test
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
-	@ctest --preset dev -j $(JOBS) -LE extra $(CTEST_ARGS)
+	@ctest --preset dev -j $(JOBS) -LE "extra|heavy" $(CTEST_ARGS)
+
+.PHONY: heavy
+heavy: ## tests that take minutes: millions of datagrams, thousands of sessions, other people's programs
+	@scripts/deps.sh build test heavy
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
+	@ctest --preset dev -L heavy $(CTEST_ARGS)
 
 .PHONY: check
 check: test ## test, and what reads the tree: format, sizes
@@ -35,7 +42,7 @@ tsan: ## the tests under ThreadSanitizer
 	@scripts/deps.sh build test
 	@cmake --preset tsan >/dev/null
 	@cmake --build --preset tsan -j $(JOBS)
-	@ctest --preset tsan -j $(JOBS) $(if $(CTEST_ARGS),$(CTEST_ARGS),-LE "extra|fuzz")
+	@ctest --preset tsan -j $(JOBS) $(if $(CTEST_ARGS),$(CTEST_ARGS),-LE "extra|heavy|fuzz")
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
@@ -70,7 +77,7 @@ cov: ## line coverage of the tests
 	@scripts/deps.sh build test
 	@cmake --preset cov >/dev/null
 	@cmake --build --preset cov -j $(JOBS)
-	@ctest --preset cov -j $(JOBS) -LE "extra|fuzz" $(CTEST_ARGS)
+	@ctest --preset cov -j $(JOBS) -LE "extra|heavy|fuzz" $(CTEST_ARGS)
 	@scripts/coverage.py build/cov
 
 .PHONY: format

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs from Debian's packages what a target of the Makefile needs: idempotent, and quiet when
-# nothing is to do.       usage: scripts/deps.sh build|test|bench|profile|fuzz|format ...
+# nothing is to do.       usage: scripts/deps.sh build|test|heavy|bench|profile|fuzz|format ...
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
@@ -10,6 +10,7 @@ run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"
 profile="linux-perf valgrind"
+heavy="dnsdist bind9-dnsutils iperf3"
 fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
@@ -78,11 +79,12 @@ for what in "$@"; do
     build) wanted="$wanted $build"; need_ngtcp2=$(ngtcp2_missing) ;;
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $run $tests" ;;
+    heavy) wanted="$wanted $run $tests $heavy" ;;
     bench) wanted="$wanted $run $bench" ;;
     profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     format) wanted="$wanted clang-format" ;;
-    *) echo "deps.sh: $what is none of build run test bench profile fuzz format" >&2; exit 2 ;;
+    *) echo "deps.sh: $what is none of build run test heavy bench profile fuzz format" >&2; exit 2 ;;
     esac
 done
 

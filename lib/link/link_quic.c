@@ -6,9 +6,9 @@
  *        --on_data--> lane_quic_data()                         all others, at once
  *        <----next--- lane_quic_pick()
  *
- * QUIC's callbacks only take note: they fill queues of ours or the lane's, which wakes the owners
- * of streams; the pump does the rest.  In a run resets go first: after one, the bytes that QUIC
- * might have wanted to send again are gone.
+ * QUIC's callbacks only take note: they fill queues of ours or feed the lane, which wakes the
+ * owners of streams; the pump does the rest.  In a run resets go first: after one, the bytes that
+ * QUIC might have wanted to send again are gone.
  */
 #include <stdio.h>
 #include <string.h>
@@ -183,7 +183,7 @@ static enum step open_step(struct link *link)
     struct link_quic *lq = &link->quic;
     enum io io;
 
-    lq->is_blocked = false;
+    lq->is_blocked = lq->is_control_blocked = false; /* asked anew: more may be lent by now */
     read_control(link);
     if (link->is_orphan)
         return STEP_WAIT;
@@ -206,16 +206,33 @@ static enum step open_step(struct link *link)
     return STEP_WAIT;
 }
 
-/* Until the last word is acknowledged: a connection that closes takes with it what is not. */
+/* The last word, and what was on its way before it: ends of streams, too. */
+static bool is_all_acknowledged(const struct link *link)
+{
+    struct quic_stats stats;
+
+    if (sendq_held(&link->quic.out) > 0)
+        return false;
+    quic_stats(link->quic.quic, &stats);
+    return stats.in_flight == 0;
+}
+
+/* Until all is acknowledged, for up to a second: a connection that closes takes with it what is
+ * not.
+ */
 static enum step leave_step(struct link *link)
 {
     struct link_quic *lq = &link->quic;
     enum io io;
 
-    if (link->lane.ops && write_control(link) != 0)
-        return link_die(link, -ERR_NOMEM, "no memory for the control stream");
+    lq->is_control_blocked = false;
+    if (link->lane.ops) {
+        tell_streams(link); /* their owners may still end them: then the bytes are gone */
+        if (write_control(link) != 0)
+            return link_die(link, -ERR_NOMEM, "no memory for the control stream");
+    }
     io = flush(link);
-    if (io == IO_FAIL || io == IO_EOF || sendq_held(&lq->out) == 0)
+    if (io == IO_FAIL || io == IO_EOF || is_all_acknowledged(link))
         link_enter(link, LINK_DEAD);
     return STEP_WAIT;
 }
@@ -251,6 +268,7 @@ static void start_lane(struct link *link, uint32_t initial_window)
     struct quic *q = link->quic.quic;
 
     (void)initial_window; /* QUIC's transport parameters said it already */
+    quic_admit(q);        /* the peer has proved itself: more streams, more memory */
     lane_quic_init(&link->lane, link->side == LINK_HUB ? LANE_HUB : LANE_EDGE, &link_lane_ops,
                    link->budget, loop_pool(link->loop), quic_window(q), quic_peer_window(q),
                    loop_now_ms(link->loop));
@@ -321,15 +339,22 @@ static void on_wake(struct quic *q)
         loop_again(link->loop, &link->ready);
 }
 
+/* Once OPEN it is looked at in the order of packets: the datagrams behind a UDP_OPEN want it first.
+ */
 static void on_control(struct link *link, const uint8_t *bytes, size_t n, bool is_fin)
 {
     struct link_quic *lq = &link->quic;
 
     lq->has_control = true;
     lq->is_control_ended |= is_fin;
-    if (n > 0 && bufq_push(&lq->in, bytes, n) != 0)
+    loop_again(link->loop, &link->ready); /* which also sees when the lane has ended */
+    if (has_lane(link) && lq->in.len == 0) {
+        quic_credit(lq->quic, CONTROL_ID, n);
+        if (lane_input(&link->lane, bytes, n, loop_now_ms(link->loop)) != 0)
+            return;
+    } else if (n > 0 && bufq_push(&lq->in, bytes, n) != 0) {
         note_broken(link, "no memory for the control stream");
-    loop_again(link->loop, &link->ready);
+    }
 }
 
 static int on_stream_data(struct link *link, int64_t stream, bool is_new, const uint8_t *bytes,
@@ -362,19 +387,17 @@ static int on_data(struct quic *q, int64_t stream, void *user, const uint8_t *by
 
     if (!link)
         return 0;
-    if (stream == CONTROL_ID) {
-        on_control(link, bytes, n, is_fin);
-        return 0;
-    }
-    if (link->state < LINK_OPEN) {
+    if (link->state < LINK_OPEN && stream != CONTROL_ID) {
         note_broken(link, "a stream before the handshake was done");
         return 0;
     }
-    if (!has_lane(link))
+    if (link->state >= LINK_OPEN && !has_lane(link))
         return 0;
     was_running = link->is_running;
     link->is_running = true;
-    if (IS_CLIENTS_BIDI(stream) && stream / 4 <= UINT32_MAX)
+    if (stream == CONTROL_ID)
+        on_control(link, bytes, n, is_fin);
+    else if (IS_CLIENTS_BIDI(stream) && stream / 4 <= UINT32_MAX)
         err = on_stream_data(link, stream, !user, bytes, n, is_fin);
     else if (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream))
         err = on_side_data(link, stream, user, bytes, n);
@@ -407,11 +430,13 @@ static void on_reset(struct quic *q, int64_t stream, void *user, uint64_t code)
 {
     struct link *link = enter_event(q);
 
-    (void)user;
     if (!link)
         return;
     if (stream == CONTROL_ID)
         note_broken(link, "the control stream was reset");
+    else if (!user &&
+             IS_CLIENTS_BIDI(stream)) /* before its first byte: our direction ends as well */
+        quic_shutdown(q, stream, RESET_BY_PEER);
     else if (has_lane(link) && IS_CLIENTS_BIDI(stream)) /* a side stream's end is its session's */
         lane_quic_reset(&link->lane, (uint32_t)(stream / 4), code);
 }

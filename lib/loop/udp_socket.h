@@ -45,9 +45,34 @@ void udp_batch_get(const struct udp_batch *b, unsigned i, struct udp_arrival *ou
 void udp_socket_set_public(int fd, int family);
 /* A connected, non-blocking socket; -errno. */
 MUST_USE int udp_socket_connect(const union addr *to);
-/* One datagram of several pieces; `peer` NULL on a connected socket; `local` (or NULL) is the
- * address that it leaves from.  0, -errno (-EAGAIN: the kernel's queue is full). */
+/* At once: one datagram of several pieces; `peer` NULL on a connected socket; `local` (or NULL) is
+ * the address that it leaves from.  0, -errno (-EAGAIN: the kernel's queue is full). */
 MUST_USE int udp_socket_send(int fd, const union addr *peer, const union addr *local,
                              const struct iovec *pieces, size_t count);
+
+/* What a worker is about to send: datagrams of one size to one peer, in a row, leave in one call
+ * (UDP_SEGMENT), which costs a fraction of many.  Another peer, socket or size, or the end of the
+ * turn (udp_outbox_flush()), sends what is there. */
+struct udp_outbox {
+    int fd; /* borrowed; -1: empty */
+    bool has_peer;
+    union addr peer, local;
+    size_t len, segment, count;
+    bool is_closed;      /* its last datagram is shorter: nothing may follow */
+    unsigned plain_left; /* after a kernel or device refused segments: so many go one by one */
+    uint64_t bundles, refused;                         /* sent in segments; refused by the kernel */
+    void (*on_error)(struct udp_outbox *box, int err); /* -errno of one datagram that is lost */
+    void *owner;                                       /* borrowed */
+    uint8_t bytes[UDP_BUFFER_BYTES];
+};
+
+void udp_outbox_init(struct udp_outbox *box, void *owner,
+                     void (*on_error)(struct udp_outbox *box, int err));
+/* Copies the datagram; arguments as udp_socket_send(). */
+void udp_outbox_add(struct udp_outbox *box, int fd, const union addr *peer, const union addr *local,
+                    const struct iovec *pieces, size_t count);
+void udp_outbox_flush(struct udp_outbox *box);
+/* The socket is about to be closed: what is for it leaves first. */
+void udp_outbox_forget(struct udp_outbox *box, int fd);
 
 #endif

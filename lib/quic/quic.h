@@ -105,6 +105,11 @@ struct quic_params {
     uint64_t stream_window; /* initial credit of a stream, each direction */
     uint64_t streams_bidi;  /* that the peer may have open at once; replenished as they close */
     uint64_t streams_uni;
+    /* What may wait here for a lost packet in front of it, over all streams; 0: no limit.  What is
+     * told by on_data() counts no longer. */
+    uint64_t connection_window;
+    /* Until quic_admit(): one bidirectional stream, and as much of the above; 0: no such time. */
+    uint64_t unproven_window;
     uint32_t idle_ms, keep_alive_ms, handshake_ms;
     const char *qlog_dir; /* borrowed; NULL or "": none.  One file a connection, <dir>/<id>.sqlog */
 };
@@ -183,6 +188,8 @@ void *quic_owner(const struct quic *q);
 /* Sends what there is.  IO_OK: nothing is left.  IO_WAIT: window, pacing or socket; on_wake() will
  * come.  IO_EOF: the peer closed (quic_error()).  IO_FAIL: it is over (quic_error()). */
 MUST_USE enum io quic_flush(struct quic *q);
+/* The peer has proved who it is: from now on it has what `params` say.  Once. */
+void quic_admit(struct quic *q);
 bool quic_is_secure(
     const struct quic *q); /* the handshake is complete: streams and exporter work */
 /* CONNECTION_CLOSE with this code, sent at once; then nothing comes and quic_flush() fails. */

@@ -6,10 +6,9 @@
 #include "quic/quic_internal.h"
 #include "tls/tls_session.h"
 
-/* The connection itself has no limit: what bounds it are its streams. */
-#define CONNECTION_WINDOW (1ull << 60)
-#define UDP_PAYLOAD_MAX   65527u
-#define PEER_IDS          7u
+#define NO_LIMIT        (1ull << 60)
+#define UDP_PAYLOAD_MAX 65527u
+#define PEER_IDS        7u
 
 static ngtcp2_conn *conn_of_ref(ngtcp2_crypto_conn_ref *ref)
 {
@@ -39,13 +38,33 @@ static void fill_params(const struct quic *q, ngtcp2_transport_params *out)
     out->initial_max_stream_data_bidi_local = params->stream_window;
     out->initial_max_stream_data_bidi_remote = params->stream_window;
     out->initial_max_stream_data_uni = params->stream_window;
-    out->initial_max_data = CONNECTION_WINDOW;
+    out->initial_max_data = params->connection_window ? params->connection_window : NO_LIMIT;
     out->initial_max_streams_bidi = params->streams_bidi;
     out->initial_max_streams_uni = params->streams_uni;
+    if (params->unproven_window) {
+        out->initial_max_data = params->unproven_window;
+        out->initial_max_streams_bidi = MIN(params->streams_bidi, 1u);
+        out->initial_max_streams_uni = 0;
+    }
     out->max_idle_timeout = params->idle_ms * QUIC_MS;
     out->max_udp_payload_size = UDP_PAYLOAD_MAX;
     out->max_datagram_frame_size = QUIC_DATAGRAM_MAX;
     out->active_connection_id_limit = PEER_IDS;
+}
+
+void quic_admit(struct quic *q)
+{
+    const struct quic_params *params = &q->port->params;
+
+    if (quic_is_over(q) || !params->unproven_window)
+        return;
+    ngtcp2_conn_extend_max_offset(
+        q->conn, (params->connection_window ? params->connection_window : NO_LIMIT) -
+                     params->unproven_window);
+    if (params->streams_bidi > 1)
+        ngtcp2_conn_extend_max_streams_bidi(q->conn, params->streams_bidi - 1);
+    if (params->streams_uni > 0)
+        ngtcp2_conn_extend_max_streams_uni(q->conn, params->streams_uni);
 }
 
 static void begin(struct quic *q)

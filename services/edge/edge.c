@@ -47,6 +47,8 @@ static int start_workers(struct edge *e)
     e->shared.quic = (struct quic_params){
         .congestion = (enum quic_congestion)conf->quic_congestion,
         .stream_window = BUDGET_STREAM_FREE,
+        .connection_window = 4 * (uint64_t)conf->max_window,
+        .unproven_window = BUDGET_STREAM_FREE,
         .streams_uni = LANE_SIDES_MAX,
         .idle_ms = QUIC_IDLE_MS,
         .keep_alive_ms = QUIC_KEEP_ALIVE_MS,

@@ -134,15 +134,24 @@ static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
     struct udp_flow *x = leg_of(u)->flow;
     struct udp_flows *f = x->door->flows;
     struct iovec piece = {(void *)(uintptr_t)bytes, n};
-    int err = udp_socket_send(x->door->fd, &x->peer, &x->local, &piece, 1);
 
-    if (err == -EPERM || err == -ECONNREFUSED) /* of a packet before, or a firewall that was busy */
-        err = udp_socket_send(x->door->fd, &x->peer, &x->local, &piece, 1);
+    udp_outbox_add(f->out, x->door->fd, &x->peer, &x->local, &piece, 1);
+    loop_again(f->worker->loop, &f->flush);
     touch(x);
-    if (err)
-        f->dropped[err == -EAGAIN || err == -ENOBUFS ? UDP_DROP_SOCKET_FULL
-                   : err == -EMSGSIZE                ? UDP_DROP_TOO_BIG
-                                                     : UDP_DROP_SOCKET_ERROR]++;
+}
+
+static void on_send_error(struct udp_outbox *box, int err)
+{
+    struct udp_flows *f = box->owner;
+
+    f->dropped[err == -EAGAIN || err == -ENOBUFS ? UDP_DROP_SOCKET_FULL
+               : err == -EMSGSIZE                ? UDP_DROP_TOO_BIG
+                                                 : UDP_DROP_SOCKET_ERROR]++;
+}
+
+static void on_flush(struct ready *ready)
+{
+    udp_outbox_flush(container_of(ready, struct udp_flows, flush)->out);
 }
 
 static void on_closed(struct udp_session *u)
@@ -350,6 +359,7 @@ static void close_door(struct udp_door *door)
         if (x->door == door)
             flow_free(x);
     }
+    udp_outbox_forget(f->out, door->fd);
     loop_io_arm(&door->io, 0);
     close(door->fd);
     list_remove(&door->node);
@@ -362,6 +372,8 @@ static void make_room(struct udp_flows *f)
         return;
     f->batch = udp_batch_new();
     must(f->batch != NULL);
+    f->out = must_alloc(sizeof(*f->out));
+    udp_outbox_init(f->out, f, on_send_error);
     f->buckets = must_alloc(UDP_FLOW_BUCKETS * sizeof(*f->buckets));
     for (unsigned i = 0; i < UDP_FLOW_BUCKETS; i++)
         list_init(&f->buckets[i]);
@@ -417,6 +429,7 @@ void udp_flows_init(struct udp_flows *f, struct edge_worker *w)
     *f = (struct udp_flows){.worker = w};
     list_init(&f->lru);
     list_init(&f->sockets);
+    ready_init(&f->flush, on_flush);
     tls_random(&f->seed, sizeof(f->seed));
 }
 
@@ -427,7 +440,9 @@ void udp_flows_fini(struct udp_flows *f)
     LIST_EACH (&f->sockets, node, after) {
         close_door(container_of(node, struct udp_door, node));
     }
+    ready_cancel(&f->flush);
     udp_batch_free(f->batch);
+    free(f->out);
     free(f->buckets);
     *f = (struct udp_flows){0};
 }

@@ -26,6 +26,7 @@
 
 struct edge_worker;
 struct udp_batch;
+struct udp_outbox;
 
 #define UDP_SHUT_MS         100u  /* after an orderly UDP_CLOSE */
 #define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
@@ -40,6 +41,8 @@ struct udp_flows {
     struct list lru;            /* all flows; the least recently used first */
     struct list sockets;
     struct udp_batch *batch; /* owned; the same */
+    struct udp_outbox *out;  /* owned; the same */
+    struct ready flush;      /* at the end of the turn */
     uint64_t seed;
     uint32_t count;
     bool has_strays;                  /* some flow may have to follow to another lane */

@@ -158,6 +158,8 @@ int quic_door_start(struct quic_door *d, struct hub_worker *workers, const struc
             {
                 .congestion = (enum quic_congestion)conf->quic_congestion,
                 .stream_window = INITIAL_WINDOW,
+                .connection_window = 4 * (uint64_t)conf->max_window,
+                .unproven_window = INITIAL_WINDOW,
                 .streams_bidi = (uint64_t)conf->limits.streams + 1, /* and the control stream */
                 .streams_uni = LANE_SIDES_MAX,
                 .idle_ms = QUIC_IDLE_MS,

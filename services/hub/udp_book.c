@@ -287,6 +287,18 @@ void udp_book_left(struct udp_flow *f, bool is_moved)
     atomic_fetch_sub_explicit(&b->worker->shared->udp_flows, 1, memory_order_relaxed);
 }
 
+static void on_send_error(struct udp_outbox *box, int err)
+{
+    struct udp_book *b = box->owner;
+
+    udp_flow_count_error(b, err);
+}
+
+static void on_flush(struct ready *ready)
+{
+    udp_outbox_flush(container_of(ready, struct udp_book, flush)->out);
+}
+
 static bool make_room(struct udp_book *b)
 {
     struct hub_shared *shared = b->worker->shared;
@@ -295,6 +307,8 @@ static bool make_room(struct udp_book *b)
         b->flows = buckets_new();
         b->batch = udp_batch_new();
         must(b->batch != NULL);
+        b->out = must_alloc(sizeof(*b->out));
+        udp_outbox_init(b->out, b, on_send_error);
     }
     if (atomic_load_explicit(&shared->udp_flows, memory_order_relaxed) <
         shared->budget.udp.limit_sessions)
@@ -398,6 +412,7 @@ void udp_book_init(struct udp_book *b, struct hub_worker *w)
     *b = (struct udp_book){.worker = w};
     list_init(&b->lru);
     list_init(&b->orphans);
+    ready_init(&b->flush, on_flush);
 }
 
 void udp_book_close(struct udp_book *b)
@@ -407,6 +422,7 @@ void udp_book_close(struct udp_book *b)
     b->is_closed = true;
     LIST_EACH (&b->lru, node, after)
         udp_flow_close(container_of(node, struct udp_flow, in_lru), UDP_END_ORDERLY, false);
+    ready_cancel(&b->flush);
 }
 
 void udp_book_fini(struct udp_book *b)
@@ -420,6 +436,8 @@ void udp_book_fini(struct udp_book *b)
     free(b->names);
     free(b->flows);
     udp_batch_free(b->batch);
+    free(b->out);
     b->names = b->flows = NULL;
     b->batch = NULL;
+    b->out = NULL;
 }

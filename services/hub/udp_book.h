@@ -20,6 +20,7 @@
 
 struct hub_worker;
 struct udp_batch;
+struct udp_outbox;
 
 #define UDP_BOOK_BUCKETS 4096u  /* a power of two */
 #define UDP_ORPHAN_MS    30000u /* without a lane: as long as a session may be without one */
@@ -31,6 +32,8 @@ struct udp_book {
     struct list lru;           /* all flows; the least recently used first */
     struct list orphans;       /* flows without a lane, by time */
     struct udp_batch *batch;   /* owned; made with the first flow */
+    struct udp_outbox *out;    /* owned; the same */
+    struct ready flush;        /* at the end of the turn */
     size_t count;
     uint64_t next_serial;
     bool is_closed;

@@ -41,23 +41,26 @@ static enum udp_drop drop_of(int err)
     }
 }
 
-/* An error that waited on the socket (ICMP) is about an earlier datagram: this one is tried again,
- * once. */
-static int send_one(const struct udp_flow *f, const struct iovec *pieces, size_t count)
+void udp_flow_count_error(struct udp_book *book, int err)
 {
-    int err = udp_socket_send(f->fd, NULL, NULL, pieces, count);
+    struct hub_counters *c = &book->worker->shared->counters;
 
-    if (err == 0 || drop_of(err) != UDP_DROP_SOCKET_ERROR)
-        return err;
-    count_one(&worker_of(f)->shared->counters.udp_target_errors);
-    return udp_socket_send(f->fd, NULL, NULL, pieces, count);
+    count_one(&c->udp_dropped[drop_of(err)]);
+    if (drop_of(err) == UDP_DROP_SOCKET_ERROR)
+        count_one(&c->udp_target_errors);
+}
+
+/* With the others of this turn, at its end. */
+static void send_one(const struct udp_flow *f, const struct iovec *pieces, size_t count)
+{
+    udp_outbox_add(f->book->out, f->fd, NULL, NULL, pieces, count);
+    loop_again(worker_of(f)->loop, &f->book->flush);
 }
 
 static void send_payload(struct udp_flow *f, const uint8_t *bytes, size_t n)
 {
     struct iovec pieces[2] = {{f->header, f->header_len}, {(void *)(uintptr_t)bytes, n}};
     bool is_each = f->target.mode == PROXY_MODE_EACH;
-    int err;
 
     if (f->fd < 0) {
         count_drop(f, UDP_DROP_NO_SOCKET);
@@ -68,10 +71,11 @@ static void send_payload(struct udp_flow *f, const uint8_t *bytes, size_t n)
         return;
     }
     if (f->target.mode == PROXY_MODE_FIRST && !f->has_answered)
-        (void)!send_one(f, pieces, 1); /* if it is lost, the next payload brings another */
-    err = is_each ? send_one(f, pieces, 2) : send_one(f, pieces + 1, 1);
-    if (err)
-        count_drop(f, drop_of(err));
+        send_one(f, pieces, 1); /* if it is lost, the next payload brings another */
+    if (is_each)
+        send_one(f, pieces, 2);
+    else
+        send_one(f, pieces + 1, 1);
 }
 
 static void wait_with(struct udp_flow *f, const uint8_t *bytes, size_t n)
@@ -240,6 +244,8 @@ int udp_flow_take_socket(struct udp_flow *f)
 {
     int fd = f->fd;
 
+    if (fd >= 0)
+        udp_outbox_forget(f->book->out, fd);
     loop_io_arm(&f->io, 0);
     f->fd = -1;
     return fd;

@@ -66,6 +66,8 @@ struct udp_session *udp_flow_attach(struct udp_flow *f, struct hub_lane *lane);
 void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered);
 /* Gives its socket away; -1: it has none. */
 int udp_flow_take_socket(struct udp_flow *f);
+/* -errno of a datagram that could not be sent. */
+void udp_flow_count_error(struct udp_book *book, int err);
 /* The edge is told; `is_moved`: another worker has it now, so its name there stays. */
 void udp_flow_close(struct udp_flow *f, enum udp_end end, bool is_moved);
 

@@ -230,7 +230,7 @@ class Lanes(u.Case):
         self.hub = self.stack.hub({}, workers=3, target={"portsUdp": {str(self.ports[0]): target.port},
                                                          "proxyProtocolUdp": "off"})
         token = self.stack.register(self.hub, "e1", [], at=relayed(self.hub), listenPortsUdp=self.ports)
-        self.edge = self.stack.edge(token, workers=2)
+        self.edge = self.stack.edge(token, workers=2, transportMode="tcpTls")
         self.wait_udp_ports(self.edge, self.ports)
         self.wait_lanes(self.edge)
         clients = [self.client(self.ports[0]) for _ in range(20)]

@@ -27,6 +27,7 @@ struct world {
     struct chunk_pool pool;
     uint64_t now_ms;
     struct stream streams[STREAMS];
+    struct udp_session sessions[STREAMS];
     unsigned used; /* streams given so far; they are given again when they are over */
     uint8_t header[FRAME_HEADER_BYTES];
     uint32_t header_len, left; /* of the frame that is coming out */
@@ -70,6 +71,42 @@ static struct stream *on_open(struct lane *lane, const struct proxy_header *clie
     return s;
 }
 
+static volatile uint8_t touched;
+
+static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
+{
+    must(u->state == UDP_OPEN && n <= UDP_DATAGRAM_MAX);
+    if (n > 0)
+        touched = (uint8_t)(touched + bytes[0] + bytes[n - 1]); /* they can be read */
+}
+
+static void on_closed(struct udp_session *u)
+{
+    must(u->state != UDP_OPEN);
+}
+
+static struct udp_session *idle_session(struct world *w)
+{
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct udp_session *u = &w->sessions[i];
+
+        if (u->on_closed && u->state == UDP_OPEN)
+            continue;
+        udp_session_release(u);
+        udp_session_init(u, on_datagram, on_closed);
+        return u;
+    }
+    return NULL;
+}
+
+static struct udp_session *on_udp_open(struct lane *lane, const struct proxy_header *client,
+                                       enum udp_end *refuse)
+{
+    must(lane->role == LANE_HUB);
+    *refuse = client->dst_port == 9 ? UDP_END_NOT_ALLOWED : UDP_END_LIMIT;
+    return client->dst_port == 9 ? NULL : idle_session(world);
+}
+
 static int on_control(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why)
 {
@@ -88,7 +125,11 @@ static void on_drain(struct lane *lane)
 }
 
 static const struct lane_ops ops = {
-    .on_open = on_open, .on_control = on_control, .on_drain = on_drain};
+    .on_open = on_open,
+    .on_udp_open = on_udp_open,
+    .on_control = on_control,
+    .on_drain = on_drain,
+};
 
 /* --- what must hold --------------------------------------------------------------------------- */
 
@@ -121,6 +162,27 @@ static void check_output(struct world *w, const uint8_t *bytes, size_t n)
     }
 }
 
+static void check_udp_bounds(const struct world *w, uint64_t *bytes, unsigned *held)
+{
+    uint64_t charged = 0;
+    unsigned open = 0;
+
+    for (unsigned i = 0; i < STREAMS; i++) {
+        const struct udp_session *u = &w->sessions[i];
+
+        if (!u->on_closed)
+            continue;
+        udp_session_check(u);
+        open += u->state == UDP_OPEN;
+        charged += u->charged;
+        *bytes += u->queue.len;
+    }
+    must(charged == atomic_load(&w->budget.udp.taken));
+    must(charged <= w->budget.udp.limit_bytes);
+    must(open == atomic_load(&w->budget.udp.sessions));
+    *held += open;
+}
+
 static void check_bounds(const struct world *w)
 {
     uint64_t bytes = 0, charged = 0;
@@ -138,11 +200,13 @@ static void check_bounds(const struct world *w)
         charged += s->window.charged + s->send_charged;
         bytes += s->recvq.len + sendq_unsent(&s->sendq);
     }
+    must(held == atomic_load(&w->budget.streams));
+    check_udp_bounds(w, &bytes, &held);
     must(charged == atomic_load(&w->budget.taken));
     must(charged <= w->budget.limit_bytes);
-    must(held == atomic_load(&w->budget.streams));
-    must(bytes <= w->budget.limit_bytes + held * (BUDGET_STREAM_FREE + CHUNK_ROOM));
-    must(w->pool.out_count <= bytes / CHUNK_ROOM + 4 * held);
+    must(bytes <= w->budget.limit_bytes + w->budget.udp.limit_bytes +
+                      held * (BUDGET_STREAM_FREE + CHUNK_ROOM));
+    must(w->pool.out_count <= (bytes + w->lane.out.rest.len) / CHUNK_ROOM + 4 * held + 1);
     must(w->lane.out.resets.size <= LANE_RESETS_MAX);
     must(!w->lane.in.payload || w->lane.in.frame.len <= FRAME_PAYLOAD_MAX);
 }
@@ -172,9 +236,16 @@ static const char *fitting_payload(uint8_t type, uint8_t flavour)
     static const char line[] = "PROXY TCP4 192.0.2.1 192.0.2.9 4000 443\r\n";
     static const char refused[] = "PROXY TCP6 2001:db8::1 2001:db8::2 4000 9\r\n";
 
+    static const char udp[] = "\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c"
+                              "\xc0\0\x02\x01\xc0\0\x02\x09\x0f\xa0\0\x35";
+    static const char udp_refused[] = "\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c"
+                                      "\xc0\0\x02\x01\xc0\0\x02\x09\x0f\xa0\0\x09";
+
     switch (type) {
     case FRAME_OPEN:
         return flavour & 1 ? refused : line;
+    case FRAME_UDP_OPEN:
+        return flavour & 1 ? udp_refused : udp;
     case FRAME_CONFIG:
     case FRAME_CONFIG_ACK:
         return flavour & 1 ? "!}" : "{\"revision\":3,\"listenPorts\":[]}";
@@ -190,13 +261,14 @@ static const char *fitting_payload(uint8_t type, uint8_t flavour)
 /* Mostly what the peer may send, to whom it may send it: a lane that ends at once tells little. */
 static uint8_t pick_type(const struct world *w, uint8_t operand)
 {
-    static const uint8_t from_edge[] = {FRAME_OPEN,          FRAME_DATA,  FRAME_DATA,
-                                        FRAME_CLOSE,         FRAME_PONG,  FRAME_OPEN,
-                                        FRAME_WINDOW_UPDATE, FRAME_DRAIN, FRAME_CONFIG_ACK};
+    static const uint8_t from_edge[] = {
+        FRAME_OPEN,     FRAME_DATA,          FRAME_DATA,     FRAME_CLOSE,      FRAME_PONG,
+        FRAME_OPEN,     FRAME_WINDOW_UPDATE, FRAME_DRAIN,    FRAME_CONFIG_ACK, FRAME_UDP_OPEN,
+        FRAME_UDP_DATA, FRAME_UDP_DATA,      FRAME_UDP_CLOSE};
     static const uint8_t from_hub[] = {
-        FRAME_DATA_BACK,          FRAME_DATA_BACK, FRAME_DATA_BACK, FRAME_CLOSE_BACK,
-        FRAME_WINDOW_UPDATE_BACK, FRAME_PING,      FRAME_CONFIG,    FRAME_DRAIN,
-        FRAME_DATA_BACK};
+        FRAME_DATA_BACK,          FRAME_DATA_BACK,     FRAME_DATA_BACK,     FRAME_CLOSE_BACK,
+        FRAME_WINDOW_UPDATE_BACK, FRAME_PING,          FRAME_CONFIG,        FRAME_DRAIN,
+        FRAME_DATA_BACK,          FRAME_UDP_DATA_BACK, FRAME_UDP_DATA_BACK, FRAME_UDP_CLOSE};
 
     if (operand >= 250)
         return operand % 0x14;
@@ -228,6 +300,7 @@ static uint32_t pick_length(uint8_t type, uint8_t flavour, uint32_t operand)
         return FRAME_PING_BYTES;
     case FRAME_CLOSE:
     case FRAME_CLOSE_BACK:
+    case FRAME_UDP_CLOSE:
         return operand % 2;
     default:
         return operand % 30000;
@@ -250,10 +323,12 @@ static void step_frame(struct world *w, struct script *s)
     memset(frame, 0, sizeof(frame));
     frame[FRAME_HEADER_BYTES + 3] = take(s);     /* credit, or nothing */
     frame[FRAME_HEADER_BYTES + 7] = flavour & 3; /* the serial of a PONG */
+    if (type == FRAME_UDP_CLOSE)
+        frame[FRAME_HEADER_BYTES] = flavour & 0x40 ? 3 : flavour & 3;
     if (type == FRAME_CLOSE || type == FRAME_CLOSE_BACK)
         frame[FRAME_HEADER_BYTES] = flavour & 0x40 ? 1 : flavour & 3;
     if (text) {
-        len = (uint32_t)strlen(text);
+        len = type == FRAME_UDP_OPEN ? 28 : (uint32_t)strlen(text);
         memcpy(frame + FRAME_HEADER_BYTES, text, len);
     }
     for (unsigned i = 0; i < 4; i++) {
@@ -323,13 +398,37 @@ static void step_owner(struct world *w, struct script *s)
     }
 }
 
+/* The same with one of its UDP sessions. */
+static void step_udp_owner(struct world *w, struct script *s)
+{
+    static const uint8_t zeros[UDP_DATAGRAM_MAX + 1];
+    struct udp_session *u = &w->sessions[take(s) % STREAMS];
+    uint8_t what = take(s);
+    size_t n = (size_t)take(s) * 257;
+
+    if (!u->on_closed)
+        return;
+    if (what % 16 == 0)
+        udp_session_close(u, what & 16 ? UDP_END_NOT_ALLOWED : UDP_END_ORDERLY);
+    else if (what % 16 == 1)
+        udp_session_release(u);
+    else
+        udp_session_send(u, zeros, MIN(n, sizeof(zeros)), w->now_ms);
+}
+
 static void step_lane(struct world *w, struct script *s)
 {
     static const struct proxy_header client = {
         .family = PROXY_INET, .transport = PROXY_STREAM, .dst_port = 443};
+    struct udp_session *u;
     struct stream *x;
 
     switch (take(s) % 8) {
+    case 3:
+    case 4:
+        if (w->lane.role == LANE_EDGE && lane_takes_streams(&w->lane) && (u = idle_session(w)))
+            (void)!lane_udp_open(&w->lane, u, &client, w->now_ms);
+        break;
     case 0:
         lane_send_config(&w->lane, "{\"revision\":2}");
         break;
@@ -373,7 +472,10 @@ static void step(struct world *w, struct script *s)
         step_records(w, 1 + op / 8);
         break;
     case 6:
-        step_owner(w, s);
+        if (op & 8)
+            step_udp_owner(w, s);
+        else
+            step_owner(w, s);
         break;
     default:
         step_lane(w, s);
@@ -395,15 +497,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world->now_ms = 1000;
     chunk_pool_init(&world->pool, 8, setup & 2 ? 12 : 0);
     budget_init(&world->budget, setup & 4 ? 1 : BUDGET, setup & 8 ? 4 : 16384, 4u << 20);
+    budget_set_udp(&world->budget, setup & 8 ? 3 : 16384, setup & 16 ? UDP_QUEUE_MIN : 200000,
+                   setup & 4 ? 3 * CHUNK_BYTES : 1u << 20);
     lane_init(&world->lane, setup & 1 ? LANE_HUB : LANE_EDGE, &ops, &world->budget, &world->pool,
               65536, world->now_ms);
     while (s.at < s.end)
         step(world, &s);
     step_records(world, UINT32_MAX);
-    must(world->header_len == 0 && world->left == 0); /* it ends with a whole frame */
+    if (!world->lane.has_goodbye && world->lane.error != -ERR_TIMEOUT)
+        must(world->header_len == 0 && world->left == 0); /* it ends with a whole frame */
     lane_fini(&world->lane);
     for (unsigned i = 0; i < STREAMS; i++)
         stream_release(&world->streams[i]);
+    for (unsigned i = 0; i < STREAMS; i++)
+        udp_session_release(&world->sessions[i]);
+    must(atomic_load(&world->budget.udp.taken) == 0);
+    must(atomic_load(&world->budget.udp.sessions) == 0);
     must(atomic_load(&world->budget.taken) == 0);
     must(atomic_load(&world->budget.streams) == 0);
     chunk_pool_fini(&world->pool);
