@@ -126,8 +126,7 @@ class Modes(Case):
     def test_kicked_by_the_api_comes_back(self):
         self.start("quic")
         self.hub.api("DELETE", "/v1/edges/e1/connection", expect=(200, 202, 204))
-        self.edge.wait_event("lane_closed")
-        wait_for("the tunnel", lambda: self.edge.status()["connected"])
+        wait_for("the next tunnel", lambda: self.edge.status()["connects"] == 2)
         self.wait_ports(self.edge, [self.port])
         self.check_echo()
 
