@@ -15,6 +15,7 @@
 #include "tunnel/lane.h"
 
 #define PAIRS      12
+#define TALKS      6
 #define PIPE_BYTES (1u << 20)
 
 enum { EDGE, HUB };
@@ -30,6 +31,13 @@ struct end {
     uint64_t written, taken;
 };
 
+/* One end of a UDP session: datagrams carry a number that rises. */
+struct talk {
+    struct udp_session session;
+    bool is_used;
+    uint32_t sent, newest;
+};
+
 struct side {
     struct lane lane;
     struct budget budget;
@@ -37,6 +45,7 @@ struct side {
     uint8_t *pipe; /* what the other side has not got yet */
     size_t pipe_len;
     struct end ends[PAIRS];
+    struct talk talks[TALKS];
     bool is_timed_out;
 };
 
@@ -84,6 +93,77 @@ static struct stream *on_open(struct lane *lane, const struct proxy_header *clie
     return &e->stream;
 }
 
+/* Whole, in order, each once at most; not all of them. */
+static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
+{
+    struct talk *t = container_of(u, struct talk, session);
+    uint32_t number = 0;
+
+    must(u->state == UDP_OPEN);
+    if (n < 4)
+        return;
+    for (size_t i = 0; i < 4; i++)
+        number = number << 8 | bytes[i];
+    must(number > t->newest);
+    t->newest = number;
+    for (size_t i = 4; i < n; i++)
+        must(bytes[i] == (uint8_t)(number * 13 + n + i));
+}
+
+static void on_closed(struct udp_session *u)
+{
+    must(u->state != UDP_OPEN);
+}
+
+static void talk_start(struct talk *t)
+{
+    udp_session_release(&t->session);
+    *t = (struct talk){.is_used = true};
+    udp_session_init(&t->session, on_datagram, on_closed);
+}
+
+static struct udp_session *on_udp_open(struct lane *lane, const struct proxy_header *client,
+                                       enum udp_end *refuse)
+{
+    must(lane == &world.side[HUB].lane);
+    must(client->src_port < TALKS);
+    *refuse = UDP_END_NOT_ALLOWED;
+    if (client->dst_port == 9)
+        return NULL;
+    talk_start(&world.side[HUB].talks[client->src_port]);
+    return &world.side[HUB].talks[client->src_port].session;
+}
+
+static void talk(struct side *side, unsigned i, size_t n)
+{
+    static uint8_t bytes[UDP_DATAGRAM_MAX];
+    struct talk *t = &side->talks[i];
+    uint32_t number = ++t->sent;
+
+    if (!t->is_used)
+        return;
+    for (size_t k = 0; k < 4; k++)
+        bytes[k] = (uint8_t)(number >> (24 - 8 * k));
+    for (size_t k = 4; k < n; k++)
+        bytes[k] = (uint8_t)(number * 13 + n + k);
+    udp_session_send(&t->session, bytes, n, world.now_ms);
+}
+
+static void open_talk(unsigned i, bool is_refused)
+{
+    struct talk *t = &world.side[EDGE].talks[i];
+    struct proxy_header client = {.family = PROXY_INET,
+                                  .transport = PROXY_DGRAM,
+                                  .src_port = (uint16_t)i,
+                                  .dst_port = is_refused ? 9 : 53};
+
+    if (t->is_used) /* once a script */
+        return;
+    talk_start(t);
+    if (lane_udp_open(&world.side[EDGE].lane, &t->session, &client, world.now_ms) != 0)
+        udp_session_release(&t->session);
+}
+
 static int on_control(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why)
 {
@@ -100,7 +180,11 @@ static void on_drain(struct lane *lane)
 }
 
 static const struct lane_ops ops = {
-    .on_open = on_open, .on_control = on_control, .on_drain = on_drain};
+    .on_open = on_open,
+    .on_udp_open = on_udp_open,
+    .on_control = on_control,
+    .on_drain = on_drain,
+};
 
 /* --- what the sides do -------------------------------------------------------------------------
  */
@@ -218,6 +302,9 @@ static void check(void)
             stream_check(s);
             charged += s->budget ? s->window.charged + s->send_charged : 0;
         }
+        for (unsigned k = 0; k < TALKS; k++)
+            if (side->talks[k].is_used)
+                udp_session_check(&side->talks[k].session);
         must(charged == atomic_load(&side->budget.taken));
         must(charged <= side->budget.limit_bytes);
     }
@@ -234,6 +321,16 @@ static void step_lane(struct side *side, struct script *s)
     case 1:
         if (take(s) == 'G')
             lane_send_goodbye(&side->lane, GOODBYE_REPLACED, "by the script", 0);
+        break;
+    case 2:
+        open_talk(take(s) % TALKS, take(s) == 9);
+        break;
+    case 3:
+    case 4:
+        talk(side, take(s) % TALKS, take(s) * 255u);
+        break;
+    case 5:
+        udp_session_close(&side->talks[take(s) % TALKS].session, UDP_END_ORDERLY);
         break;
     default:
         memset(config, 'c', sizeof(config) - 1);
@@ -351,6 +448,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         for (unsigned k = 0; k < PAIRS; k++)
             stream_release(&side->ends[k].stream);
+        for (unsigned k = 0; k < TALKS; k++)
+            udp_session_release(&side->talks[k].session);
+        must(atomic_load(&side->budget.udp.taken) == 0);
+        must(atomic_load(&side->budget.udp.sessions) == 0);
         lane_fini(&side->lane);
         must(atomic_load(&side->budget.taken) == 0);
         must(atomic_load(&side->budget.streams) == 0);
