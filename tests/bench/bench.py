@@ -16,6 +16,7 @@ import statistics
 import sys
 
 import growth
+import links
 from measures import free_ports, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
@@ -224,6 +225,11 @@ def quic_requests(b):
 @row("tunnels", on_demand=True)
 def others(b):
     tunnels.others(b)
+
+
+@row("link", on_demand=True)
+def link(b):
+    links.rows(b)
 
 
 def machine():

@@ -25,9 +25,9 @@ def free_ports(count):
     raise penstock.Failure(f"there are no {count} free ports")
 
 
-def iperf(port, secs, streams, down):
+def iperf(port, secs, streams, down, *options, host="127.0.0.1"):
     """GB/s."""
-    argv = [peers.program("iperf3"), "-c", "127.0.0.1", "-p", str(port), "-t", str(secs), "-P", str(streams), "-J"]
+    argv = [peers.program("iperf3"), "-c", host, "-p", str(port), "-t", str(secs), "-P", str(streams), "-J", *options]
     end = time.monotonic() + 10
     while True:
         done = subprocess.run(argv + (["-R"] if down else []), capture_output=True, text=True, timeout=secs + 30)

@@ -218,9 +218,9 @@ def nginx_https(folder, certificate, target):
     return port, [nginx(folder, "https", body, port)]
 
 
-def iperf_server():
+def iperf_server(host="127.0.0.1"):
     port = penstock.free_port()
-    return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", "127.0.0.1"], [port])]
+    return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", host], [port], host=host)]
 
 
 def hop_pair(target, *flags):
