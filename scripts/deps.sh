@@ -8,7 +8,7 @@ ngtcp2="libngtcp2-dev libngtcp2-crypto-gnutls-dev"
 ngtcp2_least=1.11
 run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
-bench="wrk haproxy nginx-light iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
+bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 fuzz="clang llvm"
 

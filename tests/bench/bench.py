@@ -15,6 +15,7 @@ import re
 import statistics
 import sys
 
+import datagrams
 import growth
 import links
 from measures import free_ports, iperf, paced, wrk
@@ -225,6 +226,11 @@ def quic_requests(b):
 @row("tunnels", on_demand=True)
 def others(b):
     tunnels.others(b)
+
+
+@row("udp", on_demand=True)
+def udp(b):
+    datagrams.rows(b)
 
 
 @row("link", on_demand=True)

@@ -37,7 +37,7 @@ def build(argv, environment):
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         said = [line for line in lines if re.search("error|forbidden|not available|reading", line, re.I)] or lines
-        why = re.sub(r"https?://\S+: ", "", said[0]) if said else f"status {done.returncode}"
+        why = re.sub(r"\w+://\S+: ", "", said[0]) if said else f"status {done.returncode}"
         raise peers.Missing(f"{pathlib.Path(argv[0]).name} {argv[1]}: {why}")
 
 

@@ -218,6 +218,26 @@ def nginx_https(folder, certificate, target):
     return port, [nginx(folder, "https", body, port)]
 
 
+def nginx_datagrams(folder, target):
+    """Debian's `stream` module.  Returns (port, processes)."""
+    path = program("nginx")
+    module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    if not module.exists():
+        raise Missing("nginx's stream module is not installed")
+    port = penstock.free_port()
+    conf = pathlib.Path(folder) / "datagrams.conf"
+    conf.write_text(f"""
+load_module {module};
+daemon off;
+worker_processes 1;
+pid {folder}/datagrams.pid;
+error_log stderr crit;
+events {{ worker_connections 1000; }}
+stream {{ server {{ listen 127.0.0.1:{port} udp; proxy_pass 127.0.0.1:{target}; }} }}
+""")
+    return port, [Process([path, "-p", str(folder), "-e", "stderr", "-c", str(conf)], [])]
+
+
 def iperf_server(host="127.0.0.1"):
     port = penstock.free_port()
     return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", host], [port], host=host)]
