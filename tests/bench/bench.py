@@ -11,26 +11,30 @@ import argparse
 import contextlib
 import json
 import pathlib
-import random
 import re
-import socket
 import statistics
-import subprocess
 import sys
-import time
 
+import datagrams
 import growth
+import links
+from measures import free_ports, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
 import plot
+import tunnels
 
 ROWS = {}
+ON_DEMAND = set()  # the rows that only ROWS= runs: they take long, or need what not every machine has
+HUB_TRANSPORT = {"tcpTls": "tls", "quic": "quic"}
 HOST = "localhost"  # wrk takes the SNI from the address it is given
 
 
-def row(name):
+def row(name, on_demand=False):
     def add(function):
         ROWS[name] = function
+        if on_demand:
+            ON_DEMAND.add(name)
         return function
     return add
 
@@ -61,17 +65,23 @@ class Bench:
         (port,), hub, (edge,) = self.tunnels(1, target, **conf)
         return port, hub, edge
 
-    def tunnels(self, count, target, stacks=None, **conf):
+    def tunnels(self, count, target, stacks=None, transport="tcpTls", place=peers.LOOPBACK, **conf):
         """One hub with `count` edges, each with a port: (ports, hub, edges); they end with `stacks`."""
         stacks = stacks or self.stacks
         ports = free_ports(count)
         stack = stacks.enter_context(penstock.Stack())
-        hub = stack.hub({p: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"} for p in ports}, **conf)
-        tokens = [stack.register(hub, f"bench-{port}", [port]) for port in ports]
-        edges = [stacks.enter_context(penstock.Stack()).edge(token, **conf) for token in tokens]
-        for edge, port in zip(edges, ports):
-            penstock.wait_for("the edge's port", lambda: edge.status()["listenPorts"] == [port], secs=60)
-            self.note_cipher(edge)
+        ours = {"tunnel": conf.pop("tunnel", {}), **conf}
+        at_hub = {**ours, "tunnel": {"listen": f"{place.far_address}:0", "transports": [HUB_TRANSPORT[transport]],
+                                     **ours["tunnel"]}}
+        with place.far:
+            hub = stack.hub({p: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"} for p in ports}, **at_hub)
+            tokens = [stack.register(hub, f"bench-{port}", [port]) for port in ports]
+        with place.near:
+            edges = [stacks.enter_context(penstock.Stack()).edge(token, transportMode=transport, **ours)
+                     for token in tokens]
+            for edge, port in zip(edges, ports):
+                penstock.wait_for("the edge's port", lambda: edge.status()["listenPorts"] == [port], secs=60)
+                self.note_cipher(edge)
         return ports, hub, edges
 
     def note_cipher(self, edge):
@@ -113,61 +123,6 @@ def line(r):
     spread = f"{min(r['oursSamples']):,.4g}..{max(r['oursSamples']):,.4g}"
     return (f"{r['row']:32} {r['ours']:12,.4g} ({spread}) {r['unit']:6} {r['peerName']:14} {r['peer']:12,.4g}"
             f"  ratio {r['ratio']:.2f}{goal}")
-
-
-# --- measures
-
-def free_ports(count):
-    """Free now, no two the same, and below those that the kernel gives to the connections of other rows."""
-    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found = []
-    for port in random.sample(range(low // 2, low), low // 2):
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return sorted(found)
-    raise penstock.Failure(f"there are no {count} free ports")
-
-
-def iperf(port, secs, streams, down):
-    argv = [peers.program("iperf3"), "-c", "127.0.0.1", "-p", str(port), "-t", str(secs), "-P", str(streams), "-J"]
-    end = time.monotonic() + 10
-    while True:
-        done = subprocess.run(argv + (["-R"] if down else []), capture_output=True, text=True, timeout=secs + 30)
-        found = json.loads(done.stdout)
-        if "error" not in found:
-            return found["end"]["sum_received"]["bits_per_second"] / 8e9
-        # the end of the last run is still on its way: the server says it is busy, and resets
-        if not re.search("busy|control message", found["error"]) or time.monotonic() > end:
-            raise penstock.Failure(f"iperf3: {found['error']}")
-        time.sleep(0.05)
-
-
-def wrk(url, secs, connections, *headers, threads=1):
-    argv = [peers.program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{secs}s", "--latency"]
-    for header in headers:
-        argv += ["-H", header]
-    text = subprocess.run(argv + [url], capture_output=True, text=True, check=True, timeout=secs + 30).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
-    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
-    if float(rate) == 0:
-        raise penstock.Failure(f"wrk got no answer from {url}: {text}")
-    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    if errors:
-        raise penstock.Failure(f"wrk: {errors.group(0)} from {url}")
-    return rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
-
-
-def paced(url, rate, secs, log, connections=32):
-    """p99 in ms of keep-alive requests at a fixed rate."""
-    log.unlink(missing_ok=True)
-    subprocess.run([peers.program("h2load"), "--h1", f"-c{connections}", f"-D{secs}", f"--log-file={log}",
-                    f"--rps={rate / connections:.1f}", url], capture_output=True, check=True, timeout=secs + 30)
-    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
-    if len(times) < rate * secs * 0.8:
-        raise penstock.Failure(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
-    return times[len(times) * 99 // 100] / 1000
 
 
 # --- rows
@@ -258,6 +213,31 @@ def growth_edges(b):
     growth.edges(b)
 
 
+@row("quic-bulk", on_demand=True)
+def quic_bulk(b):
+    tunnels.quic_bulk(b)
+
+
+@row("quic-requests", on_demand=True)
+def quic_requests(b):
+    tunnels.quic_requests(b)
+
+
+@row("tunnels", on_demand=True)
+def others(b):
+    tunnels.others(b)
+
+
+@row("udp", on_demand=True)
+def udp(b):
+    datagrams.rows(b)
+
+
+@row("link", on_demand=True)
+def link(b):
+    links.rows(b)
+
+
 def machine():
     with contextlib.suppress(OSError):
         model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
@@ -290,7 +270,7 @@ def paste(document, table):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", default=",".join(ROWS))
+    parser.add_argument("--rows", default=",".join(r for r in ROWS if r not in ON_DEMAND))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--secs", type=int, default=2)
     parser.add_argument("--out", type=pathlib.Path, default=SOURCE / "build" / "bench")

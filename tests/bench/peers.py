@@ -20,6 +20,16 @@ class Missing(Exception):
     """The peer is not on this machine."""
 
 
+class Place:
+    """Where a tunnel's two ends are: the namespaces, as context managers, and the far one's address."""
+
+    def __init__(self, near, far, far_address):
+        self.near, self.far, self.far_address = near, far, far_address
+
+
+LOOPBACK = Place(contextlib.nullcontext(), contextlib.nullcontext(), "127.0.0.1")
+
+
 def program(name):
     path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     if not path:
@@ -40,15 +50,15 @@ def tool(name):
 class Process:
     """A child that listens on ports; ended with its context."""
 
-    def __init__(self, argv, ports, cwd=None):
+    def __init__(self, argv, ports, cwd=None, host="127.0.0.1"):
         self.child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=cwd)
         for port in ports:
-            self._wait(port)
+            self._wait(host, port)
 
-    def _wait(self, port):
+    def _wait(self, host, port):
         end = time.monotonic() + 20
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
                 return
             if self.child.poll() is not None or time.monotonic() > end:
                 raise penstock.Failure(f"{self.child.args[0]}: {self.child.stderr.read().decode()[-2000:]}")
@@ -101,7 +111,7 @@ defaults
 """
 
 
-def haproxy_pair(folder, certificate, target, name="pair"):
+def haproxy_pair(folder, certificate, target, name="pair", place=LOOPBACK):
     """TCP in, TLS between two processes, TCP out: what a user would take instead of edge and hub.
     Returns (port, processes)."""
     path = program("haproxy")
@@ -112,7 +122,7 @@ def haproxy_pair(folder, certificate, target, name="pair"):
     inner.write_text(HAPROXY_GLOBAL + f"""
 listen out
     mode tcp
-    bind 127.0.0.1:{between} ssl crt {pem}
+    bind {place.far_address}:{between} ssl crt {pem}
     server target 127.0.0.1:{target}
 """)
     outer = pathlib.Path(folder) / f"{name}-out.cfg"
@@ -120,10 +130,12 @@ listen out
 listen in
     mode tcp
     bind 127.0.0.1:{front}
-    server tunnel 127.0.0.1:{between} ssl verify none
+    server tunnel {place.far_address}:{between} ssl verify none
 """)
-    first = Process([path, "-db", "-f", str(inner)], [between])
-    return front, [first, Process([path, "-db", "-f", str(outer)], [front])]
+    with place.far:
+        first = Process([path, "-db", "-f", str(inner)], [between], host=place.far_address)
+    with place.near:
+        return front, [first, Process([path, "-db", "-f", str(outer)], [front])]
 
 
 def haproxy_https(folder, certificate, target):
@@ -206,9 +218,29 @@ def nginx_https(folder, certificate, target):
     return port, [nginx(folder, "https", body, port)]
 
 
-def iperf_server():
+def nginx_datagrams(folder, target):
+    """Debian's `stream` module.  Returns (port, processes)."""
+    path = program("nginx")
+    module = pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+    if not module.exists():
+        raise Missing("nginx's stream module is not installed")
     port = penstock.free_port()
-    return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", "127.0.0.1"], [port])]
+    conf = pathlib.Path(folder) / "datagrams.conf"
+    conf.write_text(f"""
+load_module {module};
+daemon off;
+worker_processes 1;
+pid {folder}/datagrams.pid;
+error_log stderr crit;
+events {{ worker_connections 1000; }}
+stream {{ server {{ listen 127.0.0.1:{port} udp; proxy_pass 127.0.0.1:{target}; }} }}
+""")
+    return port, [Process([path, "-p", str(folder), "-e", "stderr", "-c", str(conf)], [])]
+
+
+def iperf_server(host="127.0.0.1"):
+    port = penstock.free_port()
+    return port, [Process([program("iperf3"), "-s", "-p", str(port), "-B", host], [port], host=host)]
 
 
 def hop_pair(target, *flags):

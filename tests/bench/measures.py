@@ -1,0 +1,66 @@
+"""One measurement each, by the programs that load and by none of ours."""
+import contextlib
+import json
+import pathlib
+import random
+import re
+import socket
+import subprocess
+import time
+
+import peers
+from peers import penstock
+
+
+def free_ports(count):
+    """Free now, no two the same, and below those that the kernel gives to the connections of other rows."""
+    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found = []
+    for port in random.sample(range(low // 2, low), low // 2):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return sorted(found)
+    raise penstock.Failure(f"there are no {count} free ports")
+
+
+def iperf(port, secs, streams, down, *options, host="127.0.0.1"):
+    """GB/s."""
+    argv = [peers.program("iperf3"), "-c", host, "-p", str(port), "-t", str(secs), "-P", str(streams), "-J", *options]
+    end = time.monotonic() + 10
+    while True:
+        done = subprocess.run(argv + (["-R"] if down else []), capture_output=True, text=True, timeout=secs + 30)
+        found = json.loads(done.stdout)
+        if "error" not in found:
+            return found["end"]["sum_received"]["bits_per_second"] / 8e9
+        # the end of the last run is still on its way: the server says it is busy, and resets
+        if not re.search("busy|control message", found["error"]) or time.monotonic() > end:
+            raise penstock.Failure(f"iperf3: {found['error']}")
+        time.sleep(0.05)
+
+
+def wrk(url, secs, connections, *headers, threads=1):
+    argv = [peers.program("wrk"), f"-t{threads}", f"-c{connections}", f"-d{secs}s", "--latency"]
+    for header in headers:
+        argv += ["-H", header]
+    text = subprocess.run(argv + [url], capture_output=True, text=True, check=True, timeout=secs + 30).stdout
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
+    value, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", text).groups()
+    if float(rate) == 0:
+        raise penstock.Failure(f"wrk got no answer from {url}: {text}")
+    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    if errors:
+        raise penstock.Failure(f"wrk: {errors.group(0)} from {url}")
+    return rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+
+
+def paced(url, rate, secs, log, connections=32):
+    """p99 in ms of keep-alive requests at a fixed rate."""
+    log.unlink(missing_ok=True)
+    subprocess.run([peers.program("h2load"), "--h1", f"-c{connections}", f"-D{secs}", f"--log-file={log}",
+                    f"--rps={rate / connections:.1f}", url], capture_output=True, check=True, timeout=secs + 30)
+    times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    if len(times) < rate * secs * 0.8:
+        raise penstock.Failure(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
+    return times[len(times) * 99 // 100] / 1000
