@@ -63,7 +63,8 @@ class Service:
         self.name = name
         self.folder = pathlib.Path(folder)
         self.state_dir = pathlib.Path(state_dir) if state_dir else self.folder / f"{name}-state"
-        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir)}
+        # supervised, the process that is started here would not be the one that serves
+        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir), "supervise": False}
         for key, value in conf.items():
             if isinstance(value, dict) and isinstance(self.conf.get(key), dict):
                 self.conf[key].update(value)

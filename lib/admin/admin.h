@@ -61,6 +61,7 @@ struct admin_options {
     const char
         *openapi_common; /* of api/common.yaml, which it refers to, served beside it; or NULL */
     const struct admin_route *routes; /* ended by a NULL method */
+    uint64_t crash_recoveries;        /* for the metrics: starts of the service after a crash */
     void *arg;                        /* handed to handlers and hooks: `service` */
     /* Ready: true, or false with a sentence in `why`. */
     bool (*is_ready)(void *service, char *why, size_t why_size);

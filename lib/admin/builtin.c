@@ -146,6 +146,9 @@ static void get_metrics(void *service, struct admin_request *r)
     char *text;
 
     metrics_process(m, r->admin->service);
+    metrics_family(m, "penstock_crash_recoveries_total", METRIC_COUNTER,
+                   "Starts of the service after a crash (limits.restarts bounds a row of them).");
+    metrics_value(m, (double)r->admin->options.crash_recoveries, NULL);
     collect_own(m, r->admin);
     if (r->admin->options.collect)
         r->admin->options.collect(service, m);

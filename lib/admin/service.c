@@ -1,6 +1,7 @@
 /* service - see service.h. */
 #include "admin/service.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "admin/client.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/crash_log.h"
 #include "tls/tls.h"
 
 static int load(const char *given, const char *file, const char *state_dir, const char *name,
@@ -125,6 +127,50 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     swap(&now->management_token, &next->management_token);
     swap(&now->management_read_token, &next->management_read_token);
     return 0;
+}
+
+/* --- start
+ * ---------------------------------------------------------------------------------------- */
+
+/* What a SIGHUP put into force is not lost with the process that crashed; a file that is at fault
+ * by now does not keep the service down. */
+static void read_again(const struct service_start *start)
+{
+    void *fresh = must_alloc(start->table->size);
+
+    if (conf_load(start->table, NULL, start->argc, start->argv, start->environ_, fresh, NULL,
+                  NULL) == CONF_RUN) {
+        conf_free(start->table, start->conf);
+        memcpy(start->conf, fresh, start->table->size);
+        service_log_start(start->service);
+    } else {
+        log_warn(start->table->service, "old_configuration",
+                 LOG_S("why", "the configuration has faults"));
+    }
+    free(fresh);
+}
+
+bool service_begin(const struct service_start *start, struct crash *crash, int *status)
+{
+    struct supervisor_options options = {.service = start->table->service,
+                                         .restarts_max = (unsigned)start->service->restarts};
+
+    *crash = (struct crash){0};
+    if (start->service->supervise && !supervisor_run(&options, crash, status))
+        return false;
+    if (crash->row)
+        read_again(start);
+    crash_log_start();
+    return true;
+}
+
+void service_tell_crash(const char *service, const struct crash *crash)
+{
+    if (crash->row)
+        log_warn(service, "crash_recovered",
+                 LOG_S("signal", crash->signal ? sigabbrev_np(crash->signal) : "none"),
+                 LOG_I("status", crash->status), LOG_U("row", crash->row),
+                 LOG_U("recovered", crash->recovered));
 }
 
 static int print_token(const struct service_conf *conf)

@@ -5,6 +5,7 @@
 
 #include "admin/admin.h"
 #include "conf/service_conf.h"
+#include "loop/supervisor.h"
 
 struct service_tokens {
     char *tokens, *read_tokens; /* owned, secret */
@@ -31,6 +32,22 @@ void service_view_as(struct service_conf *view, const struct service_conf *now);
  * and everything stays as it is: call it before a service puts its own part into force. */
 MUST_USE int service_reload(const char *service, struct admin *a, struct service_tokens *tokens,
                             struct service_conf *now, struct service_conf *next);
+
+/* What main() knows when it is about to run the service. */
+struct service_start {
+    const struct conf_table *table;
+    int argc;
+    char **argv, **environ_;            /* borrowed */
+    void *conf;                         /* of the table: read, and read again after a crash */
+    const struct service_conf *service; /* inside of it */
+};
+
+/* Forks a supervisor off, unless `supervise` is false.  True: this process is the service, go on;
+ * after a crash with a configuration that was read anew, or the last good one.  False: all is over,
+ * end with *status. */
+MUST_USE bool service_begin(const struct service_start *start, struct crash *crash, int *status);
+/* Once the service runs: says whether it comes after a crash. */
+void service_tell_crash(const char *service, const struct crash *crash);
 
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */
 int service_command(const char *command, char **rest, const struct service_conf *conf);

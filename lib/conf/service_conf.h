@@ -26,6 +26,8 @@ struct service_conf {
     int log_format;  /* enum service_log_format */
     int64_t workers; /* 0: one a core */
     char *state_dir;
+    bool supervise;
+    int64_t restarts; /* crashes in a row that a supervisor bears */
 };
 
 enum service_log_format { SERVICE_LOG_AUTO, SERVICE_LOG_TEXT, SERVICE_LOG_JSON };
@@ -137,6 +139,15 @@ void service_log_start(const struct service_conf *conf);
          .unit = "s",                                                                              \
          .counter = "penstock_admin_refused_total{reason=\"slow\"}",                               \
          .doc = "Silence of a management connection, or a head that crawls."},                     \
+        {.path = "limits.restarts",                                                                \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.restarts),                                                \
+         .max = 1000000,                                                                           \
+         .fallback = "10",                                                                         \
+         .unit = "restarts",                                                                       \
+         .counter = "penstock_crash_recoveries_total",                                             \
+         .doc = "After crashes in a row, 1 s to 30 s apart; one crash more and the supervisor "    \
+                "ends with status 70. A run of 60 s ends the row."},                               \
         {.path = "metrics.listen",                                                                 \
          .kind = CONF_LISTEN,                                                                      \
          .offset = offsetof(type, member.metrics_listen),                                          \
@@ -162,10 +173,17 @@ void service_log_start(const struct service_conf *conf);
          .fallback = "0",                                                                          \
          .unit = "threads",                                                                        \
          .doc = "Worker threads; 0: one a core."},                                                 \
+        {.path = "stateDir",                                                                       \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.state_dir),                                               \
+         .min = 1,                                                                                 \
+         .fallback = (state_dir_),                                                                 \
+         .doc = "The folder of what is made at the first start."},                                 \
     {                                                                                              \
-        .path = "stateDir", .kind = CONF_STRING, .offset = offsetof(type, member.state_dir),       \
-        .min = 1, .fallback = (state_dir_),                                                        \
-        .doc = "The folder of what is made at the first start."                                    \
+        .path = "supervise", .kind = CONF_BOOL, .offset = offsetof(type, member.supervise),        \
+        .fallback = "true",                                                                        \
+        .doc = "A parent process starts the service again when it crashes; --no-supervise is the " \
+               "same as false."                                                                    \
     }
 
 #endif

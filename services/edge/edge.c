@@ -81,6 +81,7 @@ static int start_admin(struct edge *e)
         .is_ready = edge_is_ready,
         .collect = edge_collect,
         .config = edge_config,
+        .crash_recoveries = e->crash.recovered,
     };
     char why[200] = "";
 
@@ -106,6 +107,8 @@ int edge_start(struct edge *e)
         uplink_init(&e->uplink, &e->shared, e->conf.bind_address);
         err = start_admin(e);
     }
+    if (!err)
+        service_tell_crash("edge", &e->crash);
     if (!err && credentials)
         uplink_set_credentials(&e->uplink, credentials);
     else if (!err)

@@ -18,6 +18,7 @@ struct edge {
     struct uplink uplink;
     struct admin *admin; /* owned */
     struct service_tokens tokens;
+    struct crash crash; /* why this process was started, if after a crash */
     char instance[INSTANCE_MAX + 1];
     bool has_fixed_credentials; /* from file or environment: the API cannot change them */
     bool are_threads_started;

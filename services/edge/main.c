@@ -69,6 +69,22 @@ static int run(struct program *p)
     return err ? 1 : 0;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &edge_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->edge.conf,
+                                  .service = &p->edge.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    rlimit_raise_files();
+    return service_begin(&start, &p->edge.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -77,6 +93,7 @@ int main(int argc, char **argv)
     char **rest = NULL;
     int status;
 
+    process_harden();
     switch (conf_load(&edge_conf_table, commands, argc, argv, environ, conf, &command, &rest)) {
     case CONF_RUN:
         break;
@@ -86,15 +103,7 @@ int main(int argc, char **argv)
         return 2;
     }
     service_log_start(&conf->service);
-    process_harden();
-    if (command) {
-        status = service_command(command, rest, &conf->service);
-    } else {
-        rlimit_raise_files();
-        p.argc = argc;
-        p.argv = argv;
-        status = run(&p);
-    }
+    status = command ? service_command(command, rest, &conf->service) : serve(&p, argc, argv);
     conf_free(&edge_conf_table, conf);
     return status;
 }

@@ -186,6 +186,7 @@ static int start_admin(struct hub *h)
         .is_ready = is_ready,
         .collect = hub_collect,
         .config = masked_conf,
+        .crash_recoveries = h->crash.recovered,
     };
     char why[200] = "";
     int err;
@@ -233,6 +234,7 @@ int hub_start(struct hub *h)
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->port.bound, text)));
+    service_tell_crash("hub", &h->crash);
     log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", h->worker_count), LOG_U("edges", h->registry.count));
     return 0;

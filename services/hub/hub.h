@@ -26,6 +26,7 @@ struct hub {
     struct admin *admin;   /* owned */
     struct service_tokens tokens;
     struct deadline stop;
+    struct crash crash; /* why this process was started, if after a crash */
     int64_t started_unix;
     bool are_threads_started;
 };

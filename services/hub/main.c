@@ -78,6 +78,22 @@ static int run(struct program *p)
     return err ? 1 : 0;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &hub_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->hub.conf,
+                                  .service = &p->hub.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    rlimit_raise_files();
+    return service_begin(&start, &p->hub.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -98,10 +114,7 @@ int main(int argc, char **argv)
     }
     service_log_start(&p.hub.conf.service);
     if (!command) {
-        rlimit_raise_files();
-        p.argc = argc;
-        p.argv = argv;
-        status = run(&p);
+        status = serve(&p, argc, argv);
     } else if (strcmp(command, "token") == 0) {
         status = token_command(rest);
     } else {

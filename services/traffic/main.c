@@ -80,6 +80,21 @@ static int run(struct program *p)
     return status;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &traffic_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->traffic.conf,
+                                  .service = &p->traffic.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    return service_begin(&start, &p->traffic.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -88,8 +103,6 @@ int main(int argc, char **argv)
     int status;
 
     memset(&p, 0, sizeof(p));
-    p.argc = argc;
-    p.argv = argv;
     process_harden();
     switch (conf_load(&traffic_conf_table, commands, argc, argv, environ, &p.traffic.conf, &command,
                       &rest)) {
@@ -101,7 +114,8 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    status = command ? service_command(command, rest, &p.traffic.conf.service) : run(&p);
+    status =
+        command ? service_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }

@@ -195,6 +195,7 @@ int traffic_start(struct traffic *t)
         rc = start_listeners(t);
     if (rc != 0)
         return rc;
+    service_tell_crash("traffic", &t->crash);
     log_info("traffic", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", t->workers_count));
     log_listening("http", t->http_address);

@@ -397,6 +397,7 @@ int traffic_api_start(struct traffic *t)
         .is_ready = is_ready,
         .collect = collect,
         .config = get_config,
+        .crash_recoveries = t->crash.recovered,
     };
     char why[256] = "";
     int rc = service_tokens_load(&t->tokens, &t->conf.service, why, sizeof(why));
