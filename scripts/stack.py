@@ -64,7 +64,8 @@ class Service:
         self.folder = pathlib.Path(folder)
         self.state_dir = pathlib.Path(state_dir) if state_dir else self.folder / f"{name}-state"
         # supervised, the process that is started here would not be the one that serves
-        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir), "supervise": False}
+        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir), "supervise": False,
+                     "drainSecs": 0}  # a test ends with connections open
         for key, value in conf.items():
             if isinstance(value, dict) and isinstance(self.conf.get(key), dict):
                 self.conf[key].update(value)

@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "admin/server.h"
+#include "admin/service_drain.h"
 
 static struct json_object *object_with(const char *key, const char *value)
 {
@@ -26,9 +27,10 @@ static void get_readiness(void *service, struct admin_request *r)
 {
     const struct admin_options *options = &r->admin->options;
     struct json_object *body;
-    char why[256] = "";
+    char why[256] = "the service is draining";
+    bool is_leaving = options->drain && service_drain_is_begun(options->drain);
 
-    if (!options->is_ready || options->is_ready(service, why, sizeof(why))) {
+    if (!is_leaving && (!options->is_ready || options->is_ready(service, why, sizeof(why)))) {
         admin_reply(r, 200, object_with("status", "ready"), NULL);
         return;
     }
@@ -206,6 +208,26 @@ static void put_log_level(void *service, struct admin_request *r)
     json_check_fini(&faults);
 }
 
+/* Answered at once: the connection is one of those that may finish. */
+static void post_drain(void *service, struct admin_request *r)
+{
+    struct service_drain *drain = r->admin->options.drain;
+    struct json_object *body;
+
+    (void)service;
+    if (!drain) {
+        admin_problem(r, 404, "notFound", "this service does not drain");
+        return;
+    }
+    body = object_with("status", "draining");
+    json_object_object_add(body, "drainDelaySecs",
+                           json_object_new_int64(drain->conf->drain_delay_secs));
+    json_object_object_add(body, "drainSecs", json_object_new_int64(drain->conf->drain_secs));
+    if (!admin_is_dry_run(r))
+        service_drain_begin(drain, "api");
+    admin_reply(r, 202, body, NULL);
+}
+
 static void reply_yaml(struct admin_request *r, const char *text)
 {
     if (!text) {
@@ -244,6 +266,7 @@ const struct admin_route builtin_routes[] = {
      .access = ADMIN_WRITE,
      .takes_body = true,
      .handle = put_log_level},
+    {.method = "POST", .pattern = "/v1/drain", .access = ADMIN_WRITE, .handle = post_drain},
     {.method = NULL},
 };
 

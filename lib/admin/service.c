@@ -122,6 +122,8 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     *tokens = fresh;
     now->log_level = next->log_level;
     log_set_level((enum log_level)now->log_level);
+    now->drain_secs = next->drain_secs;
+    now->drain_delay_secs = next->drain_delay_secs;
     now->management_hosts = next->management_hosts;
     next->management_hosts = hosts;
     swap(&now->management_token, &next->management_token);

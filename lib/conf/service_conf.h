@@ -26,6 +26,7 @@ struct service_conf {
     int log_format;  /* enum service_log_format */
     int64_t workers; /* 0: one a core */
     char *state_dir;
+    int64_t drain_secs, drain_delay_secs;
     bool supervise;
     int64_t restarts; /* crashes in a row that a supervisor bears */
 };
@@ -179,6 +180,24 @@ void service_log_start(const struct service_conf *conf);
          .min = 1,                                                                                 \
          .fallback = (state_dir_),                                                                 \
          .doc = "The folder of what is made at the first start."},                                 \
+        {.path = "drainSecs",                                                                      \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.drain_secs),                                              \
+         .max = 86400,                                                                             \
+         .fallback = "30",                                                                         \
+         .unit = "s",                                                                              \
+         .is_hot = true,                                                                           \
+         .doc =                                                                                    \
+             "How long open connections may finish once the service stops; then they are reset."}, \
+        {.path = "drainDelaySecs",                                                                 \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.drain_delay_secs),                                        \
+         .max = 3600,                                                                              \
+         .fallback = "0",                                                                          \
+         .unit = "s",                                                                              \
+         .is_hot = true,                                                                           \
+         .doc = "Before that: /readyz says 503 and new connections are still taken; the chart "    \
+                "sets 5."},                                                                        \
     {                                                                                              \
         .path = "supervise", .kind = CONF_BOOL, .offset = offsetof(type, member.supervise),        \
         .fallback = "true",                                                                        \

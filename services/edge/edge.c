@@ -78,6 +78,7 @@ static int start_admin(struct edge *e)
         .openapi_common = edge_openapi_common,
         .routes = edge_routes,
         .arg = e,
+        .drain = &e->drain,
         .is_ready = edge_is_ready,
         .collect = edge_collect,
         .config = edge_config,
@@ -90,6 +91,42 @@ static int start_admin(struct edge *e)
     return service_admin_start(&e->admin, &options, &e->conf.service, &e->tokens);
 }
 
+/* --- the end of it: see service_drain.h */
+
+static void drain_close(void *arg, unsigned secs)
+{
+    struct edge *e = arg;
+
+    uplink_drain(&e->uplink, secs);
+}
+
+static bool drain_is_idle(const void *arg)
+{
+    const struct edge *e = arg;
+    uint32_t clients = 0;
+
+    for (unsigned i = 0; i < e->workers_count; i++)
+        clients += atomic_load_explicit(&e->workers[i].stats.clients, memory_order_relaxed);
+    return clients == 0;
+}
+
+static void drain_leave(void *arg)
+{
+    struct edge *e = arg;
+
+    uplink_leave(&e->uplink);
+}
+
+static bool drain_is_gone(const void *arg)
+{
+    const struct edge *e = arg;
+
+    return !uplink_is_connected(&e->uplink);
+}
+
+static const struct service_drain_ops drain_ops = {drain_close, drain_is_idle, drain_leave,
+                                                   drain_is_gone};
+
 int edge_start(struct edge *e)
 {
     struct credentials *credentials = NULL;
@@ -100,6 +137,7 @@ int edge_start(struct edge *e)
     else if (gethostname(e->instance, sizeof(e->instance) - 1) != 0 || !*e->instance)
         snprintf(e->instance, sizeof(e->instance), "edge");
     e->loop = loop_new("edge-control", 64, 0);
+    service_drain_init(&e->drain, e->loop, "edge", &e->conf.service, &drain_ops, e);
     err = find_credentials(e, &credentials);
     if (!err)
         err = start_workers(e);
@@ -122,6 +160,7 @@ void edge_stop(struct edge *e)
 {
     admin_stop(e->admin);
     e->admin = NULL;
+    service_drain_fini(&e->drain);
     if (e->are_threads_started)
         workers_stop(e->threads, e->workers_count);
     for (unsigned i = 0; e->workers && i < e->workers_count; i++)

@@ -42,6 +42,10 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order);
 void edge_lane_close(struct edge_lane *lane, bool is_silent);
 /* The control thread has taken the CONFIG that was sent to it: the newest may follow. */
 void edge_lane_config_taken(struct edge_lane *lane);
+/* The edge ends: no new streams on it (DRAIN, when it is up and secs > 0)... */
+void edge_lane_drain(struct edge_lane *lane, unsigned secs);
+/* ... then its last word; one that is not up yet is closed. */
+void edge_lane_leave(struct edge_lane *lane);
 /* Each tick: says GOODBYE when drained, asks for a successor when worn out. */
 void edge_lane_tick(struct edge_lane *lane);
 

@@ -249,7 +249,10 @@ static void close_socket(struct public_socket *s)
 {
     list_remove(&s->node);
     s->worker->past_exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
-    acceptor_fini(&s->acceptor);
+    if (s->worker->is_closed)
+        acceptor_fini(&s->acceptor);
+    else
+        acceptor_finish(&s->acceptor);
     loop_reap(s->worker->loop, &s->reap);
 }
 
@@ -283,6 +286,8 @@ enum command_kind {
     COMMAND_OPEN_PORT,
     COMMAND_CLOSE_PORT,
     COMMAND_FLUSH,
+    COMMAND_DRAIN,
+    COMMAND_LEAVE,
 };
 
 struct command {
@@ -295,6 +300,7 @@ struct command {
     uint16_t port;
     int fds[2]; /* owned, move to the acceptors */
     unsigned fd_count;
+    unsigned secs;
     bool is_over;
 };
 
@@ -384,6 +390,15 @@ static void follow_command(const struct command *c)
     case COMMAND_FLUSH:
         flush_held(w, c->is_over);
         break;
+    case COMMAND_DRAIN:
+        flush_held(w, true);
+        LIST_EACH (&w->lanes, node, after)
+            edge_lane_drain(lane_of(node), c->secs);
+        break;
+    case COMMAND_LEAVE:
+        LIST_EACH (&w->lanes, leaving, after_leaving)
+            edge_lane_leave(lane_of(leaving));
+        break;
     }
 }
 
@@ -464,6 +479,19 @@ void edge_worker_close_port(struct edge_worker *w, uint16_t port)
 
     c->port = port;
     command_send(c);
+}
+
+void edge_worker_drain(struct edge_worker *w, unsigned secs)
+{
+    struct command *c = command_new(w, COMMAND_DRAIN);
+
+    c->secs = secs;
+    command_send(c);
+}
+
+void edge_worker_leave(struct edge_worker *w)
+{
+    command_send(command_new(w, COMMAND_LEAVE));
 }
 
 void edge_worker_flush_held(struct edge_worker *w, bool is_over)

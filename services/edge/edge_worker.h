@@ -102,6 +102,11 @@ void edge_worker_close_lane(struct edge_worker *w, uint64_t serial);
 /* Takes the listening sockets of a public port over (one or two). */
 void edge_worker_open_port(struct edge_worker *w, uint16_t port, const int *fds, unsigned count);
 void edge_worker_close_port(struct edge_worker *w, uint16_t port);
+/* After its ports are closed: who waits is opened or reset, then every lane says DRAIN (0 s: none
+ * does). */
+void edge_worker_drain(struct edge_worker *w, unsigned secs);
+/* Every lane says GOODBYE draining and ends. */
+void edge_worker_leave(struct edge_worker *w);
 /* Clients that wait: open them if there is a lane; `is_over`: reset them. */
 void edge_worker_flush_held(struct edge_worker *w, bool is_over);
 

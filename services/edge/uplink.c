@@ -35,7 +35,7 @@ static void slot_dial(struct uplink_slot *slot)
     struct uplink *u = slot->uplink;
     struct lane_order *order;
 
-    if (!u->credentials || u->is_parked)
+    if (!u->credentials || u->is_parked || u->is_ending)
         return;
     if (!u->has_session && u->founder) {
         slot_enter(slot, SLOT_OFF); /* it joins when the session stands */
@@ -155,7 +155,8 @@ static void apply(struct uplink *u, struct wire_config *config)
     u->config = *config; /* moves */
     *config = (struct wire_config){0};
     u->has_config = true;
-    public_ports_assign(&u->ports, &u->config.ports);
+    if (!u->is_ending)
+        public_ports_assign(&u->ports, &u->config.ports);
     log_info("edge", "config_applied", LOG_U("revision", u->config.revision),
              LOG_U("ports", u->config.ports.count));
 }
@@ -285,7 +286,7 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     u->hub = report->hub;
     if (u->lane_count == 1)
         tunnel_up(u);
-    if (!is_first)
+    if (!is_first && !u->is_ending)
         public_ports_resume(&u->ports);
     on_config(u, report, is_first);
     flush_held(u, false);
@@ -440,6 +441,23 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
         dial_all(u);
     else
         forget_config(u);
+}
+
+void uplink_drain(struct uplink *u, unsigned secs)
+{
+    struct port_list none = {0};
+
+    u->is_ending = true;
+    public_ports_assign(&u->ports, &none);
+    acknowledge(u);
+    for (unsigned i = 0; i < u->shared->count; i++)
+        edge_worker_drain(&u->shared->workers[i], secs);
+}
+
+void uplink_leave(struct uplink *u)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        edge_worker_leave(&u->shared->workers[i]);
 }
 
 bool uplink_is_connected(const struct uplink *u)

@@ -450,8 +450,6 @@ static void run_dead(struct task *task)
     list_remove(&record->node);
     d->record_count--;
     free(record);
-    if (d->is_stopping && d->record_count == 0 && d->on_empty)
-        d->on_empty(d->arg);
 }
 
 void desk_post_dead(struct desk *d, struct lane_record *record, struct hub_lane *lane)
@@ -542,13 +540,21 @@ void desk_edge_removed(struct desk *d, struct edge *edge)
         container_of(node, struct lane_record, in_edge)->edge = NULL;
 }
 
-void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg)
+void desk_drain(struct desk *d, uint32_t secs)
 {
     d->is_stopping = true;
-    d->on_empty = on_empty;
-    d->arg = arg;
+    if (secs == 0)
+        return;
+    LIST_EACH (&d->records, node, after) {
+        const struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (record->is_open)
+            hub_lane_post_drain(record->lane, secs);
+    }
+}
+
+void desk_leave(struct desk *d)
+{
     LIST_EACH (&d->book.sessions, node, after)
         session_end(&d->book, container_of(node, struct session, node), GOODBYE_DRAINING);
-    if (d->record_count == 0)
-        on_empty(arg);
 }

@@ -149,16 +149,6 @@ static int start_workers(struct hub *h)
     return 0;
 }
 
-static bool is_ready(void *service, char *why, size_t why_size)
-{
-    const struct hub *h = service;
-
-    if (!h->desk.is_stopping)
-        return true;
-    snprintf(why, why_size, "the hub is stopping");
-    return false;
-}
-
 static struct json_object *masked_conf(void *service)
 {
     const struct hub *h = service;
@@ -183,7 +173,7 @@ static int start_admin(struct hub *h)
         .openapi_common = hub_openapi_common,
         .routes = hub_routes,
         .arg = h,
-        .is_ready = is_ready,
+        .drain = &h->drain,
         .collect = hub_collect,
         .config = masked_conf,
         .crash_recoveries = h->crash.recovered,
@@ -202,10 +192,46 @@ static int start_admin(struct hub *h)
     return 0;
 }
 
-static void on_stop_due(struct deadline *deadline)
+/* --- the end of it: see service_drain.h
+ * ------------------------------------------------------------- */
+
+static void drain_close(void *arg, unsigned secs)
 {
-    loop_stop(deadline->loop);
+    struct hub *h = arg;
+
+    tunnel_port_fini(&h->port);
+    h->closing_ms = loop_now_ms(h->loop);
+    desk_drain(&h->desk, secs);
 }
+
+/* An edge goes on opening streams here until it has a lane to another hub, which it says GOODBYE
+ * for; where there is no other hub, a moment without streams is as good as any to leave it. */
+static bool drain_is_idle(const void *arg)
+{
+    const struct hub *h = arg;
+
+    if (h->desk.record_count == 0)
+        return true;
+    return atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) == 0 &&
+           loop_now_ms(h->loop) - h->closing_ms >= HUB_SUCCESSOR_MS;
+}
+
+static void drain_leave(void *arg)
+{
+    struct hub *h = arg;
+
+    desk_leave(&h->desk);
+}
+
+static bool drain_is_gone(const void *arg)
+{
+    const struct hub *h = arg;
+
+    return h->desk.record_count == 0;
+}
+
+static const struct service_drain_ops drain_ops = {drain_close, drain_is_idle, drain_leave,
+                                                   drain_is_gone};
 
 int hub_start(struct hub *h)
 {
@@ -215,7 +241,7 @@ int hub_start(struct hub *h)
 
     h->loop = loop_new("hub-control", 64, 0);
     h->started_unix = unix_time_now();
-    deadline_init(&h->stop, h->loop, on_stop_due);
+    service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     fill_shared(h);
     start_desk(h);
@@ -243,22 +269,6 @@ int hub_start(struct hub *h)
 /* --- stop
  * ------------------------------------------------------------------------------------------- */
 
-static void on_no_lanes(void *arg)
-{
-    struct hub *h = arg;
-
-    loop_stop(h->loop);
-}
-
-void hub_begin_stop(struct hub *h)
-{
-    if (h->desk.is_stopping)
-        return;
-    tunnel_port_fini(&h->port);
-    deadline_set(&h->stop, HUB_STOP_MS);
-    desk_stop(&h->desk, on_no_lanes, h);
-}
-
 /* Messages that are still on their way hold memory, and run while the loops are freed: first the
  * lanes give up what they have, then the loops go, then what the messages point to. */
 void hub_fini(struct hub *h)
@@ -270,7 +280,7 @@ void hub_fini(struct hub *h)
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
         hub_worker_close(&h->workers[i]);
     desk_close(&h->desk);
-    deadline_off(&h->stop);
+    service_drain_fini(&h->drain);
     if (h->are_threads_started)
         workers_free(h->threads, h->worker_count);
     loop_free(h->loop);

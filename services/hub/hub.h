@@ -5,12 +5,14 @@
 #define HUB_HUB_H
 
 #include "admin/service.h"
+#include "admin/service_drain.h"
 #include "hub/desk.h"
 #include "hub/hub_conf.h"
 #include "hub/tunnel_port.h"
 #include "loop/worker.h"
 
-#define HUB_STOP_MS 1500 /* for the last GOODBYE to reach its edge */
+#define HUB_SUCCESSOR_MS 2000 /* while a hub drains: for an edge without streams to find another   \
+                               */
 
 struct hub {
     struct hub_conf conf;
@@ -25,8 +27,9 @@ struct hub {
     struct tls_cert *cert; /* counted: of the tunnel */
     struct admin *admin;   /* owned */
     struct service_tokens tokens;
-    struct deadline stop;
-    struct crash crash; /* why this process was started, if after a crash */
+    struct service_drain drain;
+    uint64_t closing_ms; /* since when the hub takes nothing new */
+    struct crash crash;  /* why this process was started, if after a crash */
     int64_t started_unix;
     bool are_threads_started;
 };
@@ -34,9 +37,6 @@ struct hub {
 /* `h` has its conf filled and the rest zeroed.  0, or -ERR_* after the reason was logged; then
  * hub_fini() still has to be called. */
 MUST_USE int hub_start(struct hub *h);
-/* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or
- * after HUB_STOP_MS. */
-void hub_begin_stop(struct hub *h);
 /* Takes what is hot from `next` (tokens and names of the management API, log level), or nothing:
  * the key that only a start reads. */
 const char *hub_reload(struct hub *h, struct hub_conf *next);

@@ -32,8 +32,7 @@ static void on_stop(struct loop_signal *s, int signum)
     struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
                                           : container_of(s, struct program, interrupt);
 
-    log_info("hub", "stopping", LOG_S("signal", sigabbrev_np(signum)));
-    hub_begin_stop(&p->hub);
+    service_drain_signal(&p->hub.drain, signum);
 }
 
 /* All or nothing: a key that only a start reads refuses the whole. */

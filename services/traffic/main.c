@@ -25,8 +25,10 @@ struct program {
 
 static void on_stop(struct loop_signal *s, int signum)
 {
-    log_info("traffic", "stopping", LOG_S("signal", sigabbrev_np(signum)));
-    loop_stop(s->loop);
+    struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
+                                          : container_of(s, struct program, interrupt);
+
+    service_drain_signal(&p->traffic.drain, signum);
 }
 
 /* All or nothing: a key that only a start reads refuses the whole. */

@@ -172,6 +172,27 @@ static void log_listening(const char *name, const char *address)
     log_info("traffic", "listening", LOG_S("name", name), LOG_S("address", address));
 }
 
+/* --- the end of it: see service_drain.h ------------------------------------------------------- */
+
+static void drain_close(void *arg, unsigned secs)
+{
+    struct traffic *t = arg;
+
+    (void)secs;
+    for (unsigned i = 0; i < t->workers_count; i++)
+        traffic_worker_drain(t->workers[i]);
+}
+
+static bool drain_is_idle(const void *arg)
+{
+    struct traffic_stats sums;
+
+    traffic_sum(arg, &sums);
+    return sums.clients_open == 0;
+}
+
+static const struct service_drain_ops drain_ops = {.close = drain_close, .is_idle = drain_is_idle};
+
 int traffic_start(struct traffic *t)
 {
     int rc;
@@ -180,6 +201,7 @@ int traffic_start(struct traffic *t)
     auth_key_init(&t->auth_key);
     rlimit_raise_files();
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
+    service_drain_init(&t->drain, t->loop, "traffic", &t->conf.service, &drain_ops, t);
     t->resolver = resolver_new(t->loop);
     if (!t->resolver) {
         log_err("traffic", "resolver_failed");
@@ -226,8 +248,7 @@ static void take_conf(struct traffic *t, struct traffic_conf *next)
 
 int traffic_reload(struct traffic *t, struct traffic_conf *next)
 {
-    int err =
-        service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
+    int err = service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
 
     if (err)
         return err;
@@ -266,6 +287,7 @@ void traffic_stop(struct traffic *t)
 {
     route_apply_stop(t->apply); /* first: it answers through the API */
     traffic_api_stop(t);
+    service_drain_fini(&t->drain);
     trust_watch_fini(&t->trust);
     stop_workers(t);
     resolver_free(t->resolver);

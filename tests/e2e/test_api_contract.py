@@ -118,6 +118,8 @@ class ServiceContract(e2e.Case):
             self.assertEqual(call("GET", path, expect=200).body, (e2e.SOURCE / "api" / name).read_bytes())
         config = call("GET", "/v1/config", expect=200).json
         self.assertEqual(config["management"]["bodyBytes"], BODY_MAX)
+        self.assertEqual(call("POST", "/v1/drain?dryRun=true", expect=202).json,
+                         {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0})
         before = call("GET", "/v1/log-level", expect=200).json
         call("PUT", "/v1/log-level?dryRun=true", {"level": "debug"}, expect=200)
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)

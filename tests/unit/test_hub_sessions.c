@@ -422,7 +422,8 @@ START_TEST(stops_with_a_word)
     ck_assert_int_eq(lane_up(&a), ANSWER_OK);
     lane_joins(&b, &a, 1);
     ck_assert_int_eq(lane_up(&b), ANSWER_OK);
-    hub_begin_stop(&hub);
+    hub.conf.service.drain_secs = 0;
+    service_drain_begin(&hub.drain, "test");
     loop_run(hub.loop); /* until the lanes are gone */
     ck_assert_uint_eq(hub.desk.record_count, 0);
     UNTIL(is_dead, &a);
