@@ -289,7 +289,11 @@ class Stack:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def service(self, name, conf, **options):
-        service = Service(name, conf, self.folder, build=self.build, **options)
+        folder = self.folder
+        if any(s.name == name and s.is_running() for s in self.services):  # a second one shares no state
+            folder = folder / f"{name}-{len(self.services)}"
+            folder.mkdir()
+        service = Service(name, conf, folder, build=self.build, **options)
         self.services.append(service)
         return service.start()
 

@@ -39,6 +39,7 @@ const char *status_title(unsigned status)
         {429, "Too Many Requests"},
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "hub/hub_cert.h"
+#include "hub/registry_store.h"
 #include "hub/unix_time.h"
 #include "wire/token.h"
 
@@ -70,15 +71,24 @@ static int find_secret(const struct hub *h, struct edge_spec *spec, char *why, s
     return err;
 }
 
-/* With targets and listeners known: no edge's port may lead to a listener of the hub. */
+/* Early: a hub that another one's store keeps from starting has not listened to anyone. */
+static int open_store(struct hub *h)
+{
+    char why[STORE_WHY_BYTES] = "";
+    int err = registry_store_open(&h->store, &h->registry, h->loop, &h->conf, why, sizeof(why));
+
+    return err ? tell(err, "store.url", why) : 0;
+}
+
+/* The configuration's, over those of the store (registry_store.h has the rule).  With targets and
+ * listeners known: no edge's port may lead to a listener of the hub. */
 static int load_edges(struct hub *h)
 {
     struct spec_rules rules = {h->shared.targets, &h->shared.own};
     struct json_check faults;
     struct edge_spec *specs = NULL;
     size_t count = 0;
-    char why[200] = "";
-    unsigned change;
+    char why[STORE_WHY_BYTES] = "";
     int err;
 
     json_check_init(&faults);
@@ -88,13 +98,15 @@ static int load_edges(struct hub *h)
     if (json_check_failed(&faults))
         err = tell_faults(&faults);
     json_check_fini(&faults);
-    for (size_t i = 0; i < count; i++) {
-        if (!err && (err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
+    for (size_t i = 0; i < count && !err; i++)
+        if ((err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
             tell(err, specs[i].id, why);
-        if (!err)
-            err = registry_put(&h->registry, &specs[i], &change);
+    if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count)) != 0)
+        tell(err, "edges", "with those of the store they are more than limits.edges allows");
+    if (!err && (err = store_start(h->store)) != 0)
+        tell(err, "store", "a thread cannot be started");
+    for (size_t i = 0; i < count; i++)
         edge_spec_fini(&specs[i]);
-    }
     free(specs);
     return err;
 }
@@ -243,6 +255,7 @@ int hub_start(struct hub *h)
     h->started_unix = unix_time_now();
     service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
+    change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
     fill_shared(h);
     start_desk(h);
     json_check_init(&none); /* conf_load() has checked it already */
@@ -250,7 +263,7 @@ int hub_start(struct hub *h)
                            (enum proxy_mode)h->conf.target_proxy_protocol, h->conf.target_ports,
                            &none, "/target/ports");
     json_check_fini(&none);
-    if (err || (err = start_tls(h)) != 0)
+    if (err || (err = open_store(h)) != 0 || (err = start_tls(h)) != 0)
         return err;
     err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, why, sizeof(why));
     if (err)
@@ -274,6 +287,8 @@ int hub_start(struct hub *h)
 void hub_fini(struct hub *h)
 {
     admin_stop(h->admin);
+    change_queue_close(&h->changes);
+    store_close(h->store); /* what it has to say is with the loop by then */
     tunnel_port_fini(&h->port);
     if (h->are_threads_started)
         workers_stop(h->threads, h->worker_count);
@@ -287,6 +302,7 @@ void hub_fini(struct hub *h)
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
         hub_worker_fini(&h->workers[i]);
     desk_fini(&h->desk);
+    change_queue_fini(&h->changes);
     registry_fini(&h->registry);
     tls_ctx_unref(h->shared.tls);
     tls_cert_unref(h->cert);
@@ -340,9 +356,10 @@ void hub_remove_edge(struct hub *h, struct edge *edge)
     registry_remove(&h->registry, edge);
 }
 
-void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms)
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms)
 {
-    registry_renew_secret(&h->registry, edge, grace_ms, loop_now_ms(h->loop), unix_time_now());
+    registry_renew_secret(&h->registry, edge, secret, grace_ms, loop_now_ms(h->loop),
+                          unix_time_now());
     if (grace_ms == 0)
         desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
 }

@@ -6,13 +6,15 @@
 
 #include "admin/service.h"
 #include "admin/service_drain.h"
+#include "hub/change.h"
 #include "hub/desk.h"
 #include "hub/hub_conf.h"
 #include "hub/tunnel_port.h"
 #include "loop/worker.h"
 
-#define HUB_SUCCESSOR_MS 2000 /* while a hub drains: for an edge without streams to find another   \
-                               */
+#define HUB_SUCCESSOR_MS                                                                           \
+    2000 /* while a hub drains: for an edge without streams to find another                        \
+          */
 
 struct hub {
     struct hub_conf conf;
@@ -22,6 +24,8 @@ struct hub {
     unsigned worker_count;
     struct hub_shared shared;
     struct registry registry;
+    struct store *store; /* owned: what of the registry is durable */
+    struct change_queue changes;
     struct desk desk;
     struct tunnel_port port;
     struct tls_cert *cert; /* counted: of the tunnel */
@@ -42,15 +46,15 @@ MUST_USE int hub_start(struct hub *h);
 const char *hub_reload(struct hub *h, struct hub_conf *next);
 void hub_fini(struct hub *h); /* everything but conf */
 
-/* --- what the API does to edges; the JSON is read and checked already
- * ------------------------------ */
+/* --- what a change does to edges once it is durable (change.h) ---------------------------------
+ */
 
 /* Puts the edge as the spec says and tells its sessions.  0, -ERR_LIMIT; *change as registry_put().
  */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
-/* grace_ms 0: the edge's tunnels are closed. */
-void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms);
+/* secret NULL: it is made here; grace_ms 0: the edge's tunnels are closed. */
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms);
 /* The edge's connection token for this host and port (the caller's, a secret). */
 char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port);
 /* tunnel.publicPort, or the tunnel's own. */
