@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "admin/events.h"
 #include "admin/server.h"
 #include "admin/service_drain.h"
 
@@ -140,6 +141,31 @@ static void collect_own(struct metrics *m, const struct admin *a)
         metrics_value(m, (double)a->metrics->clients_count, "port", "metrics", NULL);
 }
 
+static void count(struct metrics *m, const char *name, enum metric_type type, const char *help,
+                  uint64_t value)
+{
+    metrics_family(m, name, type, help);
+    metrics_value(m, (double)value, NULL);
+}
+
+static void collect_events(struct metrics *m, const struct admin *a)
+{
+    struct events_stats s;
+
+    if (!a->options.events)
+        return;
+    events_stats(a->options.events, &s);
+    count(m, "penstock_admin_events_total", METRIC_COUNTER, "Events raised.", s.raised);
+    count(m, "penstock_admin_event_gaps_total", METRIC_COUNTER,
+          "Listeners that missed some, and were told (limits.eventsKept).", s.gaps);
+    count(m, "penstock_admin_events_lost_total", METRIC_COUNTER,
+          "Events of streams that came faster than they could be told.", s.lost);
+    count(m, "penstock_admin_event_subscribers", METRIC_GAUGE, "Listeners to events.",
+          s.subscribers);
+    count(m, "penstock_admin_event_subscribers_refused_total", METRIC_COUNTER,
+          "Listeners refused (limits.eventSubscribers).", s.refused);
+}
+
 static void get_metrics(void *service, struct admin_request *r)
 {
     bool is_open = wants_open_metrics(r);
@@ -152,6 +178,7 @@ static void get_metrics(void *service, struct admin_request *r)
                    "Starts of the service after a crash (limits.restarts bounds a row of them).");
     metrics_value(m, (double)r->admin->options.crash_recoveries, NULL);
     collect_own(m, r->admin);
+    collect_events(m, r->admin);
     if (r->admin->options.collect)
         r->admin->options.collect(service, m);
     text = metrics_finish(m, &len);
@@ -267,6 +294,7 @@ const struct admin_route builtin_routes[] = {
      .takes_body = true,
      .handle = put_log_level},
     {.method = "POST", .pattern = "/v1/drain", .access = ADMIN_WRITE, .handle = post_drain},
+    {.method = "GET", .pattern = "/v1/events", .access = ADMIN_READ, .handle = get_events},
     {.method = NULL},
 };
 

@@ -166,13 +166,29 @@ bool service_begin(const struct service_start *start, struct crash *crash, int *
     return true;
 }
 
-void service_tell_crash(const char *service, const struct crash *crash)
+void service_tell_crash(const char *service, const struct crash *crash, struct events *events,
+                        unsigned type)
 {
-    if (crash->row)
-        log_warn(service, "crash_recovered",
-                 LOG_S("signal", crash->signal ? sigabbrev_np(crash->signal) : "none"),
-                 LOG_I("status", crash->status), LOG_U("row", crash->row),
-                 LOG_U("recovered", crash->recovered));
+    const char *by = crash->signal ? sigabbrev_np(crash->signal) : NULL;
+    struct json_object *data;
+
+    if (!crash->row)
+        return;
+    log_warn(service, "crash_recovered", LOG_S("signal", by ? by : "none"),
+             LOG_I("status", crash->status), LOG_U("row", crash->row),
+             LOG_U("recovered", crash->recovered));
+    data = json_object_new_object();
+    json_object_object_add(data, "signal", by ? json_object_new_string(by) : NULL);
+    json_object_object_add(data, "status", json_object_new_int(crash->status));
+    json_object_object_add(data, "row", json_object_new_int64(crash->row));
+    json_object_object_add(data, "recovered", json_object_new_int64((int64_t)crash->recovered));
+    events_raise(events, type, data);
+}
+
+struct events *service_events_new(const struct service_conf *conf, struct loop *loop,
+                                  const struct event_type *types)
+{
+    return events_new(loop, types, (size_t)conf->events_kept, (unsigned)conf->event_subscribers);
 }
 
 static int print_token(const struct service_conf *conf)

@@ -4,6 +4,7 @@
 #define ADMIN_SERVICE_H
 
 #include "admin/admin.h"
+#include "admin/events.h"
 #include "conf/service_conf.h"
 #include "loop/supervisor.h"
 
@@ -46,8 +47,13 @@ struct service_start {
  * after a crash with a configuration that was read anew, or the last good one.  False: all is over,
  * end with *status. */
 MUST_USE bool service_begin(const struct service_start *start, struct crash *crash, int *status);
-/* Once the service runs: says whether it comes after a crash. */
-void service_tell_crash(const char *service, const struct crash *crash);
+/* Once the service runs: says whether it comes after a crash, in the log and as event `type`
+ * (crashRecovered).  What a supervisor gives up can raise no event any more: crash_recovery_failed
+ * is its log's last line and status 70. */
+void service_tell_crash(const char *service, const struct crash *crash, struct events *events,
+                        unsigned type);
+struct events *service_events_new(const struct service_conf *conf, struct loop *loop,
+                                  const struct event_type *types);
 
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */
 int service_command(const char *command, char **rest, const struct service_conf *conf);

@@ -20,6 +20,7 @@ struct service_conf {
     int64_t management_body_bytes;
     int64_t management_connections, management_per_address, management_bodies_bytes;
     int64_t management_timeout_secs;
+    int64_t events_kept, event_subscribers;
     struct json_object *management_hosts; /* owned: a list of names */
     char *metrics_listen;
     int log_level;   /* enum log_level */
@@ -140,6 +141,25 @@ void service_log_start(const struct service_conf *conf);
          .unit = "s",                                                                              \
          .counter = "penstock_admin_refused_total{reason=\"slow\"}",                               \
          .doc = "Silence of a management connection, or a head that crawls."},                     \
+        {.path = "limits.eventsKept",                                                              \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.events_kept),                                             \
+         .min = 16,                                                                                \
+         .max = 1000000,                                                                           \
+         .fallback = "1024",                                                                       \
+         .unit = "events",                                                                         \
+         .counter = "penstock_admin_event_gaps_total",                                             \
+         .doc =                                                                                    \
+             "Of GET /v1/events, for who comes back or is slow; as many more of single streams."}, \
+        {.path = "limits.eventSubscribers",                                                        \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.event_subscribers),                                       \
+         .min = 1,                                                                                 \
+         .max = 1024,                                                                              \
+         .fallback = "32",                                                                         \
+         .unit = "listeners",                                                                      \
+         .counter = "penstock_admin_event_subscribers_refused_total",                              \
+         .doc = "To GET /v1/events at once; more get 503."},                                       \
         {.path = "limits.restarts",                                                                \
          .kind = CONF_INT,                                                                         \
          .offset = offsetof(type, member.restarts),                                                \

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 
 #define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
 
@@ -37,6 +38,7 @@ static int start_workers(struct edge *e)
     e->shared.workers = e->workers;
     e->shared.count = e->workers_count;
     e->shared.control = e->loop;
+    e->shared.events = e->events;
     e->shared.congestion = conf->tls_congestion;
     e->shared.instance = e->instance;
     e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;
@@ -79,6 +81,7 @@ static int start_admin(struct edge *e)
         .routes = edge_routes,
         .arg = e,
         .drain = &e->drain,
+        .events = e->events,
         .is_ready = edge_is_ready,
         .collect = edge_collect,
         .config = edge_config,
@@ -137,6 +140,7 @@ int edge_start(struct edge *e)
     else if (gethostname(e->instance, sizeof(e->instance) - 1) != 0 || !*e->instance)
         snprintf(e->instance, sizeof(e->instance), "edge");
     e->loop = loop_new("edge-control", 64, 0);
+    e->events = service_events_new(&e->conf.service, e->loop, edge_event_types);
     service_drain_init(&e->drain, e->loop, "edge", &e->conf.service, &drain_ops, e);
     err = find_credentials(e, &credentials);
     if (!err)
@@ -146,7 +150,7 @@ int edge_start(struct edge *e)
         err = start_admin(e);
     }
     if (!err)
-        service_tell_crash("edge", &e->crash);
+        service_tell_crash("edge", &e->crash, e->events, EDGE_EVENT_CRASH_RECOVERED);
     if (!err && credentials)
         uplink_set_credentials(&e->uplink, credentials);
     else if (!err)
@@ -169,6 +173,7 @@ void edge_stop(struct edge *e)
         workers_free(e->threads, e->workers_count);
     uplink_fini(&e->uplink);
     loop_free(e->loop);
+    events_free(e->events);
     free(e->workers);
     free(e->threads);
     service_tokens_fini(&e->tokens);

@@ -19,6 +19,7 @@ struct edge {
     struct uplink uplink;
     struct admin *admin; /* owned */
     struct service_tokens tokens;
+    struct events *events; /* owned */
     struct service_drain drain;
     struct crash crash; /* why this process was started, if after a crash */
     char instance[INSTANCE_MAX + 1];

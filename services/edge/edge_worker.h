@@ -24,6 +24,7 @@ struct edge_shared {
     struct edge_worker *workers; /* borrowed from main, `count` of them */
     unsigned count;
     struct loop *control;     /* borrowed */
+    struct events *events;    /* borrowed from the edge; or NULL */
     const char *congestion;   /* borrowed from the configuration */
     const char *instance;     /* borrowed from main */
     _Atomic uint64_t hold_ms; /* a reload changes it */

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 #include "tls/tls.h"
 
 static void tunnel_down(struct uplink *u);
@@ -149,6 +150,15 @@ static void acknowledge(void *arg)
     config_ack_fini(&ack);
 }
 
+/* One that could not be bound can be by now. */
+static void on_ports_changed(void *arg)
+{
+    struct uplink *u = arg;
+
+    edge_event_ports(u->shared->events, EDGE_EVENT_PORTS_UPDATED, u);
+    acknowledge(u);
+}
+
 static void apply(struct uplink *u, struct wire_config *config)
 {
     wire_config_fini(&u->config);
@@ -164,10 +174,13 @@ static void apply(struct uplink *u, struct wire_config *config)
 /* A session's first is always applied; then only a higher one, and an equal one is acknowledged. */
 static void on_config(struct uplink *u, struct lane_report *report, bool is_first)
 {
-    if (is_first || report->config.revision > u->config.revision)
+    if (is_first || report->config.revision > u->config.revision) {
         apply(u, &report->config);
-    else if (report->config.revision < u->config.revision)
+        edge_event_ports(u->shared->events,
+                         is_first ? EDGE_EVENT_PORTS_ASSIGNED : EDGE_EVENT_PORTS_UPDATED, u);
+    } else if (report->config.revision < u->config.revision) {
         return;
+    }
     acknowledge(u);
 }
 
@@ -187,6 +200,7 @@ static void tunnel_up(struct uplink *u)
     deadline_off(&u->hold);
     atomic_store_explicit(&u->shared->is_holding, true, memory_order_relaxed);
     log_info("edge", "tunnel_connected", LOG_U("connects", u->connects));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_CONNECTED, u);
 }
 
 static void on_hold_over(struct deadline *deadline)
@@ -202,6 +216,7 @@ static void tunnel_down(struct uplink *u)
 {
     u->up_since_ms = 0;
     log_warn("edge", "tunnel_disconnected", LOG_S("why", u->last_error));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_DISCONNECTED, u);
     if (u->shared->hold_ms > 0)
         deadline_set(&u->hold, u->shared->hold_ms);
     else
@@ -398,7 +413,7 @@ void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_
     list_init(&u->lanes);
     deadline_init(&u->hold, shared->control, on_hold_over);
     deadline_init(&u->parked, shared->control, on_parked_over);
-    public_ports_init(&u->ports, shared, bind_address, acknowledge, u);
+    public_ports_init(&u->ports, shared, bind_address, on_ports_changed, u);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {
         u->slots[i].uplink = u;

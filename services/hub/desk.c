@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "hub/hub_events.h"
 #include "hub/verdict.h"
 
 #define OVERLOADED_RETRY_SECS 5
@@ -183,6 +184,7 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
     log_info("hub", "edge_connected", LOG_S("edge", edge->id), LOG_S("instance", hello->instance),
              LOG_S("peer", addr_format(&record->peer, peer)),
              LOG_U("generation", session->generation), LOG_S("software", hello->software));
+    hub_event_edge_connected(d->shared->events, session, &record->peer);
     return session;
 }
 
@@ -482,12 +484,13 @@ static const char *goodbye_message(enum goodbye_code code)
 }
 
 /* What the desk knew of it goes; the book frees the rest. */
-static void forget_session(struct session *s, const char *reason)
+static void forget_session(struct desk *d, struct session *s, const char *reason)
 {
     struct edge_session *es = s->user;
 
     log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id), LOG_S("instance", s->instance),
              LOG_S("reason", reason), LOG_U("generation", s->generation));
+    hub_event_edge_disconnected(d->shared->events, s, reason);
     es->edge->sessions--;
     edge_session_free(es);
     s->user = NULL;
@@ -495,20 +498,18 @@ static void forget_session(struct session *s, const char *reason)
 
 static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
 {
-    (void)arg;
     LIST_EACH (&s->lanes, node, after) {
         struct lane_record *record = container_of(node, struct session_lane, node)->link;
 
         record->session = NULL;
         hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
     }
-    forget_session(s, goodbye_name(code));
+    forget_session(arg, s, goodbye_name(code));
 }
 
 static void on_session_expired(void *arg, struct session *s)
 {
-    (void)arg;
-    forget_session(s, "no_lane");
+    forget_session(arg, s, "no_lane");
 }
 
 static const struct session_events session_events = {on_session_end, on_session_expired};

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "hub/hub_cert.h"
+#include "hub/hub_events.h"
 #include "hub/registry_store.h"
 #include "hub/unix_time.h"
 #include "wire/token.h"
@@ -117,6 +118,7 @@ static void fill_shared(struct hub *h)
     struct hub_shared *s = &h->shared;
 
     s->control = h->loop;
+    s->events = h->events;
     s->desk = &h->desk;
     s->congestion = must_strdup(conf->tls_congestion);
     s->connect_ms = (unsigned)conf->limits.connect_secs * 1000;
@@ -186,6 +188,7 @@ static int start_admin(struct hub *h)
         .routes = hub_routes,
         .arg = h,
         .drain = &h->drain,
+        .events = h->events,
         .collect = hub_collect,
         .config = masked_conf,
         .crash_recoveries = h->crash.recovered,
@@ -256,6 +259,7 @@ int hub_start(struct hub *h)
     service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
+    h->events = service_events_new(&h->conf.service, h->loop, hub_event_types);
     fill_shared(h);
     start_desk(h);
     json_check_init(&none); /* conf_load() has checked it already */
@@ -273,7 +277,7 @@ int hub_start(struct hub *h)
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->port.bound, text)));
-    service_tell_crash("hub", &h->crash);
+    service_tell_crash("hub", &h->crash, h->events, HUB_EVENT_CRASH_RECOVERED);
     log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", h->worker_count), LOG_U("edges", h->registry.count));
     return 0;
@@ -302,6 +306,7 @@ void hub_fini(struct hub *h)
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
         hub_worker_fini(&h->workers[i]);
     desk_fini(&h->desk);
+    events_free(h->events);
     change_queue_fini(&h->changes);
     registry_fini(&h->registry);
     tls_ctx_unref(h->shared.tls);

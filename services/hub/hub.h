@@ -31,6 +31,7 @@ struct hub {
     struct tls_cert *cert; /* counted: of the tunnel */
     struct admin *admin;   /* owned */
     struct service_tokens tokens;
+    struct events *events; /* owned */
     struct service_drain drain;
     uint64_t closing_ms; /* since when the hub takes nothing new */
     struct crash crash;  /* why this process was started, if after a crash */

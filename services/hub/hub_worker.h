@@ -19,6 +19,7 @@ struct desk;
 struct hub_shared {
     struct loop *control;       /* borrowed: where the desk is */
     struct desk *desk;          /* borrowed: for desk_post_*() only */
+    struct events *events;      /* borrowed from the hub */
     struct tls_ctx *tls;        /* owned: of the tunnel port */
     struct target_map *targets; /* owned */
     struct own_listeners own;

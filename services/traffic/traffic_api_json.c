@@ -395,6 +395,7 @@ int traffic_api_start(struct traffic *t)
         .openapi_common = traffic_openapi_common,
         .arg = t,
         .drain = &t->drain,
+        .events = t->events,
         .is_ready = is_ready,
         .collect = collect,
         .config = get_config,
