@@ -192,7 +192,8 @@ class Service:
         sent.update(headers or {})
         connection.request(method, path, data, {k: v for k, v in sent.items() if v is not None})
         response = connection.getresponse()
-        answer = Answer(response, response.read())
+        is_endless = response.headers.get("Content-Type") == "text/event-stream" and method != "HEAD"
+        answer = Answer(response, response.readline() if is_endless else response.read())
         connection.close()
         if expect is not None and answer.status not in (expect if isinstance(expect, tuple) else (expect,)):
             raise Failure(f"{self.name}: {method} {path}: {answer.status} {answer.body[:2000]!r}")
