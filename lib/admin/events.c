@@ -24,6 +24,7 @@ struct event {
 
 struct ring {
     struct event *events; /* owned: `kept` of them */
+    uint32_t types;       /* that go into it */
     uint64_t total;       /* ever put in; the newest is (total - 1) % kept */
 };
 
@@ -53,9 +54,11 @@ struct events *events_new(struct loop *loop, const struct event_type *types, siz
 
     e->loop = loop;
     e->types = types;
-    while (types[e->types_count].name)
-        e->types_count++;
-    must(e->types_count <= EVENT_TYPES_MAX);
+    for (; types[e->types_count].name; e->types_count++) {
+        must(e->types_count < EVENT_TYPES_MAX);
+        e->rings[types[e->types_count].is_stream ? RING_STREAMS : RING_SERVICE].types |=
+            BIT(e->types_count);
+    }
     e->kept = kept;
     e->subscribers_max = subscribers_max;
     tls_random(&boot, sizeof(boot));
@@ -214,7 +217,7 @@ static void seek(const struct events *e, struct event_place *place, size_t i, ui
     const struct ring *ring = &e->rings[i];
     uint64_t at = oldest(e, ring);
 
-    if (at > 0 && ring->events[at % e->kept].number > number + 1)
+    if (at > 0 && place->mask & ring->types && ring->events[at % e->kept].number > number + 1)
         place->has_gap = true; /* those of the other ring may be between; better one too many */
     while (at < ring->total && ring->events[at % e->kept].number <= number)
         at++;
@@ -281,6 +284,8 @@ static const struct event *peek(struct events *e, struct event_place *place, siz
     const struct ring *ring = &e->rings[i];
     uint64_t first = oldest(e, ring);
 
+    if (!(place->mask & ring->types))
+        return NULL;
     if (place->at[i] < first) { /* it was too slow */
         place->at[i] = first;
         place->has_gap = true;
