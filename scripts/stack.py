@@ -63,7 +63,9 @@ class Service:
         self.name = name
         self.folder = pathlib.Path(folder)
         self.state_dir = pathlib.Path(state_dir) if state_dir else self.folder / f"{name}-state"
-        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir)}
+        # supervised, the process that is started here would not be the one that serves
+        self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir), "supervise": False,
+                     "drainSecs": 0}  # a test ends with connections open
         for key, value in conf.items():
             if isinstance(value, dict) and isinstance(self.conf.get(key), dict):
                 self.conf[key].update(value)
@@ -190,7 +192,8 @@ class Service:
         sent.update(headers or {})
         connection.request(method, path, data, {k: v for k, v in sent.items() if v is not None})
         response = connection.getresponse()
-        answer = Answer(response, response.read())
+        is_endless = response.headers.get("Content-Type") == "text/event-stream" and method != "HEAD"
+        answer = Answer(response, response.readline() if is_endless else response.read())
         connection.close()
         if expect is not None and answer.status not in (expect if isinstance(expect, tuple) else (expect,)):
             raise Failure(f"{self.name}: {method} {path}: {answer.status} {answer.body[:2000]!r}")
@@ -291,7 +294,11 @@ class Stack:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
     def service(self, name, conf, **options):
-        service = Service(name, conf, self.folder, build=self.build, **options)
+        folder = self.folder
+        if any(s.name == name and s.is_running() for s in self.services):  # a second one shares no state
+            folder = folder / f"{name}-{len(self.services)}"
+            folder.mkdir()
+        service = Service(name, conf, folder, build=self.build, **options)
         self.services.append(service)
         return service.start()
 

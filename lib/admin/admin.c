@@ -99,6 +99,7 @@ int admin_start(struct admin **out, const struct admin_options *options, char *w
     set_defaults(&a->options);
     list_init(&a->requests);
     lingers_init(&a->lingers, options->loop);
+    subscribers_init(a);
     err = admin_reload(a, options->tokens, options->read_tokens, options->hosts);
     if (err != 0)
         snprintf(why, why_size, "the management token must be one or two lines without blanks");
@@ -138,8 +139,10 @@ void admin_stop(struct admin *a)
     if (!a)
         return;
     requests_end(a);
+    subscribers_end(a);
     port_stop(a->main);
     port_stop(a->metrics);
+    must(list_is_empty(&a->subscribers));
     lingers_fini(&a->lingers);
     if (a->gone_fd >= 0) {
         loop_io_arm(&a->gone_io, 0);

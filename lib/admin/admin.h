@@ -5,7 +5,7 @@
  * rotation, constant time), Host and Origin checks, body limit, duplicate Content-Length and any
  * Transfer-Encoding but one "chunked" (400 and close), strict JSON bodies, request ids,
  * problem+json, ETag and If-Match, /healthz, /readyz, /metrics, /v1/config, /v1/log-level,
- * /openapi.yaml. The service adds its table of routes.
+ * /v1/drain, /v1/events, /openapi.yaml. The service adds its table of routes.
  *
  * A handler answers with exactly one of the admin_reply_* functions, at once or, after
  * admin_defer(), later from the control loop.
@@ -23,7 +23,9 @@
 struct admin;
 struct admin_request;
 struct loop;
+struct events;
 struct metrics;
+struct service_drain;
 
 enum admin_access {
     ADMIN_PUBLIC, /* no token */
@@ -61,7 +63,10 @@ struct admin_options {
     const char
         *openapi_common; /* of api/common.yaml, which it refers to, served beside it; or NULL */
     const struct admin_route *routes; /* ended by a NULL method */
+    uint64_t crash_recoveries;        /* for the metrics: starts of the service after a crash */
     void *arg;                        /* handed to handlers and hooks: `service` */
+    struct service_drain *drain;      /* borrowed: POST /v1/drain, and /readyz; or NULL: neither */
+    struct events *events;            /* borrowed: GET /v1/events; or NULL: none */
     /* Ready: true, or false with a sentence in `why`. */
     bool (*is_ready)(void *service, char *why, size_t why_size);
     void (*collect)(void *service, struct metrics *m);

@@ -5,7 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "admin/events.h"
 #include "admin/server.h"
+#include "admin/service_drain.h"
 
 static struct json_object *object_with(const char *key, const char *value)
 {
@@ -26,9 +28,10 @@ static void get_readiness(void *service, struct admin_request *r)
 {
     const struct admin_options *options = &r->admin->options;
     struct json_object *body;
-    char why[256] = "";
+    char why[256] = "the service is draining";
+    bool is_leaving = options->drain && service_drain_is_begun(options->drain);
 
-    if (!options->is_ready || options->is_ready(service, why, sizeof(why))) {
+    if (!is_leaving && (!options->is_ready || options->is_ready(service, why, sizeof(why)))) {
         admin_reply(r, 200, object_with("status", "ready"), NULL);
         return;
     }
@@ -138,6 +141,31 @@ static void collect_own(struct metrics *m, const struct admin *a)
         metrics_value(m, (double)a->metrics->clients_count, "port", "metrics", NULL);
 }
 
+static void count(struct metrics *m, const char *name, enum metric_type type, const char *help,
+                  uint64_t value)
+{
+    metrics_family(m, name, type, help);
+    metrics_value(m, (double)value, NULL);
+}
+
+static void collect_events(struct metrics *m, const struct admin *a)
+{
+    struct events_stats s;
+
+    if (!a->options.events)
+        return;
+    events_stats(a->options.events, &s);
+    count(m, "penstock_admin_events_total", METRIC_COUNTER, "Events raised.", s.raised);
+    count(m, "penstock_admin_event_gaps_total", METRIC_COUNTER,
+          "Listeners that missed some, and were told (limits.eventsKept).", s.gaps);
+    count(m, "penstock_admin_events_lost_total", METRIC_COUNTER,
+          "Events of streams that came faster than they could be told.", s.lost);
+    count(m, "penstock_admin_event_subscribers", METRIC_GAUGE, "Listeners to events.",
+          s.subscribers);
+    count(m, "penstock_admin_event_subscribers_refused_total", METRIC_COUNTER,
+          "Listeners refused (limits.eventSubscribers).", s.refused);
+}
+
 static void get_metrics(void *service, struct admin_request *r)
 {
     bool is_open = wants_open_metrics(r);
@@ -146,7 +174,11 @@ static void get_metrics(void *service, struct admin_request *r)
     char *text;
 
     metrics_process(m, r->admin->service);
+    metrics_family(m, "penstock_crash_recoveries_total", METRIC_COUNTER,
+                   "Starts of the service after a crash (limits.restarts bounds a row of them).");
+    metrics_value(m, (double)r->admin->options.crash_recoveries, NULL);
     collect_own(m, r->admin);
+    collect_events(m, r->admin);
     if (r->admin->options.collect)
         r->admin->options.collect(service, m);
     text = metrics_finish(m, &len);
@@ -203,6 +235,26 @@ static void put_log_level(void *service, struct admin_request *r)
     json_check_fini(&faults);
 }
 
+/* Answered at once: the connection is one of those that may finish. */
+static void post_drain(void *service, struct admin_request *r)
+{
+    struct service_drain *drain = r->admin->options.drain;
+    struct json_object *body;
+
+    (void)service;
+    if (!drain) {
+        admin_problem(r, 404, "notFound", "this service does not drain");
+        return;
+    }
+    body = object_with("status", "draining");
+    json_object_object_add(body, "drainDelaySecs",
+                           json_object_new_int64(drain->conf->drain_delay_secs));
+    json_object_object_add(body, "drainSecs", json_object_new_int64(drain->conf->drain_secs));
+    if (!admin_is_dry_run(r))
+        service_drain_begin(drain, "api");
+    admin_reply(r, 202, body, NULL);
+}
+
 static void reply_yaml(struct admin_request *r, const char *text)
 {
     if (!text) {
@@ -241,6 +293,8 @@ const struct admin_route builtin_routes[] = {
      .access = ADMIN_WRITE,
      .takes_body = true,
      .handle = put_log_level},
+    {.method = "POST", .pattern = "/v1/drain", .access = ADMIN_WRITE, .handle = post_drain},
+    {.method = "GET", .pattern = "/v1/events", .access = ADMIN_READ, .handle = get_events},
     {.method = NULL},
 };
 

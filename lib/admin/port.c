@@ -134,6 +134,9 @@ static bool is_too_slow(const struct client *c, uint64_t now_ms)
     switch (c->phase) {
     case CLIENT_HANDLING:
         return false;
+    case CLIENT_STREAMING:
+        limit_ms = SUBSCRIBER_STALL_MS;
+        break;
     case CLIENT_HEAD:
         break;
     case CLIENT_BODY:

@@ -39,6 +39,7 @@ const char *status_title(unsigned status)
         {429, "Too Many Requests"},
         {500, "Internal Server Error"},
         {503, "Service Unavailable"},
+        {507, "Insufficient Storage"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(known); i++)
@@ -52,6 +53,8 @@ void reply_fini(struct reply *reply)
     for (size_t i = 0; i < reply->headers_count; i++)
         free(reply->headers[i].value);
     free(reply->body);
+    if (reply->subscriber)
+        subscriber_free(reply->subscriber);
     memset(reply, 0, sizeof(*reply));
 }
 
@@ -112,6 +115,14 @@ void reply_text(struct admin_request *r, unsigned status, const char *type, char
     audit(r);
     if (was_deferred)
         request_resume(r);
+}
+
+/* `s` is taken over. */
+void reply_events(struct admin_request *r, struct subscriber *s)
+{
+    r->reply.subscriber = s;
+    reply_header(r, "X-Accel-Buffering", "no");
+    reply_text(r, 200, EVENT_STREAM, NULL, 0);
 }
 
 static void reply_json(struct admin_request *r, unsigned status, const char *type,
@@ -262,9 +273,13 @@ enum MHD_Result reply_queue(struct admin_request *r)
 {
     struct reply *reply = &r->reply;
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(reply->len, reply->body, MHD_RESPMEM_MUST_FREE);
+        reply->subscriber
+            ? subscriber_response(reply->subscriber)
+            : MHD_create_response_from_buffer(reply->len, reply->body, MHD_RESPMEM_MUST_FREE);
     enum MHD_Result result;
 
+    r->listener = response ? reply->subscriber : NULL;
+    reply->subscriber = NULL; /* its response's, or gone */
     if (!response)
         return MHD_NO;
     reply->body = NULL; /* libmicrohttpd's now */
@@ -277,8 +292,10 @@ enum MHD_Result reply_queue(struct admin_request *r)
         MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
     if (reply->must_close)
         MHD_add_response_header(response, "Connection", "close");
-    client_enter(r->client, CLIENT_REPLY);
+    client_enter(r->client, r->listener ? CLIENT_STREAMING : CLIENT_REPLY);
     r->client->bytes = reply->len;
+    if (r->listener)
+        request_watch(r);
     result = MHD_queue_response(r->connection, reply->status, response);
     MHD_destroy_response(response);
     return result;

@@ -376,7 +376,7 @@ static bool parse_body(struct admin_request *r)
 
 /* --- the handler --------------------------------------------------------------------------- */
 
-static void watch_for_end(struct admin_request *r)
+void request_watch(struct admin_request *r)
 {
     struct epoll_event event = {.events = EPOLLRDHUP, .data.ptr = r};
 
@@ -391,7 +391,7 @@ void admin_defer(struct admin_request *r, void (*on_gone)(struct admin_request *
     r->on_gone = on_gone;
     r->on_gone_arg = arg;
     r->is_suspended = true;
-    watch_for_end(r);
+    request_watch(r);
     MHD_suspend_connection(r->connection);
 }
 
@@ -442,6 +442,8 @@ void request_on_completed(void *port, struct MHD_Connection *connection, void **
     if (!r)
         return;
     must(r->state != REQUEST_DEFERRED);
+    if (r->listener)
+        (void)epoll_ctl(r->admin->gone_fd, EPOLL_CTL_DEL, r->client->fd, NULL);
     client_enter(r->client, CLIENT_HEAD);
     request_free(r);
     *context = NULL;
@@ -459,6 +461,11 @@ void request_resume(struct admin_request *r)
 
 static void request_left(struct admin_request *r)
 {
+    if (r->listener) {
+        (void)epoll_ctl(r->admin->gone_fd, EPOLL_CTL_DEL, r->client->fd, NULL);
+        subscriber_end(r->listener);
+        return;
+    }
     request_enter(r, REQUEST_GONE);
     if (r->on_gone)
         r->on_gone(r, r->on_gone_arg);

@@ -19,14 +19,17 @@
 #include "base/log.h"
 #include "loop/listener.h"
 
-#define ADMIN_PARAMS_MAX   4  /* {x} in one pattern */
-#define ADMIN_QUERIES_MAX  16 /* keys behind the ? */
-#define ADMIN_HEADERS_MAX  12 /* of an answer, besides those every answer has */
-#define ADMIN_LINGERS_MAX  32 /* connections that are read empty after an early answer */
-#define ADMIN_LINGER_MS    2000
-#define ADMIN_LINGER_BYTES (1u << 20)
-#define ADMIN_BODY_RATE    16384u /* bytes a second that a body or an answer must make on average */
-#define ADMIN_SWEEP_MS     1000
+#define ADMIN_PARAMS_MAX    4  /* {x} in one pattern */
+#define ADMIN_QUERIES_MAX   16 /* keys behind the ? */
+#define ADMIN_HEADERS_MAX   12 /* of an answer, besides those every answer has */
+#define ADMIN_LINGERS_MAX   32 /* connections that are read empty after an early answer */
+#define ADMIN_LINGER_MS     2000
+#define ADMIN_LINGER_BYTES  (1u << 20)
+#define ADMIN_BODY_RATE     16384u /* bytes a second that a body or an answer must make on average */
+#define ADMIN_SWEEP_MS      1000
+#define SUBSCRIBER_BEAT_MS  15000 /* a listener to events hears something at least this often */
+#define SUBSCRIBER_STALL_MS 60000 /* one that takes nothing for so long is cut off */
+#define EVENT_STREAM        "text/event-stream"
 
 /* Why a request was refused before a handler saw it: the label `reason` of a counter. */
 #define ADMIN_REFUSALS(X)                                                                          \
@@ -96,6 +99,7 @@ enum client_phase {
     CLIENT_BODY,
     CLIENT_HANDLING, /* ours: no deadline */
     CLIENT_REPLY,
+    CLIENT_STREAMING, /* events: no end, but something must be taken now and then */
 };
 
 /* One connection. */
@@ -138,6 +142,7 @@ struct reply {
     struct reply_header headers[ADMIN_HEADERS_MAX];
     size_t headers_count;
     bool must_close;
+    struct subscriber *subscriber; /* owned, instead of a body */
 };
 
 struct parameter {
@@ -162,6 +167,7 @@ struct admin_request {
     size_t body_len, body_cap, body_max, body_reserved;
     struct json_object *document; /* owned */
     struct reply reply;
+    struct subscriber *listener; /* borrowed: what the answer is, once it is queued */
     void (*on_gone)(struct admin_request *r, void *arg);
     void *on_gone_arg;
 };
@@ -175,6 +181,8 @@ struct admin {
     struct admin_counters counters;
     struct port *main, *metrics; /* owned; metrics may be NULL */
     struct lingers lingers;
+    struct list subscribers; /* struct subscriber, owned by their answers */
+    struct deadline heartbeat;
     struct list requests;
     int gone_fd; /* owned: an epoll set of the sockets of deferred requests */
     struct loop_io gone_io;
@@ -206,6 +214,8 @@ void request_on_completed(void *port, struct MHD_Connection *connection, void **
 void request_enter(struct admin_request *r, enum request_state to);
 /* Goes on with a deferred request that has its answer, or whose client is gone. */
 void request_resume(struct admin_request *r);
+/* Tells when the client shuts its side. */
+void request_watch(struct admin_request *r);
 /* Answers what is deferred; for the end. */
 void requests_end(struct admin *a);
 void requests_on_gone_event(struct loop_io *io, unsigned events);
@@ -246,6 +256,16 @@ enum MHD_Result reply_queue(struct admin_request *r);
 void reply_send_now(struct admin_request *r);
 void reply_fini(struct reply *reply);
 const char *status_title(unsigned status);
+
+/* subscriber.c */
+void subscribers_init(struct admin *a);
+void subscribers_end(struct admin *a);
+void get_events(void *service, struct admin_request *r);
+void subscriber_end(struct subscriber *s);
+void subscriber_free(void *subscriber);
+/* Owns the subscriber from then on; NULL: it is freed. */
+struct MHD_Response *subscriber_response(struct subscriber *s);
+void reply_events(struct admin_request *r, struct subscriber *s); /* reply.c */
 
 /* metrics_process.c */
 void metrics_process(struct metrics *m, const char *service);

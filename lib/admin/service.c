@@ -1,6 +1,7 @@
 /* service - see service.h. */
 #include "admin/service.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "admin/client.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/crash_log.h"
 #include "tls/tls.h"
 
 static int load(const char *given, const char *file, const char *state_dir, const char *name,
@@ -120,11 +122,73 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     *tokens = fresh;
     now->log_level = next->log_level;
     log_set_level((enum log_level)now->log_level);
+    now->drain_secs = next->drain_secs;
+    now->drain_delay_secs = next->drain_delay_secs;
     now->management_hosts = next->management_hosts;
     next->management_hosts = hosts;
     swap(&now->management_token, &next->management_token);
     swap(&now->management_read_token, &next->management_read_token);
     return 0;
+}
+
+/* --- start
+ * ---------------------------------------------------------------------------------------- */
+
+/* What a SIGHUP put into force is not lost with the process that crashed; a file that is at fault
+ * by now does not keep the service down. */
+static void read_again(const struct service_start *start)
+{
+    void *fresh = must_alloc(start->table->size);
+
+    if (conf_load(start->table, NULL, start->argc, start->argv, start->environ_, fresh, NULL,
+                  NULL) == CONF_RUN) {
+        conf_free(start->table, start->conf);
+        memcpy(start->conf, fresh, start->table->size);
+        service_log_start(start->service);
+    } else {
+        log_warn(start->table->service, "old_configuration",
+                 LOG_S("why", "the configuration has faults"));
+    }
+    free(fresh);
+}
+
+bool service_begin(const struct service_start *start, struct crash *crash, int *status)
+{
+    struct supervisor_options options = {.service = start->table->service,
+                                         .restarts_max = (unsigned)start->service->restarts};
+
+    *crash = (struct crash){0};
+    if (start->service->supervise && !supervisor_run(&options, crash, status))
+        return false;
+    if (crash->row)
+        read_again(start);
+    crash_log_start();
+    return true;
+}
+
+void service_tell_crash(const char *service, const struct crash *crash, struct events *events,
+                        unsigned type)
+{
+    const char *by = crash->signal ? sigabbrev_np(crash->signal) : NULL;
+    struct json_object *data;
+
+    if (!crash->row)
+        return;
+    log_warn(service, "crash_recovered", LOG_S("signal", by ? by : "none"),
+             LOG_I("status", crash->status), LOG_U("row", crash->row),
+             LOG_U("recovered", crash->recovered));
+    data = json_object_new_object();
+    json_object_object_add(data, "signal", by ? json_object_new_string(by) : NULL);
+    json_object_object_add(data, "status", json_object_new_int(crash->status));
+    json_object_object_add(data, "row", json_object_new_int64(crash->row));
+    json_object_object_add(data, "recovered", json_object_new_int64((int64_t)crash->recovered));
+    events_raise(events, type, data);
+}
+
+struct events *service_events_new(const struct service_conf *conf, struct loop *loop,
+                                  const struct event_type *types)
+{
+    return events_new(loop, types, (size_t)conf->events_kept, (unsigned)conf->event_subscribers);
 }
 
 static int print_token(const struct service_conf *conf)

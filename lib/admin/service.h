@@ -4,7 +4,9 @@
 #define ADMIN_SERVICE_H
 
 #include "admin/admin.h"
+#include "admin/events.h"
 #include "conf/service_conf.h"
+#include "loop/supervisor.h"
 
 struct service_tokens {
     char *tokens, *read_tokens; /* owned, secret */
@@ -23,14 +25,35 @@ MUST_USE int service_admin_start(struct admin **out, struct admin_options *optio
                                  const struct service_conf *conf,
                                  const struct service_tokens *tokens);
 
-/* A reload may change tokens and Host names of any service, and its log level.  The view is made
- * from the new configuration: with the first two as they are now, for conf_cold_difference(); it
- * owns nothing. */
+/* A reload may change tokens and Host names of any service, its log level and drain times.  The
+ * view is made from the new configuration: with the first two as they are now, for
+ * conf_cold_difference(); it owns nothing. */
 void service_view_as(struct service_conf *view, const struct service_conf *now);
 /* Puts them into force, and what was there before into `next`.  0; -ERR_*: the reason was logged,
  * and everything stays as it is: call it before a service puts its own part into force. */
 MUST_USE int service_reload(const char *service, struct admin *a, struct service_tokens *tokens,
                             struct service_conf *now, struct service_conf *next);
+
+/* What main() knows when it is about to run the service. */
+struct service_start {
+    const struct conf_table *table;
+    int argc;
+    char **argv, **environ_;            /* borrowed */
+    void *conf;                         /* of the table: read, and read again after a crash */
+    const struct service_conf *service; /* inside of it */
+};
+
+/* Forks a supervisor off, unless `supervise` is false.  True: this process is the service, go on;
+ * after a crash with a configuration that was read anew, or the last good one.  False: all is over,
+ * end with *status. */
+MUST_USE bool service_begin(const struct service_start *start, struct crash *crash, int *status);
+/* Once the service runs: says whether it comes after a crash, in the log and as event `type`
+ * (crashRecovered).  What a supervisor gives up can raise no event any more: crash_recovery_failed
+ * is its log's last line and status 70. */
+void service_tell_crash(const char *service, const struct crash *crash, struct events *events,
+                        unsigned type);
+struct events *service_events_new(const struct service_conf *conf, struct loop *loop,
+                                  const struct event_type *types);
 
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */
 int service_command(const char *command, char **rest, const struct service_conf *conf);

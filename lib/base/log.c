@@ -30,6 +30,16 @@ void log_init(enum log_format format, enum log_level level, int fd)
     log_set_level(level);
 }
 
+enum log_format log_format(void)
+{
+    return line_format;
+}
+
+int log_descriptor(void)
+{
+    return line_fd;
+}
+
 void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);

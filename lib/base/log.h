@@ -53,6 +53,9 @@ struct log_field {
 
 /* Where and how; until it is called: text, LOG_INFO, descriptor 2.  Before threads start. */
 void log_init(enum log_format format, enum log_level level, int fd);
+/* What log_init() was told: for whoever cannot call log_write() (a signal handler). */
+enum log_format log_format(void);
+int log_descriptor(void);
 /* Any thread, any time. */
 void log_set_level(enum log_level level);
 enum log_level log_level(void);

@@ -75,7 +75,7 @@ struct conf_command {
 
 /* Reads argv and environ.  Options: --config FILE, --set key=value (repeatable), --check,
  * --print-config, --print-keys (the Markdown table for docs/), --help, --version, --no-supervise
- * (accepted, nothing to do yet).  A first argument that stands in `commands` (ended by a NULL name)
+ * (the same as --set supervise=false).  A first argument that stands in `commands` (ended by a NULL name)
  * is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv); conf
  * is filled as well, for commands need it.  --config and --set are taken behind a command too, up
  * to a

@@ -67,7 +67,6 @@ static bool take_flag(struct line *l, const char *option)
     } flags[] = {
         {"--help", WISH_HELP},        {"-h", WISH_HELP},       {"--version", WISH_VERSION},
         {"--print-keys", WISH_KEYS},  {"--check", WISH_CHECK}, {"--print-config", WISH_PRINT},
-        {"--no-supervise", WISH_RUN},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
@@ -76,6 +75,15 @@ static bool take_flag(struct line *l, const char *option)
             return true;
         }
     return false;
+}
+
+/* The options that are a key by a name of its own. */
+static bool take_key(struct line *l, const char *option)
+{
+    if (strcmp(option, "--no-supervise") != 0)
+        return false;
+    l->sets[l->sets_count++] = "supervise=false";
+    return true;
 }
 
 static const char *find_command(const struct conf_command *commands, const char *name)
@@ -98,7 +106,7 @@ static void parse_line(struct line *l, const struct conf_command *commands, int 
             continue;
         } else if (l->command) {
             l->rest[l->rest_count++] = argv[i];
-        } else if (take_flag(l, argv[i])) {
+        } else if (take_flag(l, argv[i]) || take_key(l, argv[i])) {
             continue;
         } else if (argv[i][0] == '-') {
             l->why = must_printf("%s: no such option (--help lists them)", argv[i]);

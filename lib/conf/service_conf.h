@@ -20,12 +20,16 @@ struct service_conf {
     int64_t management_body_bytes;
     int64_t management_connections, management_per_address, management_bodies_bytes;
     int64_t management_timeout_secs;
+    int64_t events_kept, event_subscribers;
     struct json_object *management_hosts; /* owned: a list of names */
     char *metrics_listen;
     int log_level;   /* enum log_level */
     int log_format;  /* enum service_log_format */
     int64_t workers; /* 0: one a core */
     char *state_dir;
+    int64_t drain_secs, drain_delay_secs;
+    bool supervise;
+    int64_t restarts; /* crashes in a row that a supervisor bears */
 };
 
 enum service_log_format { SERVICE_LOG_AUTO, SERVICE_LOG_TEXT, SERVICE_LOG_JSON };
@@ -137,6 +141,34 @@ void service_log_start(const struct service_conf *conf);
          .unit = "s",                                                                              \
          .counter = "penstock_admin_refused_total{reason=\"slow\"}",                               \
          .doc = "Silence of a management connection, or a head that crawls."},                     \
+        {.path = "limits.eventsKept",                                                              \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.events_kept),                                             \
+         .min = 16,                                                                                \
+         .max = 1000000,                                                                           \
+         .fallback = "1024",                                                                       \
+         .unit = "events",                                                                         \
+         .counter = "penstock_admin_event_gaps_total",                                             \
+         .doc =                                                                                    \
+             "Of GET /v1/events, for who comes back or is slow; as many more of single streams."}, \
+        {.path = "limits.eventSubscribers",                                                        \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.event_subscribers),                                       \
+         .min = 1,                                                                                 \
+         .max = 1024,                                                                              \
+         .fallback = "32",                                                                         \
+         .unit = "listeners",                                                                      \
+         .counter = "penstock_admin_event_subscribers_refused_total",                              \
+         .doc = "To GET /v1/events at once; more get 503."},                                       \
+        {.path = "limits.restarts",                                                                \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.restarts),                                                \
+         .max = 1000000,                                                                           \
+         .fallback = "10",                                                                         \
+         .unit = "restarts",                                                                       \
+         .counter = "penstock_crash_recoveries_total",                                             \
+         .doc = "After crashes in a row, 1 s to 30 s apart; one crash more and the supervisor "    \
+                "ends with status 70. A run of 60 s ends the row."},                               \
         {.path = "metrics.listen",                                                                 \
          .kind = CONF_LISTEN,                                                                      \
          .offset = offsetof(type, member.metrics_listen),                                          \
@@ -162,10 +194,35 @@ void service_log_start(const struct service_conf *conf);
          .fallback = "0",                                                                          \
          .unit = "threads",                                                                        \
          .doc = "Worker threads; 0: one a core."},                                                 \
+        {.path = "stateDir",                                                                       \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.state_dir),                                               \
+         .min = 1,                                                                                 \
+         .fallback = (state_dir_),                                                                 \
+         .doc = "The folder of what is made at the first start."},                                 \
+        {.path = "drainSecs",                                                                      \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.drain_secs),                                              \
+         .max = 86400,                                                                             \
+         .fallback = "30",                                                                         \
+         .unit = "s",                                                                              \
+         .is_hot = true,                                                                           \
+         .doc =                                                                                    \
+             "How long open connections may finish once the service stops; then they are reset."}, \
+        {.path = "drainDelaySecs",                                                                 \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.drain_delay_secs),                                        \
+         .max = 3600,                                                                              \
+         .fallback = "0",                                                                          \
+         .unit = "s",                                                                              \
+         .is_hot = true,                                                                           \
+         .doc = "Before that: /readyz says 503 and new connections are still taken; the chart "    \
+                "sets 5."},                                                                        \
     {                                                                                              \
-        .path = "stateDir", .kind = CONF_STRING, .offset = offsetof(type, member.state_dir),       \
-        .min = 1, .fallback = (state_dir_),                                                        \
-        .doc = "The folder of what is made at the first start."                                    \
+        .path = "supervise", .kind = CONF_BOOL, .offset = offsetof(type, member.supervise),        \
+        .fallback = "true",                                                                        \
+        .doc = "A parent process starts the service again when it crashes; --no-supervise is the " \
+               "same as false."                                                                    \
     }
 
 #endif

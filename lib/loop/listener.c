@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 
+#define ACCEPT_FINISH_MAX 4096 /* of who is in the queue at the end: as many as it holds */
+
 #define PORT_TRIES 16 /* a port that IPv6 took from the kernel may be in use on IPv4 */
 
 static void close_all(int *fds, unsigned count)
@@ -295,6 +297,23 @@ void acceptor_stop(struct acceptor *a)
 {
     a->is_stopped = true;
     acceptor_arm(a);
+}
+
+void acceptor_finish(struct acceptor *a)
+{
+    for (unsigned i = 0; i < ACCEPT_FINISH_MAX && a->io.loop && a->fd >= 0; i++) {
+        union addr peer = {0};
+        socklen_t len = sizeof(peer);
+        int fd = accept4(a->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            atomic_fetch_add_explicit(&a->accepted, 1, memory_order_relaxed);
+            a->on_accept(a, fd, &peer);
+        } else if (!is_passing(errno)) {
+            break;
+        }
+    }
+    acceptor_fini(a);
 }
 
 void acceptor_fini(struct acceptor *a)

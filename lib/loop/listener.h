@@ -61,5 +61,8 @@ void acceptor_init(struct acceptor *a, struct loop *loop, int fd,
 void acceptor_start(struct acceptor *a);
 void acceptor_stop(struct acceptor *a); /* accepts no more for now; what is queued waits */
 void acceptor_fini(struct acceptor *a); /* closes; fine twice or zeroed */
+/* The same, but who is in the queue already is accepted before: its connection stands, as far as it
+ * knows. */
+void acceptor_finish(struct acceptor *a);
 
 #endif

@@ -423,11 +423,18 @@ void loop_signal_start(struct loop_signal *s, struct loop *loop, int signum,
     must(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
 }
 
+/* Held first, for libev puts the default back: one that comes while all is taken down would end the
+ * process in the middle. */
 void loop_signal_stop(struct loop_signal *s)
 {
+    sigset_t set;
+
     if (!s->loop)
         return;
     must_own(s->loop);
+    sigemptyset(&set);
+    sigaddset(&set, s->ev.signum);
+    must(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
     ev_signal_stop(s->loop->ev, &s->ev);
     s->loop = NULL;
 }

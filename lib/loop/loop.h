@@ -122,6 +122,7 @@ struct loop_signal {
 void loop_signals_hold(void);
 void loop_signal_start(struct loop_signal *s, struct loop *loop, int signum,
                        void (*on_signal)(struct loop_signal *s, int signum));
-void loop_signal_stop(struct loop_signal *s); /* before loop_free(); fine twice or zeroed */
+/* The signal is held again.  Before loop_free(); fine twice or zeroed. */
+void loop_signal_stop(struct loop_signal *s);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/crash_log.h"
 
 #define WORKER_NAME_BYTES 32
 #define PATH_BYTES        4096
@@ -22,7 +23,9 @@ static void *worker_main(void *arg)
 {
     struct worker *w = arg;
 
+    crash_log_thread_start();
     loop_run(w->loop);
+    crash_log_thread_end();
     return NULL;
 }
 

@@ -156,6 +156,14 @@ const char *tls_error_text(const struct tls *t);
 void tls_hmac_sha256(const void *key, size_t key_len, const void *text, size_t text_len,
                      uint8_t out[32]);
 void tls_sha256(const void *text, size_t text_len, uint8_t out[32]);
+/* AES-256-GCM under a random nonce: out has n + TLS_SEAL_BYTES.  `binding` is not in it, but has to
+ * be the same at the opening.  Fine for 2^32 texts under one key. */
+#define TLS_SEAL_BYTES 28 /* nonce and tag */
+void tls_seal(const uint8_t key[32], const void *binding, size_t binding_n, const void *text,
+              size_t n, uint8_t *out);
+/* out has n - TLS_SEAL_BYTES.  0, -ERR_AUTH: not what was sealed so. */
+MUST_USE int tls_unseal(const uint8_t key[32], const void *binding, size_t binding_n,
+                        const void *sealed, size_t n, uint8_t *out);
 void tls_random(void *out, size_t n);
 bool tls_is_equal(const void *a, const void *b, size_t n); /* in constant time */
 void tls_wipe(void *p, size_t n);                          /* zeroes; is not optimised away */

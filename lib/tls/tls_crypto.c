@@ -18,6 +18,50 @@ void tls_sha256(const void *text, size_t text_len, uint8_t out[32])
     must(gnutls_hash_fast(GNUTLS_DIG_SHA256, text, text_len, out) == 0);
 }
 
+#define NONCE_BYTES 12
+#define TAG_BYTES   16
+_Static_assert(NONCE_BYTES + TAG_BYTES == TLS_SEAL_BYTES, "what a sealed text has more");
+
+static gnutls_aead_cipher_hd_t cipher_of(const uint8_t key[32])
+{
+    gnutls_datum_t datum = {(unsigned char *)(uintptr_t)key, 32};
+    gnutls_aead_cipher_hd_t cipher;
+
+    must(gnutls_aead_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum) == 0);
+    return cipher;
+}
+
+void tls_seal(const uint8_t key[32], const void *binding, size_t binding_n, const void *text,
+              size_t n, uint8_t *out)
+{
+    gnutls_aead_cipher_hd_t cipher = cipher_of(key);
+    size_t sealed_n = n + TAG_BYTES;
+
+    tls_random(out, NONCE_BYTES);
+    must(gnutls_aead_cipher_encrypt(cipher, out, NONCE_BYTES, binding, binding_n, TAG_BYTES, text,
+                                    n, out + NONCE_BYTES, &sealed_n) == 0);
+    must(sealed_n == n + TAG_BYTES);
+    gnutls_aead_cipher_deinit(cipher);
+}
+
+int tls_unseal(const uint8_t key[32], const void *binding, size_t binding_n, const void *sealed,
+               size_t n, uint8_t *out)
+{
+    const uint8_t *bytes = sealed;
+    gnutls_aead_cipher_hd_t cipher;
+    size_t out_n;
+    int rc;
+
+    if (n < TLS_SEAL_BYTES)
+        return -ERR_AUTH;
+    out_n = n - TLS_SEAL_BYTES;
+    cipher = cipher_of(key);
+    rc = gnutls_aead_cipher_decrypt(cipher, bytes, NONCE_BYTES, binding, binding_n, TAG_BYTES,
+                                    bytes + NONCE_BYTES, n - NONCE_BYTES, out, &out_n);
+    gnutls_aead_cipher_deinit(cipher);
+    return rc == 0 ? 0 : -ERR_AUTH;
+}
+
 void tls_random(void *out, size_t n)
 {
     must(gnutls_rnd(GNUTLS_RND_KEY, out, n) == 0);

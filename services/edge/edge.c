@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 #include "edge/edge_lane.h"
 #include "tunnel/lane_quic.h"
 
@@ -42,6 +43,7 @@ static int start_workers(struct edge *e)
     e->shared.workers = e->workers;
     e->shared.count = e->workers_count;
     e->shared.control = e->loop;
+    e->shared.events = e->events;
     e->shared.congestion = conf->tls_congestion;
     e->shared.instance = e->instance;
     e->shared.quic = (struct quic_params){
@@ -94,9 +96,12 @@ static int start_admin(struct edge *e)
         .openapi_common = edge_openapi_common,
         .routes = edge_routes,
         .arg = e,
+        .drain = &e->drain,
+        .events = e->events,
         .is_ready = edge_is_ready,
         .collect = edge_collect,
         .config = edge_config,
+        .crash_recoveries = e->crash.recovered,
     };
     char why[200] = "";
 
@@ -104,6 +109,42 @@ static int start_admin(struct edge *e)
         return tell(-ERR_IO, "management.token", why);
     return service_admin_start(&e->admin, &options, &e->conf.service, &e->tokens);
 }
+
+/* --- the end of it: see service_drain.h */
+
+static void drain_close(void *arg, unsigned secs)
+{
+    struct edge *e = arg;
+
+    uplink_drain(&e->uplink, secs);
+}
+
+static bool drain_is_idle(const void *arg)
+{
+    const struct edge *e = arg;
+    uint32_t clients = 0;
+
+    for (unsigned i = 0; i < e->workers_count; i++)
+        clients += atomic_load_explicit(&e->workers[i].stats.clients, memory_order_relaxed);
+    return clients == 0;
+}
+
+static void drain_leave(void *arg)
+{
+    struct edge *e = arg;
+
+    uplink_leave(&e->uplink);
+}
+
+static bool drain_is_gone(const void *arg)
+{
+    const struct edge *e = arg;
+
+    return !uplink_is_connected(&e->uplink);
+}
+
+static const struct service_drain_ops drain_ops = {drain_close, drain_is_idle, drain_leave,
+                                                   drain_is_gone};
 
 int edge_start(struct edge *e)
 {
@@ -115,6 +156,8 @@ int edge_start(struct edge *e)
     else if (gethostname(e->instance, sizeof(e->instance) - 1) != 0 || !*e->instance)
         snprintf(e->instance, sizeof(e->instance), "edge");
     e->loop = loop_new("edge-control", 64, 0);
+    e->events = service_events_new(&e->conf.service, e->loop, edge_event_types);
+    service_drain_init(&e->drain, e->loop, "edge", &e->conf.service, &drain_ops, e);
     err = find_credentials(e, &credentials);
     if (!err)
         err = start_workers(e);
@@ -124,6 +167,8 @@ int edge_start(struct edge *e)
                               (uint64_t)e->conf.quic_retry_secs * 1000);
         err = start_admin(e);
     }
+    if (!err)
+        service_tell_crash("edge", &e->crash, e->events, EDGE_EVENT_CRASH_RECOVERED);
     if (!err && credentials)
         uplink_set_credentials(&e->uplink, credentials);
     else if (!err)
@@ -137,6 +182,7 @@ void edge_stop(struct edge *e)
 {
     admin_stop(e->admin);
     e->admin = NULL;
+    service_drain_fini(&e->drain);
     if (e->are_threads_started)
         workers_stop(e->threads, e->workers_count);
     for (unsigned i = 0; e->workers && i < e->workers_count; i++)
@@ -145,6 +191,7 @@ void edge_stop(struct edge *e)
         workers_free(e->threads, e->workers_count);
     uplink_fini(&e->uplink);
     loop_free(e->loop);
+    events_free(e->events);
     free(e->workers);
     free(e->threads);
     service_tokens_fini(&e->tokens);

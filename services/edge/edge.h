@@ -4,6 +4,7 @@
 #define EDGE_EDGE_H
 
 #include "admin/service.h"
+#include "admin/service_drain.h"
 #include "edge/edge_conf.h"
 #include "edge/edge_worker.h"
 #include "edge/uplink.h"
@@ -18,6 +19,9 @@ struct edge {
     struct uplink uplink;
     struct admin *admin; /* owned */
     struct service_tokens tokens;
+    struct events *events; /* owned */
+    struct service_drain drain;
+    struct crash crash; /* why this process was started, if after a crash */
     char instance[INSTANCE_MAX + 1];
     bool has_fixed_credentials; /* from file or environment: the API cannot change them */
     bool are_threads_started;

@@ -86,7 +86,7 @@ static void get_status(void *service, struct admin_request *r)
     struct edge_sums sums;
 
     edge_sum(e, &sums);
-    add_bool(o, "running", true);
+    add_bool(o, "running", !service_drain_is_begun(&e->drain));
     add_str(o, "version", PENSTOCK_VERSION);
     add_str(o, "instance", e->instance);
     add_bool(o, "connected", is_up);

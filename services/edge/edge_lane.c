@@ -435,6 +435,14 @@ void edge_lane_close(struct edge_lane *lane, bool is_silent)
     end(lane, 0, "closed by the edge", is_silent);
 }
 
+void edge_lane_leave(struct edge_lane *lane)
+{
+    if (lane->state == EDGE_LANE_UP)
+        link_goodbye(lane->link, GOODBYE_DRAINING, "the edge is stopping", 0);
+    else
+        edge_lane_close(lane, false);
+}
+
 /* A successor on this worker takes what comes. */
 static bool has_successor(const struct edge_lane *lane)
 {
@@ -451,7 +459,8 @@ void edge_lane_drain(struct edge_lane *lane, uint32_t secs)
 {
     if (lane->state != EDGE_LANE_UP)
         return;
-    link_send_drain(lane->link, secs);
+    if (secs > 0)
+        link_send_drain(lane->link, secs);
     begin_draining(lane);
 }
 

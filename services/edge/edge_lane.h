@@ -50,8 +50,10 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order);
 void edge_lane_close(struct edge_lane *lane, bool is_silent);
 /* The control thread has taken the CONFIG that was sent to it: the newest may follow. */
 void edge_lane_config_taken(struct edge_lane *lane);
-/* Opens no more streams: what is open may finish within `secs`. */
+/* Opens no more streams (DRAIN; 0 s: nothing is said): what is open may finish within `secs`. */
 void edge_lane_drain(struct edge_lane *lane, uint32_t secs);
+/* The edge ends: the lane's last word; one that is not up yet is closed. */
+void edge_lane_leave(struct edge_lane *lane);
 /* Each tick: says GOODBYE when drained, asks for a successor when worn out. */
 void edge_lane_tick(struct edge_lane *lane);
 

@@ -310,7 +310,10 @@ static void close_socket(struct public_socket *s)
 {
     list_remove(&s->node);
     s->worker->past_exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
-    acceptor_fini(&s->acceptor);
+    if (s->worker->is_closed)
+        acceptor_fini(&s->acceptor);
+    else
+        acceptor_finish(&s->acceptor);
     loop_reap(s->worker->loop, &s->reap);
 }
 
@@ -344,10 +347,12 @@ enum command_kind {
     COMMAND_ACK,
     COMMAND_CONFIG_TAKEN,
     COMMAND_CLOSE,
-    COMMAND_DRAIN,
     COMMAND_OPEN_PORT,
     COMMAND_CLOSE_PORT,
     COMMAND_FLUSH,
+    COMMAND_DRAIN_ALL,
+    COMMAND_LEAVE,
+    COMMAND_DRAIN_ALL,
 };
 
 struct command {
@@ -463,6 +468,15 @@ static void follow_command(const struct command *c)
     case COMMAND_FLUSH:
         flush_held(w, c->is_over);
         break;
+    case COMMAND_DRAIN_ALL:
+        flush_held(w, true);
+        LIST_EACH (&w->lanes, node, after)
+            edge_lane_drain(lane_of(node), c->secs);
+        break;
+    case COMMAND_LEAVE:
+        LIST_EACH (&w->lanes, leaving, after_leaving)
+            edge_lane_leave(lane_of(leaving));
+        break;
     }
 }
 
@@ -555,6 +569,19 @@ void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, 
     c->protocol = protocol;
     c->port = port;
     command_send(c);
+}
+
+void edge_worker_drain(struct edge_worker *w, unsigned secs)
+{
+    struct command *c = command_new(w, COMMAND_DRAIN_ALL);
+
+    c->secs = secs;
+    command_send(c);
+}
+
+void edge_worker_leave(struct edge_worker *w)
+{
+    command_send(command_new(w, COMMAND_LEAVE));
 }
 
 void edge_worker_flush_held(struct edge_worker *w, bool is_over)

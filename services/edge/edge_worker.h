@@ -27,6 +27,7 @@ struct edge_shared {
     struct edge_worker *workers; /* borrowed from main, `count` of them */
     unsigned count;
     struct loop *control;     /* borrowed */
+    struct events *events;    /* borrowed from the edge; or NULL */
     const char *congestion;   /* borrowed from the configuration */
     const char *instance;     /* borrowed from main */
     struct quic_params quic;  /* of all tunnels by QUIC */
@@ -119,6 +120,11 @@ void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t sec
 void edge_worker_open_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port,
                            const int *fds, unsigned count);
 void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port);
+/* After its ports are closed: who waits is opened or reset, then every lane says DRAIN (0 s: none
+ * does). */
+void edge_worker_drain(struct edge_worker *w, unsigned secs);
+/* Every lane says GOODBYE draining and ends. */
+void edge_worker_leave(struct edge_worker *w);
 /* Clients that wait: open them if there is a lane; `is_over`: reset them. */
 void edge_worker_flush_held(struct edge_worker *w, bool is_over);
 

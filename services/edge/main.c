@@ -25,8 +25,10 @@ struct program {
 
 static void on_stop(struct loop_signal *s, int signum)
 {
-    log_info("edge", "stopping", LOG_S("signal", sigabbrev_np(signum)));
-    loop_stop(s->loop);
+    struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
+                                          : container_of(s, struct program, interrupt);
+
+    service_drain_signal(&p->edge.drain, signum);
 }
 
 /* All or nothing: a key that only a start reads refuses the whole. */
@@ -69,6 +71,22 @@ static int run(struct program *p)
     return err ? 1 : 0;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &edge_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->edge.conf,
+                                  .service = &p->edge.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    rlimit_raise_files();
+    return service_begin(&start, &p->edge.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -77,6 +95,7 @@ int main(int argc, char **argv)
     char **rest = NULL;
     int status;
 
+    process_harden();
     switch (conf_load(&edge_conf_table, commands, argc, argv, environ, conf, &command, &rest)) {
     case CONF_RUN:
         break;
@@ -86,15 +105,7 @@ int main(int argc, char **argv)
         return 2;
     }
     service_log_start(&conf->service);
-    process_harden();
-    if (command) {
-        status = service_command(command, rest, &conf->service);
-    } else {
-        rlimit_raise_files();
-        p.argc = argc;
-        p.argv = argv;
-        status = run(&p);
-    }
+    status = command ? service_command(command, rest, &conf->service) : serve(&p, argc, argv);
     conf_free(&edge_conf_table, conf);
     return status;
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 #include "edge/edge_lane.h"
 #include "tls/tls.h"
 
@@ -68,7 +69,7 @@ static void slot_dial(struct uplink_slot *slot)
     struct uplink *u = slot->uplink;
     struct lane_order *order;
 
-    if (!u->credentials || u->is_parked)
+    if (!u->credentials || u->is_parked || u->is_ending)
         return;
     if (!u->has_session && u->founder) {
         slot_enter(slot, SLOT_OFF); /* it joins when the session stands */
@@ -156,7 +157,8 @@ static void dial_beside(struct uplink_slot *slot, enum link_transport transport)
     struct uplink *u = slot->uplink;
     struct lane_order *order;
 
-    if (slot->state != SLOT_UP || slot->beside || !u->has_session || u->next_number > LANE_MAX)
+    if (slot->state != SLOT_UP || slot->beside || !u->has_session || u->is_ending ||
+        u->next_number > LANE_MAX)
         return;
     order = order_new(u, transport);
     slot->beside = order->serial;
@@ -174,10 +176,11 @@ static void move_slots(struct uplink *u)
 /* A move that failed is tried again soon; QUIC when its probe is due. */
 static void arm_move(struct uplink *u)
 {
-    uint64_t now_ms = now_of(u), due_ms = u->choice.probe_due_ms;
+    uint64_t now_ms = now_of(u), due_ms = u->is_ending ? UINT64_MAX : u->choice.probe_due_ms;
 
     for (unsigned i = 0; i < u->shared->count; i++)
-        if (u->slots[i].state == SLOT_UP && u->slots[i].transport != u->choice.next)
+        if (!u->is_ending && u->slots[i].state == SLOT_UP &&
+            u->slots[i].transport != u->choice.next)
             due_ms = MIN(due_ms, now_ms + UPLINK_MOVE_AGAIN_MS);
     if (due_ms == UINT64_MAX)
         deadline_off(&u->move);
@@ -268,13 +271,23 @@ static void acknowledge(void *arg)
     config_ack_fini(&ack);
 }
 
+/* One that could not be bound can be by now. */
+static void on_ports_changed(void *arg)
+{
+    struct uplink *u = arg;
+
+    edge_event_ports(u->shared->events, EDGE_EVENT_PORTS_UPDATED, u);
+    acknowledge(u);
+}
+
 static void apply(struct uplink *u, struct wire_config *config)
 {
     wire_config_fini(&u->config);
     u->config = *config; /* moves */
     *config = (struct wire_config){0};
     u->has_config = true;
-    public_ports_assign(&u->ports, &u->config.ports, &u->config.ports_udp);
+    if (!u->is_ending)
+        public_ports_assign(&u->ports, &u->config.ports, &u->config.ports_udp);
     log_info("edge", "config_applied", LOG_U("revision", u->config.revision),
              LOG_U("ports", u->config.ports.count + u->config.ports_udp.count));
 }
@@ -282,10 +295,13 @@ static void apply(struct uplink *u, struct wire_config *config)
 /* A session's first is always applied; then only a higher one, and an equal one is acknowledged. */
 static void on_config(struct uplink *u, struct lane_report *report, bool is_first)
 {
-    if (is_first || report->config.revision > u->config.revision)
+    if (is_first || report->config.revision > u->config.revision) {
         apply(u, &report->config);
-    else if (report->config.revision < u->config.revision)
+        edge_event_ports(u->shared->events,
+                         is_first ? EDGE_EVENT_PORTS_ASSIGNED : EDGE_EVENT_PORTS_UPDATED, u);
+    } else if (report->config.revision < u->config.revision) {
         return;
+    }
     acknowledge(u);
 }
 
@@ -305,6 +321,7 @@ static void tunnel_up(struct uplink *u)
     deadline_off(&u->hold);
     atomic_store_explicit(&u->shared->is_holding, true, memory_order_relaxed);
     log_info("edge", "tunnel_connected", LOG_U("connects", u->connects));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_CONNECTED, u);
 }
 
 static void on_hold_over(struct deadline *deadline)
@@ -320,6 +337,7 @@ static void tunnel_down(struct uplink *u)
 {
     u->up_since_ms = 0;
     log_warn("edge", "tunnel_disconnected", LOG_S("why", u->last_error));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_DISCONNECTED, u);
     if (u->shared->hold_ms > 0)
         deadline_set(&u->hold, u->shared->hold_ms);
     else
@@ -409,7 +427,7 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     u->hub = report->hub;
     if (u->lane_count == 1)
         tunnel_up(u);
-    if (!is_first)
+    if (!is_first && !u->is_ending)
         public_ports_resume(&u->ports);
     on_config(u, report, is_first);
     flush_held(u, false);
@@ -555,7 +573,7 @@ void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_
     deadline_init(&u->parked, shared->control, on_parked_over);
     deadline_init(&u->move, shared->control, on_move_due);
     transport_choice_init(&u->choice, TRANSPORT_TLS, 0);
-    public_ports_init(&u->ports, shared, bind_address, acknowledge, u);
+    public_ports_init(&u->ports, shared, bind_address, on_ports_changed, u);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {
         u->slots[i].uplink = u;
@@ -599,6 +617,24 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
         dial_all(u);
     else
         forget_config(u);
+}
+
+void uplink_drain(struct uplink *u, unsigned secs)
+{
+    struct port_list none = {0};
+
+    u->is_ending = true;
+    deadline_off(&u->move);
+    public_ports_assign(&u->ports, &none, &none);
+    acknowledge(u);
+    for (unsigned i = 0; i < u->shared->count; i++)
+        edge_worker_drain(&u->shared->workers[i], secs);
+}
+
+void uplink_leave(struct uplink *u)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        edge_worker_leave(&u->shared->workers[i]);
 }
 
 bool uplink_is_connected(const struct uplink *u)

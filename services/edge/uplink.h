@@ -71,6 +71,7 @@ struct uplink {
     struct deadline hold;      /* then the public ports are closed */
     struct deadline parked;    /* after `replaced` */
     bool is_parked, has_config;
+    bool is_ending;       /* nothing is dialled or bound any more */
     uint64_t up_since_ms; /* 0: down */
     uint64_t connects;    /* how often the tunnel came up */
     char last_error[200];
@@ -82,6 +83,11 @@ void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_
 void uplink_fini(struct uplink *u);
 /* Dials with these (counted here too) from now on; NULL: ends the tunnel and closes the ports. */
 void uplink_set_credentials(struct uplink *u, struct credentials *credentials);
+/* The public ports are closed, DRAIN goes to the hub on every lane: what is open may finish for
+ * `secs` (0: without a word). */
+void uplink_drain(struct uplink *u, unsigned secs);
+/* GOODBYE draining on every lane. */
+void uplink_leave(struct uplink *u);
 /* For edge_shared.on_report. */
 void uplink_on_report(void *arg, struct lane_report *report);
 

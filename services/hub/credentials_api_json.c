@@ -62,30 +62,37 @@ void api_post_token(void *service, struct admin_request *r)
     json_check_fini(&faults);
 }
 
-static void renew(struct hub *h, struct admin_request *r, struct edge *edge, uint64_t grace_secs)
+static void answer_renewed(struct hub *h, struct admin_request *r, const char *id,
+                           struct json_object *body)
 {
-    struct json_object *o = json_object_new_object();
+    const struct edge *edge = registry_find(&h->registry, id);
     char etag[REGISTRY_ETAG_MAX];
 
-    if (!admin_is_dry_run(r)) {
-        log_info("hub", "edge_secret_renewed", LOG_S("edge", edge->id),
-                 LOG_U("grace_secs", grace_secs), LOG_S("by", admin_peer(r)),
-                 LOG_S("request", admin_request_id(r)));
-        hub_renew_secret(h, edge, grace_secs * 1000);
-    }
+    if (*h->conf.public_host && !admin_is_dry_run(r))
+        add_token(body, h, edge, h->conf.public_host, hub_public_port(h));
+    admin_reply(r, 200, body, registry_etag(&h->registry, edge, etag));
+}
+
+static void renew(struct hub *h, struct change *c, struct admin_request *r, const struct edge *edge,
+                  uint64_t grace_secs)
+{
+    struct json_object *o = json_object_new_object();
+
     api_add_str(o, "edgeId", edge->id);
     json_object_object_add(o, "oldSecretGoodUntil",
                            grace_secs ? unix_time_json(unix_time_now() + (int64_t)grace_secs)
                                       : NULL);
-    if (*h->conf.public_host && !admin_is_dry_run(r))
-        add_token(o, h, edge, h->conf.public_host, hub_public_port(h));
-    admin_reply(r, 200, o, registry_etag(&h->registry, edge, etag));
+    if (admin_is_dry_run(r)) {
+        answer_renewed(h, r, edge->id, o);
+        return;
+    }
+    change_renew(c, edge->id, grace_secs * 1000);
+    change_commit(h, c, edge->id, o, answer_renewed);
 }
 
-void api_post_secret(void *service, struct admin_request *r)
+static void check_secret(struct hub *h, struct change *c, struct admin_request *r)
 {
-    struct hub *h = service;
-    struct edge *edge = api_find_edge(h, r);
+    const struct edge *edge = api_find_edge(h, r);
     struct json_object *body = admin_body(r);
     int64_t grace_secs = GRACE_SECS_DEFAULT;
     char etag[REGISTRY_ETAG_MAX];
@@ -102,8 +109,13 @@ void api_post_secret(void *service, struct admin_request *r)
     if (json_check_failed(&faults))
         admin_problem_faults(r, &faults);
     else
-        renew(h, r, edge, (uint64_t)grace_secs);
+        renew(h, c, r, edge, (uint64_t)grace_secs);
     json_check_fini(&faults);
+}
+
+void api_post_secret(void *service, struct admin_request *r)
+{
+    change_begin(service, r, check_secret);
 }
 
 void api_delete_connection(void *service, struct admin_request *r)

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "hub/hub_events.h"
 #include "hub/verdict.h"
 
 #define OVERLOADED_RETRY_SECS 5
@@ -204,6 +205,7 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
     log_info("hub", "edge_connected", LOG_S("edge", edge->id), LOG_S("instance", hello->instance),
              LOG_S("peer", addr_format(&record->peer, peer)),
              LOG_U("generation", session->generation), LOG_S("software", hello->software));
+    hub_event_edge_connected(d->shared->events, session, &record->peer);
     return session;
 }
 
@@ -498,8 +500,6 @@ static void run_dead(struct task *task)
     list_remove(&record->node);
     d->record_count--;
     free(record);
-    if (d->is_stopping && d->record_count == 0 && d->on_empty)
-        d->on_empty(d->arg);
 }
 
 void desk_post_dead(struct desk *d, struct hub_lane *lane)
@@ -532,12 +532,13 @@ static const char *goodbye_message(enum goodbye_code code)
 }
 
 /* What the desk knew of it goes; the book frees the rest. */
-static void forget_session(struct session *s, const char *reason)
+static void forget_session(struct desk *d, struct session *s, const char *reason)
 {
     struct edge_session *es = s->user;
 
     log_info("hub", "edge_disconnected", LOG_S("edge", s->edge_id), LOG_S("instance", s->instance),
              LOG_S("reason", reason), LOG_U("generation", s->generation));
+    hub_event_edge_disconnected(d->shared->events, s, reason);
     es->edge->sessions--;
     edge_session_free(es);
     s->user = NULL;
@@ -545,20 +546,18 @@ static void forget_session(struct session *s, const char *reason)
 
 static void on_session_end(void *arg, struct session *s, enum goodbye_code code)
 {
-    (void)arg;
     LIST_EACH (&s->lanes, node, after) {
         struct lane_record *record = container_of(node, struct session_lane, node)->link;
 
         record->session = NULL;
         hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
     }
-    forget_session(s, goodbye_name(code));
+    forget_session(arg, s, goodbye_name(code));
 }
 
 static void on_session_expired(void *arg, struct session *s)
 {
-    (void)arg;
-    forget_session(s, "no_lane");
+    forget_session(arg, s, "no_lane");
 }
 
 static const struct session_events session_events = {on_session_end, on_session_expired};
@@ -590,13 +589,21 @@ void desk_edge_removed(struct desk *d, struct edge *edge)
         container_of(node, struct lane_record, in_edge)->edge = NULL;
 }
 
-void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg)
+void desk_drain(struct desk *d, uint32_t secs)
 {
     d->is_stopping = true;
-    d->on_empty = on_empty;
-    d->arg = arg;
+    if (secs == 0)
+        return;
+    LIST_EACH (&d->records, node, after) {
+        const struct lane_record *record = container_of(node, struct lane_record, node);
+
+        if (record->is_open)
+            hub_lane_post_drain(record->lane, secs);
+    }
+}
+
+void desk_leave(struct desk *d)
+{
     LIST_EACH (&d->book.sessions, node, after)
         session_end(&d->book, container_of(node, struct session, node), GOODBYE_DRAINING);
-    if (d->record_count == 0)
-        on_empty(arg);
 }

@@ -44,9 +44,7 @@ struct desk {
     uint64_t past_in, past_out, past_opened, past_stalls; /* of lanes that are gone */
     struct udp_stats past_udp;                            /* the same */
     bool is_stopping;                                     /* no new lanes */
-    bool is_closed;              /* the workers are gone: reports do nothing */
-    void (*on_empty)(void *arg); /* while stopping: the last record is gone; may be NULL */
-    void *arg;
+    bool is_closed; /* the workers are gone: reports do nothing */
 };
 
 struct desk_options {
@@ -76,8 +74,10 @@ void desk_config_changed(struct desk *d, struct edge *edge);
 size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code);
 /* Before registry_remove(): its sessions end (kicked) and no record points to it any more. */
 void desk_edge_removed(struct desk *d, struct edge *edge);
-/* GOODBYE draining to every lane; on_empty is called when the last is gone. */
-void desk_stop(struct desk *d, void (*on_empty)(void *arg), void *arg);
+/* No new lanes from now on, and DRAIN to every one there is; 0 s: without a word. */
+void desk_drain(struct desk *d, uint32_t secs);
+/* GOODBYE draining to every lane. */
+void desk_leave(struct desk *d);
 
 /* --- reports of a lane: any worker; each runs later on the control thread
  * ------------------------- */

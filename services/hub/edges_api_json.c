@@ -1,7 +1,7 @@
 /* edges_api_json - the registry over the API: the whole set, and one edge.
  *
- * A change is checked whole before any of it is made; with ?dryRun=true nothing is made, and the
- * answer is what it would be. */
+ * A change is checked whole before any of it is made, and is durable before it is answered
+ * (change.h); with ?dryRun=true nothing is made, and the answer is what it would be. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,6 @@
 static struct spec_rules rules_of(const struct hub *h)
 {
     return (struct spec_rules){h->shared.targets, h->shared.targets_udp, &h->shared.own};
-}
-
-/* Who changed what: one line, without secrets. */
-static void log_change(struct admin_request *r, const char *event, const char *id)
-{
-    log_info("hub", event, LOG_S("edge", id), LOG_S("by", admin_peer(r)),
-             LOG_S("request", admin_request_id(r)));
 }
 
 void api_get_edges(void *service, struct admin_request *r)
@@ -45,25 +38,18 @@ void api_get_edge(void *service, struct admin_request *r)
         admin_reply(r, 200, edge_emit(edge), registry_etag(&h->registry, edge, etag));
 }
 
-/* --- POST: one more
- * --------------------------------------------------------------------------------- */
+/* --- POST: one more ----------------------------------------------------------------------------
+ */
 
-static void create(struct hub *h, struct admin_request *r, struct edge_spec *spec)
+static void answer_created(struct hub *h, struct admin_request *r, const char *id,
+                           struct json_object *body)
 {
+    const struct edge *edge = registry_find(&h->registry, id);
     char etag[REGISTRY_ETAG_MAX], location[sizeof("/v1/edges/") + EDGE_ID_MAX];
-    struct json_object *o;
-    const struct edge *edge;
-    unsigned change;
+    struct json_object *o = edge_emit(edge);
     char *token;
 
-    if (hub_put_edge(h, spec, &change) != 0) {
-        count_one(&h->shared.counters.edges_refused);
-        admin_problem(r, 409, "limit", "the registry is full (limits.edges)");
-        return;
-    }
-    edge = registry_find(&h->registry, spec->id);
-    log_change(r, "edge_added", edge->id);
-    o = edge_emit(edge);
+    (void)body;
     if (*h->conf.public_host) {
         token = hub_make_token(h, edge, h->conf.public_host, hub_public_port(h));
         api_add_str(o, "token", token);
@@ -72,6 +58,17 @@ static void create(struct hub *h, struct admin_request *r, struct edge_spec *spe
     }
     snprintf(location, sizeof(location), "/v1/edges/%s", edge->id);
     admin_reply_created(r, location, o, registry_etag(&h->registry, edge, etag));
+}
+
+static void create(struct hub *h, struct change *c, struct admin_request *r, struct edge_spec *spec)
+{
+    if (h->registry.count >= h->registry.limit) {
+        count_one(&h->shared.counters.edges_refused);
+        admin_problem(r, 409, "limit", "the registry is full (limits.edges)");
+        return;
+    }
+    change_put(c, spec);
+    change_commit(h, c, spec->id, NULL, answer_created);
 }
 
 /* What the edge would look like. */
@@ -87,9 +84,8 @@ static struct json_object *emit_spec(const struct edge_spec *spec)
     return edge_emit(&edge);
 }
 
-void api_post_edges(void *service, struct admin_request *r)
+static void check_post(struct hub *h, struct change *c, struct admin_request *r)
 {
-    struct hub *h = service;
     struct spec_rules rules = rules_of(h);
     char etag[REGISTRY_ETAG_MAX];
     struct json_check faults;
@@ -107,9 +103,14 @@ void api_post_edges(void *service, struct admin_request *r)
     else if (admin_is_dry_run(r))
         admin_reply(r, 200, emit_spec(&spec), NULL);
     else
-        create(h, r, &spec);
+        create(h, c, r, &spec);
     edge_spec_fini(&spec);
     json_check_fini(&faults);
+}
+
+void api_post_edges(void *service, struct admin_request *r)
+{
+    change_begin(service, r, check_post);
 }
 
 /* --- PUT: the whole set
@@ -140,8 +141,8 @@ static int by_id(const void *a, const void *b)
     return strcmp((*x)->id, (*y)->id);
 }
 
-/* The edges that the set does not name; removed from the end, so that indexes stay right. */
-static void remove_others(struct hub *h, struct admin_request *r, struct edge_spec *specs,
+/* The edges that the set does not name. */
+static void remove_others(const struct hub *h, struct change *c, struct edge_spec *specs,
                           size_t count, struct json_object *removed)
 {
     struct edge_spec **sorted = must_alloc(MAX(count, 1u) * sizeof(*sorted));
@@ -149,27 +150,35 @@ static void remove_others(struct hub *h, struct admin_request *r, struct edge_sp
     for (size_t i = 0; i < count; i++)
         sorted[i] = &specs[i];
     qsort(sorted, count, sizeof(*sorted), by_id);
-    for (size_t i = h->registry.count; i-- > 0;) {
-        struct edge *edge = h->registry.edges[i];
+    for (size_t i = 0; i < h->registry.count; i++) {
+        const struct edge *edge = h->registry.edges[i];
 
         if (is_named(sorted, count, edge->id))
             continue;
         json_object_array_add(removed, json_object_new_string(edge->id));
-        if (admin_is_dry_run(r))
-            continue;
-        log_change(r, "edge_removed", edge->id);
-        hub_remove_edge(h, edge);
+        change_remove(c, edge->id);
     }
     free(sorted);
 }
 
-static void replace(struct hub *h, struct admin_request *r, struct edge_spec *specs, size_t count)
+static void answer_replaced(struct hub *h, struct admin_request *r, const char *id,
+                            struct json_object *body)
+{
+    char etag[REGISTRY_ETAG_MAX];
+
+    (void)id;
+    admin_reply(r, 200, body, registry_etag(&h->registry, NULL, etag));
+}
+
+/* Removals first: what comes in their place finds room. */
+static void replace(struct hub *h, struct change *c, struct admin_request *r,
+                    struct edge_spec *specs, size_t count)
 {
     struct json_object *o = json_object_new_object(), *added = json_object_new_array();
     struct json_object *changed = json_object_new_array(), *removed = json_object_new_array();
-    char etag[REGISTRY_ETAG_MAX];
+    size_t steps;
 
-    remove_others(h, r, specs, count, removed);
+    remove_others(h, c, specs, count, removed);
     for (size_t i = 0; i < count; i++) {
         unsigned change = registry_compare(&h->registry, &specs[i]);
 
@@ -177,23 +186,22 @@ static void replace(struct hub *h, struct admin_request *r, struct edge_spec *sp
             continue;
         json_object_array_add(change & EDGE_ADDED ? added : changed,
                               json_object_new_string(specs[i].id));
-        if (admin_is_dry_run(r))
-            continue;
-        log_change(r, change & EDGE_ADDED ? "edge_added" : "edge_changed", specs[i].id);
-        int err = hub_put_edge(h, &specs[i], &change);
-
-        must(err == 0); /* the set fits limits.edges, and what it does not name is gone */
+        change_put(c, &specs[i]);
     }
+    steps = json_object_array_length(added) + json_object_array_length(changed) +
+            json_object_array_length(removed);
     json_object_object_add(o, "added", added);
     json_object_object_add(o, "changed", changed);
     json_object_object_add(o, "removed", removed);
     json_object_object_add(o, "dryRun", json_object_new_boolean(admin_is_dry_run(r)));
-    admin_reply(r, 200, o, registry_etag(&h->registry, NULL, etag));
+    if (steps == 0 || admin_is_dry_run(r))
+        answer_replaced(h, r, "", o);
+    else
+        change_commit(h, c, "", o, answer_replaced);
 }
 
-void api_put_edges(void *service, struct admin_request *r)
+static void check_put(struct hub *h, struct change *c, struct admin_request *r)
 {
-    struct hub *h = service;
     struct spec_rules rules = rules_of(h);
     struct json_object *body = admin_body(r), *list = body;
     char etag[REGISTRY_ETAG_MAX];
@@ -216,25 +224,38 @@ void api_put_edges(void *service, struct admin_request *r)
     if (json_check_failed(&faults))
         admin_problem_faults(r, &faults);
     else
-        replace(h, r, specs, count);
+        replace(h, c, r, specs, count);
     for (size_t i = 0; i < count; i++)
         edge_spec_fini(&specs[i]);
     free(specs);
     json_check_fini(&faults);
 }
 
-/* --- one edge
- * ---------------------------------------------------------------------------------------- */
-
-void api_patch_edge(void *service, struct admin_request *r)
+void api_put_edges(void *service, struct admin_request *r)
 {
-    struct hub *h = service;
-    struct edge *edge = api_find_edge(h, r);
+    change_begin(service, r, check_put);
+}
+
+/* --- one edge ----------------------------------------------------------------------------------
+ */
+
+static void answer_edge(struct hub *h, struct admin_request *r, const char *id,
+                        struct json_object *body)
+{
+    const struct edge *edge = registry_find(&h->registry, id);
+    char etag[REGISTRY_ETAG_MAX];
+
+    (void)body;
+    admin_reply(r, 200, edge_emit(edge), registry_etag(&h->registry, edge, etag));
+}
+
+static void check_patch(struct hub *h, struct change *c, struct admin_request *r)
+{
+    const struct edge *edge = api_find_edge(h, r);
     struct spec_rules rules = rules_of(h);
     char etag[REGISTRY_ETAG_MAX];
     struct json_check faults;
     struct edge_spec spec;
-    unsigned change;
 
     if (!edge || !admin_if_match(r, registry_etag(&h->registry, edge, etag)))
         return;
@@ -245,29 +266,46 @@ void api_patch_edge(void *service, struct admin_request *r)
         admin_problem_faults(r, &faults);
     } else if (admin_is_dry_run(r)) {
         admin_reply(r, 200, emit_spec(&spec), NULL);
+    } else if (registry_compare(&h->registry, &spec) == EDGE_SAME) {
+        answer_edge(h, r, edge->id, NULL);
     } else {
-        int err = hub_put_edge(h, &spec, &change);
-
-        must(err == 0); /* it is there already */
-        if (change != EDGE_SAME)
-            log_change(r, "edge_changed", edge->id);
-        admin_reply(r, 200, edge_emit(edge), registry_etag(&h->registry, edge, etag));
+        change_put(c, &spec);
+        change_commit(h, c, edge->id, NULL, answer_edge);
     }
     edge_spec_fini(&spec);
     json_check_fini(&faults);
 }
 
-void api_delete_edge(void *service, struct admin_request *r)
+void api_patch_edge(void *service, struct admin_request *r)
 {
-    struct hub *h = service;
-    struct edge *edge = api_find_edge(h, r);
+    change_begin(service, r, check_patch);
+}
+
+static void answer_deleted(struct hub *h, struct admin_request *r, const char *id,
+                           struct json_object *body)
+{
+    (void)h;
+    (void)id;
+    (void)body;
+    admin_reply_empty(r, 204);
+}
+
+static void check_delete(struct hub *h, struct change *c, struct admin_request *r)
+{
+    const struct edge *edge = api_find_edge(h, r);
     char etag[REGISTRY_ETAG_MAX];
 
     if (!edge || !admin_if_match(r, registry_etag(&h->registry, edge, etag)))
         return;
-    if (!admin_is_dry_run(r)) {
-        log_change(r, "edge_removed", edge->id);
-        hub_remove_edge(h, edge);
+    if (admin_is_dry_run(r)) {
+        answer_deleted(h, r, edge->id, NULL);
+        return;
     }
-    admin_reply_empty(r, 204);
+    change_remove(c, edge->id);
+    change_commit(h, c, edge->id, NULL, answer_deleted);
+}
+
+void api_delete_edge(void *service, struct admin_request *r)
+{
+    change_begin(service, r, check_delete);
 }

@@ -5,6 +5,7 @@
  * come from the loop as well.
  */
 #include "hub/forward.h"
+#include "hub/hub_events.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -107,6 +108,7 @@ static void forward_enter(struct forward *f,
     ready_cancel(&f->ready);
     count_one(&shared_of(f)->counters.stream_results[f->result]);
     log_close(f);
+    hub_event_stream(shared_of(f)->events, HUB_EVENT_STREAM_CLOSED, f);
 }
 
 static void close_forward(struct forward *f, enum stream_result result)
@@ -299,6 +301,7 @@ struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *cl
     atomic_fetch_add_explicit(&shared->forwards, 1, memory_order_relaxed);
     lane->forward_count++;
     list_push(lane->forwards.next, &f->in_lane);
+    hub_event_stream(shared->events, HUB_EVENT_STREAM_OPENED, f);
     return &f->stream;
 }
 

@@ -9,6 +9,8 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "hub/hub_cert.h"
+#include "hub/hub_events.h"
+#include "hub/registry_store.h"
 #include "hub/unix_time.h"
 #include "wire/token.h"
 
@@ -72,15 +74,24 @@ static int find_secret(const struct hub *h, struct edge_spec *spec, char *why, s
     return err;
 }
 
-/* With targets and listeners known: no edge's port may lead to a listener of the hub. */
+/* Early: a hub that another one's store keeps from starting has not listened to anyone. */
+static int open_store(struct hub *h)
+{
+    char why[STORE_WHY_BYTES] = "";
+    int err = registry_store_open(&h->store, &h->registry, h->loop, &h->conf, why, sizeof(why));
+
+    return err ? tell(err, "store.url", why) : 0;
+}
+
+/* The configuration's, over those of the store (registry_store.h has the rule).  With targets and
+ * listeners known: no edge's port may lead to a listener of the hub. */
 static int load_edges(struct hub *h)
 {
     struct spec_rules rules = {h->shared.targets, h->shared.targets_udp, &h->shared.own};
     struct json_check faults;
     struct edge_spec *specs = NULL;
     size_t count = 0;
-    char why[200] = "";
-    unsigned change;
+    char why[STORE_WHY_BYTES] = "";
     int err;
 
     json_check_init(&faults);
@@ -91,13 +102,15 @@ static int load_edges(struct hub *h)
     if (json_check_failed(&faults))
         err = tell_faults(&faults);
     json_check_fini(&faults);
-    for (size_t i = 0; i < count; i++) {
-        if (!err && (err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
+    for (size_t i = 0; i < count && !err; i++)
+        if ((err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
             tell(err, specs[i].id, why);
-        if (!err)
-            err = registry_put(&h->registry, &specs[i], &change);
+    if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count)) != 0)
+        tell(err, "edges", "with those of the store they are more than limits.edges allows");
+    if (!err && (err = store_start(h->store)) != 0)
+        tell(err, "store", "a thread cannot be started");
+    for (size_t i = 0; i < count; i++)
         edge_spec_fini(&specs[i]);
-    }
     free(specs);
     return err;
 }
@@ -128,6 +141,7 @@ static void fill_shared(struct hub *h)
     struct hub_shared *s = &h->shared;
 
     s->control = h->loop;
+    s->events = h->events;
     s->desk = &h->desk;
     s->congestion = must_strdup(conf->tls_congestion);
     s->connect_ms = (unsigned)conf->limits.connect_secs * 1000;
@@ -176,16 +190,6 @@ static int start_workers(struct hub *h)
     return 0;
 }
 
-static bool is_ready(void *service, char *why, size_t why_size)
-{
-    const struct hub *h = service;
-
-    if (!h->desk.is_stopping)
-        return true;
-    snprintf(why, why_size, "the hub is stopping");
-    return false;
-}
-
 static struct json_object *masked_conf(void *service)
 {
     const struct hub *h = service;
@@ -210,9 +214,11 @@ static int start_admin(struct hub *h)
         .openapi_common = hub_openapi_common,
         .routes = hub_routes,
         .arg = h,
-        .is_ready = is_ready,
+        .drain = &h->drain,
+        .events = h->events,
         .collect = hub_collect,
         .config = masked_conf,
+        .crash_recoveries = h->crash.recovered,
     };
     char why[200] = "";
     int err;
@@ -228,10 +234,47 @@ static int start_admin(struct hub *h)
     return 0;
 }
 
-static void on_stop_due(struct deadline *deadline)
+/* --- the end of it: see service_drain.h
+ * ------------------------------------------------------------- */
+
+static void drain_close(void *arg, unsigned secs)
 {
-    loop_stop(deadline->loop);
+    struct hub *h = arg;
+
+    tunnel_port_fini(&h->port);
+    atomic_store_explicit(&h->shared.is_closing, true, memory_order_relaxed);
+    h->closing_ms = loop_now_ms(h->loop);
+    desk_drain(&h->desk, secs);
 }
+
+/* An edge goes on opening streams here until it has a lane to another hub, which it says GOODBYE
+ * for; where there is no other hub, a moment without streams is as good as any to leave it. */
+static bool drain_is_idle(const void *arg)
+{
+    const struct hub *h = arg;
+
+    if (h->desk.record_count == 0)
+        return true;
+    return atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) == 0 &&
+           loop_now_ms(h->loop) - h->closing_ms >= HUB_SUCCESSOR_MS;
+}
+
+static void drain_leave(void *arg)
+{
+    struct hub *h = arg;
+
+    desk_leave(&h->desk);
+}
+
+static bool drain_is_gone(const void *arg)
+{
+    const struct hub *h = arg;
+
+    return h->desk.record_count == 0;
+}
+
+static const struct service_drain_ops drain_ops = {drain_close, drain_is_idle, drain_leave,
+                                                   drain_is_gone};
 
 /* One number for both transports.  Port 0 takes one that is free on TCP; should it be taken on UDP,
  * another one. */
@@ -278,8 +321,10 @@ int hub_start(struct hub *h)
     h->started_unix = unix_time_now();
     h->worker_count =
         h->conf.service.workers ? (unsigned)h->conf.service.workers : worker_default_count();
-    deadline_init(&h->stop, h->loop, on_stop_due);
+    service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
+    change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
+    h->events = service_events_new(&h->conf.service, h->loop, hub_event_types);
     fill_shared(h);
     start_desk(h);
     json_check_init(&none); /* conf_load() has checked it already */
@@ -292,7 +337,7 @@ int hub_start(struct hub *h)
             target_mode(TARGET_UDP, (unsigned)h->conf.target_proxy_protocol_udp),
             h->conf.target_ports_udp, &none, "/target/portsUdp");
     json_check_fini(&none);
-    if (err || (err = start_tls(h)) != 0)
+    if (err || (err = open_store(h)) != 0 || (err = start_tls(h)) != 0)
         return err;
     if ((err = bind_tunnel(h)) != 0)
         return err;
@@ -304,6 +349,7 @@ int hub_start(struct hub *h)
         return tell(err, "stateDir", why);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->tunnel_at, text)));
+    service_tell_crash("hub", &h->crash, h->events, HUB_EVENT_CRASH_RECOVERED);
     log_info("hub", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", h->worker_count), LOG_U("edges", h->registry.count));
     return 0;
@@ -312,27 +358,13 @@ int hub_start(struct hub *h)
 /* --- stop
  * ------------------------------------------------------------------------------------------- */
 
-static void on_no_lanes(void *arg)
-{
-    struct hub *h = arg;
-
-    loop_stop(h->loop);
-}
-
-void hub_begin_stop(struct hub *h)
-{
-    if (h->desk.is_stopping)
-        return;
-    tunnel_port_fini(&h->port);
-    deadline_set(&h->stop, HUB_STOP_MS);
-    desk_stop(&h->desk, on_no_lanes, h);
-}
-
 /* Messages that are still on their way hold memory, and run while the loops are freed: first the
  * lanes give up what they have, then the loops go, then what the messages point to. */
 void hub_fini(struct hub *h)
 {
     admin_stop(h->admin);
+    change_queue_close(&h->changes);
+    store_close(h->store); /* what it has to say is with the loop by then */
     tunnel_port_fini(&h->port);
     quic_door_fini(&h->quic);
     if (h->are_threads_started)
@@ -340,13 +372,15 @@ void hub_fini(struct hub *h)
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
         hub_worker_close(&h->workers[i]);
     desk_close(&h->desk);
-    deadline_off(&h->stop);
+    service_drain_fini(&h->drain);
     if (h->are_threads_started)
         workers_free(h->threads, h->worker_count);
     loop_free(h->loop);
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)
         hub_worker_fini(&h->workers[i]);
     desk_fini(&h->desk);
+    events_free(h->events);
+    change_queue_fini(&h->changes);
     registry_fini(&h->registry);
     tls_ctx_unref(h->shared.tls);
     tls_cert_unref(h->cert);
@@ -401,9 +435,10 @@ void hub_remove_edge(struct hub *h, struct edge *edge)
     registry_remove(&h->registry, edge);
 }
 
-void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms)
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms)
 {
-    registry_renew_secret(&h->registry, edge, grace_ms, loop_now_ms(h->loop), unix_time_now());
+    registry_renew_secret(&h->registry, edge, secret, grace_ms, loop_now_ms(h->loop),
+                          unix_time_now());
     if (grace_ms == 0)
         desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
 }

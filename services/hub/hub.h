@@ -5,13 +5,17 @@
 #define HUB_HUB_H
 
 #include "admin/service.h"
+#include "admin/service_drain.h"
+#include "hub/change.h"
 #include "hub/desk.h"
 #include "hub/hub_conf.h"
 #include "hub/quic_door.h"
 #include "hub/tunnel_port.h"
 #include "loop/worker.h"
 
-#define HUB_STOP_MS 1500 /* for the last GOODBYE to reach its edge */
+#define HUB_SUCCESSOR_MS                                                                           \
+    2000 /* while a hub drains: for an edge without streams to find another                        \
+          */
 
 struct hub {
     struct hub_conf conf;
@@ -21,6 +25,8 @@ struct hub {
     unsigned worker_count;
     struct hub_shared shared;
     struct registry registry;
+    struct store *store; /* owned: what of the registry is durable */
+    struct change_queue changes;
     struct desk desk;
     struct tunnel_port port; /* TCP */
     struct quic_door quic;   /* UDP, until its sockets are the workers' */
@@ -28,7 +34,10 @@ struct hub {
     struct tls_cert *cert;   /* counted: of the tunnel */
     struct admin *admin;     /* owned */
     struct service_tokens tokens;
-    struct deadline stop;
+    struct events *events; /* owned */
+    struct service_drain drain;
+    uint64_t closing_ms; /* since when the hub takes nothing new */
+    struct crash crash;  /* why this process was started, if after a crash */
     int64_t started_unix;
     bool are_threads_started;
 };
@@ -36,23 +45,20 @@ struct hub {
 /* `h` has its conf filled and the rest zeroed.  0, or -ERR_* after the reason was logged; then
  * hub_fini() still has to be called. */
 MUST_USE int hub_start(struct hub *h);
-/* In order: accepts no more, says GOODBYE to every lane; the loop stops when they are gone, or
- * after HUB_STOP_MS. */
-void hub_begin_stop(struct hub *h);
 /* Takes what is hot from `next` (tokens and names of the management API, log level), or nothing:
  * the key that only a start reads. */
 const char *hub_reload(struct hub *h, struct hub_conf *next);
 void hub_fini(struct hub *h); /* everything but conf */
 
-/* --- what the API does to edges; the JSON is read and checked already
- * ------------------------------ */
+/* --- what a change does to edges once it is durable (change.h) ---------------------------------
+ */
 
 /* Puts the edge as the spec says and tells its sessions.  0, -ERR_LIMIT; *change as registry_put().
  */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
-/* grace_ms 0: the edge's tunnels are closed. */
-void hub_renew_secret(struct hub *h, struct edge *edge, uint64_t grace_ms);
+/* secret NULL: it is made here; grace_ms 0: the edge's tunnels are closed. */
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms);
 /* The edge's connection token for this host and port (the caller's, a secret). */
 char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port);
 /* tunnel.publicPort, or the tunnel's own. */

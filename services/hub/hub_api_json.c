@@ -171,7 +171,8 @@ static void get_status(void *service, struct admin_request *r)
 
     LIST_EACH (&h->desk.book.sessions, node, after)
         json_object_array_add(edges, connected_edge(container_of(node, struct session, node)));
-    json_object_object_add(o, "running", json_object_new_boolean(!h->desk.is_stopping));
+    json_object_object_add(o, "running",
+                           json_object_new_boolean(!service_drain_is_begun(&h->drain)));
     api_add_str(o, "version", PENSTOCK_VERSION);
     json_object_object_add(o, "startedAt", unix_time_json(h->started_unix));
     api_add_int(o, "workers", h->worker_count);

@@ -79,6 +79,9 @@ static void check_all(struct json_check *faults, const void *member)
                              target_mode(TARGET_UDP, (unsigned)conf->target_proxy_protocol_udp),
                              conf->target_ports_udp, faults, "/target/portsUdp") == 0)
         target_map_free(targets);
+    if (strncmp(conf->store_url, STORE_SCHEME, strlen(STORE_SCHEME)) != 0 ||
+        !conf->store_url[strlen(STORE_SCHEME)])
+        json_fault(faults, "/store/url", "invalid", "must be " STORE_SCHEME " and a file");
     registry_check_conf(faults, "/edges", conf->edges, (size_t)conf->limits.edges);
 }
 
@@ -206,12 +209,27 @@ static const struct conf_key keys[] = {
      .offset = AT(edges),
      .fallback = "[]",
      .doc = "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
-            "maxInstances, enabled, "
-            "secret | secretFile}."},
+            "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "
+            "was edited since the last "
+            "start; what the API changed or removed stays."},
+    {.path = "store.url",
+     .kind = CONF_STRING,
+     .offset = AT(store_url),
+     .min = 1,
+     .fallback = STORE_SCHEME "hub.db",
+     .doc = "Where edges are kept: sqlite: and a file, relative to stateDir."},
+    {.path = "store.keyFile",
+     .kind = CONF_STRING,
+     .offset = AT(store_key_file),
+     .fallback = "",
+     .doc = "The key of the secrets in it, made when missing; empty: store.key in stateDir."},
     LIMIT("streams", streams, "16384", 1, 10000000, "streams", OPENS_REFUSED("limit_streams"),
           "Open at once; an OPEN past it is reset."),
     LIMIT("edges", edges, "10000", 1, REGISTRY_MAX, "edges", "penstock_hub_edges_refused_total",
           "In the registry; one more is refused by the API."),
+    LIMIT("waitingChanges", waiting_changes, "64", 1, 10000, "changes",
+          "penstock_hub_changes_refused_total",
+          "Of the registry, that wait until they are durable; one more is refused with 503."),
     LIMIT("sessions", sessions, "16384", 1, 1000000, "sessions", HANDSHAKES_REFUSED("overloaded"),
           "Running edge instances; one more is told overloaded."),
     LIMIT("handshakes", handshakes, "256", 1, 65536, "connections",

@@ -13,9 +13,12 @@
 
 struct json_object;
 
+#define STORE_SCHEME "sqlite:" /* of store.url */
+
 struct hub_limits {
     int64_t streams;                     /* open at once, of all edges */
     int64_t edges;                       /* in the registry */
+    int64_t waiting_changes;             /* of it, until the disk has them */
     int64_t sessions;                    /* running edge instances */
     int64_t handshakes;                  /* connections that have not said their hello yet */
     int64_t handshakes_per_source;       /* of these, of one IPv4 address or IPv6 /64 */
@@ -48,6 +51,7 @@ struct hub_conf {
     struct json_object *target_ports_udp; /* owned: a map */
     int target_proxy_protocol_udp;
     struct json_object *edges; /* owned: a list */
+    char *store_url, *store_key_file;
     struct hub_limits limits;
 };
 

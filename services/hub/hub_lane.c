@@ -193,7 +193,7 @@ struct lane_mail {
     enum answer_code answer;
     enum goodbye_code goodbye;
     char message[GOODBYE_MESSAGE_MAX + 1];
-    uint32_t retry_after_secs;
+    uint32_t retry_after_secs, drain_secs;
     unsigned delay_ms;
 };
 
@@ -405,6 +405,23 @@ void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const 
     mail->goodbye = code;
     mail->retry_after_secs = retry_after_secs;
     memcpy(mail->message, message, strnlen(message, GOODBYE_MESSAGE_MAX));
+    mail_send(mail);
+}
+
+static void run_drain(struct task *task)
+{
+    struct lane_mail *mail = mail_of(task);
+
+    if (mail->lane->link)
+        link_send_drain(mail->lane->link, mail->drain_secs);
+    mail_free(mail);
+}
+
+void hub_lane_post_drain(struct hub_lane *lane, uint32_t secs)
+{
+    struct lane_mail *mail = mail_new(lane, run_drain);
+
+    mail->drain_secs = secs;
     mail_send(mail);
 }
 

@@ -84,6 +84,8 @@ void hub_lane_post_authority(struct hub_lane *lane, const struct authority_pair 
                              char *config);
 void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const char *message,
                            uint32_t retry_after_secs);
+/* DRAIN: the edge looks for another hub; what is open may finish for `secs`. */
+void hub_lane_post_drain(struct hub_lane *lane, uint32_t secs);
 /* The desk took a CONFIG_ACK: the next one may come. */
 void hub_lane_post_ack_taken(struct hub_lane *lane);
 /* The last message. */

@@ -4,6 +4,7 @@
 
 #include "admin/metrics.h"
 #include "hub/hub.h"
+#include "store/store.h"
 
 static void one(struct metrics *m, const char *name, enum metric_type type, const char *help,
                 uint64_t value)
@@ -201,6 +202,28 @@ static void memory(struct metrics *m, const struct hub *h)
         "Buffers refused (limits.poolChunks, or no memory).", refused);
 }
 
+static void durable(struct metrics *m, const struct hub *h)
+{
+    struct store_stats s;
+
+    store_stats(h->store, &s);
+    one(m, "penstock_hub_store_commits_total", METRIC_COUNTER, "Changes that were made durable.",
+        s.commits);
+    metrics_family(m, "penstock_hub_store_commit_seconds_total", METRIC_COUNTER,
+                   "Time that all writes took.");
+    metrics_value(m, (double)s.busy_us / 1e6, NULL);
+    metrics_family(m, "penstock_hub_store_faults_total", METRIC_COUNTER,
+                   "Writes that the disk did not take: those changes were refused.");
+    for (size_t i = 0; i < STORE_FAULT_COUNT; i++)
+        metrics_value(m, (double)s.faults[i], "reason", store_fault_names[i], NULL);
+    one(m, "penstock_hub_store_read_only", METRIC_GAUGE,
+        "1 while the store can be read and not written.", s.is_read_only);
+    one(m, "penstock_hub_changes_waiting", METRIC_GAUGE, "Changes that are not durable yet.",
+        h->changes.count);
+    one(m, "penstock_hub_changes_refused_total", METRIC_COUNTER,
+        "Changes refused, for too many waited (limits.waitingChanges).", h->changes.refused);
+}
+
 /* Each edge by its name while they are not too many; the rest together. */
 static void bytes(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
 {
@@ -247,5 +270,6 @@ void hub_collect(void *service, struct metrics *m)
     streams(m, h, &sums);
     udp(m, h, &sums);
     memory(m, h);
+    durable(m, h);
     bytes(m, h, &sums);
 }

@@ -22,6 +22,7 @@ struct desk;
 struct hub_shared {
     struct loop *control;                     /* borrowed: where the desk is */
     struct desk *desk;                        /* borrowed: for desk_post_*() only */
+    struct events *events;                    /* borrowed from the hub */
     struct tls_ctx *tls;                      /* owned: of the tunnel port */
     struct target_map *targets, *targets_udp; /* owned */
     struct hub_worker *workers;               /* borrowed from the hub: `worker_count` */
@@ -35,6 +36,7 @@ struct hub_shared {
     unsigned handshakes_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
+    _Atomic bool is_closing;             /* no new lanes: QUIC ones are not answered */
     _Atomic uint32_t udp_flows;          /* present: sockets to targets of UDP sessions */
     uint64_t udp_idle_ms, udp_seed;
     struct hub_counters counters;

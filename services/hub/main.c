@@ -32,8 +32,7 @@ static void on_stop(struct loop_signal *s, int signum)
     struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
                                           : container_of(s, struct program, interrupt);
 
-    log_info("hub", "stopping", LOG_S("signal", sigabbrev_np(signum)));
-    hub_begin_stop(&p->hub);
+    service_drain_signal(&p->hub.drain, signum);
 }
 
 /* All or nothing: a key that only a start reads refuses the whole. */
@@ -78,6 +77,22 @@ static int run(struct program *p)
     return err ? 1 : 0;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &hub_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->hub.conf,
+                                  .service = &p->hub.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    rlimit_raise_files();
+    return service_begin(&start, &p->hub.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -98,10 +113,7 @@ int main(int argc, char **argv)
     }
     service_log_start(&p.hub.conf.service);
     if (!command) {
-        rlimit_raise_files();
-        p.argc = argc;
-        p.argv = argv;
-        status = run(&p);
+        status = serve(&p, argc, argv);
     } else if (strcmp(command, "token") == 0) {
         status = token_command(rest);
     } else {

@@ -67,7 +67,8 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     unsigned unproven = quic_port_unvalidated(w->quic) * w->shared->worker_count;
 
     (void)peer;
-    if (unproven >= w->shared->handshakes_max)
+    if (unproven >= w->shared->handshakes_max ||
+        atomic_load_explicit(&w->shared->is_closing, memory_order_relaxed))
         return QUIC_REFUSE;
     return unproven >= QUIC_DOOR_RETRY_AT && !is_validated ? QUIC_RETRY : QUIC_ACCEPT;
 }

@@ -35,6 +35,11 @@ void edge_spec_fini(struct edge_spec *spec)
     port_list_fini(&spec->ports_udp);
 }
 
+void edge_spec_make_secret(struct edge_spec *spec)
+{
+    make_secret(spec->secret);
+}
+
 void registry_init(struct registry *r, size_t limit)
 {
     uint32_t boot;
@@ -45,13 +50,18 @@ void registry_init(struct registry *r, size_t limit)
     make_secret(r->decoy);
 }
 
-static void edge_free(struct edge *edge)
+void edge_preview_fini(struct edge *edge)
 {
-    must(edge->sessions == 0 && list_is_empty(&edge->records));
     port_list_fini(&edge->ports);
     port_list_fini(&edge->ports_udp);
     tls_wipe(edge->secret, sizeof(edge->secret));
     tls_wipe(edge->old_secret, sizeof(edge->old_secret));
+}
+
+static void edge_free(struct edge *edge)
+{
+    must(edge->sessions == 0 && list_is_empty(&edge->records));
+    edge_preview_fini(edge);
     free(edge);
 }
 
@@ -142,17 +152,9 @@ static void forget_old_secret(struct edge *edge)
     edge->old_until_unix = 0;
 }
 
-int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change)
+/* The ports move. */
+static void take_spec(struct edge *edge, struct edge_spec *spec)
 {
-    struct edge *edge = registry_find(r, spec->id);
-
-    *change = edge ? compare(edge, spec) : EDGE_ADDED;
-    if (*change == EDGE_SAME)
-        return 0;
-    if (!edge && r->count >= r->limit)
-        return -ERR_LIMIT;
-    if (!edge)
-        edge = insert(r, spec->id);
     if (spec->secret[0] && strcmp(edge->secret, spec->secret) != 0) {
         snprintf(edge->secret, sizeof(edge->secret), "%s", spec->secret);
         forget_old_secret(edge); /* whoever sets a secret by hand wants the others gone */
@@ -167,8 +169,47 @@ int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change)
     edge->stun_interval_secs = spec->stun_interval_secs;
     edge->max_instances = spec->max_instances;
     edge->is_enabled = spec->is_enabled;
+}
+
+int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change)
+{
+    struct edge *edge = registry_find(r, spec->id);
+
+    *change = edge ? compare(edge, spec) : EDGE_ADDED;
+    if (*change == EDGE_SAME)
+        return 0;
+    if (!edge && r->count >= r->limit)
+        return -ERR_LIMIT;
+    if (!edge)
+        edge = insert(r, spec->id);
+    take_spec(edge, spec);
     edge->revision = ++r->revision;
     return 0;
+}
+
+/* What is durable of an edge; empty where there is none yet. */
+static void copy_edge(const struct registry *r, const char *id, struct edge *out)
+{
+    const struct edge *edge = registry_find(r, id);
+
+    *out = edge ? *edge : (struct edge){.is_enabled = true};
+    list_init(&out->records);
+    out->sessions = 0;
+    out->ports = (struct port_list){0};
+    if (edge)
+        port_list_copy(&out->ports, &edge->ports);
+    snprintf(out->id, sizeof(out->id), "%s", id);
+}
+
+void registry_preview(const struct registry *r, const struct edge_spec *spec, struct edge *out)
+{
+    struct edge_spec copy = *spec;
+
+    copy.ports = (struct port_list){0};
+    port_list_copy(&copy.ports, &spec->ports);
+    copy_edge(r, spec->id, out);
+    take_spec(out, &copy);
+    tls_wipe(copy.secret, sizeof(copy.secret));
 }
 
 void registry_remove(struct registry *r, struct edge *edge)
@@ -182,8 +223,8 @@ void registry_remove(struct registry *r, struct edge *edge)
     edge_free(edge);
 }
 
-void registry_renew_secret(struct registry *r, struct edge *edge, uint64_t grace_ms,
-                           uint64_t now_ms, int64_t now_unix)
+static void renew(struct edge *edge, const char *secret, uint64_t grace_ms, uint64_t now_ms,
+                  int64_t now_unix)
 {
     forget_old_secret(edge);
     if (grace_ms > 0) {
@@ -191,8 +232,24 @@ void registry_renew_secret(struct registry *r, struct edge *edge, uint64_t grace
         edge->old_until_ms = now_ms + grace_ms;
         edge->old_until_unix = now_unix + (int64_t)(grace_ms / 1000);
     }
-    make_secret(edge->secret);
+    if (secret)
+        snprintf(edge->secret, sizeof(edge->secret), "%s", secret);
+    else
+        make_secret(edge->secret);
+}
+
+void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
+                           uint64_t grace_ms, uint64_t now_ms, int64_t now_unix)
+{
+    renew(edge, secret, grace_ms, now_ms, now_unix);
     edge->revision = ++r->revision;
+}
+
+void registry_preview_renewal(const struct registry *r, const struct edge_spec *spec,
+                              uint64_t grace_ms, int64_t now_unix, struct edge *out)
+{
+    copy_edge(r, spec->id, out);
+    renew(out, spec->secret, grace_ms, 0, now_unix);
 }
 
 const char *edge_old_secret(const struct edge *edge, uint64_t now_ms)

@@ -1,5 +1,5 @@
 /* registry - the edges that the hub knows: their secrets, ports and limits.  In memory; the control
- * thread's alone.
+ * thread's alone.  change.h makes what changes durable first, registry_store.h reads it back.
  *
  * It says nothing to anyone: who changes an edge tells its sessions (desk.h) what that means for
  * them (edge_change).
@@ -41,6 +41,7 @@ struct edge_spec {
 
 void edge_spec_init(struct edge_spec *spec); /* the defaults */
 void edge_spec_fini(struct edge_spec *spec); /* wipes the secret; fine on a zeroed one */
+void edge_spec_make_secret(struct edge_spec *spec);
 
 struct edge {
     char id[EDGE_ID_MAX + 1];
@@ -88,9 +89,17 @@ MUST_USE int registry_put(struct registry *r, struct edge_spec *spec, unsigned *
 unsigned registry_compare(const struct registry *r, const struct edge_spec *spec);
 /* Frees it. */
 void registry_remove(struct registry *r, struct edge *edge);
-/* A new secret; the old one is good for grace_ms more. */
-void registry_renew_secret(struct registry *r, struct edge *edge, uint64_t grace_ms,
-                           uint64_t now_ms, int64_t now_unix);
+/* A new secret (NULL: it is made here); the old one is good for grace_ms more. */
+void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
+                           uint64_t grace_ms, uint64_t now_ms, int64_t now_unix);
+
+/* The edge as registry_put() and registry_renew_secret() would leave it: a copy that stands alone,
+ * for edge_preview_fini().  The spec stays whole; it names its secret where one would be made. */
+void registry_preview(const struct registry *r, const struct edge_spec *spec, struct edge *out);
+void registry_preview_renewal(const struct registry *r, const struct edge_spec *spec,
+                              uint64_t grace_ms, int64_t now_unix, struct edge *out);
+void edge_preview_fini(struct edge *edge); /* wipes */
+
 /* The secret before the present one, while it is good; else NULL. */
 const char *edge_old_secret(const struct edge *edge, uint64_t now_ms);
 

@@ -25,8 +25,10 @@ struct program {
 
 static void on_stop(struct loop_signal *s, int signum)
 {
-    log_info("traffic", "stopping", LOG_S("signal", sigabbrev_np(signum)));
-    loop_stop(s->loop);
+    struct program *p = signum == SIGTERM ? container_of(s, struct program, term)
+                                          : container_of(s, struct program, interrupt);
+
+    service_drain_signal(&p->traffic.drain, signum);
 }
 
 /* All or nothing: a key that only a start reads refuses the whole. */
@@ -80,6 +82,21 @@ static int run(struct program *p)
     return status;
 }
 
+static int serve(struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = &traffic_conf_table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = &p->traffic.conf,
+                                  .service = &p->traffic.conf.service};
+    int status;
+
+    p->argc = argc;
+    p->argv = argv;
+    return service_begin(&start, &p->traffic.crash, &status) ? run(p) : status;
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -88,8 +105,6 @@ int main(int argc, char **argv)
     int status;
 
     memset(&p, 0, sizeof(p));
-    p.argc = argc;
-    p.argv = argv;
     process_harden();
     switch (conf_load(&traffic_conf_table, commands, argc, argv, environ, &p.traffic.conf, &command,
                       &rest)) {
@@ -101,7 +116,8 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    status = command ? service_command(command, rest, &p.traffic.conf.service) : run(&p);
+    status =
+        command ? service_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }

@@ -202,6 +202,8 @@ static void settle(struct route_apply *a, struct route_update *u)
         (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED))
         remember_error(a, u);
     log_outcome(a, u);
+    if (u->fate == ROUTE_REJECTED && !u->is_dry_run && a->options.on_rejected)
+        a->options.on_rejected(a->options.arg, u->number, u->build.faults.total);
     u->on_done(u, a->live);
 }
 

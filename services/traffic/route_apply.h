@@ -93,6 +93,8 @@ struct route_apply_options {
     unsigned waiting_max;
     /* A new set is live: hand it to the workers.  `set` is borrowed for the call. */
     void (*on_publish)(void *arg, struct route_set *set);
+    /* An update (no dry run) was rejected; or NULL. */
+    void (*on_rejected)(void *arg, uint64_t number, size_t faults);
     void *arg;
 };
 

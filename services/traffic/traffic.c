@@ -14,6 +14,7 @@
 #include "loop/listener.h"
 #include "traffic/route_file.h"
 #include "traffic/traffic_api_json.h"
+#include "traffic/traffic_events.h"
 #include "json/json.h"
 
 #define CONTROL_POOL_KEEP 16 /* chunks: the control loop carries no connections of clients */
@@ -28,6 +29,14 @@ static void on_publish(void *arg, struct route_set *set)
 
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_routes(t->workers[i], set);
+    traffic_event_routes(t->events, set);
+}
+
+static void on_rejected(void *arg, uint64_t number, size_t faults)
+{
+    struct traffic *t = arg;
+
+    traffic_event_rejected(t->events, number, faults);
 }
 
 static void on_trust(struct trust_watch *w, struct proxy_trust *trust)
@@ -38,12 +47,13 @@ static void on_trust(struct trust_watch *w, struct proxy_trust *trust)
         traffic_worker_publish_trust(t->workers[i], trust);
 }
 
-/* From a worker's thread: only logged, and logging is for any thread. */
+/* From a worker's thread. */
 static void on_target(void *arg, const char *key, bool is_up)
 {
     enum log_level level = is_up ? LOG_INFO : LOG_WARN;
+    struct traffic *t = arg;
 
-    (void)arg;
+    traffic_event_target(t->events, key, is_up);
     LOG_AT(level, "traffic", is_up ? "target_up" : "target_down", LOG_S("target", key));
 }
 
@@ -65,6 +75,7 @@ static int start_routes(struct traffic *t)
         .destinations_max = (size_t)t->conf.limits.route_destinations,
         .waiting_max = (unsigned)t->conf.limits.waiting_updates,
         .on_publish = on_publish,
+        .on_rejected = on_rejected,
         .arg = t,
     };
     struct route_set *first =
@@ -83,7 +94,7 @@ static int start_routes(struct traffic *t)
 
 static int start_workers(struct traffic *t)
 {
-    struct traffic_shared_options options = {.on_target = on_target};
+    struct traffic_shared_options options = {.on_target = on_target, .arg = t};
     unsigned count =
         t->conf.service.workers > 0 ? (unsigned)t->conf.service.workers : worker_default_count();
     int rc = traffic_shared_new(&t->shared, &options);
@@ -172,6 +183,27 @@ static void log_listening(const char *name, const char *address)
     log_info("traffic", "listening", LOG_S("name", name), LOG_S("address", address));
 }
 
+/* --- the end of it: see service_drain.h ------------------------------------------------------- */
+
+static void drain_close(void *arg, unsigned secs)
+{
+    struct traffic *t = arg;
+
+    (void)secs;
+    for (unsigned i = 0; i < t->workers_count; i++)
+        traffic_worker_drain(t->workers[i]);
+}
+
+static bool drain_is_idle(const void *arg)
+{
+    struct traffic_stats sums;
+
+    traffic_sum(arg, &sums);
+    return sums.clients_open == 0;
+}
+
+static const struct service_drain_ops drain_ops = {.close = drain_close, .is_idle = drain_is_idle};
+
 int traffic_start(struct traffic *t)
 {
     int rc;
@@ -180,6 +212,8 @@ int traffic_start(struct traffic *t)
     auth_key_init(&t->auth_key);
     rlimit_raise_files();
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
+    t->events = service_events_new(&t->conf.service, t->loop, traffic_event_types);
+    service_drain_init(&t->drain, t->loop, "traffic", &t->conf.service, &drain_ops, t);
     t->resolver = resolver_new(t->loop);
     if (!t->resolver) {
         log_err("traffic", "resolver_failed");
@@ -195,6 +229,7 @@ int traffic_start(struct traffic *t)
         rc = start_listeners(t);
     if (rc != 0)
         return rc;
+    service_tell_crash("traffic", &t->crash, t->events, TRAFFIC_EVENT_CRASH_RECOVERED);
     log_info("traffic", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", t->workers_count));
     log_listening("http", t->http_address);
@@ -264,11 +299,13 @@ void traffic_stop(struct traffic *t)
 {
     route_apply_stop(t->apply); /* first: it answers through the API */
     traffic_api_stop(t);
+    service_drain_fini(&t->drain);
     trust_watch_fini(&t->trust);
     stop_workers(t);
     resolver_free(t->resolver);
     if (t->loop)
         loop_free(t->loop);
+    events_free(t->events);
     route_apply_free(t->apply);
     auth_key_fini(&t->auth_key);
     struct traffic_conf conf = t->conf; /* the caller's */

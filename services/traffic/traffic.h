@@ -7,6 +7,7 @@
 #define TRAFFIC_TRAFFIC_H
 
 #include "admin/service.h"
+#include "admin/service_drain.h"
 #include "loop/worker.h"
 #include "traffic/route_apply.h"
 #include "traffic/traffic_conf.h"
@@ -33,6 +34,9 @@ struct traffic {
     struct admin_route *admin_routes; /* owned */
     struct service_tokens tokens;
     char http_address[ADDR_TEXT_MAX], https_address[ADDR_TEXT_MAX]; /* as bound */
+    struct events *events;                                          /* owned */
+    struct service_drain drain;
+    struct crash crash; /* why this process was started, if after a crash */
     uint64_t started_us;
 };
 

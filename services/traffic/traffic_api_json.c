@@ -96,7 +96,7 @@ static void get_status(void *service, struct admin_request *r)
     struct traffic_stats sums;
 
     traffic_sum(t, &sums);
-    add(obj, "running", json_object_new_boolean(1));
+    add(obj, "running", json_object_new_boolean(!service_drain_is_begun(&t->drain)));
     add(obj, "version", text(PENSTOCK_VERSION));
     add(obj, "uptimeSecs", number((clock_now_us() - t->started_us) / 1000000));
     add(obj, "workers", number(t->workers_count));
@@ -394,9 +394,12 @@ int traffic_api_start(struct traffic *t)
         .openapi = traffic_openapi,
         .openapi_common = traffic_openapi_common,
         .arg = t,
+        .drain = &t->drain,
+        .events = t->events,
         .is_ready = is_ready,
         .collect = collect,
         .config = get_config,
+        .crash_recoveries = t->crash.recovered,
     };
     char why[256] = "";
     int rc = service_tokens_load(&t->tokens, &t->conf.service, why, sizeof(why));

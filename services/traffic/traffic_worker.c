@@ -380,7 +380,8 @@ static void close_listeners(struct traffic_worker *w)
 static void drain(struct traffic_worker *w)
 {
     w->is_draining = true;
-    close_listeners(w);
+    for (size_t i = 0; i < w->listener_count; i++)
+        acceptor_finish(&w->listeners[i].acceptor);
     LIST_EACH (&w->clients, node, after)
         client_drain(container_of(node, struct client, node), false);
     LIST_EACH (&w->redirects, node, after)

@@ -75,7 +75,7 @@ class ServiceContract(e2e.Case):
                 self.assertEqual((head.status, head.body), (get.status, b""))
                 self.assertEqual(head.headers.get("Content-Type"), get.headers.get("Content-Type"))
                 self.assertEqual(head.etag, get.etag)
-                if template not in ("/metrics", "/v1/status"):
+                if template not in ("/metrics", "/v1/status", "/v1/events"):
                     self.assertEqual(head.headers["Content-Length"], get.headers["Content-Length"])
 
     def check_paths(self):
@@ -118,6 +118,10 @@ class ServiceContract(e2e.Case):
             self.assertEqual(call("GET", path, expect=200).body, (e2e.SOURCE / "api" / name).read_bytes())
         config = call("GET", "/v1/config", expect=200).json
         self.assertEqual(config["management"]["bodyBytes"], BODY_MAX)
+        self.assertEqual(call("POST", "/v1/drain?dryRun=true", expect=202).json,
+                         {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0})
+        call("GET", "/v1/events", expect=200)
+        call("GET", "/v1/events?types=nonsense", expect=400)
         before = call("GET", "/v1/log-level", expect=200).json
         call("PUT", "/v1/log-level?dryRun=true", {"level": "debug"}, expect=200)
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)
@@ -134,7 +138,7 @@ class ServiceContract(e2e.Case):
         answer = self.contract.call("GET", "/metrics", expect=200)
         self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         families = api_stand.parse_metrics(answer.body.decode())
-        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_build_info", "process_")
+        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "process_")
         for name in families:
             self.assertTrue(name.startswith(allowed), name)
         self.assertIn("penstock_build_info", families)

@@ -14,7 +14,7 @@
 
 struct sample {
     char *listen, *name, *token, *also_listen;
-    bool is_on;
+    bool is_on, supervise;
     int64_t lanes, budget;
     int level;
     struct json_object *ports, *edges, *any;
@@ -111,6 +111,11 @@ static const struct conf_key sample_keys[] = {
      .offset = AT(is_on),
      .fallback = "false",
      .doc = "On or off."},
+    {.path = "supervise",
+     .kind = CONF_BOOL,
+     .offset = AT(supervise),
+     .fallback = "true",
+     .doc = "What --no-supervise turns off."},
     {.path = NULL},
 };
 

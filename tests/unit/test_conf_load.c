@@ -15,6 +15,7 @@ struct result {
     char out[16384], err[16384];
     char command[64], rest[256];
     int64_t lanes;
+    bool supervise;
 };
 
 static void catch (int fd, FILE **file)
@@ -61,6 +62,7 @@ static void load(struct result *result, char **env, int argc, const char *const 
         snprintf(result->rest + n, sizeof(result->rest) - n, "[%s]", *rest);
     }
     result->lanes = s.lanes;
+    result->supervise = s.supervise;
     conf_free(&sample_table, &s);
 }
 
@@ -77,8 +79,10 @@ START_TEST(runs_without_options)
     ck_assert_str_eq(r.out, "");
     ck_assert_str_eq(r.err, "");
     ck_assert_int_eq(r.lanes, 16);
+    ck_assert(r.supervise);
     LOAD(&r, NULL, "--no-supervise", "--set", "tunnel.lanes=3");
     ck_assert_int_eq(r.verdict, CONF_RUN);
+    ck_assert(!r.supervise);
     ck_assert_int_eq(r.lanes, 3);
 }
 END_TEST

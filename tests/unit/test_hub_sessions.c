@@ -348,7 +348,7 @@ START_TEST(operators_words)
         patch("e1", "{\"enabled\":false}");
         break;
     case 2:
-        hub_renew_secret(&hub, edge, 0);
+        hub_renew_secret(&hub, edge, NULL, 0);
         break;
     case 3:
         patch("e1", "{\"secret\":\"CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC\"}");
@@ -378,7 +378,7 @@ START_TEST(grace_keeps_the_tunnel)
 
     edge->max_instances = 3;
     ck_assert_int_eq(lane_up(&t), ANSWER_OK);
-    hub_renew_secret(&hub, edge, 60000);
+    hub_renew_secret(&hub, edge, NULL, 60000);
     ck_assert_int_eq(lane_up(&old), ANSWER_OK);
     ck_assert(old.is_proof_right);
     new.secret = edge->secret;
@@ -422,7 +422,8 @@ START_TEST(stops_with_a_word)
     ck_assert_int_eq(lane_up(&a), ANSWER_OK);
     lane_joins(&b, &a, 1);
     ck_assert_int_eq(lane_up(&b), ANSWER_OK);
-    hub_begin_stop(&hub);
+    hub.conf.service.drain_secs = 0;
+    service_drain_begin(&hub.drain, "test");
     loop_run(hub.loop); /* until the lanes are gone */
     ck_assert_uint_eq(hub.desk.record_count, 0);
     UNTIL(is_dead, &a);

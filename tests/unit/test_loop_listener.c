@@ -288,6 +288,28 @@ START_TEST(a_crowd_is_taken_in_batches)
 }
 END_TEST
 
+START_TEST(who_is_in_the_queue_is_taken_before_the_end)
+{
+    union addr bound = start_accepting(0);
+    int clients[150], late;
+
+    acceptor_stop(&acceptor);
+    for (unsigned i = 0; i < 150; i++)
+        clients[i] = client_of(&bound);
+    acceptor_finish(&acceptor);
+    ck_assert_uint_eq(taken_count, 150);
+    ck_assert_int_eq(acceptor.fd, -1);
+    late = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_ne(connect(late, &bound.sa, addr_len(&bound)), 0);
+    ck_assert_int_eq(errno, ECONNREFUSED);
+    close(late);
+    acceptor_finish(&acceptor); /* as fini: fine twice or zeroed */
+    acceptor_finish(&(struct acceptor){0});
+    close_all(clients, 150);
+    close_all(taken, 150);
+}
+END_TEST
+
 static void on_quiet(struct deadline *d)
 {
     loop_stop(d->loop);
@@ -487,6 +509,7 @@ int main(void)
     tcase_add_test(tc, any_other_address_is_one_set);
     tcase_add_test(tc, what_is_accepted_is_ready_for_use);
     tcase_add_test(tc, a_crowd_is_taken_in_batches);
+    tcase_add_test(tc, who_is_in_the_queue_is_taken_before_the_end);
     tcase_add_test(tc, stopped_takes_no_more_until_started);
     tcase_add_test(tc, the_callee_may_end_the_acceptor);
     if (srunner_fork_status(runner) == CK_FORK) { /* these change limits of the process */

@@ -416,8 +416,7 @@ static void run_reload(struct task *task)
     struct reload *r = container_of(task, struct reload, task);
 
     r->cold = traffic_cold_difference(&t, &r->next);
-    if (!r->cold)
-        r->err = traffic_reload(&t, &r->next);
+    r->err = r->cold ? 0 : traffic_reload(&t, &r->next);
     conf_free(&traffic_conf_table, &r->next);
     r->is_done = true;
 }
@@ -465,6 +464,7 @@ START_TEST(reloads)
 
     reload(&r, "http.redirectPort=8443", other);
     ck_assert_ptr_null(r.cold);
+    ck_assert_int_eq(r.err, 0);
     a = ask(TOKEN, "GET", "/v1/config", "", NULL);
     ck_assert_int_eq(a.status, 401);
     forget(&a);

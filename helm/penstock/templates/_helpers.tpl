@@ -78,6 +78,8 @@ management:
     - {{ $inNamespace }}.svc
     - {{ $inNamespace }}.svc.{{ .root.Values.clusterDomain }}
 log: {format: json}
+# while the endpoints of the Service are on their way out
+drainDelaySecs: 5
 workers: {{ int $own.workers }}
 stateDir: /var/lib/penstock/{{ .component }}
 {{- end -}}

@@ -1,0 +1,29 @@
+/* edge_events - what GET /v1/events of an edge tells. */
+#ifndef EDGE_EDGE_EVENTS_H
+#define EDGE_EDGE_EVENTS_H
+
+#include "admin/events.h"
+
+/* X(name, text).  publicIpDiscovered comes with STUN. */
+#define EDGE_EVENTS(X)                                                                             \
+    X(CRASH_RECOVERED, "crashRecovered")                                                           \
+    X(CRASH_RECOVERY_FAILED, "crashRecoveryFailed")                                                \
+    X(TUNNEL_CONNECTED, "tunnelConnected")                                                         \
+    X(TUNNEL_DISCONNECTED, "tunnelDisconnected")                                                   \
+    X(PUBLIC_IP_DISCOVERED, "publicIpDiscovered")                                                  \
+    X(PORTS_ASSIGNED, "portsAssigned")                                                             \
+    X(PORTS_UPDATED, "portsUpdated")
+#define X(name, text) EDGE_EVENT_##name,
+enum edge_event { EDGE_EVENTS(X) EDGE_EVENT_COUNT };
+#undef X
+
+struct uplink;
+
+extern const struct event_type edge_event_types[];
+
+/* tunnelConnected, tunnelDisconnected. */
+void edge_event_tunnel(struct events *e, enum edge_event type, const struct uplink *u);
+/* portsAssigned, portsUpdated. */
+void edge_event_ports(struct events *e, enum edge_event type, const struct uplink *u);
+
+#endif

@@ -1,0 +1,34 @@
+/* registry_store - what of the registry is durable, in lib/store's records:
+ *
+ *   edge/<id>   body: the edge as the API shows it; secret: {secret, oldSecret?, oldUntil?}
+ *   conf/<id>   secret: a digest of the entry of `edges` in the configuration that was applied last
+ *
+ * The configuration's list is what to begin with: an entry is applied when it is new, or is another
+ * one than at the last start.  What the API changed or removed since then stays; an entry that is
+ * gone from the list leaves its edge where it is.
+ */
+#ifndef HUB_REGISTRY_STORE_H
+#define HUB_REGISTRY_STORE_H
+
+#include "hub/registry.h"
+#include "store/store.h"
+
+struct hub_conf;
+struct loop;
+
+#define REGISTRY_STORE_QUEUE 4 /* batches: change.h has one under way at a time */
+
+/* Reads or makes the key, opens store.url and reads every edge into the (empty) registry.  0, or
+ * -ERR_* with `why`. */
+MUST_USE int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
+                                 const struct hub_conf *conf, char *why, size_t why_size);
+/* Applies those of the configuration's entries that are to be applied (their ports move), all of
+ * them with their secrets.  What the disk does not take is in force all the same, and applied again
+ * at the next start.  0, -ERR_LIMIT. */
+MUST_USE int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs,
+                                 size_t count);
+
+void registry_batch_put(struct store_batch *b, const struct edge *edge);
+void registry_batch_remove(struct store_batch *b, const char *id);
+
+#endif

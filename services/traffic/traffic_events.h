@@ -1,0 +1,30 @@
+/* traffic_events - what GET /v1/events of traffic tells. */
+#ifndef TRAFFIC_TRAFFIC_EVENTS_H
+#define TRAFFIC_TRAFFIC_EVENTS_H
+
+#include "admin/events.h"
+
+/* X(name, text).  The certificates' come with the watch of their expiry. */
+#define TRAFFIC_EVENTS(X)                                                                          \
+    X(CRASH_RECOVERED, "crashRecovered")                                                           \
+    X(CRASH_RECOVERY_FAILED, "crashRecoveryFailed")                                                \
+    X(ROUTES_UPDATED, "routesUpdated")                                                             \
+    X(ROUTES_REJECTED, "routesRejected")                                                           \
+    X(TARGET_DOWN, "targetDown")                                                                   \
+    X(TARGET_UP, "targetUp")                                                                       \
+    X(CERTIFICATE_EXPIRING, "certificateExpiring")                                                 \
+    X(CERTIFICATE_EXPIRED, "certificateExpired")
+#define X(name, text) TRAFFIC_EVENT_##name,
+enum traffic_event { TRAFFIC_EVENTS(X) TRAFFIC_EVENT_COUNT };
+#undef X
+
+struct route_set;
+
+extern const struct event_type traffic_event_types[];
+
+void traffic_event_routes(struct events *e, const struct route_set *live);
+void traffic_event_rejected(struct events *e, uint64_t number, size_t faults);
+/* From any thread. */
+void traffic_event_target(struct events *e, const char *target, bool is_up);
+
+#endif

@@ -1,0 +1,274 @@
+"""What the hub's API acknowledged is there after whatever ends the hub; a disk that does not take it
+harms nobody's traffic.
+"""
+import random
+import subprocess
+import threading
+
+import e2e
+from e2e import penstock, wait_for
+
+SECRET = "a-secret-of-an-edge-that-nobody-shall-see"
+
+
+class Store(e2e.Case):
+    def edges(self, hub):
+        return {e["id"]: e for e in hub.api("GET", "/v1/edges", expect=200).json["edges"]}
+
+    def restart(self, hub):
+        hub.stop(0)
+        hub.start()
+        hub.wait_event("started")
+
+    def secret(self, hub, edge="e1"):
+        token = hub.api("POST", f"/v1/edges/{edge}/token", {"hubHost": "hub.test"}, expect=200).json["token"]
+        return penstock.decode_token(token)["secret"]
+
+    def test_everything_comes_back(self):
+        hub = self.stack.hub({})
+        hub.api("POST", "/v1/edges", {"id": "e1", "listenPorts": [8081], "secret": SECRET}, expect=201)
+        hub.api("POST", "/v1/edges", {"id": "e2", "listenPorts": [8082]}, expect=201)
+        hub.api("POST", "/v1/edges", {"id": "e3"}, expect=201)
+        hub.api("PATCH", "/v1/edges/e2", {"listenPorts": [1, 2, 3], "stunIntervalSecs": 0, "maxInstances": 7,
+                                          "enabled": False}, expect=200)
+        hub.api("DELETE", "/v1/edges/e3", expect=204)
+        hub.api("POST", "/v1/edges/e2/secret", {"graceSecs": 3600}, expect=200)
+        before, secret = self.edges(hub), self.secret(hub, "e2")
+        etag = hub.api("GET", "/v1/edges").headers["ETag"]
+        self.restart(hub)
+        self.assertEqual(self.edges(hub), before)
+        self.assertEqual((self.secret(hub), self.secret(hub, "e2")), (SECRET, secret))
+        # an ETag of an earlier run is not taken for one of this run
+        hub.api("PUT", "/v1/edges", {"edges": []}, headers={"If-Match": etag}, expect=412)
+        hub.api("PUT", "/v1/edges", {"edges": [{"id": "e1"}, {"id": "e4"}]}, expect=200)
+        self.restart(hub)
+        self.assertEqual(sorted(self.edges(hub)), ["e1", "e4"])
+        self.assertEqual(self.secret(hub), SECRET)
+        self.assertGreaterEqual(hub.metric("penstock_hub_store_commits_total"), 0)
+
+    def test_an_old_secret_stays_good_over_a_restart(self):
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        self.tunnel([target.port], hub={"tunnel_port": penstock.free_port()})
+        self.hub.api("POST", "/v1/edges/e1/secret", {"graceSecs": 3600}, expect=200)
+        self.restart(self.hub)
+        wait_for("the edge, with its old secret", lambda: self.hub.status()["connectedEdges"])
+        self.hub.wait_event("old_secret_used")
+
+    def test_secrets_are_not_in_the_files(self):
+        hub = self.stack.hub({})
+        hub.api("POST", "/v1/edges", {"id": "e1", "secret": SECRET}, expect=201)
+        for path in hub.state_dir.glob("hub.db*"):
+            self.assertEqual(path.stat().st_mode & 0o077, 0)
+            self.assertNotIn(SECRET.encode(), path.read_bytes())
+        hub.stop(0)
+        self.assertNotIn(SECRET.encode(), (hub.state_dir / "hub.db").read_bytes())
+        (hub.state_dir / "store.key").write_text("k" * 43 + "\n")
+        hub.start()
+        self.assertIn("another key", hub.wait_event("start_failed")["why"])
+        self.assertEqual(hub.process.wait(e2e.SECS), 1)
+        hub.stop(1)
+
+    def test_the_configuration_begins_and_the_api_goes_on(self):
+        """The rule: an entry counts when it is new or was edited; the API's word stays otherwise."""
+        first = {"id": "e1", "listenPorts": [8081], "secret": SECRET}
+        hub = self.stack.hub({}, edges=[first, {"id": "e2"}])
+        self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])
+        hub.api("DELETE", "/v1/edges/e2", expect=204)
+        hub.api("PATCH", "/v1/edges/e1", {"listenPorts": [9]}, expect=200)
+        self.restart(hub)
+        self.assertEqual(sorted(self.edges(hub)), ["e1"])  # deleted is deleted
+        self.assertEqual(self.edges(hub)["e1"]["listenPorts"], [9])
+        hub.conf["edges"] = [dict(first, listenPorts=[10]), {"id": "e2"}]
+        self.restart(hub)
+        self.assertEqual(self.edges(hub)["e1"]["listenPorts"], [10])  # it was edited
+        self.assertEqual(sorted(self.edges(hub)), ["e1"])
+        hub.conf["edges"] = [dict(first, listenPorts=[10], secret=SECRET + "2"), {"id": "e2", "maxInstances": 2}]
+        self.restart(hub)
+        self.assertEqual(self.secret(hub), SECRET + "2")
+        self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])
+        hub.conf["edges"] = []
+        self.restart(hub)
+        self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])  # gone from the list is not deleted
+        hub.api("DELETE", "/v1/edges/e1", expect=204)
+        hub.conf["edges"] = [first]
+        self.restart(hub)
+        self.assertEqual(self.edges(hub)["e1"]["listenPorts"], [8081])  # listed again is new again
+
+    def test_a_store_that_is_not_ours(self):
+        hub = self.stack.hub({})
+        hub.status()
+        second = penstock.Service("hub", hub.conf, self.stack.folder)  # the same folder
+        self.stack.services.append(second)
+        second.start()
+        self.assertIn("another process uses it", second.wait_event("start_failed")["why"])
+        self.assertEqual(second.process.wait(e2e.SECS), 1)
+        second.stop(1)
+        hub.stop(0)
+        (hub.state_dir / "hub.db").write_bytes(b"no database" * 1000)
+        hub.start()
+        self.assertIn("not a database", hub.wait_event("start_failed")["why"])
+        hub.process.wait(e2e.SECS)
+        hub.stop(1)
+
+    # --- kill -9
+
+    def write_until_it_dies(self, hub, rng, known):
+        """One change after the other; what was acknowledged is in `known`, what was not in `open`."""
+        ids = [f"e{i}" for i in range(6)]
+        while True:
+            edge = rng.choice(ids)
+            ports = sorted(rng.sample(range(1, 60000), 3))
+            if edge not in known:
+                change, after = ("POST", "/v1/edges", {"id": edge, "listenPorts": ports}), ports
+            elif rng.random() < 0.3:
+                change, after = ("DELETE", f"/v1/edges/{edge}", None), None
+            else:
+                change, after = ("PATCH", f"/v1/edges/{edge}", {"listenPorts": ports}), ports
+            try:
+                hub.api(*change, expect=(200, 201, 204))
+            except (OSError, penstock.http.client.HTTPException):
+                return edge, after
+            if after is None:
+                del known[edge]
+            else:
+                known[edge] = after
+
+    def test_killed_in_the_middle_of_changes(self):
+        """The whole hub; the store alone is killed 200 times in tests/unit/test_store_store.c."""
+        rng = random.Random(20260101)
+        hub = self.stack.hub({})
+        known = {}
+        for _ in range(12):
+            hub.status()
+            killer = threading.Timer(rng.uniform(0.02, 0.25), hub.process.kill)
+            killer.start()
+            edge, after = self.write_until_it_dies(hub, rng, known)
+            killer.join()
+            hub.kill()
+            hub.start()
+            hub.wait_event("started")
+            found = {e["id"]: e["listenPorts"] for e in self.edges(hub).values()}
+            if found.get(edge) == after:  # it was durable, and only the answer was lost
+                known.pop(edge, None)
+                if after is not None:
+                    known[edge] = after
+            self.assertEqual(found, known)
+
+    def test_many_at_once(self):
+        """Whoever waits for the disk waits in line; past its end 503, and nothing is half done."""
+        hub = self.stack.hub({}, limits={"waitingChanges": 4, "managementPerAddress": 64})
+        hub.status()
+        statuses, lock = [], threading.Lock()
+
+        def change(i):
+            status = hub.api("POST", "/v1/edges", {"id": f"e{i}"}).status
+            with lock:
+                statuses.append((i, status))
+
+        threads = [threading.Thread(target=change, args=(i,)) for i in range(32)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(e2e.SECS)
+        self.assertEqual(len(statuses), 32)
+        self.assertEqual({s for _, s in statuses} - {201, 503}, set())
+        self.assertEqual(sorted(self.edges(hub)), sorted(f"e{i}" for i, s in statuses if s == 201))
+        self.assertEqual(hub.metric("penstock_hub_changes_refused_total"), sum(s == 503 for _, s in statuses))
+        self.assertEqual(hub.metric("penstock_hub_changes_waiting"), 0)
+
+    # --- disks that do not take it
+
+    def disk(self, size="1m"):
+        """A small disk of our own, as the hub's state folder."""
+        folder = self.stack.folder / "disk"
+        folder.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True)
+        if done.returncode:
+            self.skipTest("not run: this user cannot mount a disk")
+        # lazily: the stack ends its services after this
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", folder], check=True))
+        return folder
+
+    def start_hub_on(self, folder):
+        self.target = e2e.Target(e2e.echo)
+        self.addCleanup(self.target.close)
+        self.ports = [penstock.free_port()]
+        conf = {"tunnel": {"listen": "127.0.0.1:0"}, "management": {"listen": "127.0.0.1:0"},
+                "target": {"host": "127.0.0.1", "ports": {str(self.ports[0]): self.target.port}}}
+        self.hub = self.stack.service("hub", conf, state_dir=folder)
+        self.token = self.stack.register(self.hub, "e1", self.ports)
+        self.edge = self.stack.edge(self.token)
+        self.wait_ports(self.edge, self.ports)
+
+    def flows(self):
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(b"hello")
+            return e2e.receive(s, 5) == b"hello"
+
+    def test_full_disk(self):
+        folder = self.disk()
+        self.start_hub_on(folder)
+        before = self.edges(self.hub)
+        with open(folder / "ballast", "wb") as f:
+            with self.assertRaises(OSError):
+                while True:
+                    f.write(b"x" * 65536)
+                    f.flush()
+        # the log has some room of its own: sooner or later a change is refused
+        answers = []
+
+        def is_full():
+            ports = [self.ports[0], *range(1, 1000)] if len(answers) % 2 else [self.ports[0]]
+            answers.append(self.hub.api("PATCH", "/v1/edges/e1", {"listenPorts": ports, "stunIntervalSecs": len(answers)}))
+            if answers[-1].status == 200:
+                before.update(self.edges(self.hub))
+            return answers[-1].status != 200
+
+        wait_for("a full disk", is_full)
+        self.assertEqual(answers[-1].status, 507)
+        self.assertEqual(answers[-1].json["type"], "urn:penstock:problem:stateNotWritten")
+        self.assertIn("nothing was changed", answers[-1].json["detail"])
+        self.assertEqual(self.edges(self.hub), before)
+        self.assertGreaterEqual(self.hub.metric("penstock_hub_store_faults_total", reason="full"), 1)
+        self.assertTrue(self.flows())
+        self.assertEqual(self.hub.api("GET", "/readyz").status, 200)
+        (folder / "ballast").unlink()
+        self.hub.api("PATCH", "/v1/edges/e1", {"maxInstances": 2}, expect=200)
+        after = self.edges(self.hub)
+        self.hub.kill()
+        self.hub.start()
+        self.hub.wait_event("started")
+        self.assertEqual(self.edges(self.hub), after)
+
+    def remount(self, folder, mode):
+        subprocess.run(["mount", "-o", f"remount,{mode}", folder], check=True, timeout=e2e.SECS)
+
+    def test_read_only_disk(self):
+        folder = self.disk(size="16m")
+        self.start_hub_on(folder)
+        before = self.edges(self.hub)
+        self.hub.stop(0)
+        self.remount(folder, "ro")  # nothing of SQLite's own is left beside the file: immutable
+        self.hub.start()
+        self.hub.wait_event("read_only")
+        self.hub.wait_event("started")
+        self.assertEqual(self.edges(self.hub), before)
+        self.assertEqual(self.hub.metric("penstock_hub_store_read_only"), 1)
+        answer = self.hub.api("PATCH", "/v1/edges/e1", {"maxInstances": 2}, expect=503)
+        self.assertEqual(answer.json["type"], "urn:penstock:problem:stateReadOnly")
+        self.assertEqual(self.edges(self.hub), before)
+        self.remount(folder, "rw")
+        self.hub.api("PATCH", "/v1/edges/e1", {"maxInstances": 2}, expect=200)
+        self.assertEqual(self.hub.metric("penstock_hub_store_read_only"), 0)
+        # killed, so that the last change is in the log only; then the disk is read-only
+        self.hub.kill()
+        self.remount(folder, "ro")
+        self.hub.start()
+        self.hub.wait_event("started")
+        self.assertEqual(self.edges(self.hub)["e1"]["maxInstances"], 2)
+        self.remount(folder, "rw")
+
+
+if __name__ == "__main__":
+    e2e.main()

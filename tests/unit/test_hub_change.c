@@ -1,0 +1,133 @@
+/* Changes on their way to the disk: a client that goes away, a hub that ends, a line that is full.
+ */
+#include "hub_tunnel_fixture.h"
+
+#define CLIENTS 6
+
+static int clients[CLIENTS];
+
+static void setup(void)
+{
+    hub_up((const char *const[]){"limits.waitingChanges=3", NULL});
+}
+
+/* A request for an edge of this name; the answer is not read here. */
+static int post_edge(const char *id)
+{
+    char request[512], body[64];
+    union addr at;
+    int fd;
+
+    snprintf(body, sizeof(body), "{\"id\":\"%s\"}", id);
+    snprintf(request, sizeof(request),
+             "POST /v1/edges HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+             "Content-Type: application/json\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+             hub.tokens.tokens, strlen(body), body);
+    ck_assert_int_eq(addr_parse(&at, admin_address(hub.admin)), 0);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(fd, &at.sa, addr_len(&at)), 0);
+    ck_assert_int_eq((int)send(fd, request, strlen(request), MSG_NOSIGNAL), (int)strlen(request));
+    return fd;
+}
+
+static unsigned status_of(int fd)
+{
+    char answer[4096] = "";
+    size_t n = 0;
+    ssize_t got;
+    unsigned status = 0;
+
+    while ((got = read(fd, answer + n, sizeof(answer) - 1 - n)) > 0)
+        n += (size_t)got;
+    close(fd);
+    (void)sscanf(answer, "HTTP/1.1 %u", &status);
+    return status;
+}
+
+static bool has_edge(void *arg)
+{
+    return registry_find(&hub.registry, arg) != NULL;
+}
+
+static bool is_quiet(void *arg)
+{
+    (void)arg;
+    return hub.changes.count == 0;
+}
+
+START_TEST(a_client_that_goes_away)
+{
+    char id[] = "e1";
+
+    close(post_edge(id));
+    UNTIL(has_edge, id); /* what it began is done all the same */
+    UNTIL(is_quiet, NULL);
+    hub_down();
+}
+END_TEST
+
+static bool has_begun(void *arg)
+{
+    (void)arg;
+    return hub.changes.count > 0 || hub.registry.count > 0;
+}
+
+static void post_all(void)
+{
+    for (size_t i = 0; i < CLIENTS; i++) {
+        char id[8];
+
+        snprintf(id, sizeof(id), "e%zu", i);
+        clients[i] = post_edge(id);
+    }
+}
+
+START_TEST(the_hub_ends_in_the_middle)
+{
+    post_all();
+    UNTIL(has_begun, NULL);
+    hub_down(); /* the sanitizer looks whether anything is left */
+    for (size_t i = 0; i < CLIENTS; i++)
+        close(clients[i]);
+}
+END_TEST
+
+static bool all_are_answered(void *arg)
+{
+    (void)arg;
+    return hub.registry.count + hub.changes.refused == CLIENTS && hub.changes.count == 0;
+}
+
+START_TEST(past_its_end_the_line_refuses)
+{
+    unsigned created = 0, refused = 0;
+
+    post_all();
+    UNTIL(all_are_answered, NULL);
+    /* their answers are with the kernel once the hub has ended in order */
+    size_t in_registry = hub.registry.count;
+    hub_down();
+    for (size_t i = 0; i < CLIENTS; i++) {
+        unsigned status = status_of(clients[i]);
+
+        ck_assert_msg(status == 201 || status == 503, "%u", status);
+        created += status == 201;
+        refused += status == 503;
+    }
+    ck_assert_uint_eq(created, in_registry);
+    ck_assert_uint_eq(created + refused, CLIENTS);
+    ck_assert_uint_ge(created, 3);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("changes");
+
+    tcase_set_timeout(tcase, 30);
+    tcase_add_checked_fixture(tcase, setup, NULL);
+    tcase_add_test(tcase, a_client_that_goes_away);
+    tcase_add_loop_test(tcase, the_hub_ends_in_the_middle, 0, 5);
+    tcase_add_test(tcase, past_its_end_the_line_refuses);
+    return run_suite("hub_change", tcase);
+}

@@ -1,0 +1,415 @@
+/* The store: what is written is there again, secrets are sealed, what is not ours is refused, and a
+ * process that is killed at any moment loses nothing that it acknowledged. */
+#include <check.h>
+#include <sched.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "loop/loop.h"
+#include "store/store.h"
+
+#define SECRET "a-secret-that-must-not-be-seen"
+
+static char folder[64], *path;
+static struct loop *loop;
+static const uint8_t key[STORE_KEY_BYTES] = "0123456789abcdef0123456789abcde";
+static char why[STORE_WHY_BYTES];
+
+static void setup(void)
+{
+    log_set_level(LOG_ERR);
+    strcpy(folder, "/tmp/penstock-store-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    path = must_printf("%s/a # b?.db", folder); /* what a URI would take for something else */
+    loop = loop_new("test", 0, 0);
+}
+
+static void teardown(void)
+{
+    char *command = must_printf("rm -r %s", folder);
+
+    loop_free(loop);
+    ck_assert_int_eq(system(command), 0);
+    free(command);
+    free(path);
+}
+
+static int open_with(struct store **s, const uint8_t *with)
+{
+    return store_open(
+        s, &(struct store_options){.loop = loop, .path = path, .key = with, .queue_max = 2}, why,
+        sizeof(why));
+}
+
+static struct store *opened(void)
+{
+    struct store *s;
+    int err = open_with(&s, key);
+
+    ck_assert_msg(err == 0, "%s", why);
+    return s;
+}
+
+/* --- what a store holds, as one text: "id=body/secret;" */
+
+static void on_record(void *arg, const struct store_record *r)
+{
+    char *all = arg;
+    size_t n = strlen(all);
+
+    snprintf(all + n, 4096 - n, "%s=%s/%.*s;", r->id, r->body, (int)r->secret_len,
+             r->secret ? (const char *)r->secret : "");
+}
+
+static const char *content(struct store *s, const char *kind)
+{
+    static char all[4096];
+
+    all[0] = '\0';
+    ck_assert_int_eq(store_load(s, kind, on_record, all, why, sizeof(why)), 0);
+    return all;
+}
+
+static void write_one(struct store *s, const char *id, const char *body, const char *secret)
+{
+    struct store_batch *b = store_batch_new();
+
+    store_batch_put(b, "edge", id, body, secret, secret ? strlen(secret) : 0);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    store_batch_free(b);
+}
+
+START_TEST(what_is_written_is_there_again)
+{
+    struct store *s = opened();
+    struct store_batch *b = store_batch_new();
+    struct stat st;
+
+    ck_assert_str_eq(content(s, "edge"), "");
+    store_batch_put(b, "edge", "b", "{1}", "sb", 2);
+    store_batch_put(b, "edge", "a", "{2}", NULL, 0);
+    store_batch_put(b, "edge", "c", "{3}", "", 0);
+    store_batch_put(b, "other", "a", "{4}", NULL, 0);
+    store_batch_put(b, "edge", "b", "{5}", "sb2", 3); /* the later one wins */
+    store_batch_remove(b, "edge", "c");
+    store_batch_remove(b, "edge", "never");
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    store_batch_free(b);
+    ck_assert_str_eq(content(s, "edge"), "a={2}/;b={5}/sb2;");
+    store_close(s);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0600);
+    s = opened();
+    ck_assert_str_eq(content(s, "edge"), "a={2}/;b={5}/sb2;");
+    ck_assert_str_eq(content(s, "other"), "a={4}/;");
+    store_close(s);
+}
+END_TEST
+
+/* Not in the file, not in its log, also after it was replaced and removed. */
+static void must_not_hold(const char *text)
+{
+    static const char *const ends[] = {"", "-wal", "-shm"};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        char *name = must_printf("%s%s", path, ends[i]);
+        FILE *file = fopen(name, "r");
+        static char bytes[1 << 20];
+        size_t n = file ? fread(bytes, 1, sizeof(bytes), file) : 0;
+
+        ck_assert_msg(!memmem(bytes, n, text, strlen(text)), "%s", name);
+        if (file)
+            fclose(file);
+        free(name);
+    }
+}
+
+START_TEST(secrets_are_sealed)
+{
+    struct store *s = opened();
+
+    write_one(s, "a", "{}", SECRET);
+    must_not_hold(SECRET);
+    write_one(s, "a", "{}", "another");
+    must_not_hold(SECRET);
+    must_not_hold("another");
+    store_close(s);
+    must_not_hold(SECRET);
+}
+END_TEST
+
+static void sql(const char *text)
+{
+    sqlite3 *db;
+
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+START_TEST(a_secret_is_bound_to_its_record)
+{
+    struct store *s = opened();
+    char all[4096] = "";
+
+    write_one(s, "a", "{}", SECRET);
+    write_one(s, "b", "{}", "other");
+    store_close(s);
+    sql("UPDATE record SET secret = (SELECT secret FROM record WHERE id = 'a') WHERE id = 'b'");
+    s = opened();
+    ck_assert_int_eq(store_load(s, "edge", on_record, all, why, sizeof(why)), -ERR_AUTH);
+    store_close(s);
+}
+END_TEST
+
+START_TEST(what_is_not_ours_is_refused)
+{
+    static const uint8_t other_key[STORE_KEY_BYTES] = "another";
+    struct store *s = opened(), *second;
+    FILE *file;
+
+    ck_assert_int_eq(open_with(&second, key), -ERR_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(why, "another process uses it"));
+    store_close(s);
+    ck_assert_int_eq(open_with(&s, other_key), -ERR_AUTH);
+    ck_assert_ptr_nonnull(strstr(why, "another key"));
+    sql("PRAGMA user_version = 99");
+    ck_assert_int_eq(open_with(&s, key), -ERR_SYNTAX);
+    ck_assert_ptr_nonnull(strstr(why, "newer version"));
+    sql("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    ck_assert_int_eq(open_with(&s, key), -ERR_SYNTAX);
+    ck_assert_ptr_nonnull(strstr(why, "something else"));
+    ck_assert_int_eq(unlink(path), 0);
+    file = fopen(path, "w");
+    for (int i = 0; i < 1000; i++)
+        fputs("this is no database ", file);
+    fclose(file);
+    ck_assert_int_eq(open_with(&s, key), -ERR_SYNTAX);
+    ck_assert_ptr_nonnull(strstr(why, "not a database"));
+    ck_assert_int_eq(unlink(path), 0);
+    free(path);
+    path = must_printf("%s/no/such/folder.db", folder);
+    ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+}
+END_TEST
+
+/* --- the thread */
+
+static struct {
+    unsigned done, wanted;
+    int errs[8];
+} seen;
+
+static void on_done(void *arg, const struct store_result *result)
+{
+    (void)arg;
+    seen.errs[seen.done++] = result->err;
+    snprintf(why, sizeof(why), "%s", result->why);
+    if (seen.done == seen.wanted)
+        loop_stop(loop);
+}
+
+static int commit(struct store *s, const char *id, const char *body)
+{
+    struct store_batch *b = store_batch_new();
+    int err;
+
+    store_batch_put(b, "edge", id, body, NULL, 0);
+    err = store_commit(s, b, on_done, NULL);
+    if (err)
+        store_batch_free(b);
+    return err;
+}
+
+static void wait_for(unsigned n)
+{
+    seen.wanted = n;
+    if (seen.done < n)
+        loop_run(loop);
+    ck_assert_uint_eq(seen.done, n);
+}
+
+START_TEST(commits_come_back_in_order)
+{
+    struct store *s = opened();
+    struct store_stats stats;
+
+    memset(&seen, 0, sizeof(seen));
+    ck_assert_int_eq(store_start(s), 0);
+    for (unsigned i = 1; i <= 5; i++) {
+        char body[8];
+
+        snprintf(body, sizeof(body), "%u", i);
+        ck_assert_int_eq(commit(s, "a", body), 0);
+        wait_for(i);
+        ck_assert_int_eq(seen.errs[i - 1], 0);
+    }
+    store_stats(s, &stats);
+    ck_assert_uint_eq(stats.commits, 5);
+    ck_assert_uint_eq(stats.queued, 0);
+    store_close(s);
+    s = opened();
+    ck_assert_str_eq(content(s, "edge"), "a=5/;");
+    store_close(s);
+}
+END_TEST
+
+/* A burst that no disk is as fast as. */
+START_TEST(the_queue_is_bounded)
+{
+    struct store *s = opened();
+    struct store_stats stats;
+    int err = 0;
+    unsigned taken = 0;
+
+    memset(&seen, 0, sizeof(seen));
+    ck_assert_int_eq(store_start(s), 0);
+    for (unsigned i = 0; i < 8 && !err; i++) /* faster than any disk; two wait at the most */
+        taken += (err = commit(s, "a", "x")) == 0;
+    ck_assert_int_eq(err, -ERR_LIMIT);
+    wait_for(taken);
+    ck_assert_int_eq(commit(s, "a", "y"), 0);
+    store_stats(s, &stats);
+    ck_assert_uint_eq(stats.queue_full, 1);
+    store_close(s); /* writes what waits */
+    s = opened();
+    ck_assert_str_eq(content(s, "edge"), "a=y/;");
+    store_close(s);
+    loop_settle(loop);
+    ck_assert_uint_eq(seen.done, taken + 1);
+}
+END_TEST
+
+START_TEST(a_file_that_was_moved_is_not_written)
+{
+    struct store *s = opened();
+    char *elsewhere = must_printf("%s/elsewhere.db", folder);
+    struct store_stats stats;
+
+    memset(&seen, 0, sizeof(seen));
+    ck_assert_int_eq(store_start(s), 0);
+    ck_assert_int_eq(rename(path, elsewhere), 0);
+    ck_assert_int_eq(commit(s, "a", "1"), 0);
+    wait_for(1);
+    ck_assert_int_eq(seen.errs[0], -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, "moved"));
+    ck_assert_int_eq(rename(elsewhere, path), 0);
+    ck_assert_int_eq(commit(s, "a", "2"), 0);
+    wait_for(2);
+    ck_assert_int_eq(seen.errs[1], 0);
+    store_stats(s, &stats);
+    ck_assert_uint_eq(stats.faults[STORE_FAULT_IO], 1);
+    store_close(s);
+    free(elsewhere);
+}
+END_TEST
+
+/* --- kill -9 */
+
+#define KILLS 200
+
+/* Writes pairs that must stay equal, and says so after each. */
+static void write_until_killed(uint64_t number, int out)
+{
+    struct store *s = opened();
+
+    for (;;) {
+        struct store_batch *b = store_batch_new();
+        char body[32];
+
+        snprintf(body, sizeof(body), "%llu", (unsigned long long)++number);
+        store_batch_put(b, "pair", "left", body, body, strlen(body));
+        store_batch_put(b, "pair", "right", body, body, strlen(body));
+        if (store_write(s, b, why, sizeof(why)) != 0)
+            _exit(1);
+        store_batch_free(b);
+        if (write(out, &number, sizeof(number)) != sizeof(number))
+            _exit(2);
+    }
+}
+
+static void on_pair(void *arg, const struct store_record *r)
+{
+    uint64_t *sides = arg;
+
+    ck_assert_uint_eq(strlen(r->body), r->secret_len);
+    ck_assert_int_eq(memcmp(r->body, r->secret, r->secret_len), 0);
+    sides[strcmp(r->id, "right") == 0] = strtoull(r->body, NULL, 10);
+}
+
+START_TEST(killed_at_any_moment)
+{
+    uint64_t acknowledged = 0, total = 0;
+
+    srandom(20260101);
+    for (unsigned i = 0; i < KILLS; i++) {
+        uint64_t sides[2] = {0}, number;
+        long writes = random() % 6, turns = random() % 400;
+        int fds[2], how;
+        struct store *s;
+        pid_t pid;
+
+        ck_assert_int_eq(pipe(fds), 0);
+        pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+            close(fds[0]);
+            write_until_killed(acknowledged, fds[1]);
+        }
+        close(fds[1]);
+        while (writes-- > 0 && read(fds[0], &number, sizeof(number)) == sizeof(number))
+            acknowledged = number, total++;
+        while (turns-- > 0) /* somewhere in the opening, or in the next write */
+            sched_yield();
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(pid, &how, 0), pid);
+        ck_assert(WIFSIGNALED(how));
+        while (read(fds[0], &number, sizeof(number)) == sizeof(number)) {
+            acknowledged = number;
+            total++;
+        }
+        close(fds[0]);
+        s = opened();
+        ck_assert_int_eq(store_load(s, "pair", on_pair, sides, why, sizeof(why)), 0);
+        store_close(s);
+        ck_assert_uint_eq(sides[0], sides[1]);     /* whole or not at all */
+        ck_assert_uint_ge(sides[0], acknowledged); /* nothing lost */
+        ck_assert_uint_le(sides[0], acknowledged + 1);
+        acknowledged = sides[0];
+    }
+    ck_assert_uint_gt(total, KILLS); /* most of them were in the middle of writes */
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("store_store");
+    TCase *tcase = tcase_create("store");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, what_is_written_is_there_again);
+    tcase_add_test(tcase, secrets_are_sealed);
+    tcase_add_test(tcase, a_secret_is_bound_to_its_record);
+    tcase_add_test(tcase, what_is_not_ours_is_refused);
+    tcase_add_test(tcase, commits_come_back_in_order);
+    tcase_add_test(tcase, the_queue_is_bounded);
+    tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
+    tcase_add_test(tcase, killed_at_any_moment);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
