@@ -407,6 +407,7 @@ struct reload {
     struct task task;
     struct traffic_conf next;
     const char *cold;
+    int rc;
     _Atomic bool is_done;
 };
 
@@ -416,7 +417,7 @@ static void run_reload(struct task *task)
 
     r->cold = traffic_cold_difference(&t, &r->next);
     if (!r->cold)
-        traffic_reload(&t, &r->next);
+        r->rc = traffic_reload(&t, &r->next);
     conf_free(&traffic_conf_table, &r->next);
     r->is_done = true;
 }
