@@ -14,7 +14,9 @@ static struct traffic_shared *shared;
 static struct traffic_worker *worker;
 static struct route_set *routes;
 static struct exchange exchange;
+static struct requester requester;
 static unsigned heads;
+static size_t took;
 static int listener;
 
 static void on_message(struct exchange *x, const struct http_response *r)
@@ -42,12 +44,19 @@ static size_t room(const struct exchange *x)
     return 65536;
 }
 
+static void taken(struct exchange *x, size_t n)
+{
+    (void)x;
+    took += n;
+}
+
 static void wake(struct exchange *x)
 {
     (void)x;
 }
 
-static const struct exchange_codec codec = {on_message, on_message, on_body, on_end, room, wake};
+static const struct exchange_codec codec = {on_message, on_message, on_body, on_end,
+                                            room,       taken,      wake};
 
 static void make_routes(void)
 {
@@ -77,18 +86,22 @@ static void setup(void)
     conf.limits.upstream_connections = 8;
     settings = traffic_settings_new(&conf, "test");
     heads = 0;
+    took = 0;
     loop = loop_new("test", 4, 0);
     ck_assert_int_eq(traffic_shared_new(&shared, NULL), 0);
     make_routes();
     worker = traffic_worker_new(loop, 0, shared, settings, routes, trust);
     traffic_settings_unref(settings);
     proxy_trust_unref(trust);
-    exchange_init(&exchange, worker, &codec);
+    requester = (struct requester){.worker = worker, .sni = "a.test", .tls_version = "TLS1.3"};
+    forward_client_set(&requester.forward, &(union addr){.in = {.sin_family = AF_INET}});
+    exchange_init(&exchange, &requester, &codec);
 }
 
 static void teardown(void)
 {
     exchange_fini(&exchange);
+    requester_forget_route(&requester);
     traffic_worker_free(worker);
     route_set_unref(routes);
     traffic_shared_free(shared);
@@ -99,7 +112,6 @@ static void teardown(void)
 static enum traffic_reason ask(const char *upgrade)
 {
     static struct http_request request;
-    struct forward_client client = {.address = "192.0.2.1"};
 
     request = (struct http_request){.method = {"POST", 4},
                                     .target = {"/", 1},
@@ -108,7 +120,9 @@ static enum traffic_reason ask(const char *upgrade)
                                     .framing = upgrade ? HTTP_NO_BODY : HTTP_LENGTH,
                                     .length = upgrade ? 0 : 4,
                                     .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
-    return exchange_start(&exchange, worker->hold, &routes->routes[0], &request, &client);
+    ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
+    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
+    return exchange_start(&exchange, &request);
 }
 
 /* A request whose connection stands. */
@@ -132,7 +146,7 @@ static bool on_head(unsigned status, const char *upgrade)
 /* The next byte that the origin would get. */
 static char next_byte(void)
 {
-    struct iovec piece[8];
+    struct iovec piece[12];
 
     ck_assert_uint_gt(exchange_output(&exchange, piece, ARRAY_LEN(piece)), 0);
     return *(char *)piece[0].iov_base;
@@ -161,9 +175,9 @@ END_TEST
 START_TEST(an_answer_under_way_holds_no_set_of_routes)
 {
     start(NULL);
-    ck_assert_uint_eq(worker->hold->users, 2);
+    ck_assert_uint_eq(worker->hold->users, 3); /* the worker's, the requester's, ours */
     ck_assert(on_head(200, ""));
-    ck_assert_uint_eq(worker->hold->users, 1);
+    ck_assert_uint_eq(worker->hold->users, 2);
     ck_assert_uint_eq(worker->counters.exchanges_open, 1);
     exchange_on_end(&exchange, NULL);
     exchange_reset(&exchange);
