@@ -3,9 +3,9 @@
 # nothing is to do.       usage: scripts/deps.sh build|test|bench|profile|fuzz|format ...
 set -eu
 
-build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
+build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
 run="python3 curl openssl ca-certificates"
-tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
+tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin python3-h2 nghttp2-client"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"
 profile="linux-perf valgrind"
 fuzz="clang llvm"

@@ -268,7 +268,8 @@ static enum step open_session(struct client *c)
     c->is_readable = true;
     worker_count_handshake(c->worker, clock_now_us() - c->accepted_us);
     client_enter(c, CLIENT_OPEN);
-    c->session = &h1_session_of_client;
+    c->session =
+        strcmp(tls_alpn(c->tls), "h2") == 0 ? &h2_session_of_client : &h1_session_of_client;
     if (c->session->start(c) != 0) {
         c->session = NULL;
         refuse(c, REASON_NO_MEMORY);

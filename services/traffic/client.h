@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "loop/loop.h"
 #include "traffic/h1_session.h"
+#include "traffic/h2_session.h"
 #include "traffic/proxy_intake.h"
 #include "traffic/requester.h"
 #include "traffic/traffic_reason.h"
@@ -90,7 +91,10 @@ struct client {
     bool is_readable, is_in_ended, is_broken, is_shut;
     size_t lingered;                      /* bytes thrown away */
     const struct client_session *session; /* static; NULL before OPEN */
-    struct h1_session h1;
+    union {
+        struct h1_session h1;
+        struct h2_session h2;
+    };
 };
 
 /* A connection was accepted and admitted (worker_admit()); takes fd over. */

@@ -85,7 +85,7 @@ static struct tls_cert *select_cert(void *arg, const char *sni)
 
 int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_options *options)
 {
-    static const char *const alpn[] = {"http/1.1", NULL};
+    static const char *const alpn[] = {"h2", "http/1.1", NULL};
     struct traffic_shared *shared = must_alloc(sizeof(*shared));
     uint64_t key[2];
     int rc = tls_ctx_new_server(
