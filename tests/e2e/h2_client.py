@@ -57,8 +57,8 @@ class H2:
         self.c = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1",
                                             validate_outbound_headers=False, normalize_outbound_headers=False,
                                             validate_inbound_headers=True))
-        self.c.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = window
         self.c.initiate_connection()
+        self.c.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.credits, self.answers, self.goaway, self.is_closed = credits, {}, None, False
         self.settings = {}
         self.flush()
