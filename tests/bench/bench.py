@@ -170,6 +170,17 @@ def paced(url, rate, secs, log, connections=32):
     return times[len(times) * 99 // 100] / 1000
 
 
+def h2load(port, path, secs, connections, streams):
+    """Answers a second over HTTP/2; every one has to be there."""
+    text = subprocess.run([peers.program("h2load"), f"-c{connections}", f"-m{streams}", "-t1", f"-D{secs}", "--warm-up-time=0",
+                           f"https://{HOST}:{port}{path}"], capture_output=True, text=True, check=True, timeout=secs + 30).stdout
+    rate = float(re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text).group(1))
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    if rate == 0 or done.group(2) != "0" or "Application protocol: h2" not in text:
+        raise penstock.Failure(f"h2load: {text}")
+    return rate
+
+
 # --- rows
 
 @row("tunnel-bulk")
@@ -246,6 +257,19 @@ def https(b):
         b.interleave(f"https keep-alive c64 {size}", "req/s", {
             name: (lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0])
             for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.1})
+
+
+@row("h2")
+def h2(b):
+    target = b.keep(peers.nginx_origin(b.folder))
+    ours, _ = b.traffic(target)
+    contestants = {"penstock": ours}
+    contestants["haproxy"] = b.keep(peers.haproxy_https(b.folder, b.certificate, target, alpn="h2"))
+    contestants["nginx"] = b.keep(peers.nginx_https(b.folder, b.certificate, target, "http2"))
+    for connections, streams in ((64, 1), (16, 32)):
+        b.interleave(f"h2 keep-alive c{connections} x{streams} 1 KiB", "req/s", {
+            name: (lambda port=port: h2load(port, "/1k", b.secs, connections, streams))
+            for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.2})
 
 
 @row("growth-streams")
