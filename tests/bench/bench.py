@@ -266,7 +266,7 @@ def h2(b):
     contestants = {"penstock": ours}
     contestants["haproxy"] = b.keep(peers.haproxy_https(b.folder, b.certificate, target, alpn="h2"))
     contestants["nginx"] = b.keep(peers.nginx_https(b.folder, b.certificate, target, "http2"))
-    for connections, streams in ((64, 1), (16, 32)):
+    for connections, streams in ((64, 1), (16, 8)):  # as many as the kept connections to the origin
         b.interleave(f"h2 keep-alive c{connections} x{streams} 1 KiB", "req/s", {
             name: (lambda port=port: h2load(port, "/1k", b.secs, connections, streams))
             for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.2})
