@@ -67,6 +67,7 @@ struct h2_session {
     uint64_t moved_ms;   /* when bytes last moved; DATA of answers */
     uint64_t data_ms;
     uint64_t quiet_ms;           /* without a stream since then */
+    uint64_t notice_ms;          /* of H2_NOTICE */
     uint64_t due_ms;             /* of the client's deadline; 0: none */
     enum traffic_reason failure; /* the connection ends with GOAWAY and `failure_code` */
     uint32_t failure_code;
@@ -90,5 +91,14 @@ void h2_session_due_at(struct h2_session *s, uint64_t ms);
 void h2_session_send(struct h2_session *s);
 /* No more requests than those that have begun. */
 void h2_session_leave(struct h2_session *s);
+
+/* --- for nghttp2's callbacks (h2_library.c) --------------------------------------------------- */
+
+/* In NOTICE: the client knows that no more is wanted; what it began until now is the last. */
+void h2_session_say_last(struct h2_session *s);
+/* nghttp2 itself ended the connection. */
+void h2_session_refused(struct h2_session *s);
+/* A stream closed. */
+void h2_session_stream_closed(struct h2_session *s);
 
 #endif

@@ -233,17 +233,22 @@ static void push_head(struct exchange *x, const struct http_response *r)
     client_wake(st->session->client);
 }
 
+/* The exchange is on the stack: the stream ends when the session runs. */
+static void fail_later(struct h2_stream *st)
+{
+    st->reason = REASON_NO_MEMORY;
+    if (list_is_empty(&st->attention))
+        list_push(&st->session->attention, &st->attention);
+}
+
 static void keep(struct h2_stream *st, const uint8_t *bytes, size_t n)
 {
     if (n == 0)
         return;
-    if (bufq_push(&st->out, bytes, n) != 0) {
-        st->reason = REASON_NO_MEMORY;
-        if (list_is_empty(&st->attention))
-            list_push(&st->session->attention, &st->attention);
-        return;
-    }
-    st->session->unsent_bytes += n;
+    if (bufq_push(&st->out, bytes, n) == 0)
+        st->session->unsent_bytes += n;
+    else
+        fail_later(st);
 }
 
 static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
@@ -279,7 +284,8 @@ static void push_end(struct exchange *x, const struct http_fields *trailers)
         h1_trailers_emit(&text, trailers);
         must(!text.is_cut); /* H1_TRAILER_BYTES, and some blanks more */
         if (text.n > 2 && h1_gather_add(&st->trailers, text.p, text.n, SIZE_MAX / 2, &used) != 0) {
-            reset(st, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
+            fail_later(st);
+            client_wake(st->session->client);
             return;
         }
     }
@@ -585,8 +591,17 @@ void h2_stream_resume(struct h2_stream *st)
         exchange_resume(&st->exchange);
 }
 
-/* The client takes nothing of it.  When nothing goes to this client at all it is the connection
- * that stalls. */
+/* The client takes nothing of it: since when.  While its own window has room it waits for the
+ * connection, whose bytes go to others in turn. */
+static uint64_t stalled_since(const struct h2_stream *st)
+{
+    const struct h2_session *s = st->session;
+    int32_t window = nghttp2_session_get_stream_remote_window_size(s->ng, st->id);
+
+    return window > 0 ? MAX(st->moved_ms, s->data_ms) : st->moved_ms;
+}
+
+/* When nothing goes to this client at all it is the connection that stalls. */
 static void stall(struct h2_stream *st, uint64_t now)
 {
     struct h2_session *s = st->session;
@@ -612,6 +627,7 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
         if (due <= now)
             reset(st, REASON_UPGRADE_IDLE, NGHTTP2_CANCEL);
     } else if (st->out.len > 0 || st->is_starved) {
+        due = stalled_since(st) + idle;
         if (due <= now)
             stall(st, now);
     } else if (st->state == H2_STREAM_EXCHANGE && !st->has_request_ended && !x->is_upgrade &&

@@ -71,19 +71,12 @@ static inline struct traffic_conf h2_rig_conf(void)
     return conf;
 }
 
-static inline void h2_rig_init(struct h2_rig *rig, const struct traffic_conf *conf)
+/* A new connection on the same worker. */
+static inline void h2_rig_open(struct h2_rig *rig)
 {
-    struct traffic_settings *settings = traffic_settings_new(conf, "1");
-    struct proxy_trust *trust = proxy_trust_new();
     struct client *c = &rig->client;
 
-    memset(rig, 0, sizeof(*rig));
-    rig->loop = loop_new("test", 4, 0);
-    must(traffic_shared_new(&rig->shared, NULL) == 0);
-    h2_rig_routes(rig);
-    rig->worker = traffic_worker_new(rig->loop, 0, rig->shared, settings, rig->routes, trust);
-    traffic_settings_unref(settings);
-    proxy_trust_unref(trust);
+    memset(c, 0, sizeof(*c));
     c->state = CLIENT_OPEN;
     c->fd = -1;
     c->worker = c->requester.worker = rig->worker;
@@ -96,7 +89,7 @@ static inline void h2_rig_init(struct h2_rig *rig, const struct traffic_conf *co
     must(c->session->start(c) == 0);
 }
 
-static inline void h2_rig_fini(struct h2_rig *rig)
+static inline void h2_rig_close(struct h2_rig *rig)
 {
     struct client *c = &rig->client;
 
@@ -106,7 +99,28 @@ static inline void h2_rig_fini(struct h2_rig *rig)
     ready_cancel(&c->ready);
     if (c->stage)
         chunk_give(loop_pool(rig->loop), c->stage);
+    c->stage = NULL;
     loop_settle(rig->loop);
+}
+
+static inline void h2_rig_init(struct h2_rig *rig, const struct traffic_conf *conf)
+{
+    struct traffic_settings *settings = traffic_settings_new(conf, "1");
+    struct proxy_trust *trust = proxy_trust_new();
+
+    memset(rig, 0, sizeof(*rig));
+    rig->loop = loop_new("test", 4, 0);
+    must(traffic_shared_new(&rig->shared, NULL) == 0);
+    h2_rig_routes(rig);
+    rig->worker = traffic_worker_new(rig->loop, 0, rig->shared, settings, rig->routes, trust);
+    traffic_settings_unref(settings);
+    proxy_trust_unref(trust);
+    h2_rig_open(rig);
+}
+
+static inline void h2_rig_fini(struct h2_rig *rig)
+{
+    h2_rig_close(rig);
     traffic_worker_free(rig->worker);
     route_set_unref(rig->routes);
     traffic_shared_free(rig->shared);
