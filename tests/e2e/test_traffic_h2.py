@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -379,6 +380,30 @@ class Http2(unittest.TestCase):
             c.c.reset_stream(s, 8)
             c.flush()
             self.assertEqual(self.stand.traffic.wait_event("request", path="/h2-ws-reset")["reason"], "client_gone")
+
+    def test_websocket_last_words(self):
+        """The origin has said all it has; what the client still says reaches it to the last byte."""
+        heard = []
+
+        def listen(s, request):
+            digest = hashlib.sha1((request.one("sec-websocket-key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+            s.sendall(b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+                      base64.b64encode(digest) + b"\r\n\r\nbye")
+            s.shutdown(socket.SHUT_WR)
+            words = b""
+            while data := s.recv(65536):
+                words += data
+            heard.append(words)
+            return None
+        self.origin.answers["/h2-ws-last"] = listen
+        with self.client() as c:
+            s = self.connect(c, "/h2-ws-last")
+            c.until(lambda: c.answers[s].has_ended)
+            c.send(s, b"w" * 300000, end=True)
+            stack.wait_for("the origin heard it", lambda: heard)
+            self.assertEqual(len(heard[0]), 300000)
+            self.assertEqual(c.get("/h2-ws-still").status, 200)
+        self.assertEqual(self.stand.traffic.wait_event("request", path="/h2-ws-last")["reason"], "none")
 
     # --- life of a connection
 
