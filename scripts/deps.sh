@@ -3,11 +3,11 @@
 # nothing is to do.       usage: scripts/deps.sh build|test|heavy|bench|profile|fuzz|format ...
 set -eu
 
-build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev"
+build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev"
 ngtcp2="libngtcp2-dev libngtcp2-crypto-gnutls-dev"
 ngtcp2_least=1.11
 run="python3 curl openssl ca-certificates"
-tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables"
+tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables python3-h2 nghttp2-client"
 bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"

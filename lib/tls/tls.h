@@ -164,6 +164,8 @@ void tls_seal(const uint8_t key[32], const void *binding, size_t binding_n, cons
 /* out has n - TLS_SEAL_BYTES.  0, -ERR_AUTH: not what was sealed so. */
 MUST_USE int tls_unseal(const uint8_t key[32], const void *binding, size_t binding_n,
                         const void *sealed, size_t n, uint8_t *out);
+/* For what a protocol names SHA-1 (RFC 6455), never to protect something. */
+void tls_sha1(const void *text, size_t text_len, uint8_t out[20]);
 void tls_random(void *out, size_t n);
 bool tls_is_equal(const void *a, const void *b, size_t n); /* in constant time */
 void tls_wipe(void *p, size_t n);                          /* zeroes; is not optimised away */

@@ -62,6 +62,11 @@ int tls_unseal(const uint8_t key[32], const void *binding, size_t binding_n, con
     return rc == 0 ? 0 : -ERR_AUTH;
 }
 
+void tls_sha1(const void *text, size_t text_len, uint8_t out[20])
+{
+    must(gnutls_hash_fast(GNUTLS_DIG_SHA1, text, text_len, out) == 0);
+}
+
 void tls_random(void *out, size_t n)
 {
     must(gnutls_rnd(GNUTLS_RND_KEY, out, n) == 0);

@@ -34,7 +34,9 @@ static void close_client(struct client *c)
 {
     struct traffic_worker *w = c->worker;
 
-    h1_session_fini(&c->h1);
+    if (c->session)
+        c->session->fini(c);
+    requester_forget_route(&c->requester);
     deadline_off(&c->deadline);
     loop_io_arm(&c->io, 0);
     ready_cancel(&c->ready);
@@ -85,7 +87,7 @@ static void refuse(struct client *c, enum traffic_reason reason)
 {
     worker_count_reason(c->worker, reason);
     if (log_is_on(LOG_DEBUG) && log_limit_pass(&c->worker->refusals, loop_now_ms(c->worker->loop)))
-        log_debug("traffic", "client_refused", LOG_S("client", c->forward.address),
+        log_debug("traffic", "client_refused", LOG_S("client", c->requester.forward.address),
                   LOG_S("reason", traffic_reason_word(reason)),
                   LOG_S("error", c->tls ? tls_error_text(c->tls) : "-"));
 }
@@ -113,8 +115,8 @@ enum io client_fill(struct client *c)
 /* Something moved, `got` bytes of it from the client: what waits for movement only begins anew. */
 static void touch(struct client *c, size_t got)
 {
-    if (c->state == CLIENT_OPEN && (c->h1.state == H1_EXCHANGE || c->h1.state == H1_RELAY))
-        deadline_set(&c->deadline, h1_session_patience_ms(&c->h1, got));
+    if (c->state == CLIENT_OPEN)
+        c->session->moved(c, got);
     else if (c->state == CLIENT_LINGER && !c->is_shut)
         deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
 }
@@ -225,7 +227,7 @@ static void start_tls(struct client *c)
     struct traffic_worker *w = c->worker;
     enum traffic_reason reason = REASON_NO_MEMORY;
 
-    forward_client_set(&c->forward, &c->address);
+    forward_client_set(&c->requester.forward, &c->address);
     c->has_address_slot = worker_admit_address(w, &c->address, &c->address_slot);
     if (!c->has_address_slot)
         reason = REASON_LIMIT_ADDRESS;
@@ -258,18 +260,32 @@ static enum step proxy_step(struct client *c)
     return STEP_WAIT;
 }
 
+/* The protocol that ALPN agreed on; without ALPN it is HTTP/1. */
+static enum step open_session(struct client *c)
+{
+    c->requester.sni = tls_sni(c->tls);
+    c->requester.tls_version = tls_version(c->tls);
+    c->is_readable = true;
+    worker_count_handshake(c->worker, clock_now_us() - c->accepted_us);
+    client_enter(c, CLIENT_OPEN);
+    c->session =
+        strcmp(tls_alpn(c->tls), "h2") == 0 ? &h2_session_of_client : &h1_session_of_client;
+    if (c->session->start(c) != 0) {
+        c->session = NULL;
+        refuse(c, REASON_NO_MEMORY);
+        client_enter(c, CLIENT_DEAD);
+        return STEP_WAIT;
+    }
+    return STEP_MORE;
+}
+
 static enum step handshake_step(struct client *c)
 {
     int error;
 
     switch (tls_handshake(c->tls)) {
     case IO_OK:
-        c->sni = tls_sni(c->tls);
-        c->is_readable = true;
-        worker_count_handshake(c->worker, clock_now_us() - c->accepted_us);
-        client_enter(c, CLIENT_OPEN);
-        h1_session_start(&c->h1, c);
-        return STEP_MORE;
+        return open_session(c);
     case IO_WAIT:
         return STEP_WAIT;
     case IO_EOF:
@@ -328,9 +344,9 @@ static enum step linger_step(struct client *c)
 
 static enum step open_step(struct client *c)
 {
-    enum step step = h1_session_step(&c->h1);
+    enum step step = c->session->step(c);
 
-    if (c->h1.state != H1_OVER || c->is_broken)
+    if (!c->session->is_over(c) || c->is_broken)
         return step;
     client_enter(c, CLIENT_LINGER);
     return STEP_MORE;
@@ -372,7 +388,7 @@ static void client_arm(struct client *c)
         events = tls_wants(c->tls);
         break;
     case CLIENT_OPEN:
-        if (c->in_len == 0 && !c->is_in_ended && h1_session_wants_input(&c->h1))
+        if (c->in_len == 0 && !c->is_in_ended && c->session->wants_input(c))
             events |= LOOP_READ;
         if (tls_out_len(c->tls) > 0)
             events |= LOOP_WRITE;
@@ -399,7 +415,7 @@ static void client_run(struct client *c)
     if (c->state == CLIENT_OPEN) {
         flush(c);
         if (!c->is_broken)
-            h1_session_on_room(&c->h1);
+            c->session->on_room(c);
     }
     if (c->is_broken && c->state != CLIENT_DEAD)
         client_enter(c, CLIENT_DEAD);
@@ -436,7 +452,7 @@ static void on_due(struct deadline *d)
         client_enter(c, CLIENT_DEAD);
         return;
     case CLIENT_OPEN:
-        h1_session_on_due(&c->h1);
+        c->session->on_due(c);
         client_run(c);
         return;
     case CLIENT_LINGER:
@@ -465,10 +481,10 @@ void client_start(struct traffic_worker *w, int fd, const union addr *peer)
         return;
     }
     c->fd = fd;
-    c->worker = w;
+    c->worker = c->requester.worker = w;
     c->address = *peer;
     addr_unmap(&c->address);
-    forward_client_set(&c->forward, &c->address);
+    forward_client_set(&c->requester.forward, &c->address);
     c->accepted_us = clock_now_us();
     loop_io_init(&c->io, w->loop, fd, on_event);
     deadline_init(&c->deadline, w->loop, on_due);
@@ -499,6 +515,6 @@ void client_drain(struct client *c, bool now)
         client_enter(c, CLIENT_DEAD);
         return;
     }
-    if (c->state == CLIENT_OPEN && h1_session_drain(&c->h1))
+    if (c->state == CLIENT_OPEN && c->session->drain(c))
         client_wake(c);
 }

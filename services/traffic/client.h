@@ -1,5 +1,6 @@
 /* client - one client connection on the TLS listener: PROXY header, handshake, plaintext in and
- * out, the end.  What the plaintext means is its session's business (h1_session.h).
+ * out, the end.  What the plaintext means is its session's business: HTTP/1 (h1_session.h) or
+ * HTTP/2 (h2_session.h), as ALPN agreed.
  *
  *   PROXY -> HANDSHAKE -> OPEN -> LINGER -> DEAD        any -> DEAD
  *
@@ -23,9 +24,10 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
-#include "traffic/forward_headers.h"
 #include "traffic/h1_session.h"
+#include "traffic/h2_session.h"
 #include "traffic/proxy_intake.h"
+#include "traffic/requester.h"
 #include "traffic/traffic_reason.h"
 
 struct chunk;
@@ -47,6 +49,24 @@ struct traffic_worker;
 enum client_state { CLIENT_STATES(X) CLIENT_STATE_COUNT };
 #undef X
 
+enum step { STEP_MORE, STEP_WAIT };
+
+/* What a client connection asks of the protocol that its plaintext speaks.  All but `start` and
+ * `fini` are called in OPEN only. */
+struct client_session {
+    int (*start)(struct client *c); /* 0, -ERR_NOMEM */
+    void (*fini)(struct client *c); /* once, after a start that gave 0 */
+    enum step (*step)(struct client *c);
+    bool (*is_over)(const struct client *c); /* nothing more is read */
+    void (*on_due)(struct client *c);        /* c->deadline */
+    /* Bytes moved, `got` of them from the client. */
+    void (*moved)(struct client *c, size_t got);
+    bool (*wants_input)(const struct client *c);
+    void (*on_room)(struct client *c); /* room for output may have come back */
+    /* No more requests; true when it can be closed at once. */
+    bool (*drain)(struct client *c);
+};
+
 struct client {
     enum client_state state;
     int fd; /* owned; -1 */
@@ -57,12 +77,11 @@ struct client {
     struct list node;              /* of the worker's */
     struct traffic_worker *worker; /* borrowed */
     union addr address;            /* the peer's, then what the PROXY header says */
-    struct forward_client forward;
+    struct requester requester;    /* its name and TLS version: from OPEN on */
     uint32_t address_slot;
     bool has_address_slot;
     struct proxy_intake *intake; /* owned; in PROXY only */
     struct tls *tls;             /* owned; from HANDSHAKE on */
-    const char *sni;             /* borrowed from tls; from OPEN on */
     uint64_t accepted_us;
     /* Plaintext. */
     const uint8_t *in; /* borrowed from tls */
@@ -70,8 +89,12 @@ struct client {
     struct chunk *stage; /* owned */
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken, is_shut;
-    size_t lingered; /* bytes thrown away */
-    struct h1_session h1;
+    size_t lingered;                      /* bytes thrown away */
+    const struct client_session *session; /* static; NULL before OPEN */
+    union {
+        struct h1_session h1;
+        struct h2_session h2;
+    };
 };
 
 /* A connection was accepted and admitted (worker_admit()); takes fd over. */

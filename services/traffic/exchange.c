@@ -1,17 +1,22 @@
 /* exchange - see exchange.h. */
 #include "traffic/exchange.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "traffic/access_log.h"
+#include "traffic/auth.h"
 #include "traffic/h1_emit.h"
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
-#define HEAD_BYTES        (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
-#define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
-#define LAST_CHUNK_BYTES  (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
+#define HEAD_PIECES_MAX 5u /* chunks of a request's head: it is one text of the worker at most */
+#define HEAD_BYTES      (HEAD_PIECES_MAX * CHUNK_ROOM)
+#define TRAILER_BYTES   (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
+
+static_assert(WORKER_TEXT_BYTES <= HEAD_BYTES, "a request's head fits");
 
 static const unsigned next_of[] = {
 #define X(name, next) [EXCHANGE_##name] = (next),
@@ -32,14 +37,19 @@ static void exchange_enter(struct exchange *x, enum exchange_state to)
     x->state = to;
 }
 
-void exchange_init(struct exchange *x, struct traffic_worker *w, const struct exchange_codec *codec)
+void exchange_init(struct exchange *x, struct requester *requester,
+                   const struct exchange_codec *codec)
 {
+    struct traffic_worker *w = requester->worker;
+
     memset(x, 0, sizeof(*x));
     x->worker = w;
+    x->requester = requester;
     x->codec = codec;
     x->state = EXCHANGE_IDLE;
     bufq_init(&x->head, loop_pool(w->loop), HEAD_BYTES);
     bufq_init(&x->body, loop_pool(w->loop), (size_t)w->settings->limits.buffer_bytes);
+    bufq_init(&x->trailers, loop_pool(w->loop), TRAILER_BYTES);
 }
 
 /* Once the answer has begun no other destination will be asked.  A download or a WebSocket may last
@@ -53,37 +63,36 @@ static void let_go_of_routes(struct exchange *x)
     x->attempts = 0; /* of `tried` */
 }
 
+static void drop_bytes(struct exchange *x)
+{
+    bufq_clear(&x->head);
+    bufq_clear(&x->body);
+    bufq_clear(&x->trailers);
+}
+
 void exchange_fini(struct exchange *x)
 {
     if (!x->worker)
         return;
     if (x->state != EXCHANGE_IDLE && x->state != EXCHANGE_DONE)
         exchange_cancel(x, REASON_CLIENT_GONE);
-    if (x->state == EXCHANGE_DONE)
-        exchange_reset(x);
-    bufq_fini(&x->head);
-    bufq_fini(&x->body);
+    exchange_reset(x);
+    x->worker = NULL;
 }
 
 void exchange_reset(struct exchange *x)
 {
-    struct traffic_worker *w = x->worker;
+    struct requester *requester = x->requester;
     const struct exchange_codec *codec = x->codec;
-    struct bufq head = x->head, body = x->body;
 
-    must(x->state == EXCHANGE_DONE && !x->upstream);
-    exchange_enter(x, EXCHANGE_IDLE);
+    must((x->state == EXCHANGE_DONE || x->state == EXCHANGE_IDLE) && !x->upstream);
+    if (x->state == EXCHANGE_DONE)
+        exchange_enter(x, EXCHANGE_IDLE);
     if (x->is_counted)
-        COUNT_DOWN(w, exchanges_open);
+        COUNT_DOWN(x->worker, exchanges_open);
     let_go_of_routes(x);
-    bufq_clear(&head);
-    bufq_clear(&body);
-    memset(x, 0, sizeof(*x));
-    x->worker = w;
-    x->codec = codec;
-    x->head = head;
-    x->body = body;
-    x->body.cap = (size_t)w->settings->limits.buffer_bytes;
+    drop_bytes(x);
+    exchange_init(x, requester, codec);
 }
 
 /* The end, with the reason when it failed.  The codec sees it when it runs. */
@@ -95,8 +104,7 @@ static void finish(struct exchange *x, enum traffic_reason reason)
     if (reason != REASON_NONE && x->reason == REASON_NONE)
         x->reason = reason;
     exchange_enter(x, EXCHANGE_DONE);
-    bufq_clear(&x->head);
-    bufq_clear(&x->body);
+    drop_bytes(x);
     if (u)
         upstream_drop(u);
 }
@@ -190,13 +198,66 @@ static enum traffic_reason find_upstream(struct exchange *x)
 
 /* --- start -------------------------------------------------------------------------------- */
 
+static void copy_text(char *to, size_t size, struct http_text from)
+{
+    size_t n = MIN(from.n, size - 1);
+
+    if (n > 0) /* a line that could not be read has no parts */
+        memcpy(to, from.p, n);
+    to[n] = '\0';
+}
+
+void exchange_open(struct exchange *x, const char *protocol, struct http_text method,
+                   struct http_text target)
+{
+    must(x->state == EXCHANGE_IDLE && x->started_us == 0);
+    COUNT(x->worker, requests);
+    x->started_us = clock_now_us();
+    x->protocol = protocol;
+    if (x->worker->settings->log_access) {
+        copy_text(x->method, sizeof(x->method), method);
+        copy_text(x->path, sizeof(x->path), target);
+    }
+}
+
+void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reason)
+{
+    uint64_t us = x->started_us > 0 ? clock_now_us() - x->started_us : 0;
+
+    if (x->is_logged)
+        return;
+    x->is_logged = true;
+    worker_count_request(x->worker, status, us);
+    if (reason != REASON_NONE)
+        worker_count_reason(x->worker, reason);
+    access_log_request(x, status, us, reason);
+}
+
+static enum traffic_reason check_auth(const struct route *route, const struct http_request *r)
+{
+    if (!route->auth)
+        return REASON_NONE;
+    if (r->authorization_count > 1)
+        return REASON_AUTH_DUPLICATE;
+    switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
+                             r->authorization.n)) {
+    case AUTH_OK:
+        return REASON_NONE;
+    case AUTH_MISSING:
+        return REASON_AUTH_REQUIRED;
+    case AUTH_MALFORMED:
+    case AUTH_WRONG:
+        break;
+    }
+    return REASON_AUTH_FAILED;
+}
+
 /* The request as it goes to the origin, into x->head. */
-static enum traffic_reason build_head(struct exchange *x, struct http_request *r,
-                                      const struct forward_client *client)
+static enum traffic_reason build_head(struct exchange *x, struct http_request *r)
 {
     char extras[FORWARD_EXTRAS_MAX];
     struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-    size_t n = forward_extras(extras, client, r->authority);
+    size_t n = forward_extras(extras, &x->requester->forward, r->authority);
 
     if (n == 0)
         return REASON_HEADER_TOO_LARGE;
@@ -207,40 +268,43 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
     return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
 }
 
-static void note_upgrade(struct exchange *x, struct http_text protocols)
+static void note_upgrade(struct exchange *x, const struct http_request *r)
 {
-    must(protocols.n <= sizeof(x->upgrade));
-    x->upgrade_len = (uint8_t)protocols.n;
-    if (protocols.n > 0)
-        memcpy(x->upgrade, protocols.p, protocols.n);
+    must(r->upgrade.n <= sizeof(x->upgrade));
+    x->is_upgrade = r->upgrade.n > 0;
+    x->upgrade_len = (uint8_t)r->upgrade.n;
+    if (r->upgrade.n > 0)
+        memcpy(x->upgrade, r->upgrade.p, r->upgrade.n);
+    copy_text(x->accept, sizeof(x->accept), r->websocket_accept);
 }
 
-enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
-                                   const struct route *route, struct http_request *r,
-                                   const struct forward_client *client)
+enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
 {
+    const struct route *route = requester_route(x->requester);
     struct route_slot *slot;
     enum traffic_reason reason;
 
-    must(x->state == EXCHANGE_IDLE && !x->hold);
-    x->hold = route_hold_ref(hold);
+    must(x->state == EXCHANGE_IDLE && !x->hold && route);
+    reason = check_auth(route, r);
+    if (reason != REASON_NONE)
+        return reason;
+    x->hold = route_hold_ref(x->requester->hold);
     x->route = route;
     x->is_counted = true;
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
     x->is_head = r->is_head;
-    x->is_upgrade = r->upgrade.n > 0;
-    note_upgrade(x, r->upgrade);
+    note_upgrade(x, r);
     x->expects_continue = r->expects_continue;
-    x->is_chunked = r->framing == HTTP_CHUNKED;
-    slot = route_hold_slot(hold, route);
+    x->framer.is_chunked = r->framing == HTTP_CHUNKED;
+    slot = route_hold_slot(x->hold, route);
     if (!slot) {
         finish(x, REASON_NO_MEMORY);
         return REASON_NO_MEMORY;
     }
     x->first = slot->next;
     slot->next = (slot->next + 1) % (unsigned)route->destination_count;
-    reason = build_head(x, r, client);
+    reason = build_head(x, r);
     if (reason == REASON_NONE)
         reason = find_upstream(x);
     if (reason != REASON_NONE)
@@ -252,34 +316,18 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
 
 size_t exchange_room(const struct exchange *x)
 {
-    size_t room, frames = CHUNK_FRAME_BYTES + LAST_CHUNK_BYTES;
-
     if (x->state == EXCHANGE_DONE || x->state == EXCHANGE_IDLE)
         return 0;
-    room = bufq_room(&x->body);
-    if (!x->is_chunked)
-        return room;
-    return room > frames ? room - frames : 0;
+    return bufq_room(&x->body);
 }
 
 void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n)
 {
-    int rc = 0;
-
     must(n <= exchange_room(x) && !x->is_ended);
     if (n == 0)
         return;
-    if (x->is_chunked) {
-        char frame[H1_CHUNK_HEAD_MAX];
-
-        rc = bufq_push(&x->body, frame, h1_chunk_head(frame, n));
-    }
-    if (rc == 0)
-        rc = bufq_push(&x->body, bytes, n);
-    if (rc == 0 && x->is_chunked)
-        rc = bufq_push(&x->body, "\r\n", 2);
-    if (rc != 0) {
-        fail(x, REASON_NO_MEMORY); /* half a frame may be in the queue: nothing more is sent */
+    if (bufq_push(&x->body, bytes, n) != 0) {
+        fail(x, REASON_NO_MEMORY);
         return;
     }
     x->bytes_in += n;
@@ -294,11 +342,11 @@ void exchange_push_end(struct exchange *x, const struct http_fields *trailers)
     x->is_ended = true;
     if (x->state == EXCHANGE_DONE)
         return;
-    if (x->is_chunked) {
-        struct h1_text text = {.p = x->worker->text, .size = LAST_CHUNK_BYTES};
+    if (x->framer.is_chunked && trailers && trailers->count > 0) {
+        struct h1_text text = {.p = x->worker->text, .size = TRAILER_BYTES};
 
-        h1_last_chunk_emit(&text, trailers);
-        if (text.is_cut || bufq_push(&x->body, text.p, text.n) != 0) {
+        h1_trailers_emit(&text, trailers);
+        if (text.is_cut || bufq_push(&x->trailers, text.p, text.n) != 0) {
             fail(x, REASON_NO_MEMORY);
             return;
         }
@@ -321,41 +369,86 @@ void exchange_cancel(struct exchange *x, enum traffic_reason reason)
 
 /* --- the upstream's side ------------------------------------------------------------------ */
 
-size_t exchange_output(const struct exchange *x, struct iovec *out, size_t max)
+static bool may_send_body(const struct exchange *x)
 {
-    size_t count = 0, skip = x->head_sent;
+    return !x->is_upgrade || x->state == EXCHANGE_RELAYING;
+}
 
-    if (x->head_sent < x->head.len) {
-        count = bufq_peek(&x->head, out, max);
-        while (count > 0 && skip >= out[0].iov_len) {
-            skip -= out[0].iov_len;
-            memmove(out, out + 1, --count * sizeof(*out));
-        }
-        must(count > 0);
-        out[0].iov_base = (char *)out[0].iov_base + skip;
-        out[0].iov_len -= skip;
+/* Of the payload under way, *left bytes: as many of them as the pieces hold. */
+static size_t payload_output(const struct exchange *x, struct iovec *out, size_t max, size_t *left)
+{
+    size_t count = *left > 0 ? bufq_peek(&x->body, out, max) : 0;
+
+    for (size_t i = 0; i < count; i++) {
+        out[i].iov_len = MIN(out[i].iov_len, *left);
+        *left -= out[i].iov_len;
+        if (*left == 0)
+            return i + 1;
     }
-    return count + bufq_peek(&x->body, out + count, max - count);
+    return count;
+}
+
+static size_t head_output(const struct exchange *x, struct iovec *out, size_t max)
+{
+    size_t count = bufq_peek(&x->head, out, max), skip = x->head_sent;
+
+    while (count > 0 && skip >= out[0].iov_len) {
+        skip -= out[0].iov_len;
+        memmove(out, out + 1, --count * sizeof(*out));
+    }
+    must(count > 0);
+    out[0].iov_base = (char *)out[0].iov_base + skip;
+    out[0].iov_len -= skip;
+    return count;
+}
+
+size_t exchange_output(struct exchange *x, struct iovec *out, size_t max)
+{
+    struct h1_framer *f = &x->framer;
+    size_t count = 0, left, n;
+    const char *text;
+
+    must(max >= 4 + HEAD_PIECES_MAX);
+    if (x->head_sent < x->head.len)
+        count = head_output(x, out, HEAD_PIECES_MAX);
+    if (!may_send_body(x))
+        return count;
+    h1_framer_next(f, x->body.len, x->is_ended, x->trailers.len > 0);
+    n = h1_framer_text(f, &text);
+    if (n > 0)
+        out[count++] = (struct iovec){(char *)text, n};
+    left = f->left;
+    count += payload_output(x, out + count, max - count - 1, &left);
+    if (left > 0)
+        return count; /* the rest of the chunk first */
+    n = h1_framer_tail(f, &text);
+    if (n > 0)
+        out[count++] = (struct iovec){(char *)text, n};
+    if (f->is_last)
+        count += bufq_peek(&x->trailers, out + count, max - count);
+    return count;
 }
 
 void exchange_sent(struct exchange *x, size_t n)
 {
-    size_t of_head = MIN(n, x->head.len - MIN(x->head_sent, x->head.len));
-    size_t room = exchange_room(x);
+    size_t of_head = MIN(n, x->head.len - MIN(x->head_sent, x->head.len)), payload;
 
     x->head_sent += of_head;
     n -= of_head;
-    if (n == 0)
+    payload = h1_framer_sent(&x->framer, &n);
+    if (n > 0)
+        bufq_skip(&x->trailers, n);
+    if (payload == 0)
         return;
-    bufq_skip(&x->body, n);
-    x->body_taken += n;
-    if (room < UPSTREAM_READ_MIN && !x->is_ended)
-        x->codec->wake(x);
+    bufq_skip(&x->body, payload);
+    x->body_taken += payload;
+    x->codec->taken(x, payload);
 }
 
 bool exchange_is_sent(const struct exchange *x)
 {
-    return x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len;
+    return x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len &&
+           h1_framer_is_done(&x->framer) && x->trailers.len == 0;
 }
 
 size_t exchange_client_room(const struct exchange *x)
@@ -412,6 +505,21 @@ static bool is_protocol_asked_for(const struct exchange *x, const struct http_re
     return x->is_upgrade && count > 0;
 }
 
+/* RFC 6455 4.2.2: the answer to the key that we made for a client that has none of its own. */
+static bool is_accept_right(const struct exchange *x, const struct http_response *r)
+{
+    if (x->accept[0] == '\0')
+        return true;
+    for (unsigned i = 0; i < r->fields.count; i++) {
+        const struct http_field *f = &r->fields.list[i];
+
+        if (http_text_is((struct http_text){f->name, f->name_len}, "sec-websocket-accept"))
+            return f->value_len == strlen(x->accept) &&
+                   memcmp(f->value, x->accept, f->value_len) == 0;
+    }
+    return false;
+}
+
 static bool on_interim(struct exchange *x, struct http_response *r)
 {
     if (++x->interims > EXCHANGE_INTERIMS_MAX) {
@@ -432,7 +540,7 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
     must(x->state == EXCHANGE_WAITING);
     forward_response_filter(r, x->worker->settings->version_header);
     if (r->status == 101) {
-        if (!is_protocol_asked_for(x, r)) {
+        if (!is_protocol_asked_for(x, r) || !is_accept_right(x, r)) {
             fail(x, REASON_UPSTREAM_UPGRADE);
             return false;
         }
@@ -490,6 +598,7 @@ void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_a
 
         x->is_retried = true;
         x->head_sent = 0;
+        h1_framer_rewind(&x->framer);
         COUNT(x->worker, upstream_retries);
         exchange_enter(x, EXCHANGE_CONNECTING);
         rc = upstream_connect(x->worker, x->pool, x, &x->upstream);

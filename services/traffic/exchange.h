@@ -1,10 +1,15 @@
 /* exchange - one request and its answer in flight: a codec on one side, an upstream on the other.
  *
- *   codec --exchange_push_body()--> [head][body] --exchange_output()--> upstream --> origin
- *   codec <--codec->push_*()------------------- exchange_on_*() <------ upstream <-- origin
+ *   codec --exchange_push_body()--> [head][payload] --exchange_output()--> upstream --> origin
+ *   codec <--codec->push_*()---------------------- exchange_on_*() <------ upstream <-- origin
  *
- * A codec (h1_session.h; HTTP/2 later) knows nothing of upstreams, an upstream nothing of codecs.
+ * A codec (h1_codec.h, h2_stream.h) knows nothing of upstreams, an upstream nothing of codecs. What
+ * a codec pushes is payload: how a body is framed for the origin is decided as it leaves
+ * (h1_framer.h), so the codec's bytes count one for one against its client's window.
  * All push functions move memory only; who has something to do is put on the loop's ready list.
+ *
+ * What is alike in every version of HTTP is here too: whether a request has a route and may have
+ * it, what is counted and logged of it (exchange_log()).
  *
  *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
  *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
@@ -13,15 +18,18 @@
  * sent is sent once more, on a new connection, only when the connection was a kept one that ended
  * before the first byte of an answer, the method is idempotent, and nothing of a body was sent.
  *
- * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room());
- * towards the client the codec says how much it takes (codec->room()).
+ * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room()),
+ * and the codec hears what left (codec->taken()); towards the client the codec says how much it
+ * takes (codec->room()).  What a client says behind a request for an upgrade waits until the origin
+ * has agreed: it might be no HTTP at all (RFC 9931).
  */
 #ifndef TRAFFIC_EXCHANGE_H
 #define TRAFFIC_EXCHANGE_H
 
 #include "buf/bufq.h"
-#include "traffic/forward_headers.h"
+#include "traffic/h1_framer.h"
 #include "traffic/http_head.h"
+#include "traffic/requester.h"
 #include "traffic/route.h"
 
 struct exchange;
@@ -54,13 +62,15 @@ struct exchange_codec {
     void (*push_head)(struct exchange *x, const struct http_response *r);    /* 101 too */
     void (*push_body)(struct exchange *x, const uint8_t *bytes, size_t n);
     void (*push_end)(struct exchange *x, const struct http_fields *trailers);
-    size_t (*room)(const struct exchange *x); /* bytes of body taken now */
-    void (*wake)(struct exchange *x);         /* x failed, or has room again */
+    size_t (*room)(const struct exchange *x);    /* bytes of body taken now */
+    void (*taken)(struct exchange *x, size_t n); /* n bytes of the request's body left */
+    void (*wake)(struct exchange *x);            /* x failed, or its relay is over */
 };
 
 struct exchange {
     enum exchange_state state;
     struct traffic_worker *worker;      /* borrowed */
+    struct requester *requester;        /* borrowed: the client connection's */
     const struct exchange_codec *codec; /* static */
     struct route_hold *hold;            /* counted until the answer begins */
     const struct route *route;          /* borrowed from hold */
@@ -70,13 +80,15 @@ struct exchange {
     /* The request as the origin gets it. */
     struct bufq head; /* kept until the answer comes: it may be sent again */
     size_t head_sent;
-    struct bufq body;    /* framed */
-    uint64_t body_taken; /* bytes that left for the origin */
-    bool is_chunked;
-    bool is_ended; /* all of it is in `body`, or went */
+    struct bufq body;     /* payload */
+    struct bufq trailers; /* with their empty line */
+    struct h1_framer framer;
+    uint64_t body_taken; /* bytes of payload that left for the origin */
+    bool is_ended;       /* all of it is in `body`, or went */
     bool is_idempotent, is_head, is_upgrade, expects_continue;
     uint8_t upgrade_len;
     char upgrade[HTTP_UPGRADE_MAX]; /* protocols asked for */
+    char accept[HTTP_ACCEPT_MAX];   /* Sec-WebSocket-Accept that the 101 must have; "": any */
 
     /* Destinations. */
     unsigned first, offset, attempts;
@@ -91,22 +103,29 @@ struct exchange {
     enum traffic_reason reason; /* why it failed */
 
     /* For the log. */
+    const char *protocol; /* static: "HTTP/1.1" */
+    bool is_logged;
     uint64_t started_us, bytes_in, bytes_out;
     char method[EXCHANGE_METHOD_MAX], path[EXCHANGE_PATH_MAX];
     char target[ADDR_TEXT_MAX]; /* the destination that answered, or was tried last */
 };
 
-void exchange_init(struct exchange *x, struct traffic_worker *w,
+void exchange_init(struct exchange *x, struct requester *requester,
                    const struct exchange_codec *codec);
 void exchange_fini(struct exchange *x); /* cancels; fine on a zeroed one */
-/* Back to IDLE for the next request. */
+/* IDLE or DONE: ready for the next request. */
 void exchange_reset(struct exchange *x);
 
-/* Filters the request's fields, builds what is sent, finds a connection.  REASON_NONE, or why no
- * origin can be asked (the state is DONE then). */
-enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
-                                   const struct route *route, struct http_request *r,
-                                   const struct forward_client *client);
+/* A request came, well formed or not: it is counted, and noted for the log. */
+void exchange_open(struct exchange *x, const char *protocol, struct http_text method,
+                   struct http_text target);
+/* Checks credentials, filters the request's fields, builds what is sent, finds a connection.  Only
+ * when requester_check() had nothing against it.  REASON_NONE, or why no origin is asked (the state
+ * is IDLE or DONE then). */
+enum traffic_reason exchange_start(struct exchange *x, struct http_request *r);
+/* The request of exchange_open() was answered with `status` (0: it could not be): counted and
+ * logged, once. */
+void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reason);
 
 /* --- for the codec ------------------------------------------------------------------------ */
 
@@ -122,7 +141,7 @@ void exchange_cancel(struct exchange *x, enum traffic_reason reason);
 /* --- for the upstream --------------------------------------------------------------------- */
 
 /* Up to `max` pieces to send; returns how many. */
-size_t exchange_output(const struct exchange *x, struct iovec *out, size_t max);
+size_t exchange_output(struct exchange *x, struct iovec *out, size_t max);
 void exchange_sent(struct exchange *x, size_t n);
 bool exchange_is_sent(const struct exchange *x); /* ended, and all of it went */
 size_t exchange_client_room(const struct exchange *x);

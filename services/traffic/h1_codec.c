@@ -5,6 +5,7 @@
 #include "traffic/h1_emit.h"
 #include "traffic/h1_session.h"
 #include "traffic/traffic_worker_internal.h"
+#include "traffic/upstream.h"
 
 static struct h1_session *session_of(const struct exchange *x)
 {
@@ -82,9 +83,16 @@ static size_t room(const struct exchange *x)
     return client_room(session_of(x)->client);
 }
 
+static void taken(struct exchange *x, size_t n)
+{
+    if (exchange_room(x) - n < UPSTREAM_READ_MIN && !x->is_ended)
+        client_wake(session_of(x)->client);
+}
+
 static void wake(struct exchange *x)
 {
     client_wake(session_of(x)->client);
 }
 
-const struct exchange_codec h1_codec = {push_interim, push_head, push_body, push_end, room, wake};
+const struct exchange_codec h1_codec = {push_interim, push_head, push_body, push_end,
+                                        room,         taken,     wake};

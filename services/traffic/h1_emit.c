@@ -128,10 +128,15 @@ size_t h1_chunk_head(char out[H1_CHUNK_HEAD_MAX], size_t n)
     return len + 2;
 }
 
-void h1_last_chunk_emit(struct h1_text *t, const struct http_fields *trailers)
+void h1_trailers_emit(struct h1_text *t, const struct http_fields *trailers)
 {
-    H1_PUT_LITERAL(t, "0\r\n");
     if (trailers)
         put_fields(t, trailers);
     H1_PUT_LITERAL(t, "\r\n");
+}
+
+void h1_last_chunk_emit(struct h1_text *t, const struct http_fields *trailers)
+{
+    H1_PUT_LITERAL(t, "0\r\n");
+    h1_trailers_emit(t, trailers);
 }

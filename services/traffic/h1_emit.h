@@ -50,7 +50,9 @@ void h1_interim_emit(struct h1_text *t, const struct http_response *r);
 
 #define H1_CHUNK_HEAD_MAX 18u /* 16 digits and CRLF */
 size_t h1_chunk_head(char out[H1_CHUNK_HEAD_MAX], size_t n);
-/* "0" CRLF, the trailers that are not dropped, CRLF. */
+/* The trailers that are not dropped, CRLF. */
+void h1_trailers_emit(struct h1_text *t, const struct http_fields *trailers);
+/* "0" CRLF in front of them. */
 void h1_last_chunk_emit(struct h1_text *t, const struct http_fields *trailers);
 
 #endif

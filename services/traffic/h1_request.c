@@ -4,30 +4,7 @@
 #include <string.h>
 
 #include "base/must.h"
-
-/* What may be asked for; llhttp 8.1 and 9.2 both know all of them.  Others: 501. */
-static const struct {
-    const char *name;
-    uint8_t len;
-    bool is_idempotent, is_refused;
-} methods[] = {
-#define M(text, idempotent, refused)                                                               \
-    {                                                                                              \
-        text, sizeof(text) - 1, idempotent, refused                                                \
-    }
-    M("GET", true, false),        M("POST", false, false),        M("HEAD", true, false),
-    M("PUT", true, false),        M("DELETE", true, false),       M("OPTIONS", true, false),
-    M("PATCH", false, false),     M("CONNECT", false, true),      M("TRACE", true, true),
-    M("PROPFIND", true, false),   M("PROPPATCH", true, false),    M("MKCOL", true, false),
-    M("COPY", true, false),       M("MOVE", true, false),         M("LOCK", false, false),
-    M("UNLOCK", true, false),     M("SEARCH", true, false),       M("BIND", true, false),
-    M("REBIND", true, false),     M("UNBIND", true, false),       M("ACL", true, false),
-    M("REPORT", true, false),     M("MKACTIVITY", true, false),   M("CHECKOUT", true, false),
-    M("MERGE", true, false),      M("MKCALENDAR", true, false),   M("LINK", true, false),
-    M("UNLINK", true, false),     M("M-SEARCH", true, false),     M("NOTIFY", false, false),
-    M("SUBSCRIBE", false, false), M("UNSUBSCRIBE", false, false), M("PURGE", true, false),
-#undef M
-};
+#include "traffic/http_request.h"
 
 static const char http2_preface[] = "PRI * HTTP/2.0";
 
@@ -44,23 +21,6 @@ static enum traffic_reason parse_version(unsigned *minor, const char *p, size_t 
         return REASON_BAD_VERSION;
     *minor = (unsigned)(p[7] - '0');
     return REASON_NONE;
-}
-
-static enum traffic_reason parse_method(struct http_request *out)
-{
-    for (size_t i = 0; i < out->method.n; i++)
-        if (!http_is_token_char(out->method.p[i]))
-            return REASON_BAD_METHOD;
-    if (out->method.n == 0)
-        return REASON_BAD_METHOD;
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if (methods[i].len == out->method.n &&
-            memcmp(methods[i].name, out->method.p, out->method.n) == 0) {
-            out->is_idempotent = methods[i].is_idempotent;
-            out->is_head = i == 2;
-            return methods[i].is_refused ? REASON_METHOD_REFUSED : REASON_NONE;
-        }
-    return REASON_METHOD_UNKNOWN;
 }
 
 /* method SP target SP version, one blank each (RFC 9112 3). */
@@ -82,7 +42,7 @@ static enum traffic_reason parse_line(struct http_request *out, const char *line
     out->method = (struct http_text){line, (size_t)(first - line)};
     out->target = (struct http_text){first + 1, (size_t)(second - first - 1)};
     reason = parse_version(&out->minor, second + 1, (size_t)(line + n - second - 1));
-    return reason != REASON_NONE ? reason : parse_method(out);
+    return reason != REASON_NONE ? reason : http_method_check(out);
 }
 
 enum traffic_reason h1_request_line_check(const char *line, size_t n)
@@ -90,62 +50,6 @@ enum traffic_reason h1_request_line_check(const char *line, size_t n)
     struct http_request scratch;
 
     return parse_line(&scratch, line, n);
-}
-
-/* "name", "name:port", "[v6]:port": which bytes are there, not whether the name is one. */
-static bool is_authority(struct http_text t)
-{
-    const char *p = t.p, *end = t.p + t.n;
-    unsigned port = 0;
-
-    if (p < end && *p == '[') {
-        while (p < end && *p != ']')
-            p++;
-        if (p == end)
-            return false;
-        p++;
-    } else {
-        while (p < end && *p != ':') {
-            unsigned char c = http_lower(*p);
-
-            if (!(c >= 'a' && c <= 'z') && !is_digit(*p) && c != '-' && c != '.' && c != '_')
-                return false;
-            p++;
-        }
-        if (p == t.p)
-            return false;
-    }
-    if (p == end)
-        return true;
-    if (*p++ != ':' || end - p > 5)
-        return false;
-    for (; p < end; p++) {
-        if (!is_digit(*p))
-            return false;
-        port = port * 10 + (unsigned)(*p - '0');
-    }
-    return port <= UINT16_MAX;
-}
-
-static struct http_text authority_name(struct http_text authority)
-{
-    for (size_t i = authority.n; i > 0; i--) {
-        char c = authority.p[i - 1];
-
-        if (c == ':')
-            return (struct http_text){authority.p, i - 1};
-        if (!is_digit(c))
-            break;
-    }
-    return authority;
-}
-
-enum traffic_reason http_host_normalise(struct http_text authority, char out[ROUTE_HOST_MAX + 1])
-{
-    struct http_text name = authority_name(authority);
-
-    return route_normalise_host(name.p, name.n, false, out) == 0 ? REASON_NONE
-                                                                 : REASON_HOST_INVALID;
 }
 
 /* An absolute-form target becomes origin-form; it must name the same host as Host does. */
@@ -163,7 +67,7 @@ static enum traffic_reason parse_absolute(struct http_request *out, const char *
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
         n++;
     authority = (struct http_text){rest.p, n};
-    if (!is_authority(authority))
+    if (!http_is_authority(authority))
         return REASON_BAD_TARGET;
     if (!http_text_is_same(authority, out->authority))
         return REASON_HOST_MISMATCH;
@@ -177,13 +81,12 @@ static enum traffic_reason parse_absolute(struct http_request *out, const char *
 
 static enum traffic_reason parse_target(struct http_request *out, const char *scheme)
 {
-    for (size_t i = 0; i < out->target.n; i++)
-        if (out->target.p[i] <= ' ' || out->target.p[i] >= 0x7f || out->target.p[i] == '#')
-            return REASON_BAD_TARGET;
-    if (out->target.p[0] == '/')
-        return REASON_NONE;
+    enum traffic_reason reason = http_target_check_bytes(out);
+
+    if (reason != REASON_NONE || http_target_is_plain(out))
+        return reason;
     if (out->target.n == 1 && out->target.p[0] == '*')
-        return http_text_is(out->method, "options") ? REASON_NONE : REASON_BAD_TARGET;
+        return REASON_BAD_TARGET;
     return parse_absolute(out, scheme);
 }
 
@@ -276,18 +179,14 @@ static enum traffic_reason decide_framing(struct http_request *out, const struct
 static void decide_upgrade(struct http_request *out, const struct framing *seen,
                            const struct http_connection *connection)
 {
-    struct http_text rest = seen->upgrade, protocol;
     bool has_body =
         out->framing == HTTP_CHUNKED || (out->framing == HTTP_LENGTH && out->length > 0);
 
     if (!connection->has_upgrade || seen->upgrade_count != 1 ||
         seen->upgrade.n > HTTP_UPGRADE_MAX || out->minor == 0 || has_body)
         return;
-    while (http_list_next(&rest, &protocol))
-        if (http_text_is(protocol, "h2c") || http_text_is(protocol, "h2") ||
-            (protocol.n >= 4 && http_text_is((struct http_text){protocol.p, 4}, "http")))
-            return;
-    out->upgrade = seen->upgrade;
+    if (http_may_upgrade(seen->upgrade))
+        out->upgrade = seen->upgrade;
 }
 
 enum traffic_reason h1_request_parse(struct http_request *out, const char *head,
@@ -310,7 +209,7 @@ enum traffic_reason h1_request_parse(struct http_request *out, const char *head,
         reason = decide_framing(out, &seen);
     if (reason == REASON_NONE && seen.host_count == 0)
         reason = REASON_HOST_MISSING;
-    if (reason == REASON_NONE && !is_authority(out->authority))
+    if (reason == REASON_NONE && !http_is_authority(out->authority))
         reason = REASON_HOST_INVALID;
     if (reason == REASON_NONE)
         reason = parse_target(out, scheme);

@@ -8,7 +8,6 @@
 #define TRAFFIC_H1_REQUEST_H
 
 #include "traffic/h1_scan.h"
-#include "traffic/route.h"
 
 /* A whole head (h1_scan_run() found its end).  `scheme` is what an absolute-form target must have:
  * "https" or "http".  Texts in *out point into the head. */
@@ -19,9 +18,5 @@ enum traffic_reason h1_request_parse(struct http_request *out, const char *head,
 /* An early look at a first line when the head is not whole: REASON_NONE, or why it will never be.
  */
 enum traffic_reason h1_request_line_check(const char *line, size_t n);
-
-/* The name in an authority: lower case, without port and trailing dot, checked.
- * REASON_NONE, REASON_HOST_INVALID. */
-enum traffic_reason http_host_normalise(struct http_text authority, char out[ROUTE_HOST_MAX + 1]);
 
 #endif

@@ -4,8 +4,6 @@
 #include <string.h>
 
 #include "tls/tls.h"
-#include "traffic/access_log.h"
-#include "traffic/auth.h"
 #include "traffic/client.h"
 #include "traffic/h1_codec.h"
 #include "traffic/h1_request.h"
@@ -50,74 +48,34 @@ static void session_enter(struct h1_session *s, enum h1_session_state to)
 
 /* --- our own answers ---------------------------------------------------------------------- */
 
-static void log_request(struct h1_session *s, unsigned status, enum traffic_reason reason)
-{
-    struct exchange *x = &s->exchange;
-    struct traffic_worker *w = s->client->worker;
-
-    s->is_logged = true;
-    worker_count_request(w, status, x->started_us > 0 ? clock_now_us() - x->started_us : 0);
-    if (reason != REASON_NONE)
-        worker_count_reason(w, reason);
-    access_log_request(s->client, x, status, reason);
-}
-
 /* Back to the state between two requests, or to the end. */
 static void end_request(struct h1_session *s)
 {
     h1_body_fini(&s->body);
-    if (s->exchange.state == EXCHANGE_DONE)
-        exchange_reset(&s->exchange);
-    else
-        must(s->exchange.state == EXCHANGE_IDLE);
-    s->exchange.started_us = 0;
-    s->exchange.is_head = false;
-    s->is_logged = false;
-    s->exchange.method[0] = s->exchange.path[0] = '\0';
+    exchange_reset(&s->exchange);
     s->has_head = s->has_answer_ended = s->is_chunked_out = s->is_upgrade = false;
     s->may_skip_line = true;
     session_enter(s, s->closes ? H1_OVER : H1_IDLE);
-}
-
-/* The route of the name of the handshake, in the set in force. */
-static const struct route *find_route(struct h1_session *s)
-{
-    struct traffic_worker *w = s->client->worker;
-
-    if (s->hold != w->hold) {
-        route_hold_unref(s->hold);
-        s->hold = route_hold_ref(w->hold);
-        s->route = route_set_find(s->hold->set, s->client->sni);
-    }
-    return s->route;
 }
 
 /* A refusal or a failure, as an answer; the connection ends with it unless the request is whole. */
 static enum step answer(struct h1_session *s, enum traffic_reason reason)
 {
     struct traffic_worker *w = s->client->worker;
-    const struct traffic_settings *settings = w->settings;
-    const struct route *route = find_route(s);
     struct h1_text text = {.p = w->text, .size = sizeof(w->text)};
-    unsigned status = traffic_reason_status(reason);
+    struct own_answer own;
 
-    if (status == 0) {
-        log_request(s, 0, reason);
+    if (traffic_reason_status(reason) == 0) {
+        exchange_log(&s->exchange, 0, reason);
         client_abort(s->client);
         return STEP_WAIT;
     }
-    own_answer_emit(&text,
-                    &(struct own_answer){.status = status,
-                                         .word = traffic_reason_word(reason),
-                                         .minor = s->minor,
-                                         .closes = s->closes,
-                                         .is_head = s->exchange.is_head,
-                                         .date = w->date,
-                                         .version_header = route ? settings->version_header : NULL,
-                                         .version = settings->version,
-                                         .realm = status == 401 ? route->host : NULL});
+    own_answer_set(&own, &s->exchange, reason);
+    own.minor = s->minor;
+    own.closes = s->closes;
+    own_answer_emit(&text, &own);
     client_put(s->client, text.p, text.n);
-    log_request(s, status, reason);
+    exchange_log(&s->exchange, own.status, reason);
     end_request(s);
     return STEP_MORE;
 }
@@ -131,54 +89,11 @@ static enum step answer_and_close(struct h1_session *s, enum traffic_reason reas
 
 /* --- requests ----------------------------------------------------------------------------- */
 
-static void copy_text(char *to, size_t size, struct http_text from)
-{
-    size_t n = MIN(from.n, size - 1);
-
-    if (n > 0) /* a line that could not be read has no parts */
-        memcpy(to, from.p, n);
-    to[n] = '\0';
-}
-
-static enum traffic_reason check_host(const struct h1_session *s, struct http_text authority)
-{
-    const char *sni = s->client->sni;
-    char host[ROUTE_HOST_MAX + 1];
-    enum traffic_reason reason;
-
-    if (http_text_is(authority, sni))
-        return REASON_NONE;
-    reason = http_host_normalise(authority, host);
-    if (reason != REASON_NONE)
-        return reason;
-    return strcmp(host, sni) == 0 ? REASON_NONE : REASON_MISDIRECTED;
-}
-
-static enum traffic_reason check_auth(const struct route *route, const struct http_request *r)
-{
-    if (!route->auth)
-        return REASON_NONE;
-    if (r->authorization_count > 1)
-        return REASON_AUTH_DUPLICATE;
-    switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
-                             r->authorization.n)) {
-    case AUTH_OK:
-        return REASON_NONE;
-    case AUTH_MISSING:
-        return REASON_AUTH_REQUIRED;
-    case AUTH_MALFORMED:
-    case AUTH_WRONG:
-        break;
-    }
-    return REASON_AUTH_FAILED;
-}
-
 /* A request is well formed: what is to be done with it. */
 static enum step on_request(struct h1_session *s, struct http_request *r)
 {
     struct traffic_worker *w = s->client->worker;
-    const struct route *route = find_route(s);
-    enum traffic_reason reason = check_host(s, r->authority);
+    enum traffic_reason reason = requester_check(&s->client->requester, r->authority);
 
     s->requests++;
     s->is_upgrade = r->upgrade.n > 0;
@@ -189,15 +104,10 @@ static enum step on_request(struct h1_session *s, struct http_request *r)
     s->exchange.is_head = r->is_head;
     s->body_due_ms = loop_now_ms(w->loop) + (uint64_t)w->settings->timeouts.body_idle_secs * 1000;
     session_enter(s, H1_EXCHANGE);
-    if (reason == REASON_NONE && !route)
-        reason = REASON_NO_ROUTE;
     if (reason != REASON_NONE)
         return answer_and_close(s, reason);
-    reason = check_auth(route, r);
-    if (reason == REASON_NONE) {
-        h1_body_init(&s->body, loop_pool(w->loop), r->framing, r->length);
-        reason = exchange_start(&s->exchange, s->hold, route, r, &s->client->forward);
-    }
+    h1_body_init(&s->body, loop_pool(w->loop), r->framing, r->length);
+    reason = exchange_start(&s->exchange, r);
     if (reason != REASON_NONE)
         return s->has_request_ended ? answer(s, reason) : answer_and_close(s, reason);
     if (s->has_request_ended)
@@ -212,13 +122,8 @@ static enum step parse_request(struct h1_session *s, const char *head)
     struct exchange *x = &s->exchange;
     enum traffic_reason reason = h1_request_parse(r, head, &s->scan, &w->limits, "https");
 
-    COUNT(w, requests);
-    x->started_us = clock_now_us();
     s->minor = r->minor;
-    if (w->settings->log_access) {
-        copy_text(x->method, sizeof(x->method), r->method);
-        copy_text(x->path, sizeof(x->path), r->target);
-    }
+    exchange_open(x, r->minor == 0 ? "HTTP/1.0" : "HTTP/1.1", r->method, r->target);
     s->scan = (struct h1_scan){0};
     if (reason != REASON_NONE) {
         x->is_head = r->is_head;
@@ -313,7 +218,7 @@ static enum step break_request(struct h1_session *s, enum traffic_reason reason)
     exchange_cancel(&s->exchange, reason);
     if (!s->has_head)
         return answer_and_close(s, reason);
-    log_request(s, s->exchange.status, reason);
+    exchange_log(&s->exchange, s->exchange.status, reason);
     client_abort(s->client);
     return STEP_WAIT;
 }
@@ -372,7 +277,7 @@ static enum step finish_exchange(struct h1_session *s)
             s->closes = true;
         return answer(s, reason);
     }
-    log_request(s, x->status, reason);
+    exchange_log(x, x->status, reason);
     if (reason != REASON_NONE) { /* the client must not take it for whole */
         client_abort(s->client);
         return STEP_WAIT;
@@ -394,7 +299,7 @@ static enum step exchange_step(struct h1_session *s)
         return body_step(s);
     /* Only to see whether the client is still there; what it sends meanwhile waits. */
     if (s->client->in_len == 0 && client_fill(s->client) == IO_FAIL) {
-        log_request(s, s->exchange.status, REASON_CLIENT_GONE);
+        exchange_log(&s->exchange, s->exchange.status, REASON_CLIENT_GONE);
         client_abort(s->client);
     }
     return STEP_WAIT;
@@ -408,7 +313,7 @@ static enum step relay_step(struct h1_session *s)
     enum io io;
 
     if (x->state == EXCHANGE_DONE) {
-        log_request(s, x->status, x->reason);
+        exchange_log(x, x->status, x->reason);
         session_enter(s, H1_OVER);
         return STEP_MORE;
     }
@@ -427,7 +332,7 @@ static enum step relay_step(struct h1_session *s)
     }
     if (io == IO_FAIL && tls_error(c->tls) != -ERR_CLOSED) {
         exchange_cancel(x, REASON_CLIENT_GONE);
-        log_request(s, x->status, REASON_CLIENT_GONE);
+        exchange_log(x, x->status, REASON_CLIENT_GONE);
         client_abort(c);
         return STEP_WAIT;
     }
@@ -436,8 +341,10 @@ static enum step relay_step(struct h1_session *s)
     return STEP_WAIT;
 }
 
-enum step h1_session_step(struct h1_session *s)
+static enum step session_step(struct client *c)
 {
+    struct h1_session *s = &c->h1;
+
     switch (s->state) {
     case H1_IDLE:
     case H1_HEAD:
@@ -455,38 +362,38 @@ enum step h1_session_step(struct h1_session *s)
 
 /* --- life --------------------------------------------------------------------------------- */
 
-void h1_session_start(struct h1_session *s, struct client *c)
+static int start(struct client *c)
 {
+    struct h1_session *s = &c->h1;
+
     s->client = c;
     s->may_skip_line = true;
-    exchange_init(&s->exchange, c->worker, &h1_codec);
+    exchange_init(&s->exchange, &c->requester, &h1_codec);
     deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.idle_secs * 1000);
+    return 0;
 }
 
-void h1_session_fini(struct h1_session *s)
+static void fini(struct client *c)
 {
-    if (!s->client)
-        return;
-    if ((s->state == H1_EXCHANGE || s->state == H1_RELAY) && !s->is_logged)
-        log_request(s, s->exchange.status,
-                    s->client->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
+    struct h1_session *s = &c->h1;
+
+    if (s->state == H1_EXCHANGE || s->state == H1_RELAY)
+        exchange_log(&s->exchange, s->exchange.status,
+                     c->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
     exchange_fini(&s->exchange);
     h1_body_fini(&s->body);
     h1_gather_fini(&s->gather);
-    h1_session_forget_route(s);
 }
 
-void h1_session_forget_route(struct h1_session *s)
+static bool is_over(const struct client *c)
 {
-    route_hold_unref(s->hold);
-    s->hold = NULL;
-    s->route = NULL;
+    return c->h1.state == H1_OVER;
 }
 
-void h1_session_on_due(struct h1_session *s)
+static void on_due(struct client *c)
 {
+    struct h1_session *s = &c->h1;
     struct exchange *x = &s->exchange;
-    struct client *c = s->client;
 
     switch (s->state) {
     case H1_IDLE:
@@ -498,7 +405,7 @@ void h1_session_on_due(struct h1_session *s)
     case H1_EXCHANGE:
         if (client_out_len(c) > 0) {
             exchange_cancel(x, REASON_WRITE_TIMEOUT);
-            log_request(s, x->status, REASON_WRITE_TIMEOUT);
+            exchange_log(x, x->status, REASON_WRITE_TIMEOUT);
             client_abort(c);
         } else if (!s->has_request_ended && !s->is_upgrade && exchange_waits_for_client(x)) {
             break_request(s, REASON_BODY_TIMEOUT);
@@ -516,7 +423,8 @@ void h1_session_on_due(struct h1_session *s)
     }
 }
 
-uint64_t h1_session_patience_ms(struct h1_session *s, size_t got)
+/* How long nothing may move from now on, when `got` bytes of a body have just come. */
+static uint64_t patience_ms(struct h1_session *s, size_t got)
 {
     const struct traffic_worker *w = s->client->worker;
     const struct traffic_timeouts *t = &w->settings->timeouts;
@@ -532,8 +440,18 @@ uint64_t h1_session_patience_ms(struct h1_session *s, size_t got)
     return s->body_due_ms > now ? s->body_due_ms - now : 1;
 }
 
-bool h1_session_wants_input(const struct h1_session *s)
+static void moved(struct client *c, size_t got)
 {
+    struct h1_session *s = &c->h1;
+
+    if (s->state == H1_EXCHANGE || s->state == H1_RELAY)
+        deadline_set(&c->deadline, patience_ms(s, got));
+}
+
+static bool wants_input(const struct client *c)
+{
+    const struct h1_session *s = &c->h1;
+
     switch (s->state) {
     case H1_IDLE:
     case H1_HEAD:
@@ -549,8 +467,10 @@ bool h1_session_wants_input(const struct h1_session *s)
     return false;
 }
 
-void h1_session_on_room(struct h1_session *s)
+static void on_room(struct client *c)
 {
+    struct h1_session *s = &c->h1;
+
     if (s->is_held && client_room(s->client) > 0) {
         s->is_held = false;
         client_wake(s->client);
@@ -560,11 +480,17 @@ void h1_session_on_room(struct h1_session *s)
         exchange_resume(&s->exchange);
 }
 
-bool h1_session_drain(struct h1_session *s)
+static bool drain(struct client *c)
 {
+    struct h1_session *s = &c->h1;
+
     s->closes = true;
     if (s->state != H1_IDLE)
         return false;
     session_enter(s, H1_OVER);
     return true;
 }
+
+const struct client_session h1_session_of_client = {
+    start, fini, session_step, is_over, on_due, moved, wants_input, on_room, drain,
+};

@@ -23,6 +23,7 @@
 #include "traffic/h1_gather.h"
 
 struct client;
+struct client_session;
 
 #define H1_BODY_RATE 250u /* bytes a second */
 
@@ -36,8 +37,6 @@ struct client;
 #define X(name, next) H1_##name,
 enum h1_session_state { H1_SESSION_STATES(X) H1_SESSION_STATE_COUNT };
 #undef X
-
-enum step { STEP_MORE, STEP_WAIT };
 
 struct h1_session {
     enum h1_session_state state;
@@ -53,32 +52,14 @@ struct h1_session {
     uint64_t body_due_ms; /* when the body has to have come further; 0: begins anew */
     bool may_skip_line;   /* one empty line in front of a request is passed over */
     bool is_upgrade;
-    bool is_held;   /* the next request waits until the client has read more */
-    bool is_logged; /* this request, already */
+    bool is_held; /* the next request waits until the client has read more */
     /* The answer. */
     bool has_head, has_answer_ended, is_chunked_out;
-    unsigned requests;         /* served here */
-    const struct route *route; /* borrowed from `hold`: by the name of the handshake */
-    struct route_hold *hold;   /* counted: the set that `route` was looked up in */
+    unsigned requests; /* served here */
 };
 
-void h1_session_start(struct h1_session *s, struct client *c);
-void h1_session_fini(struct h1_session *s); /* fine on a zeroed one */
-enum step h1_session_step(struct h1_session *s);
-/* The routes were replaced: the set that it looked its own up in is let go, however long the
- * connection stays.  Fine on a zeroed one. */
-void h1_session_forget_route(struct h1_session *s);
-/* Its time is up. */
-void h1_session_on_due(struct h1_session *s);
-/* True when it would do something with more input. */
-bool h1_session_wants_input(const struct h1_session *s);
-/* How long nothing may move from now on, when `got` bytes of a body have just come.  A request's
- * body must also come at H1_BODY_RATE on the whole, until the answer begins: each byte buys its
- * time, and no more than timeouts.bodyIdleSecs is ever in hand. */
-uint64_t h1_session_patience_ms(struct h1_session *s, size_t got);
-/* Room for output came back. */
-void h1_session_on_room(struct h1_session *s);
-/* No more requests; true when it can be closed at once. */
-bool h1_session_drain(struct h1_session *s);
+/* A request's body must come at H1_BODY_RATE on the whole, until the answer begins: each byte buys
+ * its time, and no more than timeouts.bodyIdleSecs is ever in hand. */
+extern const struct client_session h1_session_of_client;
 
 #endif

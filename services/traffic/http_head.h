@@ -16,6 +16,7 @@
 
 #define HTTP_FIELDS_MAX  256u /* of the arrays; limits.headerFields is at most this */
 #define HTTP_UPGRADE_MAX 64u  /* bytes of Upgrade; a longer one is not passed on */
+#define HTTP_ACCEPT_MAX  32u  /* Sec-WebSocket-Accept: 28 characters */
 
 struct http_text {
     const char *p; /* borrowed, not ended by NUL */
@@ -74,7 +75,8 @@ struct http_request {
     bool takes_trailers; /* TE: trailers */
     enum http_framing framing;
     uint64_t length;
-    struct http_text upgrade; /* protocols asked for; empty: none (h2c is not passed on) */
+    struct http_text upgrade;          /* protocols asked for; empty: none (h2c is not passed on) */
+    struct http_text websocket_accept; /* what a 101 must answer to our key; empty: the client's */
     struct http_text authorization;
     unsigned authorization_count;
     struct http_fields fields;

@@ -9,6 +9,7 @@
 
 #include "loop/socket.h"
 #include "traffic/h1_request.h"
+#include "traffic/http_request.h"
 #include "traffic/own_answer.h"
 #include "traffic/traffic_worker_internal.h"
 
@@ -118,18 +119,17 @@ static void answer(struct redirect *r, enum traffic_reason reason, unsigned mino
 {
     struct traffic_worker *w = r->worker;
     struct h1_text text = {.p = (char *)w->read, .size = sizeof(w->read)};
-    unsigned status = reason == REASON_NONE ? 301 : traffic_reason_status(reason);
+    struct own_answer own = {.status = reason == REASON_NONE ? 301 : traffic_reason_status(reason),
+                             .word = reason == REASON_NONE ? "moved to https"
+                                                           : traffic_reason_word(reason),
+                             .minor = minor,
+                             .closes = r->closes,
+                             .is_head = is_head,
+                             .date = w->date,
+                             .location = location};
     size_t used;
 
-    own_answer_emit(&text, &(struct own_answer){.status = status,
-                                                .word = reason == REASON_NONE
-                                                            ? "moved to https"
-                                                            : traffic_reason_word(reason),
-                                                .minor = minor,
-                                                .closes = r->closes,
-                                                .is_head = is_head,
-                                                .date = w->date,
-                                                .location = location});
+    own_answer_emit(&text, &own);
     if (reason == REASON_NONE)
         COUNT(w, redirects);
     else

@@ -151,6 +151,26 @@ static const struct conf_key keys[] = {
           REFUSED("uri_too_long"), true, "The first line of a request."),
     LIMIT("requestsPerConnection", requests_per_connection, "10000", 1, 1000000000, "requests",
           NULL, true, "Requests on one client connection; then it is closed in order."),
+    LIMIT("h2Streams", h2_streams, "100", 1, 1000, "streams", REFUSED("h2_streams"), true,
+          "Streams at once of one HTTP/2 connection; one more is refused."),
+    LIMIT("h2WindowBytes", h2_window_bytes, "1048576", 65535, 16777216, "bytes", NULL, true,
+          "Window of an HTTP/2 connection: bytes of bodies that may be on their way to us or wait "
+          "here for their origins; limits.bufferBytes is the window of each stream."),
+    LIMIT("h2HeadsBytes", h2_heads_bytes, "131072", 1024, 16777216, "bytes", REFUSED("h2_heads"),
+          true,
+          "Heads of the requests of one HTTP/2 connection whose answers have not begun; one more "
+          "is refused, and asked again by the client."),
+    LIMIT("h2Resets", h2_resets, "500", 1, 1000000, "resets", REFUSED("h2_resets"), true,
+          "Streams of one HTTP/2 connection that were reset, by the client or since it broke a "
+          "rule; a tenth of it comes back each second. Then GOAWAY."),
+    LIMIT(
+        "h2ControlFrames", h2_control_frames, "1000", 16, 1000000, "frames",
+        REFUSED("h2_control_frames"), true,
+        "PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA of one HTTP/2 connection; a tenth "
+        "of it comes back each second, and 2 or 3 with a request or a frame of an answer. Then "
+        "GOAWAY."),
+    LIMIT("h2Continuations", h2_continuations, "8", 1, 1000, "frames", REFUSED("h2_continuations"),
+          true, "CONTINUATION frames of one head. Then GOAWAY."),
     LIMIT("upstreamConnections", upstream_connections, "4096", 1, 1000000, "connections",
           REFUSED("upstream_full"), true, "Connections of one worker to one destination."),
     LIMIT("upstreamIdle", upstream_idle, "128", 0, 1000000, "connections", NULL, true,

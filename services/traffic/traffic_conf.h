@@ -30,6 +30,12 @@ struct traffic_limits {
     int64_t header_fields;           /* its fields; a trailer's too */
     int64_t request_line_bytes;      /* method, target and version */
     int64_t requests_per_connection; /* then the client connection is closed in order */
+    int64_t h2_streams;              /* of one HTTP/2 connection at once */
+    int64_t h2_window_bytes;         /* of one HTTP/2 connection: bodies on their way to us */
+    int64_t h2_heads_bytes;          /* of one: heads of requests that wait for their answers */
+    int64_t h2_resets;               /* of one: a burst */
+    int64_t h2_control_frames;       /* of one: a burst */
+    int64_t h2_continuations;        /* of one head */
     int64_t upstream_connections;    /* to one destination, of one worker */
     int64_t upstream_idle;           /* of those kept without work, of one worker */
     int64_t buffer_bytes;            /* held of one exchange and direction */

@@ -39,8 +39,9 @@
     X(METHOD_UNKNOWN, "method_unknown", 501)                                                       \
     X(METHOD_REFUSED, "method_refused", 405) /* CONNECT, TRACE */                                  \
     X(EXPECT_UNKNOWN, "expect_unknown", 417)                                                       \
-    X(MISDIRECTED, "misdirected", 421) /* SNI and Host differ */                                   \
-    X(NO_ROUTE, "no_route", 421)       /* it had one at the handshake */                           \
+    X(UPGRADE_UNKNOWN, "upgrade_unknown", 501) /* RFC 8441: to something else than a WebSocket */  \
+    X(MISDIRECTED, "misdirected", 421)         /* SNI and Host differ */                           \
+    X(NO_ROUTE, "no_route", 421)               /* it had one at the handshake */                   \
     X(AUTH_REQUIRED, "auth_required", 401)                                                         \
     X(AUTH_FAILED, "auth_failed", 401)                                                             \
     X(AUTH_DUPLICATE, "auth_duplicate", 400)                                                       \
@@ -62,6 +63,14 @@
     X(LIMIT_ADDRESS, "limit_address", 0)                                                           \
     X(PROXY_MISSING, "proxy_missing", 0) /* none within 3 s */                                     \
     X(PROXY_INVALID, "proxy_invalid", 0)                                                           \
+    /* HTTP/2: what ends a stream or a connection */                                               \
+    X(H2_PROTOCOL, "h2_protocol", 0) /* against RFC 9113 */                                        \
+    X(H2_STREAMS, "h2_streams", 0)                                                                 \
+    X(H2_HEADS, "h2_heads", 0) /* the heads of too many requests wait at once */                   \
+    X(H2_HEAD_FLOOD, "h2_head_flood", 0)                                                           \
+    X(H2_CONTINUATIONS, "h2_continuations", 0)                                                     \
+    X(H2_RESETS, "h2_resets", 0)                                                                   \
+    X(H2_CONTROL_FRAMES, "h2_control_frames", 0)                                                   \
     X(STOPPED, "stopped", 503)                                                                     \
     /* the origin */                                                                               \
     X(UPSTREAM_CONNECT, "upstream_connect", 502)                                                   \

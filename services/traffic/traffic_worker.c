@@ -85,7 +85,7 @@ static struct tls_cert *select_cert(void *arg, const char *sni)
 
 int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_options *options)
 {
-    static const char *const alpn[] = {"http/1.1", NULL};
+    static const char *const alpn[] = {"h2", "http/1.1", NULL};
     struct traffic_shared *shared = must_alloc(sizeof(*shared));
     uint64_t key[2];
     int rc = tls_ctx_new_server(
@@ -365,7 +365,7 @@ static void take_routes(struct traffic_worker *w, struct route_set *set)
     w->hold = hold_new(w, set);
     set_counter(&w->counters.revision, set->revision);
     LIST_EACH (&w->clients, node, after)
-        h1_session_forget_route(&container_of(node, struct client, node)->h1);
+        requester_forget_route(&container_of(node, struct client, node)->requester);
     route_hold_unref(old);
     route_set_unref(set); /* the message's */
     set_counter(&w->counters.targets_down, upstream_pools_sweep(&w->pools, loop_now_ms(w->loop)));

@@ -86,6 +86,7 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(redirects, "answers 301 of the plain listener")                                              \
     X(handshakes, "TLS handshakes finished")                                                       \
     X(requests, "requests read on the TLS listener")                                               \
+    X(h2_connections, "client connections that speak HTTP/2")                                      \
     X(upgrades, "connections upgraded (101)")                                                      \
     X(bytes_in, "plaintext bytes of requests' bodies and upgraded connections, from clients")      \
     X(bytes_out, "plaintext bytes of answers' bodies and upgraded connections, to clients")        \

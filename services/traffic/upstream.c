@@ -20,7 +20,7 @@
 #include "traffic/h1_response.h"
 #include "traffic/traffic_worker_internal.h"
 
-#define OUTPUT_PIECES 8u
+#define OUTPUT_PIECES 12u
 
 static const unsigned next_of[] = {
 #define X(name, next) [UPSTREAM_##name] = (next),

@@ -18,7 +18,7 @@ import sys
 import datagrams
 import growth
 import links
-from measures import free_ports, iperf, paced, wrk
+from measures import free_ports, h2load, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
 import plot
@@ -201,6 +201,19 @@ def https(b):
         b.interleave(f"https keep-alive c64 {size}", "req/s", {
             name: (lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0])
             for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.1})
+
+
+@row("h2")
+def h2(b):
+    target = b.keep(peers.nginx_origin(b.folder))
+    ours, _ = b.traffic(target)
+    contestants = {"penstock": ours}
+    contestants["haproxy"] = b.keep(peers.haproxy_https(b.folder, b.certificate, target, alpn="h2"))
+    contestants["nginx"] = b.keep(peers.nginx_https(b.folder, b.certificate, target, "http2"))
+    for connections, streams in ((64, 1), (16, 8)):  # as many as the kept connections to the origin
+        b.interleave(f"h2 keep-alive c{connections} x{streams} 1 KiB", "req/s", {
+            name: (lambda port=port: h2load(f"https://{HOST}:{port}/1k", b.secs, connections, streams))
+            for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.2})
 
 
 @row("growth-streams")

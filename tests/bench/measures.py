@@ -64,3 +64,14 @@ def paced(url, rate, secs, log, connections=32):
     if len(times) < rate * secs * 0.8:
         raise penstock.Failure(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
     return times[len(times) * 99 // 100] / 1000
+
+
+def h2load(url, secs, connections, streams):
+    """Answers a second over HTTP/2; every one has to be there."""
+    argv = [peers.program("h2load"), f"-c{connections}", f"-m{streams}", "-t1", f"-D{secs}", "--warm-up-time=0", url]
+    text = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=secs + 30).stdout
+    rate = float(re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text).group(1))
+    done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text)
+    if rate == 0 or done.group(2) != "0" or "Application protocol: h2" not in text:
+        raise penstock.Failure(f"h2load: {text}")
+    return rate

@@ -138,16 +138,17 @@ listen in
         return front, [first, Process([path, "-db", "-f", str(outer)], [front])]
 
 
-def haproxy_https(folder, certificate, target):
+def haproxy_https(folder, certificate, target, alpn="http/1.1"):
     path = program("haproxy")
     front = penstock.free_port()
-    pem = pathlib.Path(folder) / "https.pem"
+    name = "https" if alpn == "http/1.1" else "h2"
+    pem = pathlib.Path(folder) / f"{name}.pem"
     pem.write_text(certificate.chain + certificate.key)
-    conf = pathlib.Path(folder) / "https.cfg"
+    conf = pathlib.Path(folder) / f"{name}.cfg"
     conf.write_text(HAPROXY_GLOBAL.replace("ssl-min-ver TLSv1.3", "ssl-min-ver TLSv1.2") + f"""
 listen https
     mode http
-    bind 127.0.0.1:{front} ssl crt {pem} alpn http/1.1
+    bind 127.0.0.1:{front} ssl crt {pem} alpn {alpn}
     option forwardfor
     http-reuse always
     server target 127.0.0.1:{target}
@@ -197,12 +198,12 @@ def nginx_origin(folder, workers=1):
     return port, [nginx(folder, "origin", body, port)]
 
 
-def nginx_https(folder, certificate, target):
+def nginx_https(folder, certificate, target, http2=""):
     port = penstock.free_port()
     body = f"""
     upstream target {{ server 127.0.0.1:{target}; keepalive 128; keepalive_requests 100000000; }}
     server {{
-        listen 127.0.0.1:{port} ssl backlog=4096 reuseport;
+        listen 127.0.0.1:{port} ssl {http2} backlog=4096 reuseport;
         ssl_certificate {certificate.chain_file};
         ssl_certificate_key {certificate.key_file};
         ssl_protocols TLSv1.2 TLSv1.3;
@@ -215,7 +216,7 @@ def nginx_https(folder, certificate, target):
         }}
     }}
 """
-    return port, [nginx(folder, "https", body, port)]
+    return port, [nginx(folder, http2 or "https", body, port)]
 
 
 def nginx_datagrams(folder, target):

@@ -14,7 +14,9 @@ static struct traffic_shared *shared;
 static struct traffic_worker *worker;
 static struct route_set *routes;
 static struct exchange exchange;
+static struct requester requester;
 static unsigned heads;
+static size_t took;
 static int listener;
 
 static void on_message(struct exchange *x, const struct http_response *r)
@@ -42,12 +44,19 @@ static size_t room(const struct exchange *x)
     return 65536;
 }
 
+static void taken(struct exchange *x, size_t n)
+{
+    (void)x;
+    took += n;
+}
+
 static void wake(struct exchange *x)
 {
     (void)x;
 }
 
-static const struct exchange_codec codec = {on_message, on_message, on_body, on_end, room, wake};
+static const struct exchange_codec codec = {on_message, on_message, on_body, on_end,
+                                            room,       taken,      wake};
 
 static void make_routes(void)
 {
@@ -77,18 +86,22 @@ static void setup(void)
     conf.limits.upstream_connections = 8;
     settings = traffic_settings_new(&conf, "test");
     heads = 0;
+    took = 0;
     loop = loop_new("test", 4, 0);
     ck_assert_int_eq(traffic_shared_new(&shared, NULL), 0);
     make_routes();
     worker = traffic_worker_new(loop, 0, shared, settings, routes, trust);
     traffic_settings_unref(settings);
     proxy_trust_unref(trust);
-    exchange_init(&exchange, worker, &codec);
+    requester = (struct requester){.worker = worker, .sni = "a.test", .tls_version = "TLS1.3"};
+    forward_client_set(&requester.forward, &(union addr){.in = {.sin_family = AF_INET}});
+    exchange_init(&exchange, &requester, &codec);
 }
 
 static void teardown(void)
 {
     exchange_fini(&exchange);
+    requester_forget_route(&requester);
     traffic_worker_free(worker);
     route_set_unref(routes);
     traffic_shared_free(shared);
@@ -99,7 +112,6 @@ static void teardown(void)
 static enum traffic_reason ask(const char *upgrade)
 {
     static struct http_request request;
-    struct forward_client client = {.address = "192.0.2.1"};
 
     request = (struct http_request){.method = {"POST", 4},
                                     .target = {"/", 1},
@@ -108,7 +120,9 @@ static enum traffic_reason ask(const char *upgrade)
                                     .framing = upgrade ? HTTP_NO_BODY : HTTP_LENGTH,
                                     .length = upgrade ? 0 : 4,
                                     .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
-    return exchange_start(&exchange, worker->hold, &routes->routes[0], &request, &client);
+    ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
+    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
+    return exchange_start(&exchange, &request);
 }
 
 /* A request whose connection stands. */
@@ -132,7 +146,7 @@ static bool on_head(unsigned status, const char *upgrade)
 /* The next byte that the origin would get. */
 static char next_byte(void)
 {
-    struct iovec piece[8];
+    struct iovec piece[12];
 
     ck_assert_uint_gt(exchange_output(&exchange, piece, ARRAY_LEN(piece)), 0);
     return *(char *)piece[0].iov_base;
@@ -161,9 +175,9 @@ END_TEST
 START_TEST(an_answer_under_way_holds_no_set_of_routes)
 {
     start(NULL);
-    ck_assert_uint_eq(worker->hold->users, 2);
+    ck_assert_uint_eq(worker->hold->users, 3); /* the worker's, the requester's, ours */
     ck_assert(on_head(200, ""));
-    ck_assert_uint_eq(worker->hold->users, 1);
+    ck_assert_uint_eq(worker->hold->users, 2);
     ck_assert_uint_eq(worker->counters.exchanges_open, 1);
     exchange_on_end(&exchange, NULL);
     exchange_reset(&exchange);
@@ -207,6 +221,95 @@ START_TEST(only_what_was_asked_for_is_switched_to)
 }
 END_TEST
 
+START_TEST(what_comes_behind_an_upgrade_waits)
+{
+    struct iovec piece[12];
+
+    start("websocket");
+    exchange_push_body(&exchange, (const uint8_t *)"GET /", 5);
+    exchange_sent(&exchange, exchange.head.len);
+    ck_assert_uint_eq(exchange_output(&exchange, piece, ARRAY_LEN(piece)), 0);
+    ck_assert(on_head(101, "websocket"));
+    ck_assert_int_eq(next_byte(), 'G');
+    exchange_sent(&exchange, 5);
+    ck_assert_uint_eq(took, 5);
+}
+END_TEST
+
+START_TEST(a_key_of_ours_must_be_answered)
+{
+    static const char *const answers[] = {"right", "wrong", "righ", NULL};
+
+    for (unsigned i = 0; i < ARRAY_LEN(answers); i++) {
+        static struct http_response r;
+
+        start("websocket");
+        memcpy(exchange.accept, "right", sizeof("right"));
+        r = (struct http_response){
+            .status = 101, .framing = HTTP_NO_BODY, .upgrade = {"websocket", 9}};
+        if (answers[i]) {
+            r.fields.count = 1;
+            r.fields.list[0] = (struct http_field){.name = "Sec-WebSocket-Accept",
+                                                   .name_len = 20,
+                                                   .value = answers[i],
+                                                   .value_len = (uint16_t)strlen(answers[i])};
+        }
+        ck_assert_int_eq(exchange_on_head(&exchange, &r), i == 0);
+        exchange_cancel(&exchange, REASON_CLIENT_GONE);
+        exchange_reset(&exchange);
+    }
+}
+END_TEST
+
+/* All that the origin gets from here on, at most `step` bytes at a time. */
+static size_t take_all(char *out, size_t step)
+{
+    size_t len = 0;
+
+    for (;;) {
+        struct iovec piece[12];
+        size_t n = exchange_output(&exchange, piece, ARRAY_LEN(piece)), sum = 0;
+
+        if (n == 0)
+            return len;
+        for (size_t i = 0; i < n; i++) {
+            size_t part = MIN(piece[i].iov_len, step - sum);
+
+            memcpy(out + len + sum, piece[i].iov_base, part);
+            sum += part;
+        }
+        exchange_sent(&exchange, sum);
+        len += sum;
+    }
+}
+
+START_TEST(a_body_is_framed_as_it_leaves)
+{
+    static const char want[] = "b\r\nhello world\r\n5\r\nagain\r\n0\r\nX-Sum: 16\r\n\r\n";
+    static struct http_fields trailers;
+    char out[256];
+    size_t len, step = (size_t)_i + 1;
+
+    start(NULL);
+    exchange.framer.is_chunked = true;
+    exchange_sent(&exchange, exchange.head.len);
+    exchange_push_body(&exchange, (const uint8_t *)"hello ", 6);
+    exchange_push_body(&exchange, (const uint8_t *)"world", 5); /* one chunk, whatever came */
+    len = take_all(out, step);
+    exchange_push_body(&exchange, (const uint8_t *)"again", 5);
+    ck_assert(!exchange_is_sent(&exchange));
+    trailers.count = 1;
+    trailers.list[0] =
+        (struct http_field){.name = "X-Sum", .name_len = 5, .value = "16", .value_len = 2};
+    exchange_push_end(&exchange, &trailers);
+    len += take_all(out + len, step);
+    ck_assert_uint_eq(len, sizeof(want) - 1);
+    ck_assert_mem_eq(out, want, len);
+    ck_assert(exchange_is_sent(&exchange));
+    ck_assert_uint_eq(took, 16);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("traffic/exchange");
@@ -217,6 +320,9 @@ int main(void)
     tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
     tcase_add_test(tcase, too_few_descriptors_mark_no_destination_down);
     tcase_add_loop_test(tcase, only_what_was_asked_for_is_switched_to, 0, ARRAY_LEN(switches));
+    tcase_add_test(tcase, what_comes_behind_an_upgrade_waits);
+    tcase_add_test(tcase, a_key_of_ours_must_be_answered);
+    tcase_add_loop_test(tcase, a_body_is_framed_as_it_leaves, 0, 24);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -2,6 +2,7 @@
  * why others are not.  Each row is read at one go and byte by byte. */
 #include "traffic/h1_request.h"
 
+#include "traffic/http_request.h"
 #include "traffic_h1_fixture.h"
 
 #define H "Host: a.test\r\n"

@@ -1,0 +1,482 @@
+/* h2_session - see h2_session.h.
+ *
+ * A client's bytes go to nghttp2 frame by frame: each is judged by its head first (judge_frame), so
+ * that also those count that nghttp2 passes over in silence.  Once nghttp2 was left by an error, or
+ * a rule of ours was broken, it is not asked any more: the GOAWAY is of our own making.
+ */
+#include "traffic/h2_session.h"
+
+#include <nghttp2/nghttp2.h>
+
+#include "traffic/client.h"
+#include "traffic/h2_library.h"
+#include "traffic/h2_stream.h"
+#include "traffic/traffic_worker_internal.h"
+
+#define GOAWAY_BYTES      17u
+#define TOKENS_OF_REQUEST 2u
+
+static const unsigned next_of[] = {
+#define X(name, next) [H2_##name] = (next),
+    H2_SESSION_STATES(X)
+#undef X
+};
+
+static uint64_t now_ms(const struct h2_session *s)
+{
+    return loop_now_ms(s->client->worker->loop);
+}
+
+static const struct traffic_timeouts *timeouts(const struct h2_session *s)
+{
+    return &s->client->worker->settings->timeouts;
+}
+
+/* The only writer of s->state. */
+static void session_enter(struct h2_session *s, enum h2_session_state to)
+{
+    must(next_of[s->state] & BIT(to));
+    s->state = to;
+    switch (to) {
+    case H2_OPEN:
+    case H2_LEAVING:
+        break;
+    case H2_NOTICE:
+        s->notice_ms = now_ms(s);
+        h2_session_due_at(s, s->notice_ms + H2_NOTICE_MS);
+        break;
+    case H2_OVER:
+        client_wake(s->client);
+        break;
+    case H2_SESSION_STATE_COUNT:
+        must(!"a state");
+    }
+}
+
+void h2_session_due_at(struct h2_session *s, uint64_t ms)
+{
+    uint64_t now = now_ms(s);
+
+    if (s->due_ms != 0 && s->due_ms <= ms)
+        return;
+    s->due_ms = ms;
+    deadline_set(&s->client->deadline, ms > now ? ms - now : 1);
+}
+
+/* --- its end -------------------------------------------------------------------------------- */
+
+void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t code)
+{
+    if (s->failure != REASON_NONE)
+        return;
+    s->failure = reason;
+    s->failure_code = code;
+    client_wake(s->client);
+}
+
+static void end_streams(struct h2_session *s, enum traffic_reason reason)
+{
+    LIST_EACH (&s->streams, node, after)
+        h2_stream_end(container_of(node, struct h2_stream, node), reason);
+}
+
+static void note_failure(const struct h2_session *s, enum traffic_reason reason)
+{
+    struct traffic_worker *w = s->client->worker;
+
+    worker_count_reason(w, reason);
+    if (log_limit_pass(&w->refusals, loop_now_ms(w->loop)))
+        log_warn("traffic", "h2_connection_ended",
+                 LOG_S("client", s->client->requester.forward.address),
+                 LOG_S("host", s->client->requester.sni),
+                 LOG_S("reason", traffic_reason_word(reason)), LOG_U("requests", s->requests));
+}
+
+void h2_session_refused(struct h2_session *s)
+{
+    note_failure(s, REASON_H2_PROTOCOL);
+    s->is_refused = true;
+}
+
+void h2_session_stream_closed(struct h2_session *s)
+{
+    if (s->stream_count > 0)
+        return;
+    s->quiet_ms = now_ms(s);
+    h2_session_due_at(s, s->quiet_ms + (uint64_t)timeouts(s)->idle_secs * 1000);
+}
+
+/* A GOAWAY of our own making: nghttp2 is not asked any more once it has been left by an error. */
+static void put_goaway(struct h2_session *s, uint32_t code)
+{
+    uint32_t last = (uint32_t)nghttp2_session_get_last_proc_stream_id(s->ng);
+    uint8_t frame[GOAWAY_BYTES] = {0, 0, 8, NGHTTP2_GOAWAY};
+
+    for (unsigned i = 0; i < 4; i++) {
+        frame[9 + i] = (uint8_t)(last >> (24 - 8 * i));
+        frame[13 + i] = (uint8_t)(code >> (24 - 8 * i));
+    }
+    client_put(s->client, frame, sizeof(frame));
+}
+
+static enum step over(struct h2_session *s)
+{
+    if (s->state != H2_OVER)
+        session_enter(s, H2_OVER);
+    return STEP_MORE;
+}
+
+/* Ends as h2_session_fail() asked for. */
+static enum step end_failed(struct h2_session *s)
+{
+    note_failure(s, s->failure);
+    put_goaway(s, s->failure_code);
+    end_streams(s, s->failure);
+    return over(s);
+}
+
+void h2_session_leave(struct h2_session *s)
+{
+    if (s->state != H2_OPEN)
+        return;
+    session_enter(s, H2_NOTICE);
+    if (nghttp2_submit_shutdown_notice(s->ng) != 0 ||
+        nghttp2_submit_ping(s->ng, NGHTTP2_FLAG_NONE, NULL) != 0)
+        h2_session_fail(s, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* The client knows that no more is wanted: what it began until now is the last. */
+void h2_session_say_last(struct h2_session *s)
+{
+    if (s->state != H2_NOTICE)
+        return;
+    session_enter(s, H2_LEAVING);
+    if (nghttp2_submit_goaway(s->ng, NGHTTP2_FLAG_NONE,
+                              nghttp2_session_get_last_proc_stream_id(s->ng), NGHTTP2_NO_ERROR,
+                              NULL, 0) != 0)
+        h2_session_fail(s, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
+}
+
+/* --- frames of the client -------------------------------------------------------------------- */
+
+bool h2_session_count_reset(struct h2_session *s)
+{
+    if (h2_bucket_take(&s->resets, now_ms(s)))
+        return true;
+    h2_session_fail(s, REASON_H2_RESETS, NGHTTP2_ENHANCE_YOUR_CALM);
+    return false;
+}
+
+/* HEADERS or DATA of a stream that is not open. */
+static void check_closed(struct h2_session *s, int32_t id)
+{
+    if (id == 0 || id > s->last_id || nghttp2_session_get_stream_user_data(s->ng, id))
+        return;
+    switch (h2_closed_find(&s->closed, id)) {
+    case H2_CLOSED_BY_US:
+        break;
+    case H2_CLOSED_BY_CLIENT:
+        h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
+        break;
+    case H2_CLOSED_UNKNOWN:
+        h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+        break;
+    }
+}
+
+/* A frame begins; nothing of it was seen by nghttp2 yet. */
+static void judge_frame(struct h2_session *s, const struct h2_walk *f)
+{
+    if (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA)
+        check_closed(s, f->stream_id);
+    switch (f->type) {
+    case NGHTTP2_RST_STREAM:
+        h2_session_count_reset(s);
+        break;
+    case NGHTTP2_HEADERS:
+        s->last_id = MAX(s->last_id, f->stream_id);
+        h2_bucket_give(&s->control, TOKENS_OF_REQUEST);
+        break;
+    case NGHTTP2_CONTINUATION: /* has a limit of its own */
+        break;
+    case NGHTTP2_DATA:
+        if (f->length > 0 || (f->flags & NGHTTP2_FLAG_END_STREAM))
+            break;
+        /* fallthrough */
+    default:
+        if (!h2_bucket_take(&s->control, now_ms(s)))
+            h2_session_fail(s, REASON_H2_CONTROL_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM);
+        break;
+    }
+}
+
+/* A frame is whole, nghttp2 had it.  Priorities are ignored, but for what was always an error in
+ * them. */
+static void judge_priority(struct h2_session *s, const struct h2_walk *f)
+{
+    if (f->type == NGHTTP2_PRIORITY &&
+        (f->stream_id == 0 || f->stream_id == (int32_t)(f->first & INT32_MAX)))
+        h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+}
+
+/* --- sending and reading -------------------------------------------------------------------- */
+
+void h2_session_send(struct h2_session *s)
+{
+    struct client *c = s->client;
+
+    while (s->state != H2_OVER && s->failure == REASON_NONE && client_room(c) > 0) {
+        const uint8_t *bytes;
+        ssize_t n = nghttp2_session_mem_send(s->ng, &bytes);
+
+        if (n < 0)
+            h2_session_fail(s, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
+        if (n <= 0)
+            return;
+        client_put(c, bytes, (size_t)n);
+    }
+}
+
+/* nghttp2 was left by an error. */
+static enum step leave_library(struct h2_session *s, int error)
+{
+    enum traffic_reason reason = REASON_H2_PROTOCOL;
+    uint32_t code = NGHTTP2_PROTOCOL_ERROR;
+
+    if (s->failure == REASON_NONE) {
+        if (error == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
+            reason = REASON_H2_CONTINUATIONS;
+            code = NGHTTP2_ENHANCE_YOUR_CALM;
+        } else if (error == NGHTTP2_ERR_FLOODED) {
+            reason = REASON_H2_CONTROL_FRAMES;
+            code = NGHTTP2_ENHANCE_YOUR_CALM;
+        } else if (error == NGHTTP2_ERR_NOMEM) {
+            reason = REASON_NO_MEMORY;
+            code = NGHTTP2_INTERNAL_ERROR;
+        }
+        h2_session_fail(s, reason, code);
+    }
+    return end_failed(s);
+}
+
+static void attend(struct h2_session *s)
+{
+    while (!list_is_empty(&s->attention))
+        h2_stream_attend(container_of(s->attention.next, struct h2_stream, attention));
+}
+
+/* The n bytes, frame by frame: 0, or nghttp2's error. */
+static int feed(struct h2_session *s, const uint8_t *p, size_t n)
+{
+    size_t from = 0, at = 0;
+
+    do {
+        size_t used;
+        enum h2_walk_step step = h2_walk_next(&s->walk, p + at, n - at, &used);
+        ssize_t rc;
+
+        at += used;
+        if (step == H2_WALK_HEAD) {
+            judge_frame(s, &s->walk);
+            if (s->failure != REASON_NONE)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+            continue; /* also when nothing is left: a frame without payload has an end */
+        }
+        rc = nghttp2_session_mem_recv(s->ng, p + from, at - from);
+        if (rc < 0)
+            return (int)rc;
+        from = at;
+        if (step == H2_WALK_END)
+            judge_priority(s, &s->walk);
+        if (s->failure != REASON_NONE)
+            return NGHTTP2_ERR_CALLBACK_FAILURE;
+    } while (at < n || from < n);
+    return 0;
+}
+
+static enum step read_some(struct h2_session *s)
+{
+    struct client *c = s->client;
+    enum io io = client_fill(c);
+    int rc;
+
+    if (io == IO_WAIT)
+        return STEP_WAIT;
+    if (io == IO_EOF) {
+        end_streams(s, REASON_CLIENT_GONE);
+        return over(s);
+    }
+    if (io == IO_FAIL) {
+        c->is_broken = true;
+        return STEP_WAIT;
+    }
+    rc = feed(s, c->in, c->in_len);
+    if (rc < 0)
+        return leave_library(s, rc);
+    client_skip(c, c->in_len);
+    if (s->head_since_ms != 0)
+        h2_session_due_at(s, s->head_since_ms + (uint64_t)timeouts(s)->header_secs * 1000);
+    return STEP_MORE;
+}
+
+static enum step session_step(struct client *c)
+{
+    struct h2_session *s = &c->h2;
+    enum step step;
+
+    if (s->state == H2_OVER)
+        return STEP_WAIT;
+    attend(s);
+    s->is_held = client_room(c) == 0; /* who doesn't read gets no more */
+    step = s->is_held ? STEP_WAIT : read_some(s);
+    if (s->state == H2_OVER || c->is_broken)
+        return step;
+    h2_session_send(s);
+    if (s->failure != REASON_NONE)
+        return end_failed(s);
+    if (s->state == H2_LEAVING && s->stream_count == 0 && !nghttp2_session_want_write(s->ng))
+        return over(s);
+    if (!nghttp2_session_want_read(s->ng) && !nghttp2_session_want_write(s->ng)) {
+        end_streams(s, s->is_refused ? REASON_H2_PROTOCOL : REASON_CLIENT_GONE);
+        return over(s);
+    }
+    return step;
+}
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+static void check_streams(struct h2_session *s, uint64_t now)
+{
+    LIST_EACH (&s->streams, node, after)
+        h2_session_due_at(s, h2_stream_check(container_of(node, struct h2_stream, node), now));
+}
+
+static void check_notice(struct h2_session *s, uint64_t now)
+{
+    if (s->state != H2_NOTICE)
+        return;
+    if (s->notice_ms + H2_NOTICE_MS <= now)
+        h2_session_say_last(s);
+    else
+        h2_session_due_at(s, s->notice_ms + H2_NOTICE_MS);
+}
+
+static void check_head(struct h2_session *s, uint64_t now)
+{
+    uint64_t due = s->head_since_ms + (uint64_t)timeouts(s)->header_secs * 1000;
+
+    if (s->head_since_ms == 0)
+        return;
+    if (due <= now)
+        h2_session_fail(s, REASON_HEADER_TIMEOUT, NGHTTP2_ENHANCE_YOUR_CALM);
+    else
+        h2_session_due_at(s, due);
+}
+
+static void on_due(struct client *c)
+{
+    struct h2_session *s = &c->h2;
+    uint64_t now = now_ms(s), idle = (uint64_t)timeouts(s)->body_idle_secs * 1000;
+
+    s->due_ms = 0;
+    if (s->state == H2_OVER)
+        return;
+    if (client_out_len(c) > 0 && now - s->moved_ms >= idle) {
+        if (s->stream_count == 0)
+            worker_count_reason(c->worker, REASON_WRITE_TIMEOUT);
+        end_streams(s, REASON_WRITE_TIMEOUT);
+        client_abort(c);
+        return;
+    }
+    check_notice(s, now);
+    check_head(s, now);
+    check_streams(s, now);
+    if (client_out_len(c) > 0)
+        h2_session_due_at(s, s->moved_ms + idle);
+    if (s->stream_count > 0 || s->head_since_ms != 0)
+        return;
+    idle = (uint64_t)timeouts(s)->idle_secs * 1000;
+    if (now - s->quiet_ms < idle) {
+        h2_session_due_at(s, s->quiet_ms + idle);
+        return;
+    }
+    put_goaway(s, NGHTTP2_NO_ERROR);
+    over(s);
+}
+
+static void moved(struct client *c, size_t got)
+{
+    (void)got;
+    c->h2.moved_ms = now_ms(&c->h2);
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static int start(struct client *c)
+{
+    struct h2_session *s = &c->h2;
+    const struct traffic_limits *l = &c->worker->settings->limits;
+    uint64_t now = loop_now_ms(c->worker->loop);
+    int rc;
+
+    s->client = c;
+    list_init(&s->streams);
+    list_init(&s->attention);
+    s->window_bytes = (size_t)l->buffer_bytes;
+    h2_bucket_init(&s->resets, (uint64_t)l->h2_resets, now);
+    h2_bucket_init(&s->control, (uint64_t)l->h2_control_frames, now);
+    s->moved_ms = s->data_ms = s->quiet_ms = now;
+    rc = h2_library_new(s, l);
+    if (rc != 0)
+        return rc;
+    COUNT(c->worker, h2_connections);
+    h2_session_due_at(s, now + (uint64_t)c->worker->settings->timeouts.idle_secs * 1000);
+    if (c->worker->is_draining)
+        h2_session_leave(s);
+    return 0;
+}
+
+static void fini(struct client *c)
+{
+    struct h2_session *s = &c->h2;
+
+    end_streams(s, c->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
+    h2_head_fini(&s->head);
+    nghttp2_session_del(s->ng);
+    s->ng = NULL;
+}
+
+static bool is_over(const struct client *c)
+{
+    return c->h2.state == H2_OVER;
+}
+
+static bool wants_input(const struct client *c)
+{
+    return c->h2.state != H2_OVER && client_room(c) > 0;
+}
+
+static void on_room(struct client *c)
+{
+    struct h2_session *s = &c->h2;
+
+    if (s->state == H2_OVER || client_room(c) == 0)
+        return;
+    if (s->is_held || nghttp2_session_want_write(s->ng))
+        client_wake(c);
+    if (!s->is_starved)
+        return;
+    s->is_starved = false;
+    LIST_EACH (&s->streams, node, after)
+        h2_stream_resume(container_of(node, struct h2_stream, node));
+}
+
+static bool drain(struct client *c)
+{
+    h2_session_leave(&c->h2);
+    return true;
+}
+
+const struct client_session h2_session_of_client = {
+    start, fini, session_step, is_over, on_due, moved, wants_input, on_room, drain,
+};

@@ -1,0 +1,376 @@
+"""Attacks over HTTP/2: each ends in GOAWAY within a second (stalls: within their timeout) while others are
+served, and nothing that was refused reaches the origin.  Frames are made by hand."""
+import struct
+import threading
+import time
+import unittest
+
+import hpack
+
+from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, H2, HEADERS, PING, PRIORITY,
+                       PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames, connect)
+from traffic_stand import HOST, SECS, Stand, ok, stack
+
+GOAWAY_SECS = 1.0
+TIMES = 20000
+
+
+class Attack(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": 2}, log={"access": False}))
+        cls.origin = cls.stand.origin
+
+    def attack(self, reason, send, code=ENHANCE_YOUR_CALM, settings=b""):
+        """`send` presses on a connection of its own; GOAWAY comes in time, and someone else is served meanwhile."""
+        before = self.stand.reason(reason)
+        with H2(self.stand.https) as other, Frames(self.stand.https, settings=settings) as c:
+            presser = threading.Thread(target=send, args=(c,))
+            begun = time.monotonic()
+            presser.start()
+            goaway = c.goaway()
+            took = time.monotonic() - begun
+            self.assertEqual(other.get("/others").status, 200)
+            presser.join(SECS)
+            self.assertFalse(presser.is_alive())
+        self.assertEqual(goaway, code)
+        self.assertGreater(self.stand.reason(reason), before)
+        stack.wait_for("nothing is in flight", lambda: self.stand.traffic.metric("penstock_traffic_exchanges_open") == 0)
+        return took
+
+    def quick(self, *args, **options):
+        self.assertLess(self.attack(*args, **options), GOAWAY_SECS + 1.0)  # the machine may be busy
+
+    # --- resets
+
+    def test_rapid_reset(self):
+        """CVE-2023-44487"""
+        def send(c):
+            head = c.head(path="/reset")
+            batch = 100
+            for first in range(1, 2 * TIMES, 2 * batch):
+                data = b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
+                                for i in range(first, first + 2 * batch, 2))
+                c.press(data, 1)
+                head = c.head(path="/reset")
+        self.quick("h2_resets", send)
+
+    def test_made_you_reset(self):
+        """CVE-2025-8671: the server is made to reset, by a WINDOW_UPDATE that goes over the top; one of 0 is
+        the end at once."""
+        for payload, reason, code in ((struct.pack(">I", 2**31 - 1), "h2_resets", ENHANCE_YOUR_CALM),
+                                      (b"\0\0\0\0", "h2_protocol", PROTOCOL_ERROR)):
+            def send(c):
+                for i in range(1, 2 * TIMES, 2):
+                    c.press(c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
+                            c.frame(WINDOW_UPDATE, 0, i, payload), 1)
+            with self.subTest(reason):
+                self.quick(reason, send, code=code)
+        self.assertEqual(self.origin.seen("/made"), [], "none of them was whole")
+
+    def test_made_you_reset_by_bodies(self):
+        """More than the length says; each is reset by us."""
+        def send(c):
+            for i in range(1, 2 * TIMES, 2):
+                c.press(c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made", method="POST")) +
+                        c.frame(DATA, 0, i, b"xx"), 1)
+        self.quick("h2_resets", send)
+
+    # --- frames that cost nothing
+
+    def test_floods(self):
+        rows = {
+            "ping": lambda c: c.frame(PING, 0, 0, b"12345678"),
+            "settings": lambda c: c.frame(SETTINGS, 0, 0),
+            "priority": lambda c: c.frame(PRIORITY, 0, 1, b"\0\0\0\3\1"),
+            "window": lambda c: c.frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+            "unknown": lambda c: c.frame(0x77, 0, 0, b"x"),
+        }
+        for name, make in rows.items():
+            with self.subTest(name):
+                self.quick("h2_control_frames", lambda c: c.press(make(c) * 100, TIMES // 100))
+
+    def test_empty_data(self):
+        def send(c):
+            c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST")))
+            c.press(c.frame(DATA, 0, 1) * 100, TIMES // 100)
+        self.quick("h2_control_frames", send)
+
+    def test_pings_in_good_faith(self):
+        with Frames(self.stand.https) as c:
+            for _ in range(500):
+                c.send(c.frame(PING, 0, 0, b"12345678"))
+            for _ in range(500):
+                f = c.find(PING)
+                self.assertEqual((f[1], f[3]), (ACK, b"12345678"))
+
+    # --- heads
+
+    def test_continuation_flood(self):
+        """VU#421644"""
+        def send(c):
+            c.send(c.frame(HEADERS, 0, 1, c.head()))
+            c.press(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
+        self.quick("h2_continuations", send)
+
+    def test_endless_head(self):
+        """Few and large CONTINUATION frames: four times the limit ends it."""
+        def send(c):
+            block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
+            parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
+            c.press(c.frame(HEADERS, 0, 1, parts[0]), 1)
+            for i, part in enumerate(parts[1:]):
+                c.press(c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part), 1)
+        self.quick("h2_head_flood", send)
+
+    def test_head_that_is_interrupted(self):
+        self.attack("h2_protocol", lambda c: (c.send(c.frame(HEADERS, 0, 1, c.head())), c.press(c.frame(SETTINGS, 0, 0), 1)),
+                    code=PROTOCOL_ERROR)
+
+    def test_hpack_bomb(self):
+        """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
+        def send(c):
+            value = "v" * 3900
+            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", value), path="/bomb")))
+            index = bytes([0x80 | 62])  # the newest entry of the table
+            block = c.head(path="/bomb") + index * 16000
+            c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, 3, block), 1)
+        self.quick("h2_head_flood", send)
+
+    def test_small_bombs(self):
+        """Just above the limit, each answered with 431: too many of them are an attack as well."""
+        def send(c):
+            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb")))
+            for i in range(3, 2 * TIMES, 2):
+                c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + bytes([0x80 | 62]) * 6), 1)
+        self.quick("h2_resets", send)
+
+    def test_held_heads(self):
+        """A bomb within the limits: what is held of all heads together is bounded; the rest is refused."""
+        go = threading.Event()
+        self.origin.answers["/held"] = lambda s, r: (go.wait(SECS), ok())[1]
+        with Frames(self.stand.https) as c:
+            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/first")))
+            c.find(HEADERS, 1)
+            for i in range(3, 103, 2):
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + bytes([0x80 | 63]) * 4))
+            refused = 0
+            while refused < 50 - 131072 // 15000:
+                f = c.find(RST_STREAM)
+                self.assertEqual(struct.unpack(">I", f[3])[0], REFUSED_STREAM)
+                refused += 1
+            self.assertGreater(self.stand.reason("h2_heads"), 0)
+            go.set()
+            self.assertIsNotNone(c.find(HEADERS, 3))
+
+    def test_streams(self):
+        """More than 100 at once: refused, or the end of a client that has acknowledged the setting."""
+        go = threading.Event()
+        self.origin.answers["/many"] = lambda s, r: (go.wait(SECS), ok())[1]
+        for acknowledges in (False, True):
+            with Frames(self.stand.https) as c:
+                self.assertIsNotNone(c.find(SETTINGS))
+                if acknowledges:
+                    c.send(c.frame(SETTINGS, ACK, 0))
+                for i in range(1, 203, 2):
+                    c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/many")))
+                f = c.find(GOAWAY if acknowledges else RST_STREAM)
+                self.assertEqual(struct.unpack(">I", f[3][-4:] if not acknowledges else f[3][4:8])[0],
+                                 PROTOCOL_ERROR if acknowledges else REFUSED_STREAM)
+        go.set()
+
+    # --- stalls
+
+    def test_zero_window(self):
+        """Answers that the client never takes: the connection ends when nothing has moved for bodyIdleSecs."""
+        self.origin.answers["/zero"] = ok(b"x" * 1000000)
+
+        def send(c):
+            for i in range(1, 201, 2):
+                c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero")), 1)
+        took = self.attack("write_timeout", send, settings=struct.pack(">HI", 4, 0))
+        self.assertGreater(took, 1.5)
+        self.assertLess(took, 2 + 3)
+
+    def test_zero_window_holds_little(self):
+        self.origin.answers["/zero"] = ok(b"x" * 1000000)
+        with Stand(log={"access": False}) as stand:
+            stand.origin.answers["/zero"] = ok(b"x" * 1000000)
+            clients = [Frames(stand.https, settings=struct.pack(">HI", 4, 0)) for _ in range(50)]
+            for c in clients:
+                for i in range(1, 201, 2):
+                    c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero")))
+            stack.wait_for("all are in flight", lambda: stand.traffic.metric("penstock_traffic_exchanges_open") == 5000)
+            for c in clients:
+                c.find(HEADERS)
+            self.assertLess(stand.traffic.metric("penstock_traffic_chunks_out"), 50 * (100 + 32))
+            for c in clients:
+                c.s.close()
+            stack.wait_for("all are gone", lambda: stand.traffic.metric("penstock_traffic_exchanges_open") == 0)
+            stack.wait_for("nothing is held", lambda: stand.traffic.metric("penstock_traffic_chunks_out") == 0)
+
+    def test_one_stalled_stream(self):
+        """One stream of several is not taken: it alone is reset."""
+        self.origin.answers["/stalled"] = ok(b"x" * 1000000)
+        with Frames(self.stand.https, settings=struct.pack(">HI", 4, 0)) as c:
+            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(path="/stalled")))
+            stop = threading.Event()
+
+            def ask():
+                stream = 3
+                while not stop.wait(0.1):
+                    c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, stream, c.head(path="/moves")) +
+                           c.frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1000)))
+                    stream += 2
+            asking = threading.Thread(target=ask)
+            asking.start()
+            f = c.find(RST_STREAM)
+            self.assertEqual((f[2], struct.unpack(">I", f[3])[0]), (1, 8))
+            self.assertIsNotNone(c.find(HEADERS))
+            stop.set()
+            asking.join()
+
+    def test_reads_nothing(self):
+        """Not a byte is taken from the socket."""
+        self.origin.answers["/unread"] = ok(b"x" * 1000000)
+        before = self.stand.reason("write_timeout")
+        with Frames(self.stand.https, settings=struct.pack(">HI", 4, 1 << 30), receive_buffer=4096) as c:
+            c.send(c.frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30)))
+            for i in range(1, 101, 2):
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/unread")))
+            stack.wait_for("it is cut off", lambda: self.stand.reason("write_timeout") > before)
+
+    # --- smuggling
+
+    def test_smuggling(self):
+        """What would be another request in HTTP/1 is refused, and the origin sees nothing of it."""
+        rows = {
+            "H2.TE": [("transfer-encoding", "chunked")],
+            "connection": [("connection", "close")],
+            "connection names": [("connection", "x-a"), ("x-a", "b")],
+            "keep-alive": [("keep-alive", "timeout=5")],
+            "proxy-connection": [("proxy-connection", "close")],
+            "upgrade": [("upgrade", "h2c")],
+            "te": [("te", "gzip")],
+            "lf in value": [("x-a", "b\nGET /smuggled HTTP/1.1")],
+            "crlf in value": [("x-a", "b\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")],
+            "cr in value": [("x-a", "b\rc")],
+            "nul in value": [("x-a", "b\0c")],
+            "crlf in name": [("x-a: b\r\nx-c", "d")],
+            "colon in name": [("x-a:b", "c")],
+            "blank in name": [("x a", "b")],
+            "empty name": [("", "b")],
+            "uppercase": [("X-A", "b")],
+            "two lengths": [("content-length", "0"), ("content-length", "5")],
+            "length with sign": [("content-length", "+5")],
+            "lengths in one": [("content-length", "0, 5")],
+            "H2.CL": [("content-length", "5")],
+            "unknown pseudo": [(":evil", "x")],
+            "answer's pseudo": [(":status", "200")],
+            "pseudo behind fields": [("x-a", "b"), (":path", "/smuggled")],
+            "second path": [(":path", "/smuggled")],
+            "second host": [("host", HOST), ("host", "evil.test")],
+            "host differs": [("host", "evil.test")],
+        }
+        self.refused(rows, lambda c, fields: c.head(*fields, path="/evil"))
+
+    def test_request_lines(self):
+        base = {":method": "GET", ":scheme": "https", ":authority": HOST, ":path": "/evil"}
+        rows = {
+            "blank in path": {":path": "/evil HTTP/1.1"},
+            "crlf in path": {":path": "/evil HTTP/1.1\r\nhost: a\r\n\r\nGET /smuggled"},
+            "nul in path": {":path": "/evil\0"},
+            "fragment": {":path": "/evil#x"},
+            "no path": {":path": None},
+            "empty path": {":path": ""},
+            "no slash": {":path": "evil"},
+            "absolute": {":path": "https://evil.test/"},
+            "star": {":path": "*"},
+            "no method": {":method": None},
+            "method with blank": {":method": "GET /smuggled HTTP/1.1"},
+            "method with crlf": {":method": "GET / HTTP/1.1\r\nx: y\r\n\r\nGET"},
+            "lower method": {":method": "get"},
+            "connect": {":method": "CONNECT", ":scheme": None, ":path": None},
+            "no scheme": {":scheme": None},
+            "http": {":scheme": "http"},
+            "scheme with crlf": {":scheme": "https\r\nx: y"},
+            "no authority": {":authority": None},
+            "empty authority": {":authority": ""},
+            "userinfo": {":authority": f"a@{HOST}"},
+            "authority with blank": {":authority": f"{HOST} evil"},
+            "authority with crlf": {":authority": f"{HOST}\r\nx: y"},
+            "another": {":authority": "evil.test"},
+        }
+        self.refused(rows, lambda c, change: c.encoder.encode([(k, v) for k, v in {**base, **change}.items() if v is not None]))
+
+    def refused(self, rows, make):
+        for name, row in rows.items():
+            with self.subTest(name), Frames(self.stand.https) as c:
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, make(c, row)))
+                c.send(c.frame(PING, 0, 0, b"thereyet"))
+                while True:
+                    f = c.read()
+                    self.assertIsNotNone(f, "closed without a word")
+                    if f[0] in (RST_STREAM, GOAWAY):
+                        self.assertEqual(struct.unpack(">I", f[3][-4:] if f[0] == RST_STREAM else f[3][4:8])[0], PROTOCOL_ERROR)
+                        break
+                    if f[0] == HEADERS and f[2] == 1:
+                        status = dict(c.decoder.decode(f[3]))[":status"]
+                        self.assertIn(status[0], "45")
+                        self.assertNotEqual(status[0:2], "50" if status == "502" else "xx")
+                        break
+        self.assertEqual([r.line for r in self.origin.seen() if "evil" in r.line or "smuggled" in r.line], [])
+        self.assertEqual(self.origin.garbage, [])
+
+    def test_bodies_that_lie(self):
+        """H2.CL with DATA: less or more than the length; the origin's connection is not used again."""
+        for body, end in ((b"abc", True), (b"abcdefgh", True), (b"abcdefgh", False)):
+            with self.subTest(body), Frames(self.stand.https) as c:
+                c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(("content-length", "5"), path="/lies", method="POST")))
+                c.send(c.frame(DATA, END_STREAM if end else 0, 1, body))
+                f = c.find(RST_STREAM)
+                self.assertEqual(struct.unpack(">I", f[3])[0], PROTOCOL_ERROR)
+        with H2(self.stand.https) as c:
+            self.assertEqual(c.get("/honest").body, b"GET /honest")
+        self.assertEqual(self.origin.seen("/lies"), [], "a request without its end is none")
+        self.assertEqual(self.origin.garbage, [])
+
+    def test_framed_anew(self):
+        """Bytes that look like the framing of HTTP/1 stay bytes."""
+        evil = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        with H2(self.stand.https) as c:
+            s = c.request("/framed", method="POST", end=False)
+            c.send(s, evil, end=True)
+            self.assertEqual(c.wait(s).status, 200)
+        self.assertEqual(self.origin.seen("/framed")[0].body, evil)
+        self.assertEqual(self.origin.seen("/smuggled"), [])
+
+    def test_bad_trailers(self):
+        for fields in ([(":path", "/smuggled")], [("x-a", "b\r\nc")], [("connection", "close")]):
+            with self.subTest(fields), Frames(self.stand.https) as c:
+                c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(path="/trailers", method="POST")))
+                c.send(c.frame(DATA, 0, 1, b"abc"))
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.encoder.encode(fields)))
+                while True:
+                    f = c.read()
+                    self.assertIsNotNone(f)
+                    if f[0] == RST_STREAM or (f[0] == HEADERS and dict(c.decoder.decode(f[3]))[":status"] == "400"):
+                        break
+        self.assertEqual(self.origin.seen("/trailers"), [])
+
+    # --- no HTTP/2 at all
+
+    def test_garbage(self):
+        for data in (b"GET / HTTP/1.1\r\n\r\n" * 10, b"\0" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100):
+            c = Frames.__new__(Frames)
+            c.held = b""
+            c.s = connect(self.stand.https)
+            c.press(data, 1)
+            self.assertIn(c.goaway(), (PROTOCOL_ERROR, 6, None))
+            c.s.close()
+        with H2(self.stand.https) as c:
+            self.assertEqual(c.get("/after-garbage").status, 200)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

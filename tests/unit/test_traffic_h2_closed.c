@@ -1,0 +1,41 @@
+/* Tests of h2_closed: who closed a stream, and what is forgotten. */
+#include "traffic/h2_closed.h"
+
+#include "traffic_h1_fixture.h"
+
+START_TEST(who_closed_it)
+{
+    struct h2_closed c = {0};
+
+    h2_closed_add(&c, 1, false);
+    h2_closed_add(&c, 5, true);
+    h2_closed_add(&c, INT32_MAX, true);
+    ck_assert_int_eq(h2_closed_find(&c, 1), H2_CLOSED_BY_CLIENT);
+    ck_assert_int_eq(h2_closed_find(&c, 5), H2_CLOSED_BY_US);
+    ck_assert_int_eq(h2_closed_find(&c, INT32_MAX), H2_CLOSED_BY_US);
+    ck_assert_int_eq(h2_closed_find(&c, 3), H2_CLOSED_UNKNOWN);
+}
+END_TEST
+
+START_TEST(the_oldest_is_forgotten)
+{
+    struct h2_closed c = {0};
+
+    for (int32_t i = 0; i <= (int32_t)H2_CLOSED_COUNT; i++)
+        h2_closed_add(&c, 2 * i + 1, i % 2);
+    ck_assert_int_eq(h2_closed_find(&c, 1), H2_CLOSED_UNKNOWN);
+    ck_assert_int_eq(h2_closed_find(&c, 3), H2_CLOSED_BY_US);
+    ck_assert_int_eq(h2_closed_find(&c, 5), H2_CLOSED_BY_CLIENT);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic/h2_closed");
+    TCase *tcase = tcase_create("closed");
+
+    tcase_add_test(tcase, who_closed_it);
+    tcase_add_test(tcase, the_oldest_is_forgotten);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}

@@ -1,0 +1,387 @@
+/* Tests of h2_session and h2_stream against nghttp2's client, on memory buffers. */
+#include "traffic_h2_fixture.h"
+
+#include <nghttp2/nghttp2.h>
+
+#include "traffic/upstream.h"
+#include "traffic_h1_fixture.h"
+
+static struct h2_rig rig;
+static nghttp2_session *peer;
+static char fields[4096], body[262144];
+static size_t body_len;
+static unsigned ended;
+static uint32_t reset_code, goaway_code;
+static int32_t goaway_last;
+static unsigned goaways;
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg)
+{
+    size_t at = strlen(fields);
+
+    (void)ng;
+    (void)frame;
+    (void)flags;
+    (void)arg;
+    snprintf(fields + at, sizeof(fields) - at, "%.*s: %.*s\n", (int)name_len, name, (int)value_len,
+             value);
+    return 0;
+}
+
+static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *bytes, size_t n,
+                   void *arg)
+{
+    (void)ng;
+    (void)flags;
+    (void)id;
+    (void)arg;
+    ck_assert_uint_le(body_len + n, sizeof(body));
+    memcpy(body + body_len, bytes, n);
+    body_len += n;
+    return 0;
+}
+
+static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
+{
+    (void)ng;
+    (void)arg;
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        reset_code = frame->rst_stream.error_code;
+    if (frame->hd.type == NGHTTP2_GOAWAY) {
+        goaways++;
+        goaway_code = frame->goaway.error_code;
+        goaway_last = frame->goaway.last_stream_id;
+    }
+    if ((frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        ended++;
+    return 0;
+}
+
+static void peer_init(void)
+{
+    nghttp2_session_callbacks *cb;
+    nghttp2_option *option;
+
+    ck_assert_int_eq(nghttp2_session_callbacks_new(&cb), 0);
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+    ck_assert_int_eq(nghttp2_option_new(&option), 0);
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    ck_assert_int_eq(nghttp2_session_client_new2(&peer, cb, NULL, option), 0);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(cb);
+    ck_assert_int_eq(nghttp2_submit_settings(peer, 0, NULL, 0), 0);
+}
+
+static void setup(void)
+{
+    struct traffic_conf conf = h2_rig_conf();
+
+    fields[0] = '\0';
+    body_len = ended = goaways = 0;
+    reset_code = goaway_code = UINT32_MAX;
+    h2_rig_init(&rig, &conf);
+    peer_init();
+}
+
+static void teardown(void)
+{
+    nghttp2_session_del(peer);
+    h2_rig_fini(&rig);
+}
+
+/* Bytes both ways until neither side has any. */
+static void pump(void)
+{
+    static uint8_t out[2 * 16384];
+    bool moved = true;
+
+    while (moved) {
+        const uint8_t *bytes;
+        ssize_t n;
+        size_t got;
+
+        moved = false;
+        while ((n = nghttp2_session_mem_send(peer, &bytes)) > 0) {
+            uint8_t *copy = (uint8_t *)exact_copy((const char *)bytes, (size_t)n);
+
+            h2_rig_feed(&rig, copy, (size_t)n);
+            free(copy);
+            moved = true;
+        }
+        got = h2_rig_drain(&rig, out);
+        if (got > 0) {
+            moved = true;
+            ck_assert_int_eq(nghttp2_session_mem_recv(peer, out, got), (ssize_t)got);
+        }
+    }
+}
+
+#define NV(n, v)                                                                                   \
+    {                                                                                              \
+        (uint8_t *)(n), (uint8_t *)(v), strlen(n), strlen(v), 0                                    \
+    }
+
+static ssize_t read_source(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t max,
+                           uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    size_t *left = source->ptr, n = MIN(*left, max);
+
+    (void)ng;
+    (void)id;
+    (void)arg;
+    memset(buf, 'x', n);
+    *left -= n;
+    if (*left == 0)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)n;
+}
+
+static int32_t ask(const char *method, const char *authority, size_t *upload)
+{
+    nghttp2_nv nv[] = {NV(":method", method), NV(":scheme", "https"), NV(":authority", authority),
+                       NV(":path", "/p?q")};
+    nghttp2_data_provider provider = {.source.ptr = upload, .read_callback = read_source};
+    int32_t id = nghttp2_submit_request(peer, NULL, nv, 4, upload ? &provider : NULL, NULL);
+
+    ck_assert_int_gt(id, 0);
+    pump();
+    return id;
+}
+
+/* --- what the origin does ------------------------------------------------------------------ */
+
+static struct exchange *connected(void)
+{
+    struct exchange *x = &h2_rig_stream(&rig)->exchange;
+
+    ck_assert_int_eq(x->state, EXCHANGE_CONNECTING);
+    exchange_on_connected(x);
+    return x;
+}
+
+static void answer_head(struct exchange *x, enum http_framing framing, uint64_t length)
+{
+    static struct http_response r;
+
+    r = (struct http_response){.status = 200,
+                               .minor = 1,
+                               .framing = framing,
+                               .length = length,
+                               .has_length = framing == HTTP_LENGTH};
+    r.fields.count = 1;
+    r.fields.list[0] =
+        (struct http_field){.name = "X-Own", .value = "v", .name_len = 5, .value_len = 1};
+    ck_assert(exchange_on_head(x, &r));
+}
+
+static void answer_end(struct exchange *x)
+{
+    static struct http_fields trailers;
+
+    x->upstream->exchange = NULL; /* as upstream does before it tells */
+    exchange_on_end(x, &trailers);
+    pump();
+}
+
+/* --- tests --------------------------------------------------------------------------------- */
+
+START_TEST(what_is_announced)
+{
+    pump();
+    ck_assert_uint_eq(
+        nghttp2_session_get_remote_settings(peer, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS), 100);
+    ck_assert_uint_eq(
+        nghttp2_session_get_remote_settings(peer, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE), 65536);
+    ck_assert_uint_eq(
+        nghttp2_session_get_remote_settings(peer, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL), 1);
+    ck_assert_int_eq(nghttp2_session_get_remote_window_size(peer), 1 << 20);
+}
+END_TEST
+
+START_TEST(an_answer_of_our_own)
+{
+    ask("GET", "b.test", NULL);
+    ck_assert_ptr_nonnull(strstr(fields, ":status: 421\n"));
+    ck_assert_ptr_nonnull(strstr(fields, "version: 1\n"));
+    body[body_len] = '\0';
+    ck_assert_str_eq(body, "421 misdirected\n");
+    ck_assert_uint_eq(ended, 1);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+    ck_assert_uint_eq(rig.worker->counters.reasons[REASON_MISDIRECTED], 1);
+}
+END_TEST
+
+START_TEST(a_request_and_its_answer)
+{
+    struct exchange *x;
+    struct iovec head[12];
+    char text[1024] = {0};
+
+    ask("GET", "a.test", NULL);
+    x = connected();
+    ck_assert_uint_gt(exchange_output(x, head, ARRAY_LEN(head)), 0);
+    memcpy(text, head[0].iov_base, MIN(head[0].iov_len, sizeof(text) - 1));
+    ck_assert_int_eq(strncmp(text, "GET /p?q HTTP/1.1\r\nHost: a.test\r\n", 33), 0);
+    ck_assert_uint_gt(rig.client.h2.heads_bytes, 0);
+    exchange_sent(x, head[0].iov_len);
+    answer_head(x, HTTP_LENGTH, 5);
+    ck_assert_uint_eq(rig.client.h2.heads_bytes, 0);
+    exchange_on_body(x, (const uint8_t *)"hello", 5);
+    answer_end(x);
+    ck_assert_ptr_nonnull(strstr(fields, ":status: 200\nx-own: v\n"));
+    ck_assert_ptr_nonnull(strstr(fields, "content-length: 5\n"));
+    ck_assert_uint_eq(body_len, 5);
+    ck_assert_uint_eq(ended, 1);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+    ck_assert_uint_eq(rig.worker->counters.exchanges_open, 0);
+    ck_assert_uint_eq(rig.worker->counters.statuses[2], 1);
+}
+END_TEST
+
+START_TEST(an_answer_is_read_as_far_as_the_window_goes)
+{
+    static uint8_t bytes[65536];
+    struct exchange *x;
+    size_t given = 0;
+
+    ask("GET", "a.test", NULL);
+    x = connected();
+    answer_head(x, HTTP_UNTIL_CLOSE, 0);
+    for (size_t room; (room = exchange_client_room(x)) >= UPSTREAM_READ_MIN;) {
+        size_t n = MIN(room, (size_t)8000); /* a record's worth at most: nobody encrypts here */
+
+        exchange_on_body(x, bytes, n);
+        pump();
+        given += n;
+        ck_assert_uint_lt(given, 200000);
+    }
+    ck_assert_uint_le(body_len, 65535);
+    ck_assert_uint_gt(body_len, 65535 - UPSTREAM_READ_MIN - 8000);
+    ck_assert(h2_rig_stream(&rig)->is_starved);
+}
+END_TEST
+
+START_TEST(a_body_is_credited_when_the_origin_took_it)
+{
+    size_t upload = 200000, took = 0;
+    struct exchange *x;
+
+    ask("POST", "a.test", &upload);
+    x = connected();
+    pump();
+    ck_assert_uint_eq(x->body.len, 65536); /* the window of a stream, and not a byte more */
+    for (unsigned i = 0; i < 100000 && !exchange_is_sent(x); i++) {
+        struct iovec pieces[12];
+        size_t n = exchange_output(x, pieces, ARRAY_LEN(pieces)), sum = 0;
+
+        for (size_t p = 0; p < n; p++)
+            sum += pieces[p].iov_len;
+        sum = MIN(sum, (size_t)10000);
+        exchange_sent(x, sum);
+        took += sum;
+        ck_assert_uint_le(x->body.len, 65536);
+        pump();
+    }
+    ck_assert(exchange_is_sent(x));
+    ck_assert_uint_eq(x->body_taken, 200000);
+    ck_assert_uint_gt(took, 200000);
+}
+END_TEST
+
+START_TEST(a_failing_origin_cuts_the_stream)
+{
+    struct exchange *x;
+
+    ask("GET", "a.test", NULL);
+    x = connected();
+    answer_head(x, HTTP_LENGTH, 5);
+    exchange_on_body(x, (const uint8_t *)"he", 2);
+    x->upstream->exchange = NULL;
+    exchange_on_lost(x, REASON_UPSTREAM_CLOSED, true, false);
+    ck_assert(!list_is_empty(&rig.client.h2.attention));
+    nghttp2_submit_ping(peer, 0, NULL); /* so that it runs */
+    pump();
+    ck_assert_uint_eq(reset_code, NGHTTP2_INTERNAL_ERROR);
+    ck_assert_uint_eq(ended, 0);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+}
+END_TEST
+
+START_TEST(leaving_takes_what_was_on_its_way)
+{
+    struct exchange *x;
+
+    ask("GET", "a.test", NULL);
+    x = connected();
+    ck_assert(h2_session_of_client.drain(&rig.client));
+    ck_assert_int_eq(rig.client.h2.state, H2_NOTICE);
+    pump(); /* the peer answers the PING */
+    ck_assert_uint_eq(goaways, 2);
+    ck_assert_int_eq(goaway_last, 1);
+    ck_assert_uint_eq(goaway_code, NGHTTP2_NO_ERROR);
+    ck_assert_int_eq(rig.client.h2.state, H2_LEAVING);
+    answer_head(x, HTTP_LENGTH, 0);
+    answer_end(x);
+    ck_assert_uint_eq(ended, 1);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+}
+END_TEST
+
+START_TEST(too_many_pings_end_it)
+{
+    for (unsigned i = 0; i < 101; i++)
+        nghttp2_submit_ping(peer, 0, NULL);
+    pump();
+    ck_assert_uint_eq(goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    ck_assert_int_eq(rig.client.h2.state, H2_OVER);
+    ck_assert_uint_eq(rig.worker->counters.reasons[REASON_H2_CONTROL_FRAMES], 1);
+}
+END_TEST
+
+START_TEST(too_many_resets_end_it)
+{
+    for (unsigned i = 0; i < 60 && rig.client.h2.state != H2_OVER; i++) {
+        int32_t id = ask("GET", "a.test", NULL);
+
+        nghttp2_submit_rst_stream(peer, 0, id, NGHTTP2_CANCEL);
+        pump();
+    }
+    ck_assert_uint_eq(goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+    ck_assert_int_eq(rig.client.h2.state, H2_OVER);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+    ck_assert_uint_ge(rig.worker->counters.reasons[REASON_H2_RESETS], 1);
+}
+END_TEST
+
+START_TEST(the_end_takes_all_streams)
+{
+    for (unsigned i = 0; i < 5; i++)
+        ask(i == 2 ? "POST" : "GET", "a.test", NULL);
+    ck_assert_uint_eq(rig.worker->counters.exchanges_open, 5);
+} /* teardown ends it; nothing leaks */
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic/h2_session");
+    TCase *tcase = tcase_create("on memory");
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, what_is_announced);
+    tcase_add_test(tcase, an_answer_of_our_own);
+    tcase_add_test(tcase, a_request_and_its_answer);
+    tcase_add_test(tcase, an_answer_is_read_as_far_as_the_window_goes);
+    tcase_add_test(tcase, a_body_is_credited_when_the_origin_took_it);
+    tcase_add_test(tcase, a_failing_origin_cuts_the_stream);
+    tcase_add_test(tcase, leaving_takes_what_was_on_its_way);
+    tcase_add_test(tcase, too_many_pings_end_it);
+    tcase_add_test(tcase, too_many_resets_end_it);
+    tcase_add_test(tcase, the_end_takes_all_streams);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
