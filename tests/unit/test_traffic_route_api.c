@@ -415,8 +415,11 @@ static void run_reload(struct task *task)
     struct reload *r = container_of(task, struct reload, task);
 
     r->cold = traffic_cold_difference(&t, &r->next);
-    if (!r->cold)
-        traffic_reload(&t, &r->next);
+    if (!r->cold) {
+        int rc = traffic_reload(&t, &r->next);
+
+        ck_assert_int_eq(rc, 0);
+    }
     conf_free(&traffic_conf_table, &r->next);
     r->is_done = true;
 }
