@@ -156,6 +156,8 @@ const char *tls_error_text(const struct tls *t);
 void tls_hmac_sha256(const void *key, size_t key_len, const void *text, size_t text_len,
                      uint8_t out[32]);
 void tls_sha256(const void *text, size_t text_len, uint8_t out[32]);
+/* Only for what prescribes it (RFC 6455): SHA-1 protects nothing. */
+void tls_sha1(const void *text, size_t text_len, uint8_t out[20]);
 void tls_random(void *out, size_t n);
 bool tls_is_equal(const void *a, const void *b, size_t n); /* in constant time */
 void tls_wipe(void *p, size_t n);                          /* zeroes; is not optimised away */

@@ -18,6 +18,11 @@ void tls_sha256(const void *text, size_t text_len, uint8_t out[32])
     must(gnutls_hash_fast(GNUTLS_DIG_SHA256, text, text_len, out) == 0);
 }
 
+void tls_sha1(const void *text, size_t text_len, uint8_t out[20])
+{
+    must(gnutls_hash_fast(GNUTLS_DIG_SHA1, text, text_len, out) == 0);
+}
+
 void tls_random(void *out, size_t n)
 {
     must(gnutls_rnd(GNUTLS_RND_KEY, out, n) == 0);
