@@ -19,6 +19,13 @@ test: ## install what tests need, build with sanitizers, run every tier
 	@cmake --build --preset dev -j $(JOBS)
 	@ctest --preset dev -j $(JOBS) -LE extra $(CTEST_ARGS)
 
+.PHONY: extra
+extra: ## tests beside programs and packages of others; what cannot be had is not run, and says so
+	@scripts/deps.sh build test
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS)
+	@ctest --preset dev -L extra --no-tests=error $(CTEST_ARGS)
+
 .PHONY: check
 check: test ## test, and what reads the tree: format, sizes
 	@scripts/deps.sh format

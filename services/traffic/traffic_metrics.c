@@ -76,16 +76,13 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     metrics_value(m, (double)first, NULL);
 }
 
-/* Nothing but the first when there is no link: no alarm shall go off by a zero. */
 static void collect_coreflow(struct metrics *m, const struct coreflow *c)
 {
     const struct coreflow_stats *s = &c->stats;
 
     metrics_family(m, "penstock_traffic_coreflow_configured", METRIC_GAUGE,
-                   "1: there is a coreflow.url");
+                   "1: there is a coreflow.url; the others say nothing without it");
     metrics_value(m, c->state != COREFLOW_OFF, NULL);
-    if (c->state == COREFLOW_OFF)
-        return;
     metrics_family(m, "penstock_traffic_coreflow_connected", METRIC_GAUGE,
                    "1: the link is open and tagged");
     metrics_value(m, c->state == COREFLOW_UP && c->is_tagged, NULL);
