@@ -541,6 +541,9 @@ void ws_client_stop(struct ws_client *c)
     if (c->state == CLIENT_DEAD)
         return;
     if (is_open(c)) {
+        /* What waits goes first: a close frame would overtake it. */
+        if (ws_frames_emit(&c->frames) == 0)
+            (void)!ws_stream_write(&c->stream, &c->frames.out, &err);
         ws_frames_close(&c->frames, WS_CODE_GOING_AWAY, "");
         if (ws_frames_emit(&c->frames) == 0 &&
             ws_stream_write(&c->stream, &c->frames.out, &err) == IO_OK) {
@@ -549,6 +552,11 @@ void ws_client_stop(struct ws_client *c)
         }
     }
     client_enter(c, CLIENT_DEAD);
+}
+
+uint64_t ws_client_message_len(const struct ws_client *c)
+{
+    return c->frames.message_len;
 }
 
 uint64_t ws_client_pauses(const struct ws_client *c)

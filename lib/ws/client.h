@@ -79,6 +79,8 @@ MUST_USE int ws_client_send(struct ws_client *c, const char *text, size_t n);
 void ws_client_close(struct ws_client *c, enum ws_code code, const char *why);
 /* Says goodbye (1001) if the socket takes it, and ends at once; nothing is called any more. */
 void ws_client_stop(struct ws_client *c);
+/* Within on_data: the length of the message that is coming in, as far as its frames have told. */
+uint64_t ws_client_message_len(const struct ws_client *c);
 /* Reading has paused since queue_max was passed: how often. */
 uint64_t ws_client_pauses(const struct ws_client *c);
 

@@ -224,6 +224,7 @@ static void on_data(void *arg, const uint8_t *bytes, size_t n)
 {
     struct coreflow *c = arg;
 
+    typed_message_reserve(&c->message, (size_t)ws_client_message_len(c->ws));
     typed_message_push(&c->message, bytes, n);
 }
 

@@ -29,15 +29,10 @@ void typed_message_clear(struct typed_message *m)
 }
 
 /* Not realloc(): it would leave what it moves from. */
-static void grow(struct typed_message *m, size_t n)
+static void set_room(struct typed_message *m, size_t room)
 {
-    size_t room = MAX(m->room, ROOM_FIRST);
     char *text;
 
-    while (room - m->len < n)
-        room *= 2;
-    if (room == m->room)
-        return;
     text = malloc(room); /* not zeroed: of a large one only what is used costs memory */
     must(text != NULL);
     if (m->text) {
@@ -47,6 +42,12 @@ static void grow(struct typed_message *m, size_t n)
     }
     m->text = text;
     m->room = room;
+}
+
+void typed_message_reserve(struct typed_message *m, size_t len)
+{
+    if (len > m->room)
+        set_room(m, MAX(len, 2 * m->room));
 }
 
 /* --- finding the parts ----------------------------------------------------------------------- */
@@ -201,7 +202,7 @@ static void step(struct typed_message *m, char c)
 
 void typed_message_push(struct typed_message *m, const void *bytes, size_t n)
 {
-    grow(m, n);
+    typed_message_reserve(m, MAX(m->len + n, ROOM_FIRST));
     memcpy(m->text + m->len, bytes, n);
     m->len += n;
     while (m->at < m->len) {

@@ -53,6 +53,9 @@ struct typed_message {
 
 void typed_message_init(struct typed_message *m);
 void typed_message_clear(struct typed_message *m); /* empty again, everything wiped and freed */
+/* Makes room for so many bytes in all, so that a large message that tells its length is never
+ * copied.  What is not used costs no memory. */
+void typed_message_reserve(struct typed_message *m, size_t len);
 /* Adds a piece.  The caller bounds the sum. */
 void typed_message_push(struct typed_message *m, const void *bytes, size_t n);
 /* After the last piece: one JSON object, as far as quotes and brackets tell. */

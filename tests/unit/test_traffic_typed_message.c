@@ -130,6 +130,27 @@ START_TEST(it_is_handed_over)
 }
 END_TEST
 
+START_TEST(room_is_made_once)
+{
+    const char *before;
+
+    typed_message_reserve(&message, 1000000);
+    before = message.text;
+    for (unsigned i = 0; i < 1000; i++) {
+        char piece[1000];
+
+        memset(piece, ' ', sizeof(piece));
+        typed_message_reserve(&message, 1000000);
+        typed_message_push(&message, piece, sizeof(piece));
+    }
+    ck_assert_ptr_eq(message.text, before);
+    ck_assert_uint_eq(message.room, 1000000);
+    typed_message_push(&message, "{}", 2);
+    ck_assert_uint_eq(message.len, 1000002);
+    ck_assert(typed_message_is_object(&message));
+}
+END_TEST
+
 /* It grows by doubling, and finds a part behind megabytes. */
 START_TEST(a_large_one)
 {
@@ -162,6 +183,7 @@ int main(void)
     tcase_add_loop_test(tc, parts_are_found, 0, (int)(sizeof(good) / sizeof(good[0])));
     tcase_add_loop_test(tc, what_is_no_object, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     tcase_add_test(tc, it_is_handed_over);
+    tcase_add_test(tc, room_is_made_once);
     tcase_add_test(tc, a_large_one);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);

@@ -1,8 +1,6 @@
 /* The client as a whole against a server that the test plays on a real socket: each way that it
  * ends has its reason, told once, and nothing is left behind. */
-#include <arpa/inet.h>
 #include <check.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +10,8 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "loop/listener.h"
 #include "support/tls_pem.h"
+#include "support/ws_server.h"
 #include "tls/tls.h"
 #include "ws/client.h"
 #include "ws/handshake.h"
@@ -21,7 +19,7 @@
 static struct loop *loop;
 static struct deadline guard;
 static struct ws_client *client;
-static int listener, server;
+static struct ws_server server;
 static char url_text[64];
 
 /* What was told. */
@@ -74,19 +72,12 @@ static const struct ws_callbacks callbacks = {on_open, on_data, on_message, on_e
 
 static void setup(void)
 {
-    union addr a, bound;
-    int rc;
-
     log_init(LOG_TEXT, LOG_ERR, 2);
     loop = loop_new("test", 0, 64);
     deadline_init(&guard, loop, on_guard);
     deadline_set(&guard, 20000);
-    rc = addr_parse_host(&a, "127.0.0.1", 0);
-    ck_assert_int_eq(rc, 0);
-    rc = listen_bind(&a, 1, &listener, &bound);
-    ck_assert_int_eq(rc, 0);
-    snprintf(url_text, sizeof(url_text), "ws://127.0.0.1:%u/x", addr_port(&bound));
-    server = -1;
+    ws_server_start(&server, loop);
+    snprintf(url_text, sizeof(url_text), "ws://127.0.0.1:%u/x", server.port);
     client = NULL;
     opened = ended = messages = 0;
     data_len = 0;
@@ -100,9 +91,7 @@ static void teardown(void)
     ck_assert_uint_eq(loop_pool(loop)->out_count, 0);
     deadline_off(&guard);
     loop_free(loop);
-    close(listener);
-    if (server >= 0)
-        close(server);
+    ws_server_stop(&server);
 }
 
 static struct ws_options defaults(void)
@@ -134,78 +123,11 @@ static void run(void)
     loop_run(loop);
 }
 
-/* Blocks in a read of the server's socket while the loop runs in between. */
-static void turn(struct ready *ready)
-{
-    (void)ready;
-    loop_stop(loop);
-}
-
-static void spin(void)
-{
-    struct ready once;
-
-    ready_init(&once, turn);
-    loop_again(loop, &once);
-    loop_run(loop);
-}
-
-static void accept_it(void)
-{
-    struct pollfd p = {.fd = listener, .events = POLLIN};
-
-    while (poll(&p, 1, 0) == 0)
-        spin();
-    server = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    ck_assert_int_ge(server, 0);
-}
-
-/* Reads until the text is there, or (n > 0) n bytes are; what it read. */
-static const char *server_read(const char *until, size_t n)
-{
-    static char text[8192];
-    size_t len = 0;
-
-    for (;;) {
-        ssize_t got = recv(server, text + len, sizeof(text) - 1 - len, 0);
-
-        if (got > 0)
-            len += (size_t)got;
-        text[len] = '\0';
-        if (got == 0 || (until ? memmem(text, len, until, strlen(until)) != NULL : len >= n))
-            return text;
-        spin();
-    }
-}
-
-static void server_write(const void *bytes, size_t n)
-{
-    ck_assert_int_eq(send(server, bytes, n, MSG_NOSIGNAL), (ssize_t)n);
-}
-
-static void answer_upgrade(const char *behind, size_t n)
-{
-    const char *request = server_read("\r\n\r\n", 0), *at;
-    char key[WS_KEY_TEXT], accept[WS_ACCEPT_TEXT], text[512];
-
-    ck_assert_ptr_eq(strstr(request, "GET /x HTTP/1.1\r\n"), request);
-    at = strstr(request, "Sec-WebSocket-Key: ");
-    ck_assert_ptr_nonnull(at);
-    snprintf(key, sizeof(key), "%.24s", at + 19);
-    ws_accept_emit(key, accept);
-    int len = snprintf(text, sizeof(text),
-                       "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                       "Sec-WebSocket-Accept: %s\r\n\r\n",
-                       accept);
-    memcpy(text + len, behind, n);
-    server_write(text, (size_t)len + n);
-}
-
 static void open_it(const struct ws_options *options)
 {
     dial(options);
-    accept_it();
-    answer_upgrade("", 0);
+    ws_server_accept(&server);
+    ws_server_upgrade(&server, "", 0);
     run();
     ck_assert_uint_eq(opened, 1);
 }
@@ -224,12 +146,12 @@ START_TEST(a_message_each_way)
     struct ws_options options = defaults();
 
     open_it(&options);
-    server_write("\x01\x02he\x80\x03llo", 9);
+    ws_server_write(&server, "\x01\x02he\x80\x03llo", 9);
     run();
     ck_assert_uint_eq(messages, 1);
     ck_assert_mem_eq(data, "hello", 5);
     ck_assert_int_eq(ws_client_send(client, "answer", 6), 0);
-    const char *frame = server_read(NULL, 12);
+    const char *frame = ws_server_read(&server, NULL, 12);
     ck_assert_int_eq((uint8_t)frame[0], 0x81);
     ck_assert_int_eq((uint8_t)frame[1], 0x86);
     for (unsigned i = 0; i < 6; i++)
@@ -242,8 +164,8 @@ START_TEST(a_frame_behind_the_answer)
     struct ws_options options = defaults();
 
     dial(&options);
-    accept_it();
-    answer_upgrade("\x81\x02hi", 4);
+    ws_server_accept(&server);
+    ws_server_upgrade(&server, "\x81\x02hi", 4);
     while (messages == 0)
         run();
     ck_assert_uint_eq(opened, 1);
@@ -255,8 +177,8 @@ START_TEST(nobody_there)
 {
     struct ws_options options = defaults();
 
-    close(listener);
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    close(server.listener);
+    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     dial(&options);
     expect_end(WS_END_CONNECT, "refused");
     ck_assert_uint_eq(opened, 0);
@@ -278,9 +200,9 @@ START_TEST(an_answer_that_is_no_upgrade)
     struct ws_options options = defaults();
 
     dial(&options);
-    accept_it();
-    server_read("\r\n\r\n", 0);
-    server_write("HTTP/1.1 503 x\r\n\r\n", 18);
+    ws_server_accept(&server);
+    ws_server_read(&server, "\r\n\r\n", 0);
+    ws_server_write(&server, "HTTP/1.1 503 x\r\n\r\n", 18);
     expect_end(WS_END_UPGRADE, "status 503");
 }
 END_TEST
@@ -290,9 +212,9 @@ START_TEST(an_end_instead_of_an_answer)
     struct ws_options options = defaults();
 
     dial(&options);
-    accept_it();
-    server_read("\r\n\r\n", 0);
-    shutdown(server, SHUT_WR);
+    ws_server_accept(&server);
+    ws_server_read(&server, "\r\n\r\n", 0);
+    shutdown(server.fd, SHUT_WR);
     expect_end(WS_END_UPGRADE, "ended");
 }
 END_TEST
@@ -321,13 +243,13 @@ START_TEST(a_close_with_its_code)
     const char *frame;
 
     open_it(&options);
-    server_write(faults[_i].bytes, faults[_i].n);
-    frame = server_read(NULL, 8);
+    ws_server_write(&server, faults[_i].bytes, faults[_i].n);
+    frame = ws_server_read(&server, NULL, 8);
     ck_assert_int_eq((uint8_t)frame[0], 0x88);
     ck_assert_int_eq((uint8_t)(frame[6] ^ frame[2]) << 8 | (uint8_t)(frame[7] ^ frame[3]),
                      faults[_i].code);
     ck_assert_uint_eq(ended, 0); /* the server closes first, or 3 s are over */
-    shutdown(server, SHUT_WR);
+    shutdown(server.fd, SHUT_WR);
     expect_end(faults[_i].end, "closed with");
 }
 END_TEST
@@ -348,7 +270,7 @@ START_TEST(an_end_without_a_close)
     struct ws_options options = defaults();
 
     open_it(&options);
-    shutdown(server, SHUT_WR);
+    shutdown(server.fd, SHUT_WR);
     expect_end(WS_END_LOST, "without a close frame");
 }
 END_TEST
@@ -360,13 +282,13 @@ START_TEST(pings_and_pongs)
     options.ping_ms = options.pong_ms = 100;
     open_it(&options);
     for (unsigned i = 0; i < 3; i++) {
-        const char *frame = server_read(NULL, 14);
+        const char *frame = ws_server_read(&server, NULL, 14);
 
         ck_assert_int_eq((uint8_t)frame[0], 0x89);
         ck_assert_uint_eq(ended, 0);
-        server_write("\x8a\x08penstock", 10);
+        ws_server_write(&server, "\x8a\x08penstock", 10);
     }
-    server_read(NULL, 14);
+    ws_server_read(&server, NULL, 14);
     expect_end(WS_END_PONG_TIMEOUT, "no pong");
 }
 END_TEST
@@ -377,16 +299,16 @@ START_TEST(a_message_without_an_end)
 
     options.message_ms = 200;
     open_it(&options);
-    server_write("\x01\x00", 2);
+    ws_server_write(&server, "\x01\x00", 2);
     while (ended == 0 && data_len < 1000000) {
-        struct pollfd p = {.fd = server, .events = POLLIN};
+        struct pollfd p = {.fd = server.fd, .events = POLLIN};
 
-        server_write("\x00\x01x", 3); /* bytes come all the time */
-        spin();
+        ws_server_write(&server, "\x00\x01x", 3); /* bytes come all the time */
+        ws_server_spin(&server);
         if (poll(&p, 1, 1) > 0)
             break; /* its close frame */
     }
-    shutdown(server, SHUT_WR);
+    shutdown(server.fd, SHUT_WR);
     expect_end(WS_END_MESSAGE_TIMEOUT, "not whole");
 }
 END_TEST
@@ -403,15 +325,17 @@ START_TEST(back_pressure)
     while (ws_client_pauses(client) == 0) {
         ck_assert_int_eq(ws_client_send(client, text, sizeof(text)), 0);
         sent++;
-        spin();
+        ws_server_spin(&server);
         ck_assert_uint_lt(sent, 10000);
     }
-    server_write("\x81\x02hi", 4);
+    ws_server_write(&server, "\x81\x02hi", 4);
     for (unsigned i = 0; i < 20; i++)
-        spin();
+        ws_server_spin(&server);
     ck_assert_uint_eq(messages, 0);
-    while (messages == 0)
-        server_read(NULL, 1);
+    while (messages == 0) {
+        (void)!recv(server.fd, text, sizeof(text), 0);
+        ws_server_spin(&server);
+    }
     ck_assert_uint_eq(ws_client_pauses(client), 1);
     ck_assert_uint_eq(ended, 0);
 }
@@ -425,7 +349,7 @@ START_TEST(a_stop_says_goodbye_and_tells_nothing)
     open_it(&options);
     ws_client_stop(client);
     client = NULL;
-    frame = server_read(NULL, 8);
+    frame = ws_server_read(&server, NULL, 8);
     ck_assert_int_eq((uint8_t)frame[0], 0x88);
     ck_assert_int_eq((uint8_t)(frame[7] ^ frame[3]), 1001 & 0xff);
     ck_assert_uint_eq(ended, 0);
@@ -438,12 +362,12 @@ START_TEST(a_stop_at_any_time)
 
     dial(&options);
     if (_i > 0)
-        accept_it();
+        ws_server_accept(&server);
     if (_i > 1)
-        server_read("\r\n\r\n", 0);
+        ws_server_read(&server, "\r\n\r\n", 0);
     ws_client_stop(client);
     client = NULL;
-    spin();
+    ws_server_spin(&server);
     ck_assert_uint_eq(ended + opened, 0);
 }
 END_TEST
@@ -476,9 +400,9 @@ static void start_secure(struct secure_server *s, const char *name, struct ws_op
     free(file);
     dial(options);
     tls_ctx_unref(options->tls); /* the client has its own reference */
-    accept_it();
+    ws_server_accept(&server);
     chunk_pool_init(&s->pool, 0, 0);
-    ck_assert_int_eq(tls_new_server(&s->tls, s->ctx, &s->pool, server, NULL), 0);
+    ck_assert_int_eq(tls_new_server(&s->tls, s->ctx, &s->pool, server.fd, NULL), 0);
 }
 
 static void end_secure(struct secure_server *s)
@@ -502,7 +426,7 @@ static void secure_read(struct secure_server *s, char *out, size_t n)
             memcpy(out + got, bytes, len);
             got += len;
         } else {
-            spin();
+            ws_server_spin(&server);
         }
     }
 }
@@ -522,7 +446,7 @@ START_TEST(over_tls)
 
     start_secure(&s, "127.0.0.1", &options);
     while ((io = tls_handshake(s.tls)) == IO_WAIT)
-        spin();
+        ws_server_spin(&server);
     ck_assert_int_eq(io, IO_OK);
     while (!strstr(request, "\r\n\r\n"))
         secure_read(&s, request + strlen(request), 1);
@@ -556,7 +480,7 @@ START_TEST(a_certificate_of_another_name)
     while (ended == 0) {
         if (tls_handshake(s.tls) != IO_WAIT)
             break;
-        spin();
+        ws_server_spin(&server);
     }
     expect_end(WS_END_TLS, "");
     ck_assert_uint_eq(opened, 0);
