@@ -497,8 +497,10 @@ void h1_session_on_due(struct h1_session *s)
         return;
     case H1_EXCHANGE:
         if (client_out_len(c) > 0) {
-            exchange_cancel(x, REASON_WRITE_TIMEOUT);
-            log_request(s, x->status, REASON_WRITE_TIMEOUT);
+            enum traffic_reason reason = client_write_reason(c);
+
+            exchange_cancel(x, reason);
+            log_request(s, x->status, reason);
             client_abort(c);
         } else if (!s->has_request_ended && !s->is_upgrade && exchange_waits_for_client(x)) {
             break_request(s, REASON_BODY_TIMEOUT);

@@ -197,6 +197,11 @@ static const struct conf_key keys[] = {
           "Of those, how many are kept without work."),
     LIMIT("bufferBytes", buffer_bytes, "65536", 32768, 16777216, "bytes", NULL, true,
           "Held of one exchange and direction; then its source is not read on."),
+    LIMIT(
+        "readRate", read_rate, "250", 0, 1000000000, "bytes/s", REFUSED("slow_read"), true,
+        "How fast a client must take what waits for it, on the whole, beside bodyIdleSecs; what it "
+        "took buys it time, at most bodyIdleSecs of it. 0: no such rate. Upgraded connections "
+        "have upgradeIdleSecs instead."),
     LIMIT("poolChunks", pool_chunks, "32768", 64, 16777216, "chunks of 16 KiB",
           REFUSED("no_memory"), false, "All buffers of one worker."),
     LIMIT("routes", routes, "20000", 1, 1000000, "routes",

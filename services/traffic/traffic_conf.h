@@ -37,6 +37,7 @@ struct traffic_limits {
     int64_t upstream_connections;    /* to one destination, of one worker */
     int64_t upstream_idle;           /* of those kept without work, of one worker */
     int64_t buffer_bytes;            /* held of one exchange and direction */
+    int64_t read_rate;               /* bytes a second that a client must take; 0: none */
     int64_t pool_chunks;             /* 16 KiB each, of one worker: all its buffers together */
     int64_t routes;                  /* in a set */
     int64_t routes_bytes;            /* body of PUT /v1/routes, and routesFile */
