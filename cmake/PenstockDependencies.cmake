@@ -19,6 +19,13 @@ add_library(libev INTERFACE)
 target_include_directories(libev SYSTEM INTERFACE ${LIBEV_INCLUDE})
 target_link_libraries(libev INTERFACE ${LIBEV_LIBRARY})
 
+# Nor does wslay.
+find_path(WSLAY_INCLUDE wslay/wslay.h REQUIRED)
+find_library(WSLAY_LIBRARY wslay REQUIRED)
+add_library(libwslay INTERFACE)
+target_include_directories(libwslay SYSTEM INTERFACE ${WSLAY_INCLUDE})
+target_link_libraries(libwslay INTERFACE ${WSLAY_LIBRARY})
+
 # llhttp: Debian 13 has the library; Debian 12 has its generated sources in node-llhttp,
 # compiled here in strict mode (version 8 is lenient otherwise).
 find_library(LLHTTP_LIBRARY llhttp)

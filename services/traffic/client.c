@@ -71,6 +71,7 @@ static void client_enter(struct client *c, enum client_state to)
         deadline_set(&c->deadline, (uint64_t)t->handshake_secs * 1000);
         break;
     case CLIENT_OPEN: /* the session's states have deadlines of their own */
+        c->write_left_ms = (uint64_t)t->body_idle_secs * 1000;
         break;
     case CLIENT_LINGER:
         deadline_set(&c->deadline, (uint64_t)t->body_idle_secs * 1000);
@@ -112,13 +113,56 @@ enum io client_fill(struct client *c)
     return io;
 }
 
+uint64_t client_clip_patience(const struct client *c, uint64_t ms)
+{
+    uint64_t now = loop_now_ms(c->worker->loop), due = c->write_since_ms + c->write_left_ms;
+
+    if (c->write_since_ms == 0 || c->worker->settings->limits.read_rate == 0)
+        return ms;
+    return MIN(ms, due > now ? due - now : 1);
+}
+
 /* Something moved, `got` bytes of it from the client: what waits for movement only begins anew. */
 static void touch(struct client *c, size_t got)
 {
     if (c->state == CLIENT_OPEN)
         c->session->moved(c, got);
     else if (c->state == CLIENT_LINGER && !c->is_shut)
-        deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000);
+        deadline_set(
+            &c->deadline,
+            client_clip_patience(c, (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000));
+}
+
+static uint64_t body_idle_ms(const struct client *c)
+{
+    return (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000;
+}
+
+/* `moved` bytes left for the kernel.  Who reads slowly lets the kernel's buffer fill, and from then
+ * on what leaves is what it reads: that must be limits.readRate on the whole.  Only time in which
+ * bytes wait counts; each byte that leaves buys its time, and no more than timeouts.bodyIdleSecs is
+ * ever in hand. */
+static void pay_write(struct client *c, size_t moved)
+{
+    uint64_t rate = (uint64_t)c->worker->settings->limits.read_rate;
+    uint64_t now = loop_now_ms(c->worker->loop);
+
+    if (moved > 0) {
+        uint64_t waited = c->write_since_ms ? now - c->write_since_ms : 0;
+        uint64_t left = c->write_left_ms > waited ? c->write_left_ms - waited : 0;
+
+        c->write_left_ms = MIN(left + (rate ? (uint64_t)moved * 1000 / rate : 0), body_idle_ms(c));
+        c->write_since_ms = 0;
+    }
+    if (c->write_since_ms == 0 && tls_out_len(c->tls) > 0)
+        c->write_since_ms = MAX(now, 1u);
+}
+
+enum traffic_reason client_write_reason(const struct client *c)
+{
+    uint64_t waited = loop_now_ms(c->worker->loop) - c->write_since_ms;
+
+    return waited < body_idle_ms(c) ? REASON_SLOW_READ : REASON_WRITE_TIMEOUT;
 }
 
 void client_skip(struct client *c, size_t n)
@@ -207,9 +251,12 @@ static void flush(struct client *c)
     before = tls_out_len(c->tls);
     if (before == 0 || c->is_broken)
         return;
-    if (tls_flush(c->tls) == IO_FAIL)
+    if (tls_flush(c->tls) == IO_FAIL) {
         c->is_broken = true;
-    else if (tls_out_len(c->tls) < before)
+        return;
+    }
+    pay_write(c, before - tls_out_len(c->tls));
+    if (tls_out_len(c->tls) < before)
         touch(c, 0);
 }
 
@@ -456,6 +503,8 @@ static void on_due(struct deadline *d)
         client_run(c);
         return;
     case CLIENT_LINGER:
+        if (!c->is_shut) /* its last answer waits */
+            refuse(c, client_write_reason(c));
         client_enter(c, CLIENT_DEAD);
         return;
     case CLIENT_DEAD:

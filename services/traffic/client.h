@@ -89,7 +89,10 @@ struct client {
     struct chunk *stage; /* owned */
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken, is_shut;
-    size_t lingered;                      /* bytes thrown away */
+    size_t lingered; /* bytes thrown away */
+    /* What waits for the client to read it (RELAY apart: it has an idle time of its own). */
+    uint64_t write_since_ms; /* since when it waits without a byte leaving; 0: nothing waits */
+    uint64_t write_left_ms;  /* how long it may still wait: limits.readRate */
     const struct client_session *session; /* static; NULL before OPEN */
     union {
         struct h1_session h1;
@@ -113,6 +116,10 @@ void client_put(struct client *c, const void *bytes, size_t n);
 size_t client_out_len(const struct client *c); /* bytes that wait */
 size_t client_room(const struct client *c);    /* of limits.bufferBytes */
 void client_wake(struct client *c);            /* runs it after the events of this turn */
+/* `ms`, or less when what waits for the client must have moved on before. */
+uint64_t client_clip_patience(const struct client *c, uint64_t ms);
+/* Why it is given up on while bytes wait: it takes nothing, or less than limits.readRate. */
+enum traffic_reason client_write_reason(const struct client *c);
 /* The other side must see that the answer is cut short: reset, nothing more is sent. */
 void client_abort(struct client *c);
 /* Everything of this direction is sent and close_notify behind it; reading goes on (relay). */

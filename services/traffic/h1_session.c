@@ -404,8 +404,10 @@ static void on_due(struct client *c)
         return;
     case H1_EXCHANGE:
         if (client_out_len(c) > 0) {
-            exchange_cancel(x, REASON_WRITE_TIMEOUT);
-            exchange_log(x, x->status, REASON_WRITE_TIMEOUT);
+            enum traffic_reason reason = client_write_reason(c);
+
+            exchange_cancel(x, reason);
+            exchange_log(x, x->status, reason);
             client_abort(c);
         } else if (!s->has_request_ended && !s->is_upgrade && exchange_waits_for_client(x)) {
             break_request(s, REASON_BODY_TIMEOUT);
@@ -444,7 +446,9 @@ static void moved(struct client *c, size_t got)
 {
     struct h1_session *s = &c->h1;
 
-    if (s->state == H1_EXCHANGE || s->state == H1_RELAY)
+    if (s->state == H1_EXCHANGE)
+        deadline_set(&c->deadline, client_clip_patience(c, patience_ms(s, got)));
+    else if (s->state == H1_RELAY)
         deadline_set(&c->deadline, patience_ms(s, got));
 }
 

@@ -50,6 +50,7 @@ struct route_update *route_update_new(enum route_update_kind kind)
     struct route_update *u = must_alloc(sizeof(*u));
 
     u->kind = kind;
+    u->shape = &route_shape_rest;
     list_init(&u->node);
     return u;
 }
@@ -233,6 +234,7 @@ static void start_next(struct route_apply *a)
         }
         u->base = route_set_ref(a->live);
         route_build_init(&u->build, a->options.auth_key, u->base);
+        u->build.shape = u->shape;
         u->build.routes_max = a->options.routes_max;
         u->build.destinations_max = a->options.destinations_max;
         u->task.run = on_built;

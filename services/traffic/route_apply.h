@@ -55,6 +55,7 @@ struct route_names {
 
 struct route_update {
     enum route_update_kind kind;
+    const struct route_shape *shape; /* borrowed, static: of a whole set */
     bool is_dry_run;
     char host[ROUTE_HOST_MAX + 1];
     char *text; /* owned: JSON, wiped as soon as it has been read */
@@ -62,6 +63,7 @@ struct route_update {
     char peer[ADDR_TEXT_MAX]; /* who sent it: for the log */
     /* For the sender: */
     struct admin_request *request; /* borrowed; NULL once the client went away */
+    void *arg;                     /* another sender's; borrowed */
     uint64_t seen_revision;        /* live when it was sent */
     /* Just before it is built, with the set that it will change: false drops it, without on_done.
      * May be NULL. */

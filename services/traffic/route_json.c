@@ -25,10 +25,13 @@ static const char *const route_keys[] = {
     "privateKey", "publicKey",      "authentication",   "forwardAuthorization", NULL,
 };
 
+const struct route_shape route_shape_rest = {.key = "routes"};
+
 void route_build_init(struct route_build *b, const struct auth_key *key,
                       const struct route_set *base)
 {
     *b = (struct route_build){
+        .shape = &route_shape_rest,
         .auth_key = key,
         .base = base,
         .routes_max = SIZE_MAX,
@@ -320,7 +323,7 @@ static void parse_route(struct route_build *b, struct route_certs *certs, const 
         json_fault(&b->faults, base, "type", "must be an object, is %s", json_type_of(obj));
         return;
     }
-    json_only(&b->faults, base, obj, route_keys);
+    json_only(b->shape->takes_unknown ? &b->warnings : &b->faults, base, obj, route_keys);
     parse_host(b, base, obj, host, route);
     parse_destinations(b, base, obj, route);
     parse_certificate(b, certs, base, obj, present, route);
@@ -341,6 +344,12 @@ static int compare_hosts(const void *a, const void *b)
     return *x < *y ? -1 : 1; /* of one array: by place */
 }
 
+/* "/routes/3". */
+static void route_pointer(const struct route_build *b, size_t i, char out[POINTER_MAX])
+{
+    snprintf(out, POINTER_MAX, "/%s/%zu", b->shape->key, i);
+}
+
 static void find_duplicates(struct route_build *b, const struct route_set *set)
 {
     const struct route **sorted = must_alloc(set->count * sizeof(*sorted));
@@ -351,15 +360,16 @@ static void find_duplicates(struct route_build *b, const struct route_set *set)
             sorted[count++] = &set->routes[i];
     qsort(sorted, count, sizeof(*sorted), compare_hosts);
     for (size_t i = 1; i < count; i++) {
-        char base[POINTER_MAX];
+        char base[POINTER_MAX], other[POINTER_MAX];
 
         if (strcmp(sorted[i]->host, sorted[first]->host) != 0) {
             first = i;
             continue;
         }
-        snprintf(base, sizeof(base), "/routes/%zu", (size_t)(sorted[i] - set->routes));
-        json_fault_at(&b->faults, base, "hostName", "duplicate", "\"%s\" is /routes/%zu already",
-                      sorted[i]->host, (size_t)(sorted[first] - set->routes));
+        route_pointer(b, (size_t)(sorted[i] - set->routes), base);
+        route_pointer(b, (size_t)(sorted[first] - set->routes), other);
+        json_fault_at(&b->faults, base, "hostName", "duplicate", "\"%s\" is %s already",
+                      sorted[i]->host, other);
     }
     free(sorted);
 }
@@ -367,31 +377,43 @@ static void find_duplicates(struct route_build *b, const struct route_set *set)
 /* The list inside the body, or NULL with a fault. */
 static struct json_object *find_list(struct route_build *b, struct json_object *body)
 {
-    static const char *const keys[] = {"routes", NULL};
+    const char *const keys[] = {b->shape->key, NULL};
     struct json_object *list = body;
+    char pointer[POINTER_MAX];
 
     if (json_object_is_type(body, json_type_object)) {
-        json_only(&b->faults, "", body, keys);
-        list = json_array(&b->faults, "", body, "routes", JSON_REQUIRED, 0, SIZE_MAX);
+        if (!b->shape->takes_unknown)
+            json_only(&b->faults, "", body, keys);
+        list = json_array(&b->faults, "", body, b->shape->key, JSON_REQUIRED, 0, SIZE_MAX);
     } else if (!json_object_is_type(body, json_type_array)) {
-        json_fault(&b->faults, "", "type", "must be an array or {\"routes\": [...]}, is %s",
-                   json_type_of(body));
+        json_fault(&b->faults, "", "type", "must be an array or {\"%s\": [...]}, is %s",
+                   b->shape->key, json_type_of(body));
         return NULL;
     }
     if (list && json_object_array_length(list) > b->routes_max) {
-        json_fault(&b->faults, "/routes", "range", "%zu routes are more than %zu (limits.routes)",
+        snprintf(pointer, sizeof(pointer), "/%s", b->shape->key);
+        json_fault(&b->faults, pointer, "range", "%zu routes are more than %zu (limits.routes)",
                    json_object_array_length(list), b->routes_max);
         return NULL;
     }
     return list;
 }
 
+/* Where the set stands in the document, or NULL with a fault. */
+static struct json_object *find_body(struct route_build *b, struct json_object *document)
+{
+    return b->shape->find ? b->shape->find(document, &b->faults) : document;
+}
+
 struct route_set *route_json_parse(struct route_build *b, struct json_object *body)
 {
-    struct json_object *list = find_list(b, body);
+    struct json_object *part = find_body(b, body), *list;
     struct route_certs certs;
     struct route_set *set;
 
+    if (json_check_failed(&b->faults))
+        return NULL;
+    list = find_list(b, part);
     if (!list)
         return NULL;
     set = route_set_new(json_object_array_length(list));
@@ -399,7 +421,7 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
     for (size_t i = 0; i < set->count; i++) {
         char base[POINTER_MAX];
 
-        snprintf(base, sizeof(base), "/routes/%zu", i);
+        route_pointer(b, i, base);
         parse_route(b, &certs, base, json_object_array_get_idx(list, i), NULL, NULL,
                     &set->routes[i]);
     }
@@ -440,40 +462,29 @@ struct route_set *route_json_put(struct route_build *b, const char *host, struct
 
 /* --- wiping ---------------------------------------------------------------------------------- */
 
-static void wipe_text(struct json_object *obj, const char *key)
+static void wipe_text(struct json_object *value)
 {
-    struct json_object *value;
-
-    if (!json_object_is_type(obj, json_type_object) ||
-        !json_object_object_get_ex(obj, key, &value) ||
-        !json_object_is_type(value, json_type_string))
+    if (!json_object_is_type(value, json_type_string))
         return;
     /* json-c hands out its own memory of the string; the length stays. */
     char *text = (char *)(uintptr_t)json_object_get_string(value);
     tls_wipe(text, (size_t)json_object_get_string_len(value));
 }
 
-static void wipe_route(struct json_object *route)
-{
-    struct json_object *auth;
-
-    wipe_text(route, "privateKey");
-    if (json_object_is_type(route, json_type_object) &&
-        json_object_object_get_ex(route, "authentication", &auth))
-        wipe_text(auth, "pass");
-}
-
 void route_json_wipe(struct json_object *body)
 {
-    struct json_object *list = body;
-
-    if (json_object_is_type(body, json_type_object)) {
-        wipe_route(body);
-        if (!json_object_object_get_ex(body, "routes", &list))
-            return;
-    }
-    if (!json_object_is_type(list, json_type_array))
+    if (json_object_is_type(body, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(body); i++)
+            route_json_wipe(json_object_array_get_idx(body, i));
         return;
-    for (size_t i = 0; i < json_object_array_length(list); i++)
-        wipe_route(json_object_array_get_idx(list, i));
+    }
+    if (!json_object_is_type(body, json_type_object))
+        return;
+    json_object_object_foreach(body, key, value)
+    {
+        if (strcmp(key, "privateKey") == 0 || strcmp(key, "pass") == 0)
+            wipe_text(value);
+        else /* as deep as json_read() lets it be */
+            route_json_wipe(value);
+    }
 }

@@ -14,8 +14,21 @@
 #include "traffic/route.h"
 #include "json/json.h"
 
+/* How a sender's document holds a whole set. */
+struct route_shape {
+    const char *key; /* of the list; pointers begin with /<key>/<n> */
+    /* The part of the document that is the list, or an object with nothing but it under `key`; NULL
+     * after a fault.  May be NULL: the whole document. */
+    struct json_object *(*find)(struct json_object *document, struct json_check *faults);
+    bool takes_unknown; /* a route's key that is not known is a warning, one beside the list nothing
+                         */
+};
+
+extern const struct route_shape route_shape_rest; /* an array, or {"routes": [...]} */
+
 /* One build: what it needs, and what it found. */
 struct route_build {
+    const struct route_shape *shape; /* borrowed, static */
     const struct auth_key *auth_key; /* borrowed */
     const struct route_set *base; /* borrowed: what an edit changes; its certificates are reused */
     size_t routes_max, destinations_max;
@@ -29,16 +42,15 @@ void route_build_init(struct route_build *b, const struct auth_key *key,
                       const struct route_set *base);
 void route_build_fini(struct route_build *b);
 
-/* A whole set: an array, or {"routes": [...]}.  Pointers begin with /routes/<n>.  The sealed set,
- * one reference; NULL with faults. */
+/* A whole set in the build's shape.  The sealed set, one reference; NULL with faults. */
 struct route_set *route_json_parse(struct route_build *b, struct json_object *body);
 /* The base with one route put in; `host` is normalised.  hostName may be left out of the body; so
  * may what GET does not show: without privateKey (and publicKey, or with the same one) the present
  * certificate stays, without `pass` the same user's password stays.  Pointers begin at the route.
  */
 struct route_set *route_json_put(struct route_build *b, const char *host, struct json_object *body);
-/* Zeroes every privateKey and pass in the document (a set or one route): json-c's copies of them.
- * The caller sees to it that nobody reads the document at the same time. */
+/* Zeroes every privateKey and pass anywhere in the document: json-c's copies of them.  The caller
+ * sees to it that nobody reads the document at the same time. */
 void route_json_wipe(struct json_object *body);
 
 /* Without private key and password.  The caller's. */

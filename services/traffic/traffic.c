@@ -230,6 +230,7 @@ int traffic_start(struct traffic *t)
     if (rc != 0)
         return rc;
     service_tell_crash("traffic", &t->crash, t->events, TRAFFIC_EVENT_CRASH_RECOVERED);
+    coreflow_start(&t->coreflow, t->loop, t->resolver, t->apply, &t->conf);
     log_info("traffic", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", t->workers_count));
     log_listening("http", t->http_address);
@@ -297,7 +298,8 @@ static void stop_workers(struct traffic *t)
 
 void traffic_stop(struct traffic *t)
 {
-    route_apply_stop(t->apply); /* first: it answers through the API */
+    route_apply_stop(t->apply); /* first: it answers through the API and the link */
+    coreflow_stop(&t->coreflow);
     traffic_api_stop(t);
     service_drain_fini(&t->drain);
     trust_watch_fini(&t->trust);

@@ -9,6 +9,7 @@
 #include "admin/service.h"
 #include "admin/service_drain.h"
 #include "loop/worker.h"
+#include "traffic/coreflow.h"
 #include "traffic/route_apply.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
@@ -23,6 +24,7 @@ struct traffic {
     struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
     struct route_apply *apply; /* owned */
     struct trust_watch trust;
+    struct coreflow coreflow;
 
     struct worker *threads;          /* owned: workers_count of them */
     struct traffic_worker **workers; /* owned */

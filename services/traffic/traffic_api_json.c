@@ -106,6 +106,7 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));
+    add(obj, "coreflow", coreflow_emit_state(&t->coreflow));
     add(obj, "connections", number(sums.clients_open));
     add(obj, "connectionsTotal", number(sums.connections));
     add(obj, "requests", number(sums.requests));

@@ -7,6 +7,7 @@
 
 #include "traffic/http_head.h"
 #include "traffic/proxy_intake.h"
+#include "ws/url.h"
 #include "json/json.h"
 
 #define AT(member)      offsetof(struct traffic_conf, member)
@@ -57,6 +58,16 @@ static void check_field_name(struct json_check *faults, const char *pointer, con
                    "must be the name of a header field: letters, digits, \"-\" and \"_\"");
 }
 
+static void check_url(struct json_check *faults, const char *pointer, const void *member)
+{
+    const char *const *text = member;
+    struct ws_url url;
+    const char *why;
+
+    if (*text && **text && ws_url_parse(&url, *text, &why) != 0)
+        json_fault(faults, pointer, "invalid", "%s", why);
+}
+
 static void check_all(struct json_check *faults, const void *member)
 {
     const struct traffic_conf *conf = member;
@@ -81,6 +92,13 @@ static void check_all(struct json_check *faults, const void *member)
         .path = "limits." name, .kind = CONF_INT, .offset = AT(limits.member_), .min = (min_),     \
         .max = (max_), .fallback = (fallback_), .unit = (unit_), .counter = (counter_),            \
         .is_hot = (hot_), .doc = (doc_)                                                            \
+    }
+
+#define COREFLOW_SECS(name, member_, fallback_, reason_, doc_)                                     \
+    {                                                                                              \
+        .path = "timeouts." name, .kind = CONF_INT, .offset = AT(timeouts.member_), .min = 1,      \
+        .max = 3600, .fallback = (fallback_), .unit = "s",                                         \
+        .counter = "penstock_traffic_coreflow_ends_total{reason=\"" reason_ "\"}", .doc = (doc_)   \
     }
 
 static const struct conf_key keys[] = {
@@ -117,6 +135,20 @@ static const struct conf_key keys[] = {
      .offset = AT(routes_file),
      .fallback = "",
      .doc = "A JSON file with the routes to begin with, as in PUT /v1/routes."},
+    {.path = "coreflow.url",
+     .kind = CONF_STRING,
+     .offset = AT(coreflow_url),
+     .max = 1400,
+     .fallback = "",
+     .check = check_url,
+     .doc =
+         "The control plane that sends the routes: ws:// or wss:// (http:// and https:// are the "
+         "same), as http://coreflow:3000; empty: none."},
+    {.path = "coreflow.caFile",
+     .kind = CONF_STRING,
+     .offset = AT(coreflow_ca_file),
+     .fallback = "",
+     .doc = "Whom to trust with wss://, a PEM file read at each connect; empty: the system's CAs."},
     {.path = "versionHeader",
      .kind = CONF_STRING,
      .offset = AT(version_header),
@@ -138,6 +170,14 @@ static const struct conf_key keys[] = {
          "One attempt to reach a destination."),
     SECS("upgradeIdleSecs", upgrade_idle_secs, "3600", 1, 604800, REFUSED("upgrade_idle"),
          "How long nothing may move in an upgraded connection (WebSocket)."),
+    COREFLOW_SECS("coreflowHandshakeSecs", coreflow_handshake_secs, "10", "handshake_timeout",
+                  "From dialling Coreflow to an open WebSocket."),
+    COREFLOW_SECS("coreflowPingSecs", coreflow_ping_secs, "20", "pong_timeout",
+                  "Between a sign of life of Coreflow's and a ping to it."),
+    COREFLOW_SECS("coreflowPongSecs", coreflow_pong_secs, "10", "pong_timeout",
+                  "How long Coreflow may be silent behind a ping or our tag."),
+    COREFLOW_SECS("coreflowMessageSecs", coreflow_message_secs, "120", "message_timeout",
+                  "From the first byte of a message of Coreflow's to its last."),
     LIMIT("connections", connections, "65536", 1, 10000000, "connections",
           REFUSED("limit_connections"), true, "Client connections at once, both listeners."),
     LIMIT("connectionsPerAddress", connections_per_address, "4096", 1, 10000000, "connections",
@@ -177,12 +217,18 @@ static const struct conf_key keys[] = {
           "Of those, how many are kept without work."),
     LIMIT("bufferBytes", buffer_bytes, "65536", 32768, 16777216, "bytes", NULL, true,
           "Held of one exchange and direction; then its source is not read on."),
+    LIMIT(
+        "readRate", read_rate, "250", 0, 1000000000, "bytes/s", REFUSED("slow_read"), true,
+        "How fast a client must take what waits for it, on the whole, beside bodyIdleSecs; what it "
+        "took buys it time, at most bodyIdleSecs of it. 0: no such rate. Upgraded connections "
+        "have upgradeIdleSecs instead."),
     LIMIT("poolChunks", pool_chunks, "32768", 64, 16777216, "chunks of 16 KiB",
           REFUSED("no_memory"), false, "All buffers of one worker."),
     LIMIT("routes", routes, "20000", 1, 1000000, "routes",
           "penstock_traffic_route_updates_total{fate=\"rejected\"}", false, "Routes in a set."),
     LIMIT("routesBytes", routes_bytes, "67108864", 1024, 1073741824, "bytes", TOO_LARGE, false,
-          "The body of PUT /v1/routes, and routesFile."),
+          "The body of PUT /v1/routes, routesFile, and a message of Coreflow's (there counted as "
+          "penstock_traffic_coreflow_ends_total{reason=\"too_big\"})."),
     LIMIT("routeBytes", route_bytes, "262144", 1024, 16777216, "bytes", TOO_LARGE, false,
           "The body of PUT /v1/routes/{hostName}."),
     LIMIT("routeDestinations", route_destinations, "256", 1, 65536, "destinations",
@@ -191,6 +237,9 @@ static const struct conf_key keys[] = {
     LIMIT("waitingUpdates", waiting_updates, "16", 1, 1024, "updates",
           "penstock_traffic_route_updates_refused_total", false,
           "Updates of the routes that wait while one is applied."),
+    LIMIT("coreflowAnswers", coreflow_answers, "16", 1, 65536, "messages",
+          "penstock_traffic_coreflow_pauses_total", false,
+          "Answers, pongs too, that Coreflow does not take; then nothing more is read from it."),
     CONF_SERVICE_KEYS(struct traffic_conf, service, "127.0.0.1:9003", "/var/lib/penstock/traffic"),
     {.path = "log.access",
      .kind = CONF_BOOL,

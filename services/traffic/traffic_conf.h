@@ -15,12 +15,16 @@ struct json_object;
 
 /* Seconds. */
 struct traffic_timeouts {
-    int64_t handshake_secs;    /* accept (and PROXY header) to the end of the TLS handshake */
-    int64_t header_secs;       /* first byte of a request's head to its last */
-    int64_t body_idle_secs;    /* nothing moves in a body, either way */
-    int64_t idle_secs;         /* between two requests of a client connection */
-    int64_t connect_secs;      /* one attempt to reach a destination */
-    int64_t upgrade_idle_secs; /* nothing moves in an upgraded connection (WebSocket) */
+    int64_t handshake_secs;          /* accept (and PROXY header) to the end of the TLS handshake */
+    int64_t header_secs;             /* first byte of a request's head to its last */
+    int64_t body_idle_secs;          /* nothing moves in a body, either way */
+    int64_t idle_secs;               /* between two requests of a client connection */
+    int64_t connect_secs;            /* one attempt to reach a destination */
+    int64_t upgrade_idle_secs;       /* nothing moves in an upgraded connection (WebSocket) */
+    int64_t coreflow_handshake_secs; /* from dialling Coreflow to its WebSocket being open */
+    int64_t coreflow_ping_secs;      /* between two pings to Coreflow */
+    int64_t coreflow_pong_secs;      /* from a ping to its pong, and from our tag to its answer */
+    int64_t coreflow_message_secs;   /* from a message's first byte to its last */
 };
 
 struct traffic_limits {
@@ -39,12 +43,14 @@ struct traffic_limits {
     int64_t upstream_connections;    /* to one destination, of one worker */
     int64_t upstream_idle;           /* of those kept without work, of one worker */
     int64_t buffer_bytes;            /* held of one exchange and direction */
+    int64_t read_rate;               /* bytes a second that a client must take; 0: none */
     int64_t pool_chunks;             /* 16 KiB each, of one worker: all its buffers together */
     int64_t routes;                  /* in a set */
     int64_t routes_bytes;            /* body of PUT /v1/routes, and routesFile */
     int64_t route_bytes;             /* body of PUT /v1/routes/{hostName} */
     int64_t route_destinations;      /* destinationIps x destinationPorts of a route */
     int64_t waiting_updates;         /* updates of the routes that wait for their turn */
+    int64_t coreflow_answers;        /* messages to Coreflow that wait to be sent */
 };
 
 struct traffic_conf {
@@ -54,6 +60,8 @@ struct traffic_conf {
     char *https_listen;
     struct json_object *proxy_trusted; /* owned: list of CIDRs, addresses and names */
     char *routes_file;
+    char *coreflow_url; /* "": none */
+    char *coreflow_ca_file;
     char *version_header; /* the field's name */
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;

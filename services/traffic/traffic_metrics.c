@@ -76,6 +76,39 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     metrics_value(m, (double)first, NULL);
 }
 
+static void collect_coreflow(struct metrics *m, const struct coreflow *c)
+{
+    const struct coreflow_stats *s = &c->stats;
+
+    metrics_family(m, "penstock_traffic_coreflow_configured", METRIC_GAUGE,
+                   "1: there is a coreflow.url; the others say nothing without it");
+    metrics_value(m, c->state != COREFLOW_OFF, NULL);
+    metrics_family(m, "penstock_traffic_coreflow_connected", METRIC_GAUGE,
+                   "1: the link is open and tagged");
+    metrics_value(m, c->state == COREFLOW_UP && c->is_tagged, NULL);
+    metrics_family(m, "penstock_traffic_coreflow_change_timestamp_seconds", METRIC_GAUGE,
+                   "since when the link is as it is: there or away");
+    metrics_value(m, (double)s->last_change_at, NULL);
+    metrics_family(m, "penstock_traffic_coreflow_update_timestamp_seconds", METRIC_GAUGE,
+                   "when the newest set came from Coreflow; 0: none came");
+    metrics_value(m, (double)s->last_update_at, NULL);
+    metrics_family(m, "penstock_traffic_coreflow_connects_total", METRIC_COUNTER,
+                   "how often the link was opened");
+    metrics_value(m, (double)s->connects, NULL);
+    metrics_family(m, "penstock_traffic_coreflow_pauses_total", METRIC_COUNTER,
+                   "how often reading paused since limits.coreflowAnswers were waiting");
+    metrics_value(m, (double)coreflow_pauses(c), NULL);
+    metrics_family(m, "penstock_traffic_coreflow_ends_total", METRIC_COUNTER,
+                   "links that ended or did not come to be, by reason");
+    for (unsigned i = 0; i < WS_END_COUNT; i++)
+        metrics_value(m, (double)s->ends[i], "reason", ws_end_word((enum ws_end)i), NULL);
+    metrics_family(m, "penstock_traffic_coreflow_messages_total", METRIC_COUNTER,
+                   "messages of Coreflow's by what they were");
+    for (unsigned i = 0; i < COREFLOW_MESSAGE_COUNT; i++)
+        metrics_value(m, (double)s->messages[i], "kind",
+                      coreflow_message_word((enum coreflow_message)i), NULL);
+}
+
 void traffic_collect(struct traffic *t, struct metrics *m)
 {
     struct traffic_stats sums;
@@ -85,4 +118,5 @@ void traffic_collect(struct traffic *t, struct metrics *m)
     collect_answers(m, &sums);
     collect_updates(m, route_apply_stats(t->apply));
     collect_routes(m, route_apply_live(t->apply));
+    collect_coreflow(m, &t->coreflow);
 }

@@ -57,6 +57,7 @@
     X(HEADER_TIMEOUT, "header_timeout", 408)                                                       \
     X(BODY_TIMEOUT, "body_timeout", 408)                                                           \
     X(WRITE_TIMEOUT, "write_timeout", 0) /* the client takes nothing */                            \
+    X(SLOW_READ, "slow_read", 0)         /* it takes less than limits.readRate */                  \
     X(CLIENT_GONE, "client_gone", 0)                                                               \
     X(NO_MEMORY, "no_memory", 503)                                                                 \
     X(LIMIT_CONNECTIONS, "limit_connections", 0)                                                   \

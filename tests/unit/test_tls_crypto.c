@@ -32,6 +32,18 @@ START_TEST(sha256_known_answers)
 }
 END_TEST
 
+START_TEST(sha1_known_answer)
+{
+    uint8_t sum[32] = {0};
+    char text[65];
+
+    tls_sha1("abc", 3, sum); /* FIPS 180-1 */
+    hex(sum, text);
+    ck_assert_mem_eq(text, "a9993e364706816aba3e25717850c26c9cd0d89d", 40);
+    ck_assert_uint_eq(sum[20], 0);
+}
+END_TEST
+
 START_TEST(hmac_known_answers)
 {
     uint8_t key[131], text[152], sum[32];
@@ -105,6 +117,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_loop_test(tcase, sha256_known_answers, 0, 3);
+    tcase_add_test(tcase, sha1_known_answer);
     tcase_add_test(tcase, hmac_known_answers);
     tcase_add_test(tcase, random_bytes_differ);
     tcase_add_test(tcase, equal_sees_every_byte);

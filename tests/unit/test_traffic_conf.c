@@ -27,6 +27,13 @@ START_TEST(defaults)
     ck_assert_int_eq(conf.http_redirect_port, 443);
     ck_assert_int_eq((int)json_object_array_length(conf.proxy_trusted), 0);
     ck_assert_str_eq(conf.routes_file, "");
+    ck_assert_str_eq(conf.coreflow_url, "");
+    ck_assert_str_eq(conf.coreflow_ca_file, "");
+    ck_assert_int_eq(conf.timeouts.coreflow_handshake_secs, 10);
+    ck_assert_int_eq(conf.timeouts.coreflow_ping_secs, 20);
+    ck_assert_int_eq(conf.timeouts.coreflow_pong_secs, 10);
+    ck_assert_int_eq(conf.timeouts.coreflow_message_secs, 120);
+    ck_assert_int_eq(conf.limits.coreflow_answers, 16);
     ck_assert_str_eq(conf.version_header, "servezone_coretraffic_version");
     ck_assert_int_eq(conf.timeouts.handshake_secs, 10);
     ck_assert_int_eq(conf.timeouts.header_secs, 10);
@@ -72,8 +79,15 @@ static const struct {
     {"drainSecs=0", NULL},
     {"drainSecs=-1", "/drainSecs"},
     {"drainDelaySecs=3601", "/drainDelaySecs"},
-    /* Known from the design, not built: nobody shall believe that they work. */
-    {"coreflow.url=wss://flow.test", "/coreflow/url"},
+    {"coreflow.url=wss://flow.test", NULL},
+    {"coreflow.url=http://coreflow:3000/socket?a=b", NULL},
+    {"coreflow.url=", NULL},
+    {"coreflow.url=coreflow:3000", "/coreflow/url"},
+    {"coreflow.url=ws://user:pass@coreflow", "/coreflow/url"},
+    {"coreflow.token=x", "/coreflow/token"},
+    {"timeouts.coreflowPingSecs=0", "/timeouts/coreflowPingSecs"},
+    {"timeouts.coreflowPongSecs=3601", "/timeouts/coreflowPongSecs"},
+    {"limits.coreflowAnswers=0", "/limits/coreflowAnswers"},
 };
 
 START_TEST(values)

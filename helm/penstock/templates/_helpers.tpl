@@ -128,5 +128,8 @@ stateDir: /var/lib/penstock/{{ .component }}
 {{- if .Values.traffic.routes.existingSecret -}}
 {{- $_ := set $config "routesFile" "/etc/penstock/routes/routes.json" -}}
 {{- end -}}
+{{- with .Values.traffic.coreflow.url -}}
+{{- $_ := set $config "coreflow" (dict "url" .) -}}
+{{- end -}}
 {{- mergeOverwrite $config (deepCopy .Values.traffic.config) | toPrettyJson -}}
 {{- end -}}
