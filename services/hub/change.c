@@ -88,7 +88,7 @@ void change_put(struct change *c, struct edge_spec *spec)
     struct change_step *step = add_step(c, STEP_PUT, spec->id);
 
     step->spec = *spec; /* moves */
-    spec->ports = (struct port_list){0};
+    spec->ports = spec->ports_udp = (struct port_list){0};
     spec->secret_file = NULL;
     if (!registry_find(&c->hub->registry, step->spec.id) && !step->spec.secret[0])
         edge_spec_make_secret(&step->spec);

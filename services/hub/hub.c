@@ -256,6 +256,7 @@ static bool drain_is_idle(const void *arg)
     if (h->desk.record_count == 0)
         return true;
     return atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed) == 0 &&
            loop_now_ms(h->loop) - h->closing_ms >= HUB_SUCCESSOR_MS;
 }
 

@@ -195,9 +195,11 @@ static void copy_edge(const struct registry *r, const char *id, struct edge *out
     *out = edge ? *edge : (struct edge){.is_enabled = true};
     list_init(&out->records);
     out->sessions = 0;
-    out->ports = (struct port_list){0};
-    if (edge)
+    out->ports = out->ports_udp = (struct port_list){0};
+    if (edge) {
         port_list_copy(&out->ports, &edge->ports);
+        port_list_copy(&out->ports_udp, &edge->ports_udp);
+    }
     snprintf(out->id, sizeof(out->id), "%s", id);
 }
 
@@ -205,8 +207,9 @@ void registry_preview(const struct registry *r, const struct edge_spec *spec, st
 {
     struct edge_spec copy = *spec;
 
-    copy.ports = (struct port_list){0};
+    copy.ports = copy.ports_udp = (struct port_list){0};
     port_list_copy(&copy.ports, &spec->ports);
+    port_list_copy(&copy.ports_udp, &spec->ports_udp);
     copy_edge(r, spec->id, out);
     take_spec(out, &copy);
     tls_wipe(copy.secret, sizeof(copy.secret));
