@@ -182,7 +182,7 @@ addAction(AllRule(), SpoofAction({{"192.0.2.53"}}))
         self.wait_ports(edge, [port])
         self.wait_udp_ports(edge, [port])
         for direction in ([], ["-R"]):
-            ran = subprocess.run([iperf3, "-c", "127.0.0.1", "-p", str(port), "-u", "-b", "50M", "-l", "1200", "-t", "5",
+            ran = subprocess.run([iperf3, "-c", "127.0.0.1", "-p", str(port), "-u", "-b", "50M", "-l", "1200", "-t", "5", "-w", "2M",
                                   "-J", *direction], capture_output=True, text=True, timeout=60)
             report = json.loads(ran.stdout)
             self.assertNotIn("error", report)
