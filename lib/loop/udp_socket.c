@@ -114,18 +114,22 @@ static void try_option(int fd, int level, int name, int value)
     (void)!setsockopt(fd, level, name, &value, sizeof(value)); /* a kernel without it works too */
 }
 
+/* Past net.core.rmem_max only for root. */
+static void ask_for_room(int fd, int bytes)
+{
+    try_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
+        try_option(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+}
+
 void udp_socket_set_public(int fd, int family)
 {
-    int bytes = UDP_SOCKET_BYTES;
-
     if (family == AF_INET6)
         try_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     else
         try_option(fd, IPPROTO_IP, IP_PKTINFO, 1);
     try_option(fd, IPPROTO_UDP, UDP_GRO, 1);
-    try_option(fd, SOL_SOCKET, SO_RXQ_OVFL, 1);
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)) != 0)
-        try_option(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+    ask_for_room(fd, UDP_SOCKET_BYTES);
 }
 
 int udp_socket_connect(const union addr *to)
@@ -134,6 +138,7 @@ int udp_socket_connect(const union addr *to)
 
     if (fd < 0)
         return -errno;
+    ask_for_room(fd, UDP_ANSWER_BYTES);
     if (connect(fd, &to->sa, addr_len(to)) == 0)
         return fd;
     err = errno;

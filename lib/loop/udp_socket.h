@@ -19,6 +19,8 @@
 #define UDP_BATCH        16u
 #define UDP_BUFFER_BYTES 65536u
 #define UDP_SOCKET_BYTES (4 << 20) /* asked of the kernel, for what waits to be read */
+#define UDP_ANSWER_BYTES (1 << 20) /* the same for one session's answers */
+#define UDP_TURN_BYTES   131072u   /* read of one socket in a turn: less than a session's queue */
 
 struct udp_batch;
 
@@ -43,7 +45,7 @@ void udp_batch_get(const struct udp_batch *b, unsigned i, struct udp_arrival *ou
 /* For a public port: where datagrams were sent to, GRO, overflow count, a long queue.  What the
  * kernel has not is left out. */
 void udp_socket_set_public(int fd, int family);
-/* A connected, non-blocking socket; -errno. */
+/* A connected, non-blocking socket, that counts what overflows; -errno. */
 MUST_USE int udp_socket_connect(const union addr *to);
 /* At once: one datagram of several pieces; `peer` NULL on a connected socket; `local` (or NULL) is
  * the address that it leaves from.  0, -errno (-EAGAIN: the kernel's queue is full). */

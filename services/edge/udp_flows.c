@@ -319,8 +319,9 @@ static void take_arrival(struct udp_door *door, const struct udp_arrival *a)
 static void door_run(struct udp_door *door)
 {
     struct udp_flows *f = door->flows;
+    size_t bytes = 0;
 
-    for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+    for (unsigned round = 0; round < UDP_ROUNDS && bytes < UDP_TURN_BYTES; round++) {
         int n = udp_batch_receive(f->batch, door->fd);
 
         if (n < 0)
@@ -330,6 +331,7 @@ static void door_run(struct udp_door *door)
 
             udp_batch_get(f->batch, (unsigned)i, &a);
             take_arrival(door, &a);
+            bytes += a.len;
         }
         if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
             return;

@@ -10,6 +10,8 @@
 #include "hub/hub_lane.h"
 #include "loop/udp_socket.h"
 
+#define OVERFLOW_UNKNOWN UINT32_MAX
+
 static struct hub_worker *worker_of(const struct udp_flow *f)
 {
     return f->book->worker;
@@ -121,6 +123,10 @@ static void send_waiting(struct udp_flow *f)
 static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
 {
     f->has_answered = true;
+    if (f->overflow == OVERFLOW_UNKNOWN)
+        f->overflow = a->dropped;
+    for (; f->overflow < a->dropped; f->overflow++)
+        count_drop(f, UDP_DROP_SOCKET_FULL);
     if (a->is_cut)
         count_drop(f, UDP_DROP_TRUNCATED);
     else if (f->session.state != UDP_OPEN)
@@ -133,9 +139,10 @@ static void on_readable(struct loop_io *io, unsigned events)
 {
     struct udp_flow *f = container_of(io, struct udp_flow, io);
     struct udp_batch *batch = f->book->batch;
+    size_t bytes = 0;
 
     (void)events;
-    for (unsigned round = 0; round < UDP_ROUNDS; round++) {
+    for (unsigned round = 0; round < UDP_ROUNDS && bytes < UDP_TURN_BYTES; round++) {
         int n = udp_batch_receive(batch, f->fd);
 
         if (n < 0)
@@ -147,6 +154,7 @@ static void on_readable(struct loop_io *io, unsigned events)
 
             udp_batch_get(batch, (unsigned)i, &a);
             take_arrival(f, &a);
+            bytes += a.len;
         }
         if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
             return;
@@ -204,6 +212,7 @@ void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered)
 
     f->has_answered = has_answered;
     if (fd >= 0) {
+        f->overflow = OVERFLOW_UNKNOWN; /* the one before has counted */
         open_socket(f, fd);
         return;
     }

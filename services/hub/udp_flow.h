@@ -51,6 +51,7 @@ struct udp_flow {
     struct loop_io io;
     struct resolve query;
     struct bufq waiting; /* records: u32 length, then the datagram */
+    uint32_t overflow;   /* what the kernel dropped so far of the target's */
     bool has_answered;   /* the target has: it knows the client */
     bool has_heir;       /* CLAIMING, and claimed already: what is granted goes on */
     unsigned heir_worker;
