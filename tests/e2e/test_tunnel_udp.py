@@ -38,11 +38,7 @@ class Echo(u.Case):
                                  for r in ("queue_full", "too_old", "too_big", "truncated")), 0)
         e2e.wait_for("the counters", lambda: self.edge.metric(
             "penstock_edge_udp_datagrams_total", direction="out") == 2 * len(SIZES))
-<<<<<<< HEAD
         e2e.wait_for("the hub's view", lambda: self.hub.status()["connectedEdges"][0]["udpSessions"] == 1)
-=======
-        e2e.wait_for("the gauge", lambda: self.hub.status()["connectedEdges"][0]["udpSessions"] == 1)
->>>>>>> udp
         self.assertEqual(self.edge.status()["udpSessions"], 1)
         self.assertEqual(self.hub.status()["connectedEdges"][0]["listenPortsUdp"], self.ports)
 
