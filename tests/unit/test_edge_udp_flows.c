@@ -324,6 +324,7 @@ static void dial(void)
     struct lane_order *order = must_alloc(sizeof(*order));
 
     order->credentials = credentials_ref(t.credentials);
+    order->dial_ms = EDGE_DIAL_MS;
     order->serial = ++t.serial;
     order->number = (uint32_t)t.serial - 1;
     order->has_session = t.serial > 1;
