@@ -14,8 +14,9 @@
 #include "hub/unix_time.h"
 #include "wire/token.h"
 
-#define POOL_KEEP  1024 /* chunks that a worker keeps: 16 MiB */
-#define BIND_TRIES 16   /* for a port that TCP and UDP have free, where any will do */
+#define POOL_KEEP         1024 /* chunks that a worker keeps: 16 MiB */
+#define HUB_QUIC_RETRY_MS 1000
+#define BIND_TRIES        16 /* for a port that TCP and UDP have free, where any will do */
 
 static int tell(int err, const char *what, const char *why)
 {
@@ -242,6 +243,7 @@ static void drain_close(void *arg, unsigned secs)
     struct hub *h = arg;
 
     tunnel_port_fini(&h->port);
+    deadline_off(&h->quic_retry);
     atomic_store_explicit(&h->shared.is_closing, true, memory_order_relaxed);
     h->closing_ms = loop_now_ms(h->loop);
     desk_drain(&h->desk, secs);
@@ -296,6 +298,35 @@ static int bind_once(struct hub *h, char *why, size_t why_size)
     return err;
 }
 
+/* A hub that drains keeps its UDP port for the edges that it still has: its successor begins with
+ * TLS and has QUIC when the port is free. */
+static bool can_wait_for_quic(const struct hub *h)
+{
+    return h->port.door_count > 0 && hub_conf_has_transport(&h->conf, "quic");
+}
+
+static int open_quic(struct hub *h, char *why, size_t why_size)
+{
+    char text[ADDR_TEXT_MAX];
+    int err = quic_door_start(&h->quic, h->workers, &h->conf, why, why_size);
+
+    if (!err)
+        log_info("hub", "listening", LOG_S("name", "tunnel-quic"),
+                 LOG_S("address", addr_format(&h->tunnel_at, text)));
+    return err;
+}
+
+static void on_quic_retry(struct deadline *deadline)
+{
+    struct hub *h = container_of(deadline, struct hub, quic_retry);
+    char why[200] = "";
+
+    if (quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, sizeof(why)) != 0)
+        deadline_set(deadline, HUB_QUIC_RETRY_MS);
+    else if (open_quic(h, why, sizeof(why)) != 0)
+        log_err("hub", "quic_failed", LOG_S("why", why));
+}
+
 static int bind_tunnel(struct hub *h)
 {
     bool is_any_port = false;
@@ -308,6 +339,11 @@ static int bind_tunnel(struct hub *h)
     for (unsigned tries = is_any_port ? BIND_TRIES : 1; err && tries > 0; tries--) {
         tunnel_port_fini(&h->port);
         err = bind_once(h, why, sizeof(why));
+    }
+    if (err && !is_any_port && can_wait_for_quic(h)) {
+        log_warn("hub", "quic_waits", LOG_S("why", why));
+        deadline_set(&h->quic_retry, HUB_QUIC_RETRY_MS);
+        return 0;
     }
     return err ? tell(err, "tunnel.listen", why) : 0;
 }
@@ -322,6 +358,7 @@ int hub_start(struct hub *h)
     h->started_unix = unix_time_now();
     h->worker_count =
         h->conf.service.workers ? (unsigned)h->conf.service.workers : worker_default_count();
+    deadline_init(&h->quic_retry, h->loop, on_quic_retry);
     service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
@@ -345,8 +382,7 @@ int hub_start(struct hub *h)
     if ((err = start_admin(h)) != 0 || (err = load_edges(h)) != 0 || (err = start_workers(h)) != 0)
         return err;
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
-    if (hub_conf_has_transport(&h->conf, "quic") &&
-        (err = quic_door_start(&h->quic, h->workers, &h->conf, why, sizeof(why))) != 0)
+    if (h->quic.fds && (err = open_quic(h, why, sizeof(why))) != 0)
         return tell(err, "stateDir", why);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->tunnel_at, text)));
@@ -368,6 +404,7 @@ void hub_fini(struct hub *h)
     store_close(h->store); /* what it has to say is with the loop by then */
     tunnel_port_fini(&h->port);
     quic_door_fini(&h->quic);
+    deadline_off(&h->quic_retry);
     if (h->are_threads_started)
         workers_stop(h->threads, h->worker_count);
     for (unsigned i = 0; h->workers && i < h->worker_count; i++)

@@ -28,11 +28,12 @@ struct hub {
     struct store *store; /* owned: what of the registry is durable */
     struct change_queue changes;
     struct desk desk;
-    struct tunnel_port port; /* TCP */
-    struct quic_door quic;   /* UDP, until its sockets are the workers' */
-    union addr tunnel_at;    /* where it listens */
-    struct tls_cert *cert;   /* counted: of the tunnel */
-    struct admin *admin;     /* owned */
+    struct tunnel_port port;    /* TCP */
+    struct quic_door quic;      /* UDP, until its sockets are the workers' */
+    struct deadline quic_retry; /* its port is taken: asked for again */
+    union addr tunnel_at;       /* where it listens */
+    struct tls_cert *cert;      /* counted: of the tunnel */
+    struct admin *admin;        /* owned */
     struct service_tokens tokens;
     struct events *events; /* owned */
     struct service_drain drain;

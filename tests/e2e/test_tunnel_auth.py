@@ -294,6 +294,11 @@ class Pin(Auth):
 class MiddleMan(Auth):
     """Ends the edge's TLS with a certificate of its own and passes the lines on to the real hub."""
 
+    def tls_edge(self, **conf):
+        """It is TLS that the middle man ends."""
+        return self.stack.edge(transportMode="tcpTls", **conf)
+
+
     def start_middle(self, handle):
         certificate = penstock.Certificate(self.stack.folder, "middle.example.test")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -342,7 +347,7 @@ class MiddleMan(Auth):
 
     def test_relayed_hello_is_refused_by_the_hub(self):
         self.start_hub()
-        edge = self.stack.edge(**self.credentials(self.start_middle(self.pass_on)))
+        edge = self.tls_edge(**self.credentials(self.start_middle(self.pass_on)))
         e2e.wait_for("the hub's answer", lambda: self.answers)
         self.assertEqual(json.loads(self.answers[0])["error"]["code"], "unauthorized")
         self.assertGreaterEqual(self.failures("unauthorized"), 1)
@@ -355,7 +360,7 @@ class MiddleMan(Auth):
         self.start_hub()
         pin = penstock.decode_token(self.hub.api("POST", "/v1/edges/e1/token", {
             "hubHost": "127.0.0.1", "hubPort": 1}, expect=200).json["token"])["pin"]
-        edge = self.stack.edge(**self.credentials(self.start_middle(self.pass_on), pin=pin))
+        edge = self.tls_edge(**self.credentials(self.start_middle(self.pass_on), pin=pin))
         self.assertEqual(edge.wait_event("lane_failed")["error"], "cert")
         self.assertEqual(edge.wait_event("lane_failed", count=2)["error"], "cert")
         self.assertEqual((self.lines, self.answers), ([], []))
@@ -366,7 +371,7 @@ class MiddleMan(Auth):
         self.port = penstock.free_port()
         text = json.dumps(answer).replace("PORT", str(self.port)) if isinstance(answer, dict) else answer
         address = self.start_middle(lambda s, line: s.sendall(text.encode() + b"\n"))
-        edge = self.stack.edge(**self.credentials(address))
+        edge = self.tls_edge(**self.credentials(address))
         failed = edge.wait_event("lane_failed")
         self.assertRegex(failed["why"], word)
         self.assertEqual(edge.status()["listenPorts"], [])
@@ -391,7 +396,7 @@ class MiddleMan(Auth):
         def reflect(s, line):
             s.sendall(json.dumps({**self.OK, "proof": json.loads(line)["proof"]}).encode() + b"\n")
 
-        edge = self.stack.edge(**self.credentials(self.start_middle(reflect)))
+        edge = self.tls_edge(**self.credentials(self.start_middle(reflect)))
         self.assertIn("does not know the secret", edge.wait_event("lane_failed")["why"])
         self.assertEqual(edge.status()["connects"], 0)
 
@@ -407,7 +412,7 @@ class MiddleMan(Auth):
         self.address = ("127.0.0.1", 1)
         address = self.start_middle(lambda s, line: s.sendall(
             b'{"error":{"code":"overloaded","message":"go away","retryAfterSecs":1}}\n'))
-        edge = self.stack.edge(**self.credentials(address), workers=1)
+        edge = self.tls_edge(**self.credentials(address), workers=1)
         edge.wait_event("lane_failed")
         first = time.monotonic()
         edge.wait_event("lane_failed", count=2)

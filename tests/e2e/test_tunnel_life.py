@@ -45,7 +45,9 @@ class Life(e2e.Case):
 
 class Restart(Life):
     def test_hub_killed_under_load_and_restarted(self):
-        """The edge serves again in under 5 s; old streams see RST; nobody leaks a descriptor."""
+        """The edge serves again in under 5 s (by QUIC, which nobody tells that its peer is gone: 10 s);
+        old streams see RST; nobody leaks a descriptor."""
+        is_told = penstock.TRANSPORT == "tcpTls"
         port = penstock.free_port()
         hub, credentials = self.fixed_hub([port], self.echo_target().port)
         edge = self.stack.edge(**credentials)
@@ -61,9 +63,9 @@ class Restart(Life):
             client.join(e2e.SECS)
         self.assertEqual([c.outcome for c in clients], ["reset"] * 40)
         hub.start()
-        self.assertLess(time.monotonic() - killed, 1)
+        self.assertLess(time.monotonic() - killed, 1 if is_told else 8)
         self.assert_echo(port, secs=5)  # held until the tunnel is back
-        self.assertLess(time.monotonic() - killed, 5)
+        self.assertLess(time.monotonic() - killed, 5 if is_told else 10)
         self.assertEqual(edge.status()["connects"], 2)
         e2e.wait_for("the edge's descriptors", lambda: edge.open_files() <= baseline)
         e2e.wait_for("the hub's streams", lambda: hub.metric("penstock_hub_streams_open") == 0)

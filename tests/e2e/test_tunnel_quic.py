@@ -3,6 +3,7 @@ returns, and that no stream notices.  (Everything else about streams: the other 
 run on QUIC as well.)
 """
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -104,6 +105,25 @@ class Modes(Case):
         self.port = penstock.free_port()
         self.hub = self.stack.hub({self.port: target.port}, tunnel={"transports": ["quic"]})
         self.edge = self.stack.edge(self.stack.register(self.hub, "e1", [self.port]), transportMode="quic")
+        self.wait_ports(self.edge, [self.port])
+        self.check_echo()
+
+    def test_udp_port_is_taken_for_a_while(self):
+        """The hub begins with TLS, as one does that another hub still drains beside, and has QUIC later."""
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        self.port, tunnel = penstock.free_port(), penstock.free_port()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.bind(("127.0.0.1", tunnel))
+            self.hub = self.stack.hub({self.port: target.port}, tunnel_port=tunnel)
+            self.hub.wait_event("quic_waits")
+            token = self.stack.register(self.hub, "e1", [self.port])
+            self.edge = self.stack.edge(token, transportMode="tcpTls")
+            self.wait_ports(self.edge, [self.port])
+        self.hub.wait_event("listening", name="tunnel-quic")
+        self.edge.stop(0)
+        self.edge.conf["transportMode"] = "quic"
+        self.edge.start()
         self.wait_ports(self.edge, [self.port])
         self.check_echo()
 
