@@ -27,18 +27,11 @@ heavy: ## tests that take minutes: millions of datagrams, thousands of sessions,
 	@ctest --preset dev -L heavy $(CTEST_ARGS)
 
 .PHONY: extra
-extra: ## the tests beside programs that Debian does not have (Go); what cannot be had is not run
-	@scripts/deps.sh build test
+extra: ## the tests beside programs and packages of others; what cannot be had is not run, and says so
+	@scripts/deps.sh build test extra
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
-	@ctest --preset dev -L extra --verbose $(CTEST_ARGS)
-
-.PHONY: extra
-extra: ## tests beside programs and packages of others; what cannot be had is not run, and says so
-	@scripts/deps.sh build test
-	@cmake --preset dev >/dev/null
-	@cmake --build --preset dev -j $(JOBS)
-	@ctest --preset dev -L extra --no-tests=error $(CTEST_ARGS)
+	@ctest --preset dev -L extra --verbose --no-tests=error $(CTEST_ARGS)
 
 .PHONY: check
 check: test ## test, and what reads the tree: format, sizes

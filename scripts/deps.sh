@@ -11,6 +11,7 @@ tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables
 bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"
+extra="slowhttptest testssl.sh haproxy"
 fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
@@ -80,6 +81,7 @@ for what in "$@"; do
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $run $tests" ;;
     heavy) wanted="$wanted $run $tests $heavy" ;;
+    extra) wanted="$wanted $run $tests $extra" ;;
     bench) wanted="$wanted $run $bench" ;;
     profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
