@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs from Debian's packages what a target of the Makefile needs: idempotent, and quiet when
-# nothing is to do.       usage: scripts/deps.sh build|test|heavy|bench|profile|fuzz|format ...
+# nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|format ...
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev libwslay-dev"
@@ -86,7 +86,7 @@ for what in "$@"; do
     profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     format) wanted="$wanted clang-format" ;;
-    *) echo "deps.sh: $what is none of build run test heavy bench profile fuzz format" >&2; exit 2 ;;
+    *) echo "deps.sh: $what is none of build run test heavy extra bench profile fuzz format" >&2; exit 2 ;;
     esac
 done
 
