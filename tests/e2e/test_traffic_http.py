@@ -281,10 +281,7 @@ class Http(unittest.TestCase):
             c.send("later")
             self.assertEqual(c.reader.exactly(5), b"LATER")
             big = os.urandom(1 << 20).hex().encode()
-            sender = threading.Thread(target=c.send, args=(big,))
-            sender.start()
-            self.assertEqual(c.reader.exactly(len(big)), big.upper())
-            sender.join()
+            self.assertEqual(c.exchange(big, len(big)), big.upper())
             self.assertEqual(self.stand.traffic.metric("penstock_traffic_upgrades_open"), 1)
             c.s = c.s.unwrap()  # close_notify: the origin sees the end
         r = self.origin.seen("/ws")[0]

@@ -6,10 +6,12 @@ The origin reads HTTP/1.1 by the letter and keeps every request; what it answers
 import contextlib
 import os
 import pathlib
+import select
 import socket
 import ssl
 import sys
 import threading
+import time
 
 sys.path.insert(0, str(pathlib.Path(os.environ.get("PENSTOCK_SOURCE",
                        pathlib.Path(__file__).resolve().parent.parent.parent)) / "scripts"))
@@ -243,6 +245,29 @@ class Raw:
 
     def send(self, data):
         self.s.sendall(data.encode("latin-1") if isinstance(data, str) else data)
+
+    def exchange(self, data, n):
+        """Sends `data` while `n` bytes are read, on one thread: Python's ssl before 3.13 does not
+        lock a connection, so a reader and a writer on two threads spoil it."""
+        end = time.monotonic() + SECS
+        data = memoryview(data)
+        self.s.settimeout(0)
+        while data or len(self.reader.held) < n:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(data)} bytes not sent, {len(self.reader.held)} of {n} read")
+            moved = False
+            if data:
+                with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
+                    data = data[self.s.send(data[:65536]):]
+                    moved = True
+            with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
+                if not self.reader.more():
+                    raise EOFError(f"ended behind {len(self.reader.held)} of {n} bytes")
+                moved = True
+            if not moved:
+                select.select([self.s], [self.s] if data else [], [], 1)
+        self.s.settimeout(SECS)
+        return self.reader.take(n)
 
     def answer(self, method="GET"):
         a = Answer(self.reader.until(b"\r\n\r\n"))
