@@ -16,6 +16,8 @@
 
 #define ID_BYTES     4u
 #define LENGTH_BYTES 2u
+/* What a datagram that is kept costs beside its bytes: thousands of empty ones are no gift. */
+#define EARLY_COST 256u
 
 struct early {
     struct list node; /* in sides.early, the oldest first */
@@ -83,7 +85,7 @@ static struct lane_sides *sides_of(struct lane *l)
 static void drop_early(struct lane_sides *s, struct early *e)
 {
     list_remove(&e->node);
-    s->early_bytes -= e->len;
+    s->early_bytes -= EARLY_COST + e->len;
     free(e);
 }
 
@@ -110,7 +112,8 @@ static void keep_early(struct lane *l, uint32_t id, const uint8_t *bytes, size_t
     struct lane_sides *s = sides_of(l);
     struct early *e = NULL;
 
-    if (s->early_bytes + n <= LANE_EARLY_BYTES && count_early(s, id) < LANE_EARLY_SESSIONS)
+    if (s->early_bytes + EARLY_COST + n <= LANE_EARLY_BYTES &&
+        count_early(s, id) < LANE_EARLY_SESSIONS)
         e = malloc(sizeof(*e) + n);
     if (!e) {
         l->stats.udp.dropped[UDP_DROP_NO_MEMORY]++;
@@ -119,7 +122,7 @@ static void keep_early(struct lane *l, uint32_t id, const uint8_t *bytes, size_t
     *e = (struct early){.id = id, .len = (uint32_t)n, .until_ms = l->now_ms + LANE_EARLY_MS};
     if (n > 0)
         memcpy(e->bytes, bytes, n);
-    s->early_bytes += n;
+    s->early_bytes += EARLY_COST + n;
     list_push(&s->early, &e->node);
     lane_wake(l); /* the deadline moved */
 }
@@ -364,8 +367,11 @@ struct udp_side *lane_quic_next_side_to_open(struct lane *l)
 
 void lane_quic_side_opened(struct udp_side *side, int64_t stream)
 {
+    struct lane_sides *s = side->session->lane->sides;
+
     side->stream = stream;
-    move_to(&side->session->lane->sides->ready, side);
+    /* empty when there was no memory for its first datagram */
+    move_to(sendq_is_idle(&side->out) ? &s->idle : &s->ready, side);
 }
 
 void lane_quic_side_refused(struct lane *l, struct udp_side *side)

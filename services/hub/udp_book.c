@@ -279,8 +279,11 @@ void udp_book_left(struct udp_flow *f, bool is_moved)
 {
     struct udp_book *b = f->book;
 
-    if (!is_moved && !b->is_closed && b->worker->shared->worker_count > 1)
+    if (!is_moved && !b->is_closed && b->worker->shared->worker_count > 1) {
         tell_directory(f, MAIL_RELEASE);
+        if (f->has_heir) /* what is granted to us finds nobody: it must not wait for that */
+            grant(b, &f->key, f->heir_worker, f->heir_serial, -1, false);
+    }
     list_remove(&f->in_bucket);
     list_remove(&f->in_lru);
     b->count--;

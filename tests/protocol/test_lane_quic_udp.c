@@ -136,6 +136,20 @@ START_TEST(early_ones_are_bounded_by_sessions_and_bytes)
 }
 END_TEST
 
+START_TEST(empty_early_ones_are_bounded_too)
+{
+    const unsigned more_than_fit = LANE_EARLY_BYTES / 64;
+
+    hub_up();
+    for (unsigned i = 0; i < more_than_fit; i++)
+        lane_quic_datagram(&p.lane, (const uint8_t[]){0, 0, 0, 1}, 4, p.now_ms);
+    ck_assert_uint_gt(dropped(UDP_DROP_NO_MEMORY), more_than_fit / 2);
+    open_session(1, PORT);
+    ck_assert_uint_eq(p.udp[0].datagrams, more_than_fit - dropped(UDP_DROP_NO_MEMORY));
+    down();
+}
+END_TEST
+
 /* A record of `n` bytes on a side stream, cut into pieces. */
 static int side(struct udp_side_in **kept, bool with_id, uint8_t id, size_t n, size_t cut)
 {
@@ -360,6 +374,34 @@ START_TEST(a_side_stream_may_be_refused_or_blocked)
 }
 END_TEST
 
+START_TEST(a_side_stream_without_memory_for_its_first_datagram)
+{
+    static uint8_t payload[3000], got[4096];
+    struct lane_quic_datagram d;
+    struct udp_side *s;
+    unsigned a;
+
+    edge_up();
+    a = probe_udp_ask(&p);
+    take_opens();
+    udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
+    ck_assert_uint_eq(p.pool.free_count, 0);
+    p.pool.cap = p.pool.out_count;
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), 1);
+    p.pool.cap = 0;
+    s = lane_quic_next_side_to_open(&p.lane);
+    ck_assert_ptr_nonnull(s);
+    lane_quic_side_opened(s, 2);
+    ck_assert_uint_eq(take_side(2, got, sizeof(got)), 0);
+    udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert_uint_eq(take_side(2, got, sizeof(got)), 4 + 2 + sizeof(payload));
+    ck_assert_mem_eq(got, "\0\0\0\1\x0b\xb8", 6);
+    down();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lane_quic_udp");
@@ -371,6 +413,7 @@ int main(void)
     tcase_add_test(all, one_that_overtook_its_open_waits_for_it);
     tcase_add_test(all, early_ones_of_a_refused_session_are_dropped);
     tcase_add_test(all, early_ones_are_bounded_by_sessions_and_bytes);
+    tcase_add_test(all, empty_early_ones_are_bounded_too);
     tcase_add_test(all, long_ones_come_on_a_side_stream);
     tcase_add_test(all, one_that_is_too_long_even_there_is_dropped);
     tcase_add_test(all, side_streams_are_bounded);
@@ -378,6 +421,7 @@ int main(void)
     tcase_add_test(all, age_is_no_reason_on_quic);
     tcase_add_test(all, long_ones_go_out_on_a_side_stream);
     tcase_add_test(all, a_side_stream_may_be_refused_or_blocked);
+    tcase_add_test(all, a_side_stream_without_memory_for_its_first_datagram);
     suite_add_tcase(suite, all);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
