@@ -307,6 +307,8 @@ static bool make_room(struct udp_book *b)
     struct hub_shared *shared = b->worker->shared;
 
     if (!b->flows) {
+        if (io_set_init(&b->sockets, b->worker->loop) != 0)
+            return false;
         b->flows = buckets_new();
         b->batch = udp_batch_new();
         must(b->batch != NULL);
@@ -426,6 +428,7 @@ void udp_book_close(struct udp_book *b)
     LIST_EACH (&b->lru, node, after)
         udp_flow_close(container_of(node, struct udp_flow, in_lru), UDP_END_ORDERLY, false);
     ready_cancel(&b->flush);
+    io_set_fini(&b->sockets);
 }
 
 void udp_book_fini(struct udp_book *b)

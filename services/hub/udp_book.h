@@ -31,6 +31,7 @@ struct udp_book {
     struct list *names;        /* owned: buckets of the directory, made with the first claim */
     struct list lru;           /* all flows; the least recently used first */
     struct list orphans;       /* flows without a lane, by time */
+    struct io_set sockets;     /* made with the first flow: theirs, which may go to others */
     struct udp_batch *batch;   /* owned; made with the first flow */
     struct udp_outbox *out;    /* owned; the same */
     struct ready flush;        /* at the end of the turn */

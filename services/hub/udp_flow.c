@@ -120,13 +120,21 @@ static void send_waiting(struct udp_flow *f)
 
 /* --- from the target -------------------------------------------------------------------------- */
 
+static void count_overflow(struct udp_flow *f, uint32_t so_far)
+{
+    _Atomic uint64_t *counter = &worker_of(f)->shared->counters.udp_dropped[UDP_DROP_SOCKET_FULL];
+
+    if (f->overflow != OVERFLOW_UNKNOWN && so_far == 0)
+        return; /* it was not told */
+    if (f->overflow != OVERFLOW_UNKNOWN)
+        count_many(counter, (uint32_t)(so_far - f->overflow));
+    f->overflow = so_far;
+}
+
 static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
 {
     f->has_answered = true;
-    if (f->overflow == OVERFLOW_UNKNOWN)
-        f->overflow = a->dropped;
-    for (; f->overflow < a->dropped; f->overflow++)
-        count_drop(f, UDP_DROP_SOCKET_FULL);
+    count_overflow(f, a->dropped);
     if (a->is_cut)
         count_drop(f, UDP_DROP_TRUNCATED);
     else if (f->session.state != UDP_OPEN)
@@ -135,13 +143,12 @@ static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
         udp_session_send(&f->session, a->bytes, a->len, loop_now_ms(worker_of(f)->loop));
 }
 
-static void on_readable(struct loop_io *io, unsigned events)
+static void on_readable(struct io_entry *io)
 {
     struct udp_flow *f = container_of(io, struct udp_flow, io);
     struct udp_batch *batch = f->book->batch;
     size_t bytes = 0;
 
-    (void)events;
     for (unsigned round = 0; round < UDP_ROUNDS && bytes < UDP_TURN_BYTES; round++) {
         int n = udp_batch_receive(batch, f->fd);
 
@@ -163,12 +170,14 @@ static void on_readable(struct loop_io *io, unsigned events)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
+/* Takes the socket.  The flow may be closed by it. */
 static void open_socket(struct udp_flow *f, int fd)
 {
     f->fd = fd;
-    if (fd >= 0) {
-        loop_io_init(&f->io, worker_of(f)->loop, fd, on_readable);
-        loop_io_arm(&f->io, LOOP_READ);
+    if (io_set_add(&f->book->sockets, &f->io, fd) != 0) {
+        count_one(&worker_of(f)->shared->counters.connect_faults[CONNECT_SYSTEM]);
+        udp_flow_close(f, UDP_END_ORDERLY, false); /* the client's next datagram tries again */
+        return;
     }
     udp_flow_enter(f, UDP_FLOW_OPEN);
     send_waiting(f);
@@ -255,7 +264,7 @@ int udp_flow_take_socket(struct udp_flow *f)
 
     if (fd >= 0)
         udp_outbox_forget(f->book->out, fd);
-    loop_io_arm(&f->io, 0);
+    io_set_remove(&f->book->sockets, &f->io);
     f->fd = -1;
     return fd;
 }
@@ -283,6 +292,7 @@ struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key)
     list_init(&f->in_lane);
     list_init(&f->in_orphans);
     reap_init(&f->reap, on_reap);
+    io_entry_init(&f->io, on_readable);
     udp_session_init(&f->session, on_datagram, on_closed);
     return f;
 }

@@ -17,7 +17,7 @@
 
 #include "buf/bufq.h"
 #include "hub/target.h"
-#include "loop/loop.h"
+#include "loop/io_set.h"
 #include "loop/resolver.h"
 #include "tunnel/udp_session.h"
 #include "wire/hello.h"
@@ -48,7 +48,7 @@ struct udp_flow {
     uint8_t header[PROXY_V2_EMIT_MAX];
     size_t header_len;
     int fd; /* owned; -1: none */
-    struct loop_io io;
+    struct io_entry io;
     struct resolve query;
     struct bufq waiting; /* records: u32 length, then the datagram */
     uint32_t overflow;   /* what the kernel dropped so far of the target's */
