@@ -68,6 +68,7 @@ void lane_fini(struct lane *l)
     l->out.direct = NULL;
     reset_all(l, RESET_LANE_LOST);
     lane_close_udp(l, UDP_END_LANE_LOST);
+    lane_early_free(l);
     lane_sides_free(l);
     must(l->stream_count == 0 && l->udp_count == 0);
     id_table_fini(&l->table);

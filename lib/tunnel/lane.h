@@ -143,7 +143,8 @@ struct lane {
     } out;
 
     struct lane_openings *openings; /* owned; QUIC: lane_quic.c */
-    struct lane_sides *sides;       /* owned; QUIC: lane_quic_udp.c */
+    struct lane_early *early;       /* owned; QUIC: lane_quic_udp.c */
+    struct lane_sides *sides;       /* owned; QUIC: lane_quic_side.c */
 
     struct lane_beat {
         uint64_t opened_ms;

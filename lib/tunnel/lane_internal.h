@@ -60,12 +60,15 @@ void stream_changed(struct stream *s);
 
 /* The highest id so far of the space that UDP sessions have. */
 uint32_t *lane_highest_udp(struct lane *l);
-/* lane_quic_udp.c: datagrams that came before their UDP_OPEN, and what goes beside DATAGRAM frames.
- */
+/* lane_quic_udp.c: datagrams that came before their UDP_OPEN. */
 void lane_early_deliver(struct lane *l, struct udp_session *u);
 void lane_early_expire(struct lane *l);
 uint64_t lane_early_due(const struct lane *l); /* UINT64_MAX: none waits */
-void lane_side_end(struct udp_session *u);     /* the session is over */
+void lane_early_free(struct lane *l);
+/* lane_quic_side.c: its first datagram, too long for a frame, goes into its side stream or is
+ * dropped. */
+void lane_side_send(struct lane *l, struct udp_session *u, const struct udp_datagram *d);
+void lane_side_end(struct udp_session *u); /* the session is over */
 void lane_sides_free(struct lane *l);
 
 /* udp_session.c.  0, -ERR_LIMIT, -ERR_NOMEM. */

@@ -1,9 +1,6 @@
 /* udp_session - see udp_session.h.
  *
  *   queue:  | record | datagram | record | datagram | ...        all bytes in chunks of the pool
- *
- * Memory: every chunk that a queue holds is charged to the budget (limits.udpMemory); how many they
- * are is seen from the pool's own count before and after, since a chunk may be shared by datagrams.
  */
 #include "tunnel/udp_session.h"
 
@@ -56,6 +53,13 @@ static void count_drop(struct udp_session *u, enum udp_drop why, uint64_t n)
     u->lane->stats.udp.dropped[why] += n;
 }
 
+static void take_from_queue(struct udp_session *u, size_t n)
+{
+    must(udp_charge_begin(&u->charge, 0));
+    bufq_skip(&u->queue, n);
+    udp_charge_settle(&u->charge);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 int udp_session_join(struct udp_session *u, struct lane *l, uint32_t id)
@@ -71,6 +75,7 @@ int udp_session_join(struct udp_session *u, struct lane *l, uint32_t id)
     u->lane = l;
     u->budget = l->budget;
     bufq_init(&u->queue, l->pool, l->budget->udp.queue_bytes);
+    udp_charge_init(&u->charge, l->budget, l->pool);
     l->stats.udp.opened++;
     l->udp_count++;
     list_push(&l->udp_sessions, &u->in_lane);
@@ -83,11 +88,9 @@ static void leave_lane(struct udp_session *u)
     struct lane *l = u->lane;
 
     count_drop(u, UDP_DROP_CLOSED, u->queued);
+    take_from_queue(u, u->queue.len);
     bufq_fini(&u->queue);
     u->queued = 0;
-    if (u->charged > 0)
-        budget_give_udp(u->budget, u->charged);
-    u->charged = 0;
     budget_close_udp(u->budget);
     u->budget = NULL;
     list_remove(&u->in_lane);
@@ -145,13 +148,13 @@ void udp_session_check(const struct udp_session *u)
 {
     if (u->state != UDP_OPEN) {
         must(!u->lane && !u->budget);
-        must(u->queued == 0 && u->charged == 0);
+        must(u->queued == 0 && u->charge.bytes == 0);
         return;
     }
     bufq_check(&u->queue);
     must((u->queued == 0) == (u->queue.len == 0));
-    must((u->queued == 0) == (u->charged == 0));
-    must(u->charged <= (u->queue.len / CHUNK_ROOM + 2) * CHUNK_BYTES);
+    must((u->queued == 0) == (u->charge.bytes == 0));
+    must(u->charge.bytes <= (u->queue.len / CHUNK_ROOM + 2) * CHUNK_BYTES);
     must((u->queued == 0) == list_is_empty(&u->in_ring));
     must((u->open_header_len == 0) == list_is_empty(&u->in_control));
 }
@@ -170,40 +173,23 @@ static struct udp_record first_record(const struct udp_session *u)
 static void skip_first(struct udp_session *u)
 {
     struct udp_record r = first_record(u);
-    size_t before = u->queue.pool->out_count;
-    uint64_t given;
 
-    bufq_skip(&u->queue, sizeof(r) + r.len);
-    given = (before - u->queue.pool->out_count) * CHUNK_BYTES;
-    if (given > 0)
-        budget_give_udp(u->budget, given);
-    u->charged -= given;
+    take_from_queue(u, sizeof(r) + r.len);
     u->queued--;
-}
-
-/* At the most so many chunks come to the queue with n bytes more. */
-static uint64_t most_chunks(size_t n)
-{
-    return (n + CHUNK_ROOM - 1) / CHUNK_ROOM;
 }
 
 static enum udp_drop push(struct udp_session *u, const void *bytes, size_t n, uint64_t now_ms)
 {
     struct udp_record r = {(uint32_t)n, (uint32_t)now_ms};
     struct iovec pieces[2] = {{&r, sizeof(r)}, {(void *)(uintptr_t)bytes, n}};
-    uint64_t most = most_chunks(sizeof(r) + n) * CHUNK_BYTES, used;
-    size_t before = u->queue.pool->out_count;
+    int err;
 
-    if (!budget_take_udp(u->budget, most))
+    if (!udp_charge_begin(&u->charge, sizeof(r) + n))
         return UDP_DROP_NO_MEMORY;
-    if (bufq_push_pieces(&u->queue, pieces, 2) != 0) {
-        budget_give_udp(u->budget, most);
+    err = bufq_push_pieces(&u->queue, pieces, 2);
+    udp_charge_settle(&u->charge);
+    if (err)
         return UDP_DROP_NO_MEMORY;
-    }
-    used = (u->queue.pool->out_count - before) * CHUNK_BYTES;
-    if (most > used)
-        budget_give_udp(u->budget, most - used);
-    u->charged += used;
     u->queued++;
     return UDP_DROP_COUNT;
 }

@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "buf/bufq.h"
 #include "tunnel/budget.h"
+#include "tunnel/udp_charge.h"
 #include "wire/proxy.h"
 
 struct lane;
@@ -81,14 +82,14 @@ struct udp_session {
     uint32_t id;
     enum udp_state state; /* written by udp_session_enter() only */
     enum udp_end end;
-    struct list in_lane;     /* all UDP sessions of the lane */
-    struct list in_control;  /* its UDP_OPEN waits to be sent */
-    struct list in_ring;     /* has datagrams to send */
-    uint64_t turn;           /* its place in the ring (lane_sched.h) */
-    struct bufq queue;       /* records: struct udp_record, then the datagram */
-    uint32_t queued;         /* records in it */
-    uint64_t charged;        /* taken from the budget for its chunks */
-    struct udp_side *side;   /* borrowed from the lane; QUIC: lane_quic_udp.c; or NULL */
+    struct list in_lane;    /* all UDP sessions of the lane */
+    struct list in_control; /* its UDP_OPEN waits to be sent */
+    struct list in_ring;    /* has datagrams to send */
+    uint64_t turn;          /* its place in the ring (lane_sched.h) */
+    struct bufq queue;      /* records: struct udp_record, then the datagram */
+    uint32_t queued;        /* records in it */
+    struct udp_charge charge;
+    struct udp_side *side;   /* borrowed from the lane; QUIC: lane_quic_side.c; or NULL */
     uint8_t open_header_len; /* a UDP_OPEN waits to be sent while this is not 0 */
     uint8_t open_header[PROXY_V2_EMIT_MAX];
     /* A datagram came, of 0 to UDP_DATAGRAM_MAX bytes, borrowed for the call. */

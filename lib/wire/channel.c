@@ -1,6 +1,7 @@
 /* channel - see channel.h. */
 #include "wire/channel.h"
 
+#include "base/bytes.h"
 #include "base/err.h"
 
 #define ID_BYTES 4u
@@ -13,19 +14,6 @@ static bool has_id(uint8_t type)
 static bool is_on_channel(uint8_t type)
 {
     return has_id(type) || (frame_is_known(type) && frame_kind(type) == FRAME_OF_CONNECTION);
-}
-
-static void put_u32(uint8_t *out, uint32_t v)
-{
-    out[0] = (uint8_t)(v >> 24);
-    out[1] = (uint8_t)(v >> 16);
-    out[2] = (uint8_t)(v >> 8);
-    out[3] = (uint8_t)v;
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 const char *channel_fault(const struct frame *f)

@@ -2,6 +2,7 @@
  * up. api/tunnel.md "Frames". */
 #include "wire/frame.h"
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "wire/proxy.h"
 
@@ -27,19 +28,6 @@ static const struct rule *rule_of(uint8_t type)
 {
     must(frame_is_known(type));
     return &rules[type];
-}
-
-static void put_u32(uint8_t *out, uint32_t v)
-{
-    out[0] = (uint8_t)(v >> 24);
-    out[1] = (uint8_t)(v >> 16);
-    out[2] = (uint8_t)(v >> 8);
-    out[3] = (uint8_t)v;
-}
-
-static uint32_t get_u32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
 bool frame_is_known(uint8_t type)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "wire/proxy_bytes.h"
 
@@ -114,13 +115,6 @@ size_t proxy_emit_v1(char out[PROXY_V1_MAX], const struct proxy_header *h)
     return (size_t)n;
 }
 
-static size_t put_u16(uint8_t *out, uint16_t v)
-{
-    out[0] = (uint8_t)(v >> 8);
-    out[1] = (uint8_t)v;
-    return 2;
-}
-
 size_t proxy_emit_v2(uint8_t out[PROXY_V2_EMIT_MAX], const struct proxy_header *h)
 {
     bool is_bare = h->is_local || h->family == PROXY_UNSPEC;
@@ -132,15 +126,18 @@ size_t proxy_emit_v2(uint8_t out[PROXY_V2_EMIT_MAX], const struct proxy_header *
     n = sizeof(proxy_v2_signature);
     out[n++] = h->is_local ? PROXY_V2_LOCAL : PROXY_V2_PROXY;
     out[n++] = is_bare ? 0 : (uint8_t)(family << 4 | transport);
-    n += put_u16(out + n, (uint16_t)(is_bare ? 0 : 2 * addr_len + 4));
+    put_u16(out + n, (uint16_t)(is_bare ? 0 : 2 * addr_len + 4));
+    n += 2;
     must(n == PROXY_V2_HEADER_BYTES);
     if (is_bare)
         return n;
     memcpy(out + n, h->src, addr_len);
     memcpy(out + n + addr_len, h->dst, addr_len);
     n += 2 * addr_len;
-    n += put_u16(out + n, h->src_port);
-    n += put_u16(out + n, h->dst_port);
+    put_u16(out + n, h->src_port);
+    n += 2;
+    put_u16(out + n, h->dst_port);
+    n += 2;
     must(n <= PROXY_V2_EMIT_MAX);
     return n;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "edge/edge_worker.h"
 #include "link/link.h"
 #include "loop/udp_socket.h"
@@ -55,13 +56,6 @@ static void flow_enter(struct udp_flow *x, enum udp_flow_state to)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 /* Clients choose their addresses and ports: the seed is ours. */
 static struct list *bucket_of(const struct udp_flows *f, const struct proxy_header *key)
 {
@@ -70,8 +64,8 @@ static struct list *bucket_of(const struct udp_flows *f, const struct proxy_head
     memcpy(words, key->src, sizeof(key->src));
     memcpy(words + 2, key->dst, sizeof(key->dst));
     for (unsigned i = 0; i < ARRAY_LEN(words); i++)
-        hash = mix(hash ^ words[i]);
-    hash = mix(hash ^ ((uint64_t)key->src_port << 16 | key->dst_port));
+        hash = hash_add(hash, words[i]);
+    hash = hash_add(hash, (uint64_t)key->src_port << 16 | key->dst_port);
     return &f->buckets[hash & (UDP_FLOW_BUCKETS - 1)];
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "hub/hub_lane.h"
 #include "loop/udp_socket.h"
 
@@ -32,13 +33,6 @@ struct udp_mail {
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 /* The same on every worker.  Clients choose their addresses and ports: the seed is ours. */
 static uint64_t hash_of(const struct udp_book *b, const struct udp_key *key)
 {
@@ -49,8 +43,8 @@ static uint64_t hash_of(const struct udp_book *b, const struct udp_key *key)
     memcpy(words + 2, c->src, 16);
     memcpy(words + 4, c->dst, 16);
     for (unsigned i = 0; i < ARRAY_LEN(words); i++)
-        hash = mix(hash ^ words[i]);
-    return mix(hash ^ ((uint64_t)c->src_port << 16 | c->dst_port));
+        hash = hash_add(hash, words[i]);
+    return hash_add(hash, (uint64_t)c->src_port << 16 | c->dst_port);
 }
 
 static bool is_same(const struct udp_key *a, const struct udp_key *b)

@@ -174,7 +174,7 @@ static void check_udp_bounds(const struct world *w, uint64_t *bytes, unsigned *h
             continue;
         udp_session_check(u);
         open += u->state == UDP_OPEN;
-        charged += u->charged;
+        charged += u->charge.bytes;
         *bytes += u->queue.len;
     }
     must(charged == atomic_load(&w->budget.udp.taken));

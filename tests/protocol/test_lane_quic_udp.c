@@ -225,6 +225,52 @@ START_TEST(side_streams_are_bounded)
 }
 END_TEST
 
+START_TEST(one_without_memory_is_passed_over)
+{
+    struct udp_side_in *kept = NULL;
+
+    hub_up();
+    open_session(1, PORT);
+    ck_assert_int_eq(side(&kept, true, 1, 100, 4000), 0);
+    p.budget.udp.limit_bytes = 2 * CHUNK_BYTES;
+    ck_assert_int_eq(side(&kept, false, 1, 65507, 4000), 0);
+    ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), 1);
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), 0);
+    ck_assert_uint_gt(atomic_load(&p.budget.udp.denied), 0);
+    ck_assert_int_eq(side(&kept, false, 1, 9, 3), 0); /* the next one is found */
+    ck_assert_uint_eq(p.udp[0].datagrams, 2);
+    ck_assert_uint_eq(p.udp[0].newest_len, 9);
+    p.pool.cap = p.pool.out_count + p.pool.free_count + 1; /* the same of the pool */
+    p.budget.udp.limit_bytes = 64u << 20;
+    ck_assert_uint_le(p.pool.free_count, 2); /* 60,000 bytes are four chunks */
+    ck_assert_int_eq(side(&kept, false, 1, 60000, 4000), 0);
+    ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), 2);
+    p.pool.cap = 0;
+    ck_assert_int_eq(side(&kept, false, 1, 10, 4000), 0);
+    ck_assert_uint_eq(p.udp[0].newest_len, 10);
+    down();
+}
+END_TEST
+
+START_TEST(what_waits_of_a_side_stream_is_charged)
+{
+    uint8_t half[5000] = {0, 0, 0, 1, 0xff, 0};
+    struct udp_side_in *kept = NULL;
+
+    hub_up();
+    open_session(1, PORT);
+    ck_assert_int_eq(lane_quic_side_data(&p.lane, &kept, half, sizeof(half), p.now_ms), 0);
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), CHUNK_BYTES);
+    datagram(7, "early");
+    ck_assert_uint_gt(atomic_load(&p.budget.udp.taken), CHUNK_BYTES);
+    lane_quic_side_closed(&p.lane, kept);
+    ck_assert_uint_lt(atomic_load(&p.budget.udp.taken), CHUNK_BYTES);
+    ck_assert_int_eq(probe_wait(&p, LANE_EARLY_MS + 1), 0);
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), 0);
+    down();
+}
+END_TEST
+
 /* --- going out --- */
 
 static void take_opens(void)
@@ -327,7 +373,9 @@ START_TEST(long_ones_go_out_on_a_side_stream)
     n = take_side(2, got, sizeof(got));
     ck_assert_uint_eq(n, 4 + 2 + 1197);
     ck_assert_mem_eq(got, "\0\0\0\1\x04\xad", 6);
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), CHUNK_BYTES); /* until it is there */
     lane_quic_side_acked(&p.lane, 2, n);
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), 0);
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
     ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
     n = take_side(2, got, sizeof(got));
@@ -417,6 +465,8 @@ int main(void)
     tcase_add_test(all, long_ones_come_on_a_side_stream);
     tcase_add_test(all, one_that_is_too_long_even_there_is_dropped);
     tcase_add_test(all, side_streams_are_bounded);
+    tcase_add_test(all, one_without_memory_is_passed_over);
+    tcase_add_test(all, what_waits_of_a_side_stream_is_charged);
     tcase_add_test(all, datagrams_go_out_with_their_id);
     tcase_add_test(all, age_is_no_reason_on_quic);
     tcase_add_test(all, long_ones_go_out_on_a_side_stream);
