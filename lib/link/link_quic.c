@@ -203,7 +203,8 @@ static enum step open_step(struct link *link)
         return die_of_quic(link);
     if (lq->is_control_ended)
         return link_die(link, -ERR_CLOSED, "the peer closed without GOODBYE");
-    return STEP_WAIT;
+    /* What sending itself brought about comes in the next step: nobody else will wake us for it. */
+    return lq->is_broken || lane_quic_has_signs(&link->lane) ? STEP_MORE : STEP_WAIT;
 }
 
 /* The last word, and what was on its way before it: ends of streams, too. */
@@ -483,8 +484,8 @@ static bool offer_datagram(struct link *link, struct quic_piece *piece)
     struct link_quic *lq = &link->quic;
     size_t max = quic_datagram_max(lq->quic);
 
-    if (!lane_quic_is_udp_next(&link->lane) ||
-        !lane_quic_pick_datagram(&link->lane, loop_now_ms(link->loop), max, &lq->datagram))
+    if (!lane_quic_pick_datagram(&link->lane, loop_now_ms(link->loop), max, lq->is_blocked,
+                                 &lq->datagram))
         return false;
     lq->has_datagram = true;
     *piece = (struct quic_piece){.stream = QUIC_DATAGRAM, .count = lq->datagram.count};

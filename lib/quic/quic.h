@@ -126,8 +126,9 @@ struct quic_port_ops {
     /* Server: a first Initial.  Cheap: a flood comes by here.  `is_validated`: it brought a token
      * of our Retry. */
     enum quic_verdict (*on_initial)(void *arg, const union addr *peer, bool is_validated);
-    /* Server: a connection begins; quic_own() must follow before this returns. */
-    void (*on_accept)(void *arg, struct quic *q);
+    /* Server: a connection begins; quic_own() must follow before this returns.  False: there is no
+     * memory for its owner, and quic_free() was called instead. */
+    bool (*on_accept)(void *arg, struct quic *q);
 };
 
 struct quic_port_options {

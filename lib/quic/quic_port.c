@@ -117,7 +117,10 @@ static void accept_new(struct quic_port *port, const struct quic_datagram *d,
         port->stats.malformed++;
         return;
     }
-    port->ops->on_accept(port->arg, q);
+    if (!port->ops->on_accept(port->arg, q)) {
+        port->stats.refused++;
+        return;
+    }
     must(q->ops);
     quic_touch(q);
 }

@@ -68,7 +68,8 @@ void lane_early_free(struct lane *l);
 /* lane_quic_side.c: its first datagram, too long for a frame, goes into its side stream or is
  * dropped. */
 void lane_side_send(struct lane *l, struct udp_session *u, const struct udp_datagram *d);
-void lane_side_end(struct udp_session *u); /* the session is over */
+void lane_side_end(struct udp_session *u);      /* the session is over */
+bool lane_has_side_signs(const struct lane *l); /* one to open or to end */
 void lane_sides_free(struct lane *l);
 
 /* udp_session.c.  0, -ERR_LIMIT, -ERR_NOMEM. */

@@ -268,6 +268,11 @@ bool lane_quic_next_credit(struct lane *l, uint32_t *number, uint32_t *bytes)
     return true;
 }
 
+bool lane_quic_has_signs(const struct lane *l)
+{
+    return l->out.resets.count > 0 || !list_is_empty(&l->out.control) || lane_has_side_signs(l);
+}
+
 struct stream *lane_quic_pick(struct lane *l, uint64_t now_ms, struct iovec *out, size_t max,
                               size_t *count, bool *is_fin)
 {

@@ -68,19 +68,18 @@ void lane_quic_credit(struct lane *l, uint32_t number, uint64_t upto);
 
 /* --- going out: datagrams --- */
 
-/* The next turn is a UDP session's. */
-bool lane_quic_is_udp_next(const struct lane *l);
-
 struct lane_quic_datagram {
     struct udp_session *session;
     uint8_t id[4];
     size_t count;                            /* of pieces: the id, then the payload */
     struct iovec pieces[UDP_PIECES_MAX + 1]; /* borrowed until the next call on the lane */
 };
-/* Its datagram; those longer than `max`, their id included, go to the session's side stream
- * instead. False: none is left.  lane_quic_datagram_done() must follow. */
+/* The datagram whose turn it is; those longer than `max`, their id included, go to the session's
+ * side stream instead.  `are_streams_blocked`: the peer lends them nothing, and datagrams, which
+ * need no credit, do not wait for theirs.  False: the turn is a stream's, or none is left.
+ * lane_quic_datagram_done() must follow. */
 MUST_USE bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max,
-                                      struct lane_quic_datagram *out);
+                                      bool are_streams_blocked, struct lane_quic_datagram *out);
 enum lane_quic_fate { DATAGRAM_SENT, DATAGRAM_LATER, DATAGRAM_TOO_BIG };
 void lane_quic_datagram_done(struct lane *l, struct lane_quic_datagram *d, enum lane_quic_fate fate,
                              uint64_t now_ms);
@@ -112,6 +111,8 @@ MUST_USE int lane_quic_open(struct lane *l, struct stream *s, uint32_t number,
 bool lane_quic_next_reset(struct lane *l, uint32_t *number, uint64_t *code);
 /* The next stream whose credit is to be raised; false: none. */
 bool lane_quic_next_credit(struct lane *l, uint32_t *number, uint32_t *bytes);
+/* One of these two, or a side stream to open or to end, waits: sending brings them about, too. */
+bool lane_quic_has_signs(const struct lane *l);
 /* Whose turn it is, and what it has to send: up to `max` pieces, `is_fin` when its end follows
  * behind them (perhaps without any).  NULL: nobody.  lane_quic_written() or lane_quic_return()
  * must follow before anything else is done with the lane. */

@@ -240,6 +240,11 @@ static struct udp_side *first_in(const struct lane *l, enum side_state state)
     return !list || list_is_empty(list) ? NULL : container_of(list->next, struct udp_side, node);
 }
 
+bool lane_has_side_signs(const struct lane *l)
+{
+    return first_in(l, SIDE_OPENING) || first_in(l, SIDE_ENDING);
+}
+
 static void side_free(struct lane_sides *s, struct udp_side *side)
 {
     if (side->session)

@@ -151,18 +151,21 @@ void lane_quic_datagram(struct lane *l, const uint8_t *bytes, size_t n, uint64_t
 
 /* --- frames that go out ----------------------------------------------------------------------- */
 
-bool lane_quic_is_udp_next(const struct lane *l)
+static bool is_a_datagrams_turn(const struct lane *l, bool are_streams_blocked)
 {
-    return l->state == LANE_OPEN && !l->out.last && lane_sched_is_udp_next(&l->out.sched);
+    if (l->state != LANE_OPEN || l->out.last)
+        return false;
+    return are_streams_blocked ? lane_sched_has_udp(&l->out.sched)
+                               : lane_sched_is_udp_next(&l->out.sched);
 }
 
-bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max,
+bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max, bool are_streams_blocked,
                              struct lane_quic_datagram *out)
 {
     struct udp_datagram d;
 
     l->now_ms = MAX(l->now_ms, now_ms);
-    while (lane_quic_is_udp_next(l)) {
+    while (is_a_datagrams_turn(l, are_streams_blocked)) {
         struct udp_session *u = lane_sched_pick_udp(&l->out.sched);
 
         while (udp_session_peek(u, l->now_ms, UDP_AGE_ANY, &d) && ID_BYTES + d.len > max)

@@ -80,6 +80,11 @@ bool lane_sched_is_udp_next(const struct lane_sched *q)
                container_of(q->normal.next, struct stream, in_ring)->turn;
 }
 
+bool lane_sched_has_udp(const struct lane_sched *q)
+{
+    return !list_is_empty(&q->udp);
+}
+
 struct udp_session *lane_sched_pick_udp(struct lane_sched *q)
 {
     struct list *node = list_pop(&q->udp);

@@ -37,6 +37,7 @@ void lane_sched_add_udp(struct lane_sched *q, struct udp_session *u);
 void lane_sched_remove_udp(struct udp_session *u);
 /* The next turn is a UDP session's: lane_sched_pick_udp(), not lane_sched_pick(). */
 bool lane_sched_is_udp_next(const struct lane_sched *q);
+bool lane_sched_has_udp(const struct lane_sched *q);
 struct udp_session *lane_sched_pick_udp(struct lane_sched *q);
 /* Which stream's turn it is (taken out of its ring), or NULL. */
 struct stream *lane_sched_pick(struct lane_sched *q, uint64_t now_ms);

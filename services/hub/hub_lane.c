@@ -90,17 +90,19 @@ static void run_new(struct task *task)
         lane_begins(lane);
 }
 
-void hub_lane_accept(struct hub_worker *w, struct quic *quic)
+bool hub_lane_accept(struct hub_worker *w, struct quic *quic)
 {
     struct lane_record *record = lane_record_new(quic_peer(quic));
     struct link_options options;
     struct hub_lane *lane = lane_make(w, LINK_QUIC, record, &options);
 
     desk_post_arrived(w->shared->desk, lane);
-    if (link_new_quic(&lane->link, quic, &options) != 0)
+    if (link_new_quic(&lane->link, quic, &options) != 0) {
         lane_failed(lane);
-    else
-        lane_begins(lane);
+        return false;
+    }
+    lane_begins(lane);
+    return true;
 }
 
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)

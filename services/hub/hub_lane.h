@@ -62,8 +62,9 @@ struct hub_lane {
     struct lane_gauges gauges;
 };
 
-/* On the worker: a QUIC connection begins; the desk is asked whether it may stay. */
-void hub_lane_accept(struct hub_worker *w, struct quic *quic);
+/* On the worker: a QUIC connection begins; the desk is asked whether it may stay.  False: no
+ * memory, and the connection is freed. */
+bool hub_lane_accept(struct hub_worker *w, struct quic *quic);
 /* From the control thread: `fd` goes to the worker. */
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record);
 

@@ -73,9 +73,9 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     return unproven >= QUIC_DOOR_RETRY_AT && !is_validated ? QUIC_RETRY : QUIC_ACCEPT;
 }
 
-static void on_accept(void *arg, struct quic *q)
+static bool on_accept(void *arg, struct quic *q)
 {
-    hub_lane_accept(arg, q);
+    return hub_lane_accept(arg, q);
 }
 
 static const struct quic_port_ops port_events = {.on_initial = on_initial, .on_accept = on_accept};

@@ -101,11 +101,12 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     return world.conn_count < CONNS_MAX ? world.verdict : QUIC_REFUSE;
 }
 
-static void on_accept(void *arg, struct quic *q)
+static bool on_accept(void *arg, struct quic *q)
 {
     (void)arg;
     quic_own(q, &ops, NULL);
     world.conns[world.conn_count++] = q;
+    return true;
 }
 
 /* --- the wires --- */

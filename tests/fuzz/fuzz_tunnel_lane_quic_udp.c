@@ -213,7 +213,7 @@ static void step_send(struct world *w, struct script *s)
     for (unsigned i = 0; i <= how % 8u; i++) {
         enum lane_quic_fate fate = (enum lane_quic_fate)(take(s) % 8u);
 
-        if (!lane_quic_pick_datagram(&w->lane, w->now_ms, 64 + take(s) * 5u, &d))
+        if (!lane_quic_pick_datagram(&w->lane, w->now_ms, 64 + take(s) * 5u, how & 0x20, &d))
             break;
         lane_quic_datagram_done(&w->lane, &d, fate > DATAGRAM_TOO_BIG ? DATAGRAM_SENT : fate,
                                 w->now_ms);

@@ -293,21 +293,21 @@ START_TEST(datagrams_go_out_with_their_id)
     take_opens();
     udp_session_send(&p.udp[a].session, "hello", 5, p.now_ms);
     udp_session_send(&p.udp[b].session, "", 0, p.now_ms);
-    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_ptr_eq(d.session, &p.udp[a].session);
     lane_quic_datagram_done(&p.lane, &d, DATAGRAM_LATER, p.now_ms);
-    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_ptr_eq(d.session, &p.udp[a].session); /* it is the next one again */
     ck_assert_uint_eq(d.count, 2);
     ck_assert_mem_eq(d.pieces[0].iov_base, "\0\0\0\1", 4);
     ck_assert_mem_eq(d.pieces[1].iov_base, "hello", 5);
     lane_quic_datagram_done(&p.lane, &d, DATAGRAM_SENT, p.now_ms);
-    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_ptr_eq(d.session, &p.udp[b].session);
     ck_assert_uint_eq(d.count, 1);
     lane_quic_datagram_done(&p.lane, &d, DATAGRAM_TOO_BIG, p.now_ms);
     ck_assert_uint_eq(dropped(UDP_DROP_TOO_BIG), 1);
-    ck_assert(!lane_quic_is_udp_next(&p.lane));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_uint_eq(p.lane.stats.udp.datagrams_from_clients, 1);
     down();
 }
@@ -323,8 +323,36 @@ START_TEST(age_is_no_reason_on_quic)
     take_opens();
     udp_session_send(&p.udp[a].session, "old", 3, p.now_ms);
     ck_assert_int_eq(probe_wait(&p, 5000), 0);
-    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     lane_quic_datagram_done(&p.lane, &d, DATAGRAM_SENT, p.now_ms);
+    down();
+}
+END_TEST
+
+static void on_change(struct stream *s)
+{
+    (void)s;
+}
+
+START_TEST(they_do_not_wait_for_streams_that_are_blocked)
+{
+    static const struct proxy_header client = {
+        .family = PROXY_INET, .transport = PROXY_STREAM, .dst_port = 443};
+    struct lane_quic_datagram d;
+    struct stream s;
+    unsigned a;
+
+    edge_up();
+    a = probe_udp_ask(&p);
+    take_opens();
+    stream_init(&s, on_change);
+    ck_assert_int_eq(lane_quic_open(&p.lane, &s, 1, &client, p.now_ms), 0); /* its line waits */
+    udp_session_send(&p.udp[a].session, "dns", 3, p.now_ms);
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d)); /* the stream's turn */
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, true, &d));
+    ck_assert_ptr_eq(d.session, &p.udp[a].session);
+    lane_quic_datagram_done(&p.lane, &d, DATAGRAM_SENT, p.now_ms);
+    stream_release(&s);
     down();
 }
 END_TEST
@@ -363,7 +391,7 @@ START_TEST(long_ones_go_out_on_a_side_stream)
     memset(payload, 'l', sizeof(payload));
     udp_session_send(&p.udp[a].session, payload, 1197, p.now_ms); /* 1,201 with its id */
     udp_session_send(&p.udp[a].session, "short", 5, p.now_ms);
-    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_uint_eq(d.pieces[1].iov_len, 5);
     lane_quic_datagram_done(&p.lane, &d, DATAGRAM_SENT, p.now_ms);
     s = lane_quic_next_side_to_open(&p.lane);
@@ -377,13 +405,13 @@ START_TEST(long_ones_go_out_on_a_side_stream)
     lane_quic_side_acked(&p.lane, 2, n);
     ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), 0);
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     n = take_side(2, got, sizeof(got));
     ck_assert_uint_eq(n, 2 + UDP_DATAGRAM_MAX);
     /* not acknowledged: 256 KiB at the most are on their way */
     for (unsigned i = 0; i < 4; i++)
         udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_uint_gt(dropped(UDP_DROP_QUEUE_FULL), 0);
     udp_session_close(&p.udp[a].session, UDP_END_ORDERLY);
     ck_assert(lane_quic_next_side_to_end(&p.lane, &stream));
@@ -407,11 +435,11 @@ START_TEST(a_side_stream_may_be_refused_or_blocked)
     a = probe_udp_ask(&p);
     take_opens();
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     lane_quic_side_refused(&p.lane, lane_quic_next_side_to_open(&p.lane));
     ck_assert_uint_eq(dropped(UDP_DROP_TOO_BIG), 1);
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     lane_quic_side_opened(lane_quic_next_side_to_open(&p.lane), 6);
     s = lane_quic_pick_side(&p.lane, &stream, pieces, 8, &count);
     lane_quic_side_blocked(&p.lane, s);
@@ -435,7 +463,7 @@ START_TEST(a_side_stream_without_memory_for_its_first_datagram)
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
     ck_assert_uint_eq(p.pool.free_count, 0);
     p.pool.cap = p.pool.out_count;
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), 1);
     p.pool.cap = 0;
     s = lane_quic_next_side_to_open(&p.lane);
@@ -443,7 +471,7 @@ START_TEST(a_side_stream_without_memory_for_its_first_datagram)
     lane_quic_side_opened(s, 2);
     ck_assert_uint_eq(take_side(2, got, sizeof(got)), 0);
     udp_session_send(&p.udp[a].session, payload, sizeof(payload), p.now_ms);
-    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, &d));
+    ck_assert(!lane_quic_pick_datagram(&p.lane, p.now_ms, 1200, false, &d));
     ck_assert_uint_eq(take_side(2, got, sizeof(got)), 4 + 2 + sizeof(payload));
     ck_assert_mem_eq(got, "\0\0\0\1\x0b\xb8", 6);
     down();
@@ -469,6 +497,7 @@ int main(void)
     tcase_add_test(all, what_waits_of_a_side_stream_is_charged);
     tcase_add_test(all, datagrams_go_out_with_their_id);
     tcase_add_test(all, age_is_no_reason_on_quic);
+    tcase_add_test(all, they_do_not_wait_for_streams_that_are_blocked);
     tcase_add_test(all, long_ones_go_out_on_a_side_stream);
     tcase_add_test(all, a_side_stream_may_be_refused_or_blocked);
     tcase_add_test(all, a_side_stream_without_memory_for_its_first_datagram);

@@ -258,7 +258,7 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     return is_validated ? p->validated_verdict : p->verdict;
 }
 
-static void on_accept(void *arg, struct quic *q)
+static bool on_accept(void *arg, struct quic *q)
 {
     struct quic_pair *p = arg;
     struct quic_pair_end *end = &p->server;
@@ -271,6 +271,7 @@ static void on_accept(void *arg, struct quic *q)
     p->accepted++;
     end->q = q;
     quic_own(q, &quic_pair_ops, end);
+    return true;
 }
 
 static const struct quic_port_ops port_ops = {on_initial, on_accept};

@@ -143,7 +143,7 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     return QUIC_ACCEPT;
 }
 
-static void on_accept(void *arg, struct quic *q)
+static bool on_accept(void *arg, struct quic *q)
 {
     struct worker *w = arg;
     struct quic_pair_end *end = &w->ends[w->accepted];
@@ -154,6 +154,7 @@ static void on_accept(void *arg, struct quic *q)
     end->q = q;
     w->accepted++;
     quic_own(q, &quic_pair_ops, end);
+    return true;
 }
 
 static bool is_client_secure(struct quic_pair *p)
