@@ -15,8 +15,9 @@
  * send.
  *
  * Flow control is the owner's: ngtcp2's own tuning is off.  A stream starts with `stream_window`
- * and gets more by quic_credit(); the whole connection has no limit of its own (what arrives is
- * returned to it at once).
+ * and gets more by quic_credit().  What arrives in order is returned to the connection at once, so
+ * its own limit, `connection_window` (`unproven_window` until quic_admit()), bounds only what came
+ * out of order.
  *
  * One loop, its thread only.  A connection is freed by quic_free(), from anywhere but a callback
  * of quic_ops (there: quic_close()).

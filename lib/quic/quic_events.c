@@ -22,7 +22,7 @@ static int on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uin
 
     (void)offset;
     STOP_IF_CLOSING(q);
-    ngtcp2_conn_extend_max_offset(conn, n); /* streams have limits, the owner's; all of them none */
+    ngtcp2_conn_extend_max_offset(conn, n); /* see quic.h, Flow control */
     if (q->ops->on_data(q, stream, user, bytes, n, (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0) == 0)
         return 0;
     quic_close(q, QUIC_CODE_PROTOCOL, "");

@@ -5,9 +5,9 @@
  * next.  What the kernel says of a bundle never ends a connection:
  *
  *   EAGAIN                        the bundle stays, the socket is waited for
- *   EIO, EINVAL of many segments  the interface cannot: one by one, and no more bundles on this
- * path EPERM                         once more (a first packet while a firewall learns), then
- * dropped any other                     dropped and counted; QUIC finds out and sends again
+ *   EIO, EINVAL of many segments  the interface cannot: one by one, no more bundles on this path
+ *   EPERM                         once more (a first packet while a firewall learns), then dropped
+ *   any other                     dropped and counted; QUIC finds out and sends again
  */
 #include <errno.h>
 #include <netinet/in.h>
