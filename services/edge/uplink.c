@@ -226,25 +226,40 @@ static void note_transport_up(struct uplink *u, enum link_transport transport)
     arm_move(u);
 }
 
+static bool is_up_by(const struct uplink *u, enum link_transport transport)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport == transport)
+            return true;
+    return false;
+}
+
+/* While the hub is away they take turns: that is said once. */
+static void log_transport(const struct uplink *u, bool was_hub_away)
+{
+    LOG_AT(was_hub_away ? LOG_DEBUG : LOG_WARN, "edge", "transport_changed",
+           LOG_S("to", link_transport_name(u->choice.next)),
+           LOG_S("reason", transport_reason_name(u->choice.reason)));
+}
+
 static void note_transport_failed(struct uplink *u, const struct lane_report *report,
                                   uint64_t ran_ms)
 {
     enum link_transport before = u->choice.next;
+    bool was_hub_away = u->choice.is_hub_away;
 
     if (!report->is_path_fault)
         return;
     if (report->transport == LINK_QUIC)
         transport_choice_quic_failed(&u->choice, ran_ms, now_of(u), random_number());
-    else if (ran_ms == 0)
+    else if (ran_ms == 0 && !is_up_by(u, LINK_TLS))
         transport_choice_tls_failed(&u->choice);
     if (u->choice.next != before)
-        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
-                 LOG_S("reason", transport_reason_name(u->choice.reason)));
+        log_transport(u, was_hub_away);
     arm_move(u);
 }
 
-/* --- what the hub assigned
- * ------------------------------------------------------------------------ */
+/* --- what the hub assigned -------------------------------------------------------------------- */
 
 /* On the lowest live lane. */
 static void acknowledge(void *arg)
@@ -305,8 +320,7 @@ static void on_config(struct uplink *u, struct lane_report *report, bool is_firs
     acknowledge(u);
 }
 
-/* --- the tunnel comes and goes
- * ---------------------------------------------------------------------- */
+/* --- the tunnel comes and goes ---------------------------------------------------------------- */
 
 static void flush_held(struct uplink *u, bool is_over)
 {
@@ -357,8 +371,7 @@ static void forget_config(struct uplink *u)
     u->has_config = false;
 }
 
-/* --- reports of lanes
- * ------------------------------------------------------------------------------- */
+/* --- reports of lanes ------------------------------------------------------------------------- */
 
 static struct uplink_slot *slot_of(struct uplink *u, uint64_t serial)
 {
@@ -517,8 +530,8 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         u->founder = 0;
     if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED && is_current(u, report))
         park(u);
-    else if (report->is_path_fault && u->choice.next != report->transport)
-        dial_other_transport(slot);
+    else if (report->is_path_fault && report->transport == LINK_QUIC && u->choice.next == LINK_TLS)
+        dial_other_transport(slot); /* at once; from TLS to QUIC the back-off paces it */
     else if (report->answer != ANSWER_UNKNOWN_SESSION)
         slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
     else if (is_current(u, report))
@@ -562,8 +575,7 @@ void uplink_on_report(void *arg, struct lane_report *report)
     lane_report_free(report);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address)
 {

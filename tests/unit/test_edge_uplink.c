@@ -26,8 +26,7 @@ static struct edge_shared shared;
 static struct uplink u;
 static uint16_t ports[2];
 
-/* --- the stand
- * -------------------------------------------------------------------------------------- */
+/* --- the stand -------------------------------------------------------------------------------- */
 
 static uint16_t free_port(void)
 {
@@ -129,8 +128,7 @@ static bool happens(bool (*is_true)(void))
 
 #define UNTIL(is_true) ck_assert_msg(happens(is_true), "never: " #is_true)
 
-/* --- what lanes report
- * ------------------------------------------------------------------------------ */
+/* --- what lanes report ------------------------------------------------------------------------ */
 
 static struct uplink_slot *slot(unsigned i)
 {
@@ -156,6 +154,18 @@ static void say_up(uint64_t serial, bool is_founded, uint32_t number, char sessi
     r->lane_number = number;
     r->config.revision = revision;
     port_list_set(&r->config.ports, ports, port_count);
+    uplink_on_report(&u, r);
+}
+
+static void say_up_by(uint64_t serial, bool is_founded, uint32_t number, char session,
+                      enum link_transport transport)
+{
+    struct lane_report *r = report_of(LANE_REPORT_UP, serial, session);
+
+    r->is_founded = is_founded;
+    r->lane_number = number;
+    r->transport = transport;
+    r->config.revision = 1;
     uplink_on_report(&u, r);
 }
 
@@ -204,6 +214,18 @@ static void say_replaced(uint64_t serial, char session)
     uplink_on_report(&u, r);
 }
 
+/* It never came up, or what carried it is gone. */
+static void say_path_fault(uint64_t serial, char session, enum link_transport transport)
+{
+    struct lane_report *r = report_of(LANE_REPORT_DEAD, serial, session);
+
+    r->transport = transport;
+    r->is_path_fault = true;
+    r->error = -ERR_TIMEOUT;
+    strcpy(r->why, "no answer");
+    uplink_on_report(&u, r);
+}
+
 /* The first slot founds `session`, the others join it. */
 static void all_up(char session, uint64_t revision)
 {
@@ -232,8 +254,7 @@ static void time_passes(void)
             slot(i)->backoff.up_since_ms -= GOOD_MS;
 }
 
-/* --- founding
- * ----------------------------------------------------------------------------------------- */
+/* --- founding --------------------------------------------------------------------------------- */
 
 START_TEST(one_founds_and_the_others_join)
 {
@@ -290,8 +311,7 @@ START_TEST(a_lost_lane_is_dialled_into_its_session_with_the_next_number)
 }
 END_TEST
 
-/* --- a hub that was restarted
- * --------------------------------------------------------------------------- */
+/* --- a hub that was restarted ----------------------------------------------------------------- */
 
 static void all_lost_and_dialled_again(void)
 {
@@ -366,8 +386,7 @@ START_TEST(a_lane_that_joined_a_session_given_up_meanwhile_is_none)
 }
 END_TEST
 
-/* --- replaced
- * --------------------------------------------------------------------------------------- */
+/* --- replaced --------------------------------------------------------------------------------- */
 
 START_TEST(replaced_on_the_present_session_parks)
 {
@@ -423,8 +442,7 @@ START_TEST(new_credentials_end_the_parking)
 }
 END_TEST
 
-/* --- draining
- * ------------------------------------------------------------------------------------------ */
+/* --- draining --------------------------------------------------------------------------------- */
 
 START_TEST(a_lane_that_drains_has_a_successor_at_once)
 {
@@ -460,8 +478,7 @@ START_TEST(lanes_that_drain_as_soon_as_they_are_up_are_dialled_slowly)
 }
 END_TEST
 
-/* --- ports and the time to hold
- * ------------------------------------------------------------------------- */
+/* --- ports and the time to hold --------------------------------------------------------------- */
 
 static bool is_suspended(void)
 {
@@ -579,8 +596,74 @@ START_TEST(only_a_higher_revision_of_this_session_is_applied)
 }
 END_TEST
 
-/* --- credentials
- * ---------------------------------------------------------------------------------------- */
+/* --- which transport -------------------------------------------------------------------------- */
+
+static void stand_up_choosing(void)
+{
+    stand_up(10000);
+    transport_choice_init(&u.choice, TRANSPORT_FALLBACK, 600000);
+    use("e1");
+}
+
+/* A blip of QUIC where TCP is blocked must not be the end of it; and a hub that is away is not
+ * dialled without end. */
+START_TEST(while_nothing_is_up_the_transports_take_turns)
+{
+    stand_up_choosing();
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t quic = slot(0)->serial;
+
+        ck_assert_int_eq(u.choice.next, LINK_QUIC);
+        say_path_fault(quic, 0, LINK_QUIC);
+        ck_assert_int_eq(u.choice.next, LINK_TLS);
+        ck_assert_int_eq(slot(0)->state, SLOT_DIALLING); /* at once */
+        ck_assert_uint_ne(slot(0)->serial, quic);
+        say_path_fault(slot(0)->serial, 0, LINK_TLS);
+        ck_assert_int_eq(u.choice.next, LINK_QUIC);
+        ck_assert_int_eq(slot(0)->state, SLOT_WAITING); /* the back-off paces it */
+        ck_assert_uint_ge(slot(0)->wait.due_ms, loop_now_ms(loop) + BACKOFF_FLOOR_MS - 1);
+        ck_assert_uint_eq(count_in(SLOT_OFF), WORKERS - 1);
+        ck_assert_uint_eq(u.move.due_ms, 0);
+        slot(0)->wait.on_due(&slot(0)->wait);
+        ck_assert_int_eq(slot(0)->state, SLOT_DIALLING);
+    }
+    say_up_by(slot(0)->serial, true, 0, 'a', LINK_QUIC);
+    ck_assert_int_eq(u.choice.reason, TRANSPORT_REASON_PREFERRED);
+    ck_assert_int_eq(uplink_transport(&u), LINK_QUIC);
+    stand_down();
+}
+END_TEST
+
+/* All slots of a session that stands dial at once: each finds the way that is left. */
+START_TEST(slots_that_fail_out_of_step_end_on_the_transport_that_works)
+{
+    stand_up_choosing();
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_QUIC);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_path_fault(slot(i)->serial, 'a', LINK_QUIC);
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    ck_assert_uint_eq(count_in(SLOT_DIALLING), WORKERS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_path_fault(slot(i)->serial, 'a', LINK_TLS);
+    ck_assert_uint_eq(count_in(SLOT_WAITING), WORKERS);
+    ck_assert_uint_eq(u.choice.switches[TRANSPORT_REASON_TLS_NOT_UP], 1);
+    slot(1)->wait.on_due(&slot(1)->wait);
+    say_path_fault(slot(1)->serial, 'a', LINK_QUIC);
+    slot(2)->wait.on_due(&slot(2)->wait);
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    say_up_by(slot(1)->serial, false, 3, 'a', LINK_TLS);
+    say_path_fault(slot(2)->serial, 'a', LINK_TLS); /* one alone: TLS is up beside it */
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    ck_assert_uint_le(u.move.due_ms, loop_now_ms(loop) + TRANSPORT_PROBE_SOON_MS);
+    slot(2)->wait.on_due(&slot(2)->wait);
+    say_up_by(slot(2)->serial, false, 4, 'a', LINK_TLS);
+    ck_assert_int_eq(uplink_transport(&u), LINK_TLS);
+    stand_down();
+}
+END_TEST
+
+/* --- credentials ------------------------------------------------------------------------------ */
 
 START_TEST(credentials_changed_twice_leave_one_founder)
 {
@@ -681,6 +764,8 @@ int main(void)
     tcase_add_test(c, a_port_in_use_is_tried_again_but_not_while_suspended);
     tcase_add_test(c, without_time_to_hold_ports_close_at_once);
     tcase_add_test(c, only_a_higher_revision_of_this_session_is_applied);
+    tcase_add_test(c, while_nothing_is_up_the_transports_take_turns);
+    tcase_add_test(c, slots_that_fail_out_of_step_end_on_the_transport_that_works);
     tcase_add_test(c, credentials_changed_twice_leave_one_founder);
     tcase_add_test(c, without_credentials_nothing_is_left);
     tcase_add_test(c, without_credentials_nobody_is_held);
