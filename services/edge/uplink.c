@@ -122,6 +122,14 @@ static void dial_all(struct uplink *u)
             slot_dial(&u->slots[i]);
 }
 
+/* What it still reports counts no more: the slot may move again. */
+static void drop_beside(struct uplink_slot *slot)
+{
+    if (slot->beside)
+        edge_worker_close_lane(slot->worker, slot->beside);
+    slot->beside = 0;
+}
+
 /* Every lane is told to end and forgotten: what it still reports counts no more. */
 static void stop_all(struct uplink *u)
 {
@@ -140,9 +148,7 @@ static void stop_all(struct uplink *u)
 
         if (slot->state == SLOT_DIALLING)
             edge_worker_close_lane(slot->worker, slot->serial);
-        if (slot->beside)
-            edge_worker_close_lane(slot->worker, slot->beside);
-        slot->beside = 0;
+        drop_beside(slot);
         slot_enter(slot, SLOT_OFF);
     }
     leave_session(u);
@@ -427,7 +433,11 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     if (is_first) {
         stand_session(u, report);
     } else if (!is_current(u, report)) { /* it joined one that was given up meanwhile */
-        edge_worker_close_lane(slot->worker, slot->serial);
+        if (report->serial == slot->beside)
+            drop_beside(slot);
+        else
+            edge_worker_close_lane(slot->worker, slot->serial);
+        arm_move(u);
         return;
     }
     if (report->serial == slot->beside)
@@ -468,9 +478,11 @@ static void on_parked_over(struct deadline *deadline)
 static void found_anew(struct uplink *u, struct uplink_slot *slot)
 {
     leave_session(u);
-    for (unsigned i = 0; i < u->shared->count; i++)
+    for (unsigned i = 0; i < u->shared->count; i++) {
         if (&u->slots[i] != slot && u->slots[i].serial)
             edge_worker_close_lane(u->slots[i].worker, u->slots[i].serial);
+        drop_beside(&u->slots[i]);
+    }
     slot_dial_again(slot, u->founded_ms);
 }
 

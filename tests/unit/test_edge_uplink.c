@@ -663,6 +663,80 @@ START_TEST(slots_that_fail_out_of_step_end_on_the_transport_that_works)
 }
 END_TEST
 
+/* All slots by TLS, and QUIC is dialled beside the first. */
+static void all_up_and_one_moves(void)
+{
+    stand_up_choosing();
+    say_path_fault(slot(0)->serial, 0, LINK_QUIC);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_TLS);
+    u.choice.probe_due_ms = 0;
+    u.move.on_due(&u.move);
+    ck_assert_uint_ne(slot(0)->beside, 0);
+    ck_assert_uint_eq(slot(1)->beside, 0);
+}
+
+START_TEST(a_lane_beside_takes_the_place_of_the_first)
+{
+    uint64_t old, beside;
+
+    all_up_and_one_moves();
+    old = slot(0)->serial;
+    beside = slot(0)->beside;
+    say_up_by(beside, false, 3, 'a', LINK_QUIC);
+    ck_assert_uint_eq(slot(0)->serial, beside);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(u.lane_count, WORKERS + 1);
+    for (unsigned i = 1; i < WORKERS; i++)
+        ck_assert_uint_ne(slot(i)->beside, 0); /* the others follow */
+    say_dead(old, 'a');
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    stand_down();
+}
+END_TEST
+
+/* The numbers of the session are used up: it is given up, and the lane beside has joined it. */
+START_TEST(a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move)
+{
+    uint64_t mine, late;
+
+    all_up_and_one_moves();
+    late = slot(0)->beside;
+    mine = slot(0)->serial;
+    u.next_number = LANE_MAX + 1;
+    say_dead(slot(1)->serial, 'a');
+    slot(1)->wait.on_due(&slot(1)->wait);
+    ck_assert_uint_eq(u.founder, slot(1)->serial);
+    say_up_by(late, false, 3, 'a', LINK_QUIC);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(slot(0)->serial, mine);
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    say_dead(late, 'a');
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    say_up_by(slot(1)->serial, true, 0, 'b', LINK_QUIC);
+    ck_assert_uint_ne(slot(0)->beside, 0);
+    stand_down();
+}
+END_TEST
+
+START_TEST(a_session_that_is_unknown_takes_what_is_dialled_beside_with_it)
+{
+    uint64_t beside;
+
+    all_up_and_one_moves();
+    beside = slot(0)->beside;
+    time_passes();
+    say_dead(slot(1)->serial, 'a');
+    slot(1)->wait.on_due(&slot(1)->wait);
+    say_refused(slot(1)->serial, 'a', ANSWER_UNKNOWN_SESSION, 0);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    say_up_by(beside, false, 3, 'a', LINK_QUIC); /* was on its way already */
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(u.lane_count, WORKERS - 1);
+    stand_down();
+}
+END_TEST
+
 /* --- credentials ------------------------------------------------------------------------------ */
 
 START_TEST(credentials_changed_twice_leave_one_founder)
@@ -766,6 +840,9 @@ int main(void)
     tcase_add_test(c, only_a_higher_revision_of_this_session_is_applied);
     tcase_add_test(c, while_nothing_is_up_the_transports_take_turns);
     tcase_add_test(c, slots_that_fail_out_of_step_end_on_the_transport_that_works);
+    tcase_add_test(c, a_lane_beside_takes_the_place_of_the_first);
+    tcase_add_test(c, a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move);
+    tcase_add_test(c, a_session_that_is_unknown_takes_what_is_dialled_beside_with_it);
     tcase_add_test(c, credentials_changed_twice_leave_one_founder);
     tcase_add_test(c, without_credentials_nothing_is_left);
     tcase_add_test(c, without_credentials_nobody_is_held);
