@@ -27,7 +27,7 @@ static void add_ports(struct json_object *o, const struct edge *e)
     struct json_object *errors = json_object_new_array();
     struct config_ack ack = {0};
 
-    public_ports_describe(&e->uplink.ports, &ack);
+    public_ports_describe(&e->uplink.assignment.ports, &ack);
     for (size_t i = 0; i < ack.ports.count; i++)
         json_object_array_add(list, json_object_new_int(ack.ports.ports[i]));
     for (size_t i = 0; i < ack.ports_udp.count; i++)
@@ -104,9 +104,10 @@ static void get_status(void *service, struct admin_request *r)
     add_int(o, "rttMs", sums.rtt_ms);
     add_ports(o, e);
     json_object_object_add(o, "configRevision",
-                           u->has_config ? json_object_new_int64((int64_t)u->config.revision)
-                                         : NULL);
-    add_int(o, "connects", u->connects);
+                           u->assignment.has_config
+                               ? json_object_new_int64((int64_t)u->assignment.config.revision)
+                               : NULL);
+    add_int(o, "connects", u->assignment.connects);
     add_str(o, "lastError", u->last_error[0] ? u->last_error : NULL);
     json_object_object_add(o, "hub", describe_hub(e));
     add_limits(o, e);
@@ -196,7 +197,7 @@ bool edge_is_ready(void *service, char *why, size_t why_size)
 {
     const struct edge *e = service;
 
-    if (uplink_is_connected(&e->uplink) && e->uplink.has_config)
+    if (uplink_is_connected(&e->uplink) && e->uplink.assignment.has_config)
         return true;
     snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
              e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);

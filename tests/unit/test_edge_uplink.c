@@ -272,7 +272,7 @@ START_TEST(one_founds_and_the_others_join)
     ck_assert_str_eq(uplink_phase(&u), "connected");
     say_up(slot(1)->serial, false, 1, 'a', 1, 1);
     ck_assert_uint_eq(u.lane_count, 2);
-    ck_assert_uint_eq(u.connects, 1);
+    ck_assert_uint_eq(u.assignment.connects, 1);
     stand_down();
 }
 END_TEST
@@ -482,14 +482,14 @@ END_TEST
 
 static bool is_suspended(void)
 {
-    return u.ports.is_suspended;
+    return u.assignment.ports.is_suspended;
 }
 
 static bool is_port_open(unsigned i)
 {
-    for (size_t k = 0; k < u.ports.count; k++)
-        if (u.ports.ports[k].port == ports[i])
-            return u.ports.ports[k].is_open;
+    for (size_t k = 0; k < u.assignment.ports.count; k++)
+        if (u.assignment.ports.ports[k].port == ports[i])
+            return u.assignment.ports.ports[k].is_open;
     return false;
 }
 
@@ -504,12 +504,12 @@ START_TEST(ports_outlive_a_short_absence)
     ck_assert(!uplink_is_connected(&u));
     ck_assert(is_port_open(0));
     ck_assert(shared.is_holding);
-    ck_assert_uint_ne(u.hold.due_ms, 0);
+    ck_assert_uint_ne(u.assignment.hold.due_ms, 0);
     slot(1)->wait.on_due(&slot(1)->wait);
     say_up(slot(1)->serial, false, 3, 'a', 1, 1);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     ck_assert(is_port_open(0));
-    ck_assert_uint_eq(u.connects, 2);
+    ck_assert_uint_eq(u.assignment.connects, 2);
     stand_down();
 }
 END_TEST
@@ -526,7 +526,7 @@ START_TEST(ports_come_back_into_the_same_session_after_the_time_to_hold)
     UNTIL(is_suspended);
     ck_assert(!shared.is_holding);
     ck_assert(!is_port_open(0));
-    u.ports.ports[0].port = ports[0] = free_port();
+    u.assignment.ports.ports[0].port = ports[0] = free_port();
     if (slot(1)->state == SLOT_WAITING)
         slot(1)->wait.on_due(&slot(1)->wait);
     ck_assert_int_eq(slot(1)->state, SLOT_DIALLING);
@@ -551,14 +551,14 @@ START_TEST(a_port_in_use_is_tried_again_but_not_while_suspended)
     say_up(slot(0)->serial, true, 0, 'a', 1, 2);
     ck_assert(!is_port_open(0));
     ck_assert(is_port_open(1));
-    ck_assert_str_ne(u.ports.ports[u.ports.ports[0].is_open].error, "");
-    ck_assert_uint_ne(u.ports.retry.due_ms, 0);
+    ck_assert_str_ne(u.assignment.ports.ports[u.assignment.ports.ports[0].is_open].error, "");
+    ck_assert_uint_ne(u.assignment.ports.retry.due_ms, 0);
     close(fd);
-    u.ports.retry.on_due(&u.ports.retry);
+    u.assignment.ports.retry.on_due(&u.assignment.ports.retry);
     ck_assert(is_port_open(0));
-    ck_assert_uint_eq(u.ports.retry.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.retry.due_ms, 0);
     say_config(slot(0)->serial, 'a', 2, 0);
-    ck_assert_uint_eq(u.ports.count, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
     stand_down();
 }
 END_TEST
@@ -582,16 +582,16 @@ START_TEST(only_a_higher_revision_of_this_session_is_applied)
     use("e1");
     all_up('a', 5);
     say_config(slot(1)->serial, 'a', 4, 0); /* lower */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'a', 5, 0); /* equal: acknowledged, and changes nothing */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'z', 9, 0); /* another session */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(12345, 'a', 9, 0); /* nobody's */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'a', 6, 2);
-    ck_assert_uint_eq(u.ports.count, 2);
-    ck_assert_uint_eq(u.config.revision, 6);
+    ck_assert_uint_eq(u.assignment.ports.count, 2);
+    ck_assert_uint_eq(u.assignment.config.revision, 6);
     stand_down();
 }
 END_TEST
@@ -763,7 +763,7 @@ START_TEST(credentials_changed_twice_leave_one_founder)
     ck_assert_uint_eq(u.founder, slot(0)->serial);
     ck_assert_str_eq(u.last_error, "");
     say_up(slot(0)->serial, true, 0, 'c', 1, 1);
-    ck_assert_uint_eq(u.config.revision, 1);
+    ck_assert_uint_eq(u.assignment.config.revision, 1);
     stand_down();
 }
 END_TEST
@@ -776,9 +776,9 @@ START_TEST(without_credentials_nothing_is_left)
     use(NULL);
     ck_assert_str_eq(uplink_phase(&u), "noCredentials");
     ck_assert_uint_eq(count_in(SLOT_OFF), WORKERS);
-    ck_assert_uint_eq(u.ports.count, 0);
-    ck_assert(!u.has_config && !shared.is_holding);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
+    ck_assert(!u.assignment.has_config && !shared.is_holding);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     stand_down();
 }
 END_TEST
@@ -794,8 +794,8 @@ START_TEST(without_credentials_nobody_is_held)
     ck_assert(shared.is_holding);
     use(NULL);
     ck_assert(!shared.is_holding);
-    ck_assert_uint_eq(u.ports.count, 0);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     use(NULL); /* again: nothing happens */
     stand_down();
 }
