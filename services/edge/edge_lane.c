@@ -90,6 +90,24 @@ static void keep_counters(struct edge_lane *lane)
     udp_stats_add(&lane->worker->udp.past, &frames->stats.udp);
 }
 
+bool edge_lane_is_path_fault(int error, bool was_secure)
+{
+    switch (-error) {
+    case ERR_TIMEOUT:
+    case ERR_CONNECT:
+    case ERR_RESET:
+    case ERR_CLOSED:
+    case ERR_IO:
+    case ERR_SYS: /* no port, route or socket to dial from, by this transport */
+        return true;
+    case ERR_TLS:
+    case ERR_PROTO: /* something else speaks there, or something between spoils it */
+        return !was_secure;
+    default:
+        return false;
+    }
+}
+
 /* The end of it, told to the control thread and logged once. */
 static void end(struct edge_lane *lane, int error, const char *why, bool is_silent)
 {
@@ -97,8 +115,8 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
     const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
 
     report->was_up = lane->state == EDGE_LANE_UP;
-    report->is_path_fault = error != 0 && error != -ERR_AUTH && error != -ERR_CERT &&
-                            lane->answer == ANSWER_OK && !goodbye;
+    report->is_path_fault =
+        edge_lane_is_path_fault(error, lane->is_secure) && lane->answer == ANSWER_OK && !goodbye;
     report->has_session = report->was_up || lane->order->has_session;
     memcpy(report->session, report->was_up ? lane->session : lane->order->session,
            sizeof(report->session));
