@@ -44,5 +44,8 @@ void public_ports_resume(struct public_ports *p);
 void public_ports_suspend(struct public_ports *p);
 /* Fills what is bound and what failed; `out` is zeroed (config_ack_fini() after). */
 void public_ports_describe(const struct public_ports *p, struct config_ack *out);
+/* The same as JSON: adds listenPorts, listenPortsUdp and portErrors to `o`. */
+struct json_object;
+void public_ports_add_json(const struct public_ports *p, struct json_object *o);
 
 #endif
