@@ -297,7 +297,7 @@ static void begin_draining(struct edge_lane *lane)
     if (lane->is_draining)
         return;
     lane->is_draining = true;
-    lane->worker->udp.has_strays = true; /* its flows follow */
+    udp_flows_leave(&lane->worker->udp);
     post(lane, lane_report_new(LANE_REPORT_DRAINING, lane->order->serial));
     edge_worker_lanes_changed(lane->worker);
 }
