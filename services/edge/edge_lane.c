@@ -113,13 +113,11 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
 {
     struct lane_report *report = lane_report_new(LANE_REPORT_DEAD, lane->order->serial);
     const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
+    bool was_up = lane->state == EDGE_LANE_UP;
 
-    report->was_up = lane->state == EDGE_LANE_UP;
     report->is_path_fault =
         edge_lane_is_path_fault(error, lane->is_secure) && lane->answer == ANSWER_OK && !goodbye;
-    report->has_session = report->was_up || lane->order->has_session;
-    memcpy(report->session, report->was_up ? lane->session : lane->order->session,
-           sizeof(report->session));
+    memcpy(report->session, was_up ? lane->session : lane->order->session, sizeof(report->session));
     report->error = error;
     report->answer = lane->answer;
     report->retry_after_secs = lane->retry_after_secs;
@@ -129,7 +127,7 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
         report->goodbye = goodbye->code;
         report->retry_after_secs = goodbye->retry_after_secs;
     }
-    if (report->was_up)
+    if (was_up)
         log_info("edge", "lane_closed", LOG_U("lane", lane->order->number),
                  LOG_S("error", err_name(error)), LOG_S("why", report->why));
     else if (log_limit_pass(&lane->worker->failures, loop_now_ms(lane->worker->loop)))

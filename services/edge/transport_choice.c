@@ -79,14 +79,6 @@ void transport_choice_tls_failed(struct transport_choice *c)
     c->is_hub_away = true;
 }
 
-void transport_choice_collapsed(struct transport_choice *c, uint64_t now_ms, uint64_t random)
-{
-    if (c->mode != TRANSPORT_FALLBACK || c->next == LINK_TLS)
-        return;
-    turn_to(c, LINK_TLS, TRANSPORT_REASON_QUIC_COLLAPSED);
-    plan_probe(c, c->retry_ms, now_ms, random);
-}
-
 bool transport_choice_probe(struct transport_choice *c, uint64_t now_ms, uint64_t random)
 {
     if (c->next != LINK_TLS || now_ms < c->probe_due_ms)

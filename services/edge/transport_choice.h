@@ -34,12 +34,11 @@ enum transport_mode { TRANSPORT_TLS, TRANSPORT_QUIC, TRANSPORT_FALLBACK };
 
 /* Why the transport in use is in use: status and metrics say it in these words. */
 #define TRANSPORT_REASONS(X)                                                                       \
-    X(CONFIGURED, "configured")        /* the mode leaves no choice */                             \
-    X(PREFERRED, "preferred")          /* QUIC works */                                            \
-    X(QUIC_NOT_UP, "quicNotUp")        /* it was not up in time, or refused */                     \
-    X(QUIC_LOST, "quicLost")           /* it ran, and the path died */                             \
-    X(TLS_NOT_UP, "tlsNotUp")          /* TLS was not up either: QUIC has its turn again */        \
-    X(QUIC_COLLAPSED, "quicCollapsed") /* it ran, and carried next to nothing */
+    X(CONFIGURED, "configured") /* the mode leaves no choice */                                    \
+    X(PREFERRED, "preferred")   /* QUIC works */                                                   \
+    X(QUIC_NOT_UP, "quicNotUp") /* it was not up in time, or refused */                            \
+    X(QUIC_LOST, "quicLost")    /* it ran, and the path died */                                    \
+    X(TLS_NOT_UP, "tlsNotUp")   /* TLS was not up either: QUIC has its turn again */
 enum transport_reason {
 #define X(name, text) TRANSPORT_REASON_##name,
     TRANSPORT_REASONS(X)
@@ -67,8 +66,6 @@ void transport_choice_quic_failed(struct transport_choice *c, uint64_t ran_ms, u
                                   uint64_t random);
 /* The same, of one that never was up, while no other lane by TLS is. */
 void transport_choice_tls_failed(struct transport_choice *c);
-/* A QUIC lane runs and carries next to nothing. */
-void transport_choice_collapsed(struct transport_choice *c, uint64_t now_ms, uint64_t random);
 /* Whether a probe is due now; then it counts as begun, and the next one is set for the case that it
  * fails. */
 bool transport_choice_probe(struct transport_choice *c, uint64_t now_ms, uint64_t random);

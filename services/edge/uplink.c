@@ -415,18 +415,6 @@ static void join_anew(const struct uplink *u, struct uplink_slot *slot)
         slot_dial_now(slot);
 }
 
-static void on_collapsed(struct uplink *u)
-{
-    enum link_transport before = u->choice.next;
-
-    transport_choice_collapsed(&u->choice, now_of(u), random_number());
-    if (u->choice.next != before)
-        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
-                 LOG_S("reason", transport_reason_name(u->choice.reason)));
-    move_slots(u);
-    arm_move(u);
-}
-
 static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
 {
     struct uplink_lane *lane = lane_of(u, report->serial);
@@ -484,10 +472,6 @@ void uplink_on_report(void *arg, struct lane_report *report)
             assignment_take(&u->assignment, &report->config, false);
         edge_worker_config_taken(report->worker, report->serial);
         break;
-    case LANE_REPORT_COLLAPSED:
-        if (slot)
-            on_collapsed(u);
-        break;
     case LANE_REPORT_DRAINING:
         if (slot && slot->serial == report->serial)
             slot_dial_again(slot, slot->backoff.up_since_ms);
@@ -501,13 +485,14 @@ void uplink_on_report(void *arg, struct lane_report *report)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address)
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
+                 enum transport_mode mode, uint64_t retry_ms)
 {
     *u = (struct uplink){.shared = shared};
     list_init(&u->lanes);
     deadline_init(&u->parked, shared->control, on_parked_over);
     deadline_init(&u->move, shared->control, on_move_due);
-    transport_choice_init(&u->choice, TRANSPORT_TLS, 0);
+    transport_choice_init(&u->choice, mode, retry_ms);
     assignment_init(&u->assignment, shared, bind_address, send_ack, u);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {

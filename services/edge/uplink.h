@@ -52,9 +52,9 @@ struct uplink_lane {
 };
 
 struct uplink {
-    struct edge_shared *shared;      /* borrowed */
-    struct assignment assignment;    /* when it has ended, nothing is dialled any more */
-    struct transport_choice choice;  /* transport_choice_init() is the owner's to call */
+    struct edge_shared *shared;   /* borrowed */
+    struct assignment assignment; /* when it has ended, nothing is dialled any more */
+    struct transport_choice choice;
     struct deadline move;            /* QUIC is to be tried again, or a move to be finished */
     struct credentials *credentials; /* counted; NULL: nothing to dial */
     struct uplink_slot *slots;       /* owned, one a worker */
@@ -73,7 +73,8 @@ struct uplink {
     union addr hub;
 };
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address);
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
+                 enum transport_mode mode, uint64_t retry_ms);
 /* The workers have stopped. */
 void uplink_fini(struct uplink *u);
 /* Dials with these (counted here too) from now on; NULL: ends the tunnel and closes the ports. */

@@ -66,7 +66,7 @@ static void use(const char *edge_id)
     credentials_unref(c);
 }
 
-static void stand_up(uint64_t hold_ms)
+static void stand_up_by(uint64_t hold_ms, enum transport_mode mode)
 {
     log_init(LOG_TEXT, LOG_ERR, 2);
     loop = loop_new("control", 4, 0);
@@ -85,9 +85,14 @@ static void stand_up(uint64_t hold_ms)
         threads[i] = (struct worker){.loop = loop_new("worker", 4, 0), .index = i};
         ck_assert_int_eq(edge_worker_init(&workers[i], &threads[i], &shared), 0);
     }
-    uplink_init(&u, &shared, "127.0.0.1");
+    uplink_init(&u, &shared, "127.0.0.1", mode, 600000);
     ports[0] = free_port();
     ports[1] = free_port();
+}
+
+static void stand_up(uint64_t hold_ms)
+{
+    stand_up_by(hold_ms, TRANSPORT_TLS);
 }
 
 static void stand_down(void)
@@ -140,7 +145,6 @@ static struct lane_report *report_of(enum lane_report_kind kind, uint64_t serial
     struct lane_report *r = lane_report_new(kind, serial);
 
     r->worker = &workers[0];
-    r->has_session = session != 0;
     memset(r->session, session, sizeof(r->session));
     return r;
 }
@@ -207,7 +211,7 @@ static void say_replaced(uint64_t serial, char session)
 {
     struct lane_report *r = report_of(LANE_REPORT_DEAD, serial, session);
 
-    r->was_up = r->has_goodbye = true;
+    r->has_goodbye = true;
     r->goodbye = GOODBYE_REPLACED;
     r->error = -ERR_CLOSED;
     strcpy(r->why, "replaced");
@@ -600,8 +604,7 @@ END_TEST
 
 static void stand_up_choosing(void)
 {
-    stand_up(10000);
-    transport_choice_init(&u.choice, TRANSPORT_FALLBACK, 600000);
+    stand_up_by(10000, TRANSPORT_FALLBACK);
     use("e1");
 }
 

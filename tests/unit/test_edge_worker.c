@@ -178,8 +178,6 @@ static void on_report(void *arg, struct lane_report *report)
     case LANE_REPORT_DRAINING:
         t.drains++;
         break;
-    case LANE_REPORT_COLLAPSED:
-        break;
     case LANE_REPORT_DEAD:
         t.deads++;
         strcpy(t.why, report->why);
