@@ -141,9 +141,7 @@ static void slot_dial_now(struct uplink_slot *slot)
  * dialling without end. */
 static void slot_dial_again(struct uplink_slot *slot, uint64_t good_since_ms)
 {
-    uint64_t now_ms = loop_now_ms(slot->uplink->shared->control);
-
-    if (now_ms - good_since_ms < BACKOFF_GOOD_MS)
+    if (now_of(slot->uplink) - good_since_ms < BACKOFF_GOOD_MS)
         slot_wait(slot, 0);
     else
         slot_dial_now(slot);
@@ -216,14 +214,12 @@ static void move_slots(struct uplink *u)
 /* A move that failed is tried again soon; QUIC when its probe is due. */
 static void arm_move(struct uplink *u)
 {
-    uint64_t now_ms = now_of(u),
-             due_ms = u->assignment.has_ended ? UINT64_MAX : u->choice.probe_due_ms;
+    uint64_t now_ms = now_of(u), due_ms = u->choice.probe_due_ms;
 
     for (unsigned i = 0; i < u->shared->count; i++)
-        if (!u->assignment.has_ended && u->slots[i].state == SLOT_UP &&
-            u->slots[i].transport != u->choice.next)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport != u->choice.next)
             due_ms = MIN(due_ms, now_ms + UPLINK_MOVE_AGAIN_MS);
-    if (due_ms == UINT64_MAX)
+    if (due_ms == UINT64_MAX || u->assignment.has_ended)
         deadline_off(&u->move);
     else
         deadline_set(&u->move, due_ms > now_ms ? due_ms - now_ms : 1);
@@ -275,14 +271,6 @@ static bool is_up_by(const struct uplink *u, enum link_transport transport)
     return false;
 }
 
-/* While the hub is away they take turns: that is said once. */
-static void log_transport(const struct uplink *u, bool was_hub_away)
-{
-    LOG_AT(was_hub_away ? LOG_DEBUG : LOG_WARN, "edge", "transport_changed",
-           LOG_S("to", link_transport_name(u->choice.next)),
-           LOG_S("reason", transport_reason_name(u->choice.reason)));
-}
-
 static void note_transport_failed(struct uplink *u, const struct lane_report *report,
                                   uint64_t ran_ms)
 {
@@ -295,8 +283,10 @@ static void note_transport_failed(struct uplink *u, const struct lane_report *re
         transport_choice_quic_failed(&u->choice, ran_ms, now_of(u), random_number());
     else if (ran_ms == 0 && !is_up_by(u, LINK_TLS))
         transport_choice_tls_failed(&u->choice);
-    if (u->choice.next != before)
-        log_transport(u, was_hub_away);
+    if (u->choice.next != before) /* while neither is up they take turns: that is said once */
+        LOG_AT(was_hub_away ? LOG_DEBUG : LOG_WARN, "edge", "transport_changed",
+               LOG_S("to", link_transport_name(u->choice.next)),
+               LOG_S("reason", transport_reason_name(u->choice.reason)));
     arm_move(u);
 }
 
@@ -351,9 +341,7 @@ static void stand_session(struct uplink *u, const struct lane_report *report)
 
 static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
 {
-    bool is_first = report->is_founded;
-
-    if (is_first) {
+    if (report->is_founded) {
         stand_session(u, report);
     } else if (!is_current(u, report)) { /* it joined one that was given up meanwhile */
         if (report->serial == slot->beside)
@@ -373,7 +361,7 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     u->hub = report->hub;
     if (u->lane_count == 1)
         tunnel_up(u);
-    assignment_take_up(&u->assignment, &report->config, is_first);
+    assignment_take_up(&u->assignment, &report->config, report->is_founded);
     dial_all(u);
     note_transport_up(u, report->transport);
 }
@@ -406,15 +394,6 @@ static void found_anew(struct uplink *u, struct uplink_slot *slot)
     slot_dial_again(slot, u->founded_ms);
 }
 
-/* Another slot has learned it before: this one joins what it founds. */
-static void join_anew(const struct uplink *u, struct uplink_slot *slot)
-{
-    if (!u->has_session && !u->founder)
-        slot_wait(slot, 0);
-    else
-        slot_dial_now(slot);
-}
-
 static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
 {
     struct uplink_lane *lane = lane_of(u, report->serial);
@@ -432,12 +411,11 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         tunnel_down(u);
     if (!slot) /* it had a successor, or nothing is wanted any more */
         return;
+    note_transport_failed(u, report, ran_ms);
     if (report->serial == slot->beside) { /* the slot has its lane still, or dials another */
         slot->beside = 0;
-        note_transport_failed(u, report, ran_ms);
         return;
     }
-    note_transport_failed(u, report, ran_ms);
     if (report->serial == u->founder)
         u->founder = 0;
     if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED && is_current(u, report))
@@ -448,8 +426,10 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
     else if (is_current(u, report))
         found_anew(u, slot);
+    else if (u->has_session || u->founder)
+        slot_dial_now(slot); /* another slot has learned it before: joins what that one founds */
     else
-        join_anew(u, slot);
+        slot_wait(slot, 0);
 }
 
 void uplink_on_report(void *arg, struct lane_report *report)
