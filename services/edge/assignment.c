@@ -29,6 +29,13 @@ static void on_ports_changed(void *arg)
     acknowledge(a);
 }
 
+/* Of what no CONFIG asked for. */
+static void tell_change(struct assignment *a, size_t open_before)
+{
+    if (public_ports_open_count(&a->ports) != open_before)
+        edge_event_ports(a->shared->events, EDGE_EVENT_PORTS_UPDATED, a);
+}
+
 static void apply(struct assignment *a, struct wire_config *config)
 {
     wire_config_fini(&a->config);
@@ -69,8 +76,11 @@ void assignment_up(struct assignment *a)
 
 void assignment_take_up(struct assignment *a, struct wire_config *config, bool is_first)
 {
+    size_t before = public_ports_open_count(&a->ports);
+
     if (!is_first && !a->has_ended)
         public_ports_resume(&a->ports);
+    tell_change(a, before);
     assignment_take(a, config, is_first);
     flush_held(a, false);
 }
@@ -79,8 +89,11 @@ static void on_hold_over(struct deadline *deadline)
 {
     struct assignment *a = container_of(deadline, struct assignment, hold);
 
+    size_t before = public_ports_open_count(&a->ports);
+
     atomic_store_explicit(&a->shared->is_holding, false, memory_order_relaxed);
     public_ports_suspend(&a->ports);
+    tell_change(a, before);
     flush_held(a, true);
 }
 
@@ -94,16 +107,19 @@ void assignment_down(struct assignment *a)
 
 static void close_ports(struct assignment *a)
 {
+    size_t before = public_ports_open_count(&a->ports);
     struct port_list none = {0};
 
     public_ports_assign(&a->ports, &none, &none);
+    tell_change(a, before);
 }
 
 void assignment_forget(struct assignment *a)
 {
     deadline_off(&a->hold);
-    on_hold_over(&a->hold);
+    atomic_store_explicit(&a->shared->is_holding, false, memory_order_relaxed);
     close_ports(a);
+    flush_held(a, true);
     wire_config_fini(&a->config);
     a->config = (struct wire_config){0};
     a->has_config = false;

@@ -6,8 +6,9 @@
  * A session's first CONFIG is always applied; then only a higher revision.  Each is acknowledged
  * with what came of it, and so is a port that can be bound later on.  While the tunnel is away the
  * ports stay open and clients wait, for holdSecs; then the ports are closed, and open again with
- * the next lane.  Which lanes there are is uplink.c's business: it says up and down, and sends the
- * acknowledgement.  (api/tunnel.md, Configuration)
+ * the next lane.  Whatever changes what is bound is an event: portsAssigned for a session's first
+ * CONFIG, else portsUpdated.  Which lanes there are is uplink.c's business: it says up and down,
+ * and sends the acknowledgement.  (api/tunnel.md, Configuration)
  */
 #ifndef EDGE_ASSIGNMENT_H
 #define EDGE_ASSIGNMENT_H

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 #include "edge/uplink.h"
 #include "json/json.h"
 
@@ -518,6 +519,51 @@ START_TEST(ports_outlive_a_short_absence)
 }
 END_TEST
 
+static unsigned port_events(struct event_place *place)
+{
+    unsigned n = 0;
+    size_t len;
+    char *text;
+
+    while ((text = events_next(shared.events, place, &len))) {
+        for (const char *at = text; (at = strstr(at, "event: ports")); at++)
+            n++;
+        free(text);
+    }
+    return n;
+}
+
+/* The workers close their sockets when they come to it; here they never do: so ports[] changes. */
+START_TEST(what_changes_without_the_hub_is_told_too)
+{
+    struct event_place place;
+
+    stand_up(20);
+    shared.events = events_new(loop, edge_event_types, 64, 1);
+    ck_assert_int_eq(events_join(shared.events, &place, "portsAssigned,portsUpdated", NULL), 0);
+    use("e1");
+    all_up('a', 1);
+    ck_assert_uint_eq(port_events(&place), 1);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_dead(slot(i)->serial, 'a');
+    ck_assert_uint_eq(port_events(&place), 0); /* they are held */
+    UNTIL(is_suspended);
+    ck_assert_uint_eq(port_events(&place), 1);
+    u.assignment.ports.ports[0].port = ports[0] = free_port();
+    if (slot(1)->state == SLOT_WAITING)
+        slot(1)->wait.on_due(&slot(1)->wait);
+    say_up(slot(1)->serial, false, 3, 'a', 1, 1);
+    ck_assert_uint_eq(port_events(&place), 1);
+    use(NULL);
+    ck_assert_uint_eq(port_events(&place), 1);
+    use(NULL);
+    ck_assert_uint_eq(port_events(&place), 0);
+    events_leave(shared.events, &place);
+    events_free(shared.events);
+    stand_down();
+}
+END_TEST
+
 /* The workers close their sockets when they come to it; here they never do.  So the port that comes
  * back is another one than the one that was bound. */
 START_TEST(ports_come_back_into_the_same_session_after_the_time_to_hold)
@@ -837,6 +883,7 @@ int main(void)
     tcase_add_test(c, a_lane_that_drains_has_a_successor_at_once);
     tcase_add_test(c, lanes_that_drain_as_soon_as_they_are_up_are_dialled_slowly);
     tcase_add_test(c, ports_outlive_a_short_absence);
+    tcase_add_test(c, what_changes_without_the_hub_is_told_too);
     tcase_add_test(c, ports_come_back_into_the_same_session_after_the_time_to_hold);
     tcase_add_test(c, a_port_in_use_is_tried_again_but_not_while_suspended);
     tcase_add_test(c, without_time_to_hold_ports_close_at_once);
