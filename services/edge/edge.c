@@ -162,9 +162,9 @@ int edge_start(struct edge *e)
     if (!err)
         err = start_workers(e);
     if (!err) {
-        uplink_init(&e->uplink, &e->shared, e->conf.bind_address);
-        transport_choice_init(&e->uplink.choice, (enum transport_mode)e->conf.transport_mode,
-                              (uint64_t)e->conf.quic_retry_secs * 1000);
+        uplink_init(&e->uplink, &e->shared, e->conf.bind_address,
+                    (enum transport_mode)e->conf.transport_mode,
+                    (uint64_t)e->conf.quic_retry_secs * 1000);
         err = start_admin(e);
     }
     if (!err)

@@ -21,31 +21,6 @@ static void add_bool(struct json_object *o, const char *key, bool value)
     json_object_object_add(o, key, json_object_new_boolean(value));
 }
 
-static void add_ports(struct json_object *o, const struct edge *e)
-{
-    struct json_object *list = json_object_new_array(), *udp = json_object_new_array();
-    struct json_object *errors = json_object_new_array();
-    struct config_ack ack = {0};
-
-    public_ports_describe(&e->uplink.ports, &ack);
-    for (size_t i = 0; i < ack.ports.count; i++)
-        json_object_array_add(list, json_object_new_int(ack.ports.ports[i]));
-    for (size_t i = 0; i < ack.ports_udp.count; i++)
-        json_object_array_add(udp, json_object_new_int(ack.ports_udp.ports[i]));
-    for (size_t i = 0; i < ack.fault_count; i++) {
-        struct json_object *error = json_object_new_object();
-
-        add_int(error, "port", ack.faults[i].port);
-        add_str(error, "protocol", ack.faults[i].protocol == PORT_UDP ? "udp" : "tcp");
-        add_str(error, "error", ack.faults[i].error);
-        json_object_array_add(errors, error);
-    }
-    config_ack_fini(&ack);
-    json_object_object_add(o, "listenPorts", list);
-    json_object_object_add(o, "listenPortsUdp", udp);
-    json_object_object_add(o, "portErrors", errors);
-}
-
 static struct json_object *describe_hub(const struct edge *e)
 {
     const struct credentials *c = e->uplink.credentials;
@@ -102,11 +77,12 @@ static void get_status(void *service, struct admin_request *r)
     add_int(o, "bytesIn", sums.bytes_in);
     add_int(o, "bytesOut", sums.bytes_out);
     add_int(o, "rttMs", sums.rtt_ms);
-    add_ports(o, e);
+    public_ports_add_json(&u->assignment.ports, o);
     json_object_object_add(o, "configRevision",
-                           u->has_config ? json_object_new_int64((int64_t)u->config.revision)
-                                         : NULL);
-    add_int(o, "connects", u->connects);
+                           u->assignment.has_config
+                               ? json_object_new_int64((int64_t)u->assignment.config.revision)
+                               : NULL);
+    add_int(o, "connects", u->assignment.connects);
     add_str(o, "lastError", u->last_error[0] ? u->last_error : NULL);
     json_object_object_add(o, "hub", describe_hub(e));
     add_limits(o, e);
@@ -196,7 +172,7 @@ bool edge_is_ready(void *service, char *why, size_t why_size)
 {
     const struct edge *e = service;
 
-    if (uplink_is_connected(&e->uplink) && e->uplink.has_config)
+    if (uplink_is_connected(&e->uplink) && e->uplink.assignment.has_config)
         return true;
     snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
              e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);

@@ -17,6 +17,7 @@
 enum edge_event { EDGE_EVENTS(X) EDGE_EVENT_COUNT };
 #undef X
 
+struct assignment;
 struct uplink;
 
 extern const struct event_type edge_event_types[];
@@ -24,6 +25,6 @@ extern const struct event_type edge_event_types[];
 /* tunnelConnected, tunnelDisconnected. */
 void edge_event_tunnel(struct events *e, enum edge_event type, const struct uplink *u);
 /* portsAssigned, portsUpdated. */
-void edge_event_ports(struct events *e, enum edge_event type, const struct uplink *u);
+void edge_event_ports(struct events *e, enum edge_event type, const struct assignment *a);
 
 #endif

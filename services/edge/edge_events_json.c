@@ -23,25 +23,11 @@ void edge_event_tunnel(struct events *e, enum edge_event type, const struct upli
     events_raise(e, type, o);
 }
 
-void edge_event_ports(struct events *e, enum edge_event type, const struct uplink *u)
+void edge_event_ports(struct events *e, enum edge_event type, const struct assignment *a)
 {
-    struct json_object *o = json_object_new_object(), *ports = json_object_new_array();
-    struct json_object *errors = json_object_new_array();
-    struct config_ack ack = {0};
+    struct json_object *o = json_object_new_object();
 
-    public_ports_describe(&u->ports, &ack);
-    for (size_t i = 0; i < ack.ports.count; i++)
-        json_object_array_add(ports, json_object_new_int(ack.ports.ports[i]));
-    for (size_t i = 0; i < ack.fault_count; i++) {
-        struct json_object *error = json_object_new_object();
-
-        json_object_object_add(error, "port", json_object_new_int(ack.faults[i].port));
-        json_object_object_add(error, "error", json_object_new_string(ack.faults[i].error));
-        json_object_array_add(errors, error);
-    }
-    config_ack_fini(&ack);
-    json_object_object_add(o, "revision", json_object_new_int64((int64_t)u->config.revision));
-    json_object_object_add(o, "listenPorts", ports);
-    json_object_object_add(o, "portErrors", errors);
+    json_object_object_add(o, "revision", json_object_new_int64((int64_t)a->config.revision));
+    public_ports_add_json(&a->ports, o);
     events_raise(e, type, o);
 }

@@ -90,18 +90,34 @@ static void keep_counters(struct edge_lane *lane)
     udp_stats_add(&lane->worker->udp.past, &frames->stats.udp);
 }
 
+bool edge_lane_is_path_fault(int error, bool was_secure)
+{
+    switch (-error) {
+    case ERR_TIMEOUT:
+    case ERR_CONNECT:
+    case ERR_RESET:
+    case ERR_CLOSED:
+    case ERR_IO:
+    case ERR_SYS: /* no port, route or socket to dial from, by this transport */
+        return true;
+    case ERR_TLS:
+    case ERR_PROTO: /* something else speaks there, or something between spoils it */
+        return !was_secure;
+    default:
+        return false;
+    }
+}
+
 /* The end of it, told to the control thread and logged once. */
 static void end(struct edge_lane *lane, int error, const char *why, bool is_silent)
 {
     struct lane_report *report = lane_report_new(LANE_REPORT_DEAD, lane->order->serial);
     const struct goodbye *goodbye = lane->link ? link_peer_goodbye(lane->link) : NULL;
+    bool was_up = lane->state == EDGE_LANE_UP;
 
-    report->was_up = lane->state == EDGE_LANE_UP;
-    report->is_path_fault = error != 0 && error != -ERR_AUTH && error != -ERR_CERT &&
-                            lane->answer == ANSWER_OK && !goodbye;
-    report->has_session = report->was_up || lane->order->has_session;
-    memcpy(report->session, report->was_up ? lane->session : lane->order->session,
-           sizeof(report->session));
+    report->is_path_fault =
+        edge_lane_is_path_fault(error, lane->is_secure) && lane->answer == ANSWER_OK && !goodbye;
+    memcpy(report->session, was_up ? lane->session : lane->order->session, sizeof(report->session));
     report->error = error;
     report->answer = lane->answer;
     report->retry_after_secs = lane->retry_after_secs;
@@ -111,7 +127,7 @@ static void end(struct edge_lane *lane, int error, const char *why, bool is_sile
         report->goodbye = goodbye->code;
         report->retry_after_secs = goodbye->retry_after_secs;
     }
-    if (report->was_up)
+    if (was_up)
         log_info("edge", "lane_closed", LOG_U("lane", lane->order->number),
                  LOG_S("error", err_name(error)), LOG_S("why", report->why));
     else if (log_limit_pass(&lane->worker->failures, loop_now_ms(lane->worker->loop)))
@@ -279,7 +295,7 @@ static void begin_draining(struct edge_lane *lane)
     if (lane->is_draining)
         return;
     lane->is_draining = true;
-    lane->worker->udp.has_strays = true; /* its flows follow */
+    udp_flows_leave(&lane->worker->udp);
     post(lane, lane_report_new(LANE_REPORT_DRAINING, lane->order->serial));
     edge_worker_lanes_changed(lane->worker);
 }

@@ -44,6 +44,10 @@ struct edge_lane {
     char why[200];
 };
 
+/* Whether a lane that ended by `error`, with nothing said by the hub, ended by what is below it:
+ * then the other transport may do better.  What either end did wrong is not the path's, nor is
+ * memory, nor a name that does not resolve. */
+bool edge_lane_is_path_fault(int error, bool was_secure);
 /* Takes the order over and begins. */
 void edge_lane_start(struct edge_worker *w, struct lane_order *order);
 /* Ends without a word; reported unless `is_silent`. */

@@ -49,7 +49,7 @@ static void tunnel(struct metrics *m, const struct edge *e, const struct edge_su
     one(m, "penstock_edge_tunnel_connected", METRIC_GAUGE, "1 while a lane is up.",
         uplink_is_connected(&e->uplink));
     one(m, "penstock_edge_tunnel_connects_total", METRIC_COUNTER, "How often the tunnel came up.",
-        e->uplink.connects);
+        e->uplink.assignment.connects);
     one(m, "penstock_edge_lanes", METRIC_GAUGE, "Lanes that are up.", e->uplink.lane_count);
     metrics_family(m, "penstock_edge_bytes_total", METRIC_COUNTER,
                    "Payload: in comes from clients, out goes to them.");
@@ -150,5 +150,5 @@ void edge_collect(void *service, struct metrics *m)
     udp(m, e, &sums.udp);
     memory(m, e, &sums);
     one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
-        e->uplink.ports.count);
+        e->uplink.assignment.ports.count);
 }

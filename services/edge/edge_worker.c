@@ -129,8 +129,7 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
     client_accept(s->worker, fd, peer, 0);
 }
 
-/* --- each tick: what others read, and what has no event of its own
- * --------------------------------- */
+/* --- each tick: what others read, and what has no event of its own ---------------------------- */
 
 /* Past limits.streams the edge accepts no more; a little below it goes on. */
 static void pause_or_go_on(struct edge_worker *w)
@@ -339,8 +338,7 @@ void edge_worker_fini(struct edge_worker *w)
     w->resolver = NULL;
 }
 
-/* --- from the control thread: each call is a message
- * ------------------------------------------------ */
+/* --- from the control thread: each call is a message ------------------------------------------ */
 
 enum command_kind {
     COMMAND_DIAL,

@@ -1,8 +1,8 @@
 /* edge_worker - one worker of the edge: its lanes to the hub, its listening sockets, its clients.
  *
  * The control thread (uplink.c, public_ports.c) tells it what to do by the functions below, each of
- * which may be called from the control thread and runs on the worker; the worker tells the control
- * thread through struct edge_reports.  What is shared is in struct edge_shared: relaxed atomics
+ * which may be called from the control thread and runs on the worker; its lanes tell the control
+ * thread by struct lane_report.  What is shared is in struct edge_shared: relaxed atomics
  * only.
  */
 #ifndef EDGE_EDGE_WORKER_H

@@ -28,9 +28,8 @@ void lane_order_free(struct lane_order *order);
 enum lane_report_kind {
     LANE_REPORT_UP,     /* handshake done: session, config */
     LANE_REPORT_CONFIG, /* a CONFIG came: config; to be answered with edge_worker_config_taken() */
-    LANE_REPORT_COLLAPSED, /* QUIC: the path carries next to nothing */
-    LANE_REPORT_DRAINING,  /* the hub drains, or the lane is worn out */
-    LANE_REPORT_DEAD,      /* failed, or lost */
+    LANE_REPORT_DRAINING, /* the hub drains, or the lane is worn out */
+    LANE_REPORT_DEAD,     /* failed, or lost */
 };
 
 struct lane_report {
@@ -41,13 +40,11 @@ struct lane_report {
     enum lane_report_kind kind;
     uint64_t serial;
     enum link_transport transport;
-    bool has_session;               /* DEAD: false: it was to found one, and did not */
     uint8_t session[SESSION_BYTES]; /* UP, CONFIG, DEAD: which one the lane belongs to */
     struct wire_config config;      /* owned */
     bool is_founded;                /* UP: it founded the session */
     uint32_t lane_number;           /* UP */
     /* DEAD */
-    bool was_up;
     bool is_path_fault; /* it was the path, or nobody there: no refusal, no goodbye */
     int error;
     char why[200];

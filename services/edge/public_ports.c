@@ -187,6 +187,15 @@ void public_ports_suspend(struct public_ports *p)
     arm_retry(p);
 }
 
+size_t public_ports_open_count(const struct public_ports *p)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->count; i++)
+        n += p->ports[i].is_open;
+    return n;
+}
+
 void public_ports_describe(const struct public_ports *p, struct config_ack *out)
 {
     uint16_t *bound[2]; /* by protocol */

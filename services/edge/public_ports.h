@@ -4,7 +4,8 @@
  *   assigned -> OPEN (all its sockets, for all workers) | FAILED (none; tried again every 5 s)
  *
  * A change touches only the ports that it names.  While the tunnel is away for longer than holdSecs
- * all are closed; the assignment stays.  Every change of what is bound is told by on_changed().
+ * all are closed; the assignment stays.  on_changed() tells of what comes by itself: a port that
+ * could be bound at last.  What the owner asks for, it tells itself.
  */
 #ifndef EDGE_PUBLIC_PORTS_H
 #define EDGE_PUBLIC_PORTS_H
@@ -35,14 +36,18 @@ struct public_ports {
 void public_ports_init(struct public_ports *p, struct edge_shared *shared, const char *bind_address,
                        void (*on_changed)(void *arg), void *arg);
 void public_ports_fini(struct public_ports *p); /* closes nothing: the workers do */
-/* The newest assignment, suspended or not before.  on_changed() is not called. */
+/* The newest assignment, suspended or not before. */
 void public_ports_assign(struct public_ports *p, const struct port_list *tcp,
                          const struct port_list *udp);
-/* Opens what was suspended.  on_changed() is not called. */
+/* Opens what was suspended. */
 void public_ports_resume(struct public_ports *p);
 /* Closes all, keeps the assignment. */
 void public_ports_suspend(struct public_ports *p);
+size_t public_ports_open_count(const struct public_ports *p);
 /* Fills what is bound and what failed; `out` is zeroed (config_ack_fini() after). */
 void public_ports_describe(const struct public_ports *p, struct config_ack *out);
+/* The same as JSON: adds listenPorts, listenPortsUdp and portErrors to `o`. */
+struct json_object;
+void public_ports_add_json(const struct public_ports *p, struct json_object *o);
 
 #endif

@@ -71,16 +71,12 @@ void transport_choice_quic_failed(struct transport_choice *c, uint64_t ran_ms, u
 
 void transport_choice_tls_failed(struct transport_choice *c)
 {
-    if (c->mode == TRANSPORT_FALLBACK)
-        c->is_hub_away = true;
-}
-
-void transport_choice_collapsed(struct transport_choice *c, uint64_t now_ms, uint64_t random)
-{
-    if (c->mode != TRANSPORT_FALLBACK || c->next == LINK_TLS)
+    if (c->mode != TRANSPORT_FALLBACK)
         return;
-    turn_to(c, LINK_TLS, TRANSPORT_REASON_QUIC_COLLAPSED);
-    plan_probe(c, c->retry_ms, now_ms, random);
+    turn_to(c, LINK_QUIC,
+            c->next == LINK_QUIC ? c->reason : TRANSPORT_REASON_TLS_NOT_UP); /* another slot did */
+    c->probe_due_ms = UINT64_MAX;
+    c->is_hub_away = true;
 }
 
 bool transport_choice_probe(struct transport_choice *c, uint64_t now_ms, uint64_t random)

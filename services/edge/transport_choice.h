@@ -5,8 +5,13 @@
  * quicWithFallback, by what is dialled next:
  *
  *   QUIC -- not up in 5 s, or lost while it ran --> TLS -- a probe is due: QUIC dialled beside
- *     ^                                                    the running TLS lane, and it came up --+
+ *     ^                                             |      the running TLS lane, and it came up --+
+ *     |<-- no TLS lane is up, and one did not come -+                                             |
  *     +-------------------------------------------------------------------------------------------+
+ *
+ * So while neither comes up they take turns: the path may be one that lets only the other through.
+ * From QUIC to TLS it goes at once, from TLS to QUIC after the back-off of the slot: where UDP is
+ * blocked and the hub is away too, a turn of both costs the 5 s of QUIC and no more.
  *
  * When TLS failed as well, the hub itself was away, and what QUIC did says nothing of the path:
  * then the probe comes soon after TLS is back. Falling back weakens nothing: ALPN, pin and proof
@@ -21,20 +26,19 @@
 #include "link/link.h"
 
 #define TRANSPORT_QUIC_UP_MS 5000u /* to be up, in quicWithFallback; else TLS */
-#define TRANSPORT_PROBE_SOON_MS                                                                    \
-    2000u /* after a QUIC path that ran well was lost: it may be back                              \
-           */
-#define TRANSPORT_RAN_WELL_MS 60000u
+/* After a QUIC path that ran well was lost: it may be back. */
+#define TRANSPORT_PROBE_SOON_MS 2000u
+#define TRANSPORT_RAN_WELL_MS   60000u
 
 enum transport_mode { TRANSPORT_TLS, TRANSPORT_QUIC, TRANSPORT_FALLBACK };
 
 /* Why the transport in use is in use: status and metrics say it in these words. */
 #define TRANSPORT_REASONS(X)                                                                       \
-    X(CONFIGURED, "configured")        /* the mode leaves no choice */                             \
-    X(PREFERRED, "preferred")          /* QUIC works */                                            \
-    X(QUIC_NOT_UP, "quicNotUp")        /* it was not up in time, or refused */                     \
-    X(QUIC_LOST, "quicLost")           /* it ran, and the path died */                             \
-    X(QUIC_COLLAPSED, "quicCollapsed") /* it ran, and carried next to nothing */
+    X(CONFIGURED, "configured") /* the mode leaves no choice */                                    \
+    X(PREFERRED, "preferred")   /* QUIC works */                                                   \
+    X(QUIC_NOT_UP, "quicNotUp") /* it was not up in time, or refused */                            \
+    X(QUIC_LOST, "quicLost")    /* it ran, and the path died */                                    \
+    X(TLS_NOT_UP, "tlsNotUp")   /* TLS was not up either: QUIC has its turn again */
 enum transport_reason {
 #define X(name, text) TRANSPORT_REASON_##name,
     TRANSPORT_REASONS(X)
@@ -49,7 +53,7 @@ struct transport_choice {
     enum link_transport next;     /* what is dialled next */
     enum transport_reason reason; /* of `next` */
     uint64_t probe_due_ms;        /* when QUIC is to be tried beside TLS; UINT64_MAX: never */
-    bool is_hub_away;             /* TLS failed too */
+    bool is_hub_away;             /* TLS failed too, and nothing came up since */
     uint64_t switches[TRANSPORT_REASON_COUNT]; /* times that `next` changed, by reason (counter) */
 };
 
@@ -60,9 +64,8 @@ void transport_choice_tls_up(struct transport_choice *c, uint64_t now_ms, uint64
  * never. */
 void transport_choice_quic_failed(struct transport_choice *c, uint64_t ran_ms, uint64_t now_ms,
                                   uint64_t random);
+/* The same, of one that never was up, while no other lane by TLS is. */
 void transport_choice_tls_failed(struct transport_choice *c);
-/* A QUIC lane runs and carries next to nothing. */
-void transport_choice_collapsed(struct transport_choice *c, uint64_t now_ms, uint64_t random);
 /* Whether a probe is due now; then it counts as begun, and the next one is set for the case that it
  * fails. */
 bool transport_choice_probe(struct transport_choice *c, uint64_t now_ms, uint64_t random);

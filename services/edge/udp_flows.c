@@ -25,7 +25,7 @@ struct udp_door {
     uint32_t overflow; /* what the kernel dropped so far */
 };
 
-/* A session of the flow; one that was left behind waits for the hub's UDP_CLOSE. */
+/* A session of the flow; one that was left behind waits for the hub's UDP_CLOSE, or for ours. */
 struct udp_leg {
     struct udp_session session;
     struct udp_flow *flow; /* borrowed: contains it */
@@ -33,6 +33,8 @@ struct udp_leg {
 
 struct udp_flow {
     struct list in_bucket, in_lru;
+    struct list in_left; /* the leg that is not in use was left behind */
+    uint64_t left_ms;
     struct udp_door *door;      /* borrowed: closes its flows */
     struct proxy_header client; /* the key */
     union addr peer, local;
@@ -97,6 +99,7 @@ static void flow_free(struct udp_flow *x)
         udp_session_release(&x->legs[i].session);
     list_remove(&x->in_bucket);
     list_remove(&x->in_lru);
+    list_remove(&x->in_left);
     f->count--;
     free(x);
 }
@@ -153,8 +156,10 @@ static void on_closed(struct udp_session *u)
     struct udp_leg *leg = leg_of(u);
     struct udp_flow *x = leg->flow;
 
-    if (leg != &x->legs[x->at]) /* the one that was left: the hub has moved the flow */
+    if (leg != &x->legs[x->at]) { /* the one that was left: the hub has moved the flow */
+        list_remove(&x->in_left);
         return;
+    }
     if (u->end == UDP_END_LANE_LOST) {
         flow_enter(x, UDP_FLOW_STRAY);
         return;
@@ -166,17 +171,43 @@ static void on_closed(struct udp_session *u)
 
 /* --- to the hub ------------------------------------------------------------------------------- */
 
-/* Opens on `leg`, which is not in use. */
-static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *link)
+static void close_left_leg(struct udp_flow *x)
+{
+    list_remove(&x->in_left);
+    udp_session_close(&x->legs[!x->at].session, UDP_END_ORDERLY);
+}
+
+/* For one more session of `x`, on `leg`: its own other one goes, then one that was left behind, and
+ * only then a client. */
+static bool make_room_for(struct udp_flow *x, unsigned leg)
 {
     struct udp_flows *f = x->door->flows;
+
+    if (x->legs[!leg].session.state == UDP_OPEN) {
+        list_remove(&x->in_left);
+        udp_session_close(&x->legs[!leg].session, UDP_END_ORDERLY);
+        if (leg != x->at)
+            flow_enter(x, UDP_FLOW_STRAY); /* it was the one in use */
+        return true;
+    }
+    if (list_is_empty(&f->left))
+        return evict(f, x);
+    close_left_leg(container_of(f->left.next, struct udp_flow, in_left));
+    return true;
+}
+
+/* Opens on `leg`, which is not in use, or was left behind. */
+static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *link)
+{
     struct udp_session *u = &x->legs[leg].session;
     int err;
 
     udp_session_release(u);
+    if (leg != x->at)
+        list_remove(&x->in_left);
     udp_session_init(u, on_datagram, on_closed);
     err = link_open_udp(link, u, &x->client);
-    if (err == -ERR_LIMIT && evict(f, x))
+    if (err == -ERR_LIMIT && make_room_for(x, leg))
         err = link_open_udp(link, u, &x->client);
     if (err == -ERR_LIMIT)
         return UDP_DROP_LIMIT_SESSIONS;
@@ -203,8 +234,20 @@ static bool is_left_behind(const struct udp_flow *x)
     return lane && (lane->drain.by_us || lane->drain.by_peer);
 }
 
-/* A stray opens again, one on a draining lane moves: the old session is the hub's to close.  False:
- * it has to try again. */
+static bool move(struct udp_flow *x, struct link *link)
+{
+    struct udp_flows *f = x->door->flows;
+
+    if (open_leg(x, !x->at, link) != UDP_DROP_COUNT)
+        return false;
+    if (x->legs[!x->at].session.state == UDP_OPEN) {
+        x->left_ms = now_of(f);
+        list_push(&f->left, &x->in_left);
+    }
+    return true;
+}
+
+/* A stray opens again, one on a draining lane moves.  False: it has to try again. */
 static bool follow(struct udp_flow *x, struct link *link)
 {
     if (x->state == UDP_FLOW_SHUT)
@@ -215,7 +258,12 @@ static bool follow(struct udp_flow *x, struct link *link)
         return true;
     if (!link || link_lane(link) == x->legs[x->at].session.lane)
         return false;
-    return open_leg(x, !x->at, link) == UDP_DROP_COUNT;
+    return move(x, link);
+}
+
+void udp_flows_leave(struct udp_flows *f)
+{
+    f->has_strays = true;
 }
 
 void udp_flows_follow(struct udp_flows *f)
@@ -250,6 +298,7 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
         udp_session_init(&x->legs[i].session, on_datagram, on_closed);
     }
     list_init(&x->in_lru);
+    list_init(&x->in_left);
     list_push(bucket_of(f, key), &x->in_bucket);
     f->count++;
     touch(x);
@@ -405,11 +454,25 @@ void udp_flows_close_port(struct udp_flows *f, uint16_t port)
     }
 }
 
+/* The hub that has moved the flow has closed it by now; to another one the flow is new, and the old
+ * hub would wait for it as long as it drains. */
+static void close_left(struct udp_flows *f, uint64_t now_ms)
+{
+    LIST_EACH (&f->left, node, after) {
+        struct udp_flow *x = container_of(node, struct udp_flow, in_left);
+
+        if (now_ms - x->left_ms < UDP_LEFT_MS)
+            break;
+        close_left_leg(x);
+    }
+}
+
 void udp_flows_tick(struct udp_flows *f)
 {
     uint64_t now_ms = now_of(f);
 
     udp_flows_follow(f);
+    close_left(f, now_ms);
     LIST_EACH (&f->lru, node, after) {
         struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
 
@@ -424,6 +487,7 @@ void udp_flows_init(struct udp_flows *f, struct edge_worker *w)
 {
     *f = (struct udp_flows){.worker = w};
     list_init(&f->lru);
+    list_init(&f->left);
     list_init(&f->sockets);
     ready_init(&f->flush, on_flush);
     tls_random(&f->seed, sizeof(f->seed));

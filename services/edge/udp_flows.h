@@ -10,9 +10,11 @@
  *   SHUT   the hub said UDP_CLOSE; for a moment nothing is opened for this client
  *
  * A flow whose lane begins to drain opens on another lane before it leaves the old one: the hub
- * moves it with its socket to the target and closes the old session itself, so both are kept until
- * then.  A flow is freed when it was idle for limits.udpIdleSecs in both directions, when its port
- * is closed, or as the least recently used one past limits.udpSessions.
+ * moves it with its socket to the target and closes the old session itself.  Another hub knows
+ * nothing of it: so the edge closes what it left after UDP_LEFT_MS; until then answers of both
+ * reach the client.  Where limits.udpSessions has no room for both, the old one ends first.  A flow
+ * is freed when it was idle for limits.udpIdleSecs in both directions, when its port is closed, or
+ * as the least recently used one past limits.udpSessions.
  *
  * One loop.  (api/tunnel.md, UDP sessions)
  */
@@ -30,6 +32,7 @@ struct udp_outbox;
 
 #define UDP_SHUT_MS         100u  /* after an orderly UDP_CLOSE */
 #define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
+#define UDP_LEFT_MS         1000u /* a session that was left behind may still answer */
 #define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
 #define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
 
@@ -39,6 +42,7 @@ struct udp_flows {
     struct edge_worker *worker; /* borrowed */
     struct list *buckets;       /* owned; made with the first port */
     struct list lru;            /* all flows; the least recently used first */
+    struct list left;           /* those that moved; the one that did so first is the first */
     struct list sockets;
     struct udp_batch *batch; /* owned; the same */
     struct udp_outbox *out;  /* owned; the same */
@@ -59,9 +63,11 @@ void udp_flows_fini(struct udp_flows *f);
 void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count);
 /* The port's sockets and flows. */
 void udp_flows_close_port(struct udp_flows *f, uint16_t port);
+/* A lane of the worker begins to drain: its flows have to leave it. */
+void udp_flows_leave(struct udp_flows *f);
 /* A lane came up, went, or began to drain: flows follow. */
 void udp_flows_follow(struct udp_flows *f);
-/* Each tick: frees what is idle. */
+/* Each tick: frees what is idle, closes what was left behind. */
 void udp_flows_tick(struct udp_flows *f);
 
 #endif

@@ -11,8 +11,6 @@
 #include "edge/edge_lane.h"
 #include "tls/tls.h"
 
-static void tunnel_down(struct uplink *u);
-
 static void slot_enter(struct uplink_slot *slot, enum slot_state to)
 {
     slot->state = to;
@@ -33,6 +31,38 @@ static uint64_t random_number(void)
 
     tls_random(&random, sizeof(random));
     return random;
+}
+
+/* --- for the assignment ----------------------------------------------------------------------- */
+
+/* On the lowest live lane. */
+static void send_ack(void *arg, const char *json)
+{
+    const struct uplink *u = arg;
+    const struct uplink_lane *lowest = NULL;
+
+    for (const struct list *n = u->lanes.next; n != &u->lanes; n = n->next) {
+        const struct uplink_lane *lane = container_of(n, struct uplink_lane, node);
+
+        if (lane->generation == u->generation && (!lowest || lane->number < lowest->number))
+            lowest = lane;
+    }
+    if (lowest)
+        edge_worker_send_config_ack(lowest->worker, lowest->serial, json);
+}
+
+static void tunnel_up(struct uplink *u)
+{
+    assignment_up(&u->assignment);
+    log_info("edge", "tunnel_connected", LOG_U("connects", u->assignment.connects));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_CONNECTED, u);
+}
+
+static void tunnel_down(struct uplink *u)
+{
+    log_warn("edge", "tunnel_disconnected", LOG_S("why", u->last_error));
+    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_DISCONNECTED, u);
+    assignment_down(&u->assignment);
 }
 
 /* --- dialling --------------------------------------------------------------------------------- */
@@ -69,7 +99,7 @@ static void slot_dial(struct uplink_slot *slot)
     struct uplink *u = slot->uplink;
     struct lane_order *order;
 
-    if (!u->credentials || u->is_parked || u->is_ending)
+    if (!u->credentials || u->is_parked || u->assignment.has_ended)
         return;
     if (!u->has_session && u->founder) {
         slot_enter(slot, SLOT_OFF); /* it joins when the session stands */
@@ -101,18 +131,20 @@ static void slot_wait(struct uplink_slot *slot, uint64_t at_least_ms)
     deadline_set(&slot->wait, MAX(delay_ms, at_least_ms));
 }
 
+static void slot_dial_now(struct uplink_slot *slot)
+{
+    slot_enter(slot, SLOT_OFF);
+    slot_dial(slot);
+}
+
 /* At once when things were good for a while; else as after a failure, or the hub could keep us
  * dialling without end. */
 static void slot_dial_again(struct uplink_slot *slot, uint64_t good_since_ms)
 {
-    uint64_t now_ms = loop_now_ms(slot->uplink->shared->control);
-
-    if (now_ms - good_since_ms < BACKOFF_GOOD_MS) {
+    if (now_of(slot->uplink) - good_since_ms < BACKOFF_GOOD_MS)
         slot_wait(slot, 0);
-        return;
-    }
-    slot_enter(slot, SLOT_OFF);
-    slot_dial(slot);
+    else
+        slot_dial_now(slot);
 }
 
 static void dial_all(struct uplink *u)
@@ -120,6 +152,14 @@ static void dial_all(struct uplink *u)
     for (unsigned i = 0; i < u->shared->count; i++)
         if (u->slots[i].state == SLOT_OFF)
             slot_dial(&u->slots[i]);
+}
+
+/* What it still reports counts no more: the slot may move again. */
+static void drop_beside(struct uplink_slot *slot)
+{
+    if (slot->beside)
+        edge_worker_close_lane(slot->worker, slot->beside);
+    slot->beside = 0;
 }
 
 /* Every lane is told to end and forgotten: what it still reports counts no more. */
@@ -140,9 +180,7 @@ static void stop_all(struct uplink *u)
 
         if (slot->state == SLOT_DIALLING)
             edge_worker_close_lane(slot->worker, slot->serial);
-        if (slot->beside)
-            edge_worker_close_lane(slot->worker, slot->beside);
-        slot->beside = 0;
+        drop_beside(slot);
         slot_enter(slot, SLOT_OFF);
     }
     leave_session(u);
@@ -157,7 +195,7 @@ static void dial_beside(struct uplink_slot *slot, enum link_transport transport)
     struct uplink *u = slot->uplink;
     struct lane_order *order;
 
-    if (slot->state != SLOT_UP || slot->beside || !u->has_session || u->is_ending ||
+    if (slot->state != SLOT_UP || slot->beside || !u->has_session || u->assignment.has_ended ||
         u->next_number > LANE_MAX)
         return;
     order = order_new(u, transport);
@@ -176,13 +214,12 @@ static void move_slots(struct uplink *u)
 /* A move that failed is tried again soon; QUIC when its probe is due. */
 static void arm_move(struct uplink *u)
 {
-    uint64_t now_ms = now_of(u), due_ms = u->is_ending ? UINT64_MAX : u->choice.probe_due_ms;
+    uint64_t now_ms = now_of(u), due_ms = u->choice.probe_due_ms;
 
     for (unsigned i = 0; i < u->shared->count; i++)
-        if (!u->is_ending && u->slots[i].state == SLOT_UP &&
-            u->slots[i].transport != u->choice.next)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport != u->choice.next)
             due_ms = MIN(due_ms, now_ms + UPLINK_MOVE_AGAIN_MS);
-    if (due_ms == UINT64_MAX)
+    if (due_ms == UINT64_MAX || u->assignment.has_ended)
         deadline_off(&u->move);
     else
         deadline_set(&u->move, due_ms > now_ms ? due_ms - now_ms : 1);
@@ -226,139 +263,34 @@ static void note_transport_up(struct uplink *u, enum link_transport transport)
     arm_move(u);
 }
 
+static bool is_up_by(const struct uplink *u, enum link_transport transport)
+{
+    for (unsigned i = 0; i < u->shared->count; i++)
+        if (u->slots[i].state == SLOT_UP && u->slots[i].transport == transport)
+            return true;
+    return false;
+}
+
 static void note_transport_failed(struct uplink *u, const struct lane_report *report,
                                   uint64_t ran_ms)
 {
     enum link_transport before = u->choice.next;
+    bool was_hub_away = u->choice.is_hub_away;
 
     if (!report->is_path_fault)
         return;
     if (report->transport == LINK_QUIC)
         transport_choice_quic_failed(&u->choice, ran_ms, now_of(u), random_number());
-    else if (ran_ms == 0)
+    else if (ran_ms == 0 && !is_up_by(u, LINK_TLS))
         transport_choice_tls_failed(&u->choice);
-    if (u->choice.next != before)
-        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
-                 LOG_S("reason", transport_reason_name(u->choice.reason)));
+    if (u->choice.next != before) /* while neither is up they take turns: that is said once */
+        LOG_AT(was_hub_away ? LOG_DEBUG : LOG_WARN, "edge", "transport_changed",
+               LOG_S("to", link_transport_name(u->choice.next)),
+               LOG_S("reason", transport_reason_name(u->choice.reason)));
     arm_move(u);
 }
 
-/* --- what the hub assigned
- * ------------------------------------------------------------------------ */
-
-/* On the lowest live lane. */
-static void acknowledge(void *arg)
-{
-    struct uplink *u = arg;
-    struct uplink_lane *lowest = NULL;
-    struct config_ack ack = {.revision = u->config.revision};
-    char *json;
-
-    if (!u->has_config)
-        return;
-    LIST_EACH (&u->lanes, node, after) {
-        struct uplink_lane *lane = container_of(node, struct uplink_lane, node);
-
-        if (lane->generation == u->generation && (!lowest || lane->number < lowest->number))
-            lowest = lane;
-    }
-    if (!lowest)
-        return;
-    public_ports_describe(&u->ports, &ack);
-    json = config_ack_emit(&ack, NULL);
-    edge_worker_send_config_ack(lowest->worker, lowest->serial, json);
-    free(json);
-    config_ack_fini(&ack);
-}
-
-/* One that could not be bound can be by now. */
-static void on_ports_changed(void *arg)
-{
-    struct uplink *u = arg;
-
-    edge_event_ports(u->shared->events, EDGE_EVENT_PORTS_UPDATED, u);
-    acknowledge(u);
-}
-
-static void apply(struct uplink *u, struct wire_config *config)
-{
-    wire_config_fini(&u->config);
-    u->config = *config; /* moves */
-    *config = (struct wire_config){0};
-    u->has_config = true;
-    if (!u->is_ending)
-        public_ports_assign(&u->ports, &u->config.ports, &u->config.ports_udp);
-    log_info("edge", "config_applied", LOG_U("revision", u->config.revision),
-             LOG_U("ports", u->config.ports.count + u->config.ports_udp.count));
-}
-
-/* A session's first is always applied; then only a higher one, and an equal one is acknowledged. */
-static void on_config(struct uplink *u, struct lane_report *report, bool is_first)
-{
-    if (is_first || report->config.revision > u->config.revision) {
-        apply(u, &report->config);
-        edge_event_ports(u->shared->events,
-                         is_first ? EDGE_EVENT_PORTS_ASSIGNED : EDGE_EVENT_PORTS_UPDATED, u);
-    } else if (report->config.revision < u->config.revision) {
-        return;
-    }
-    acknowledge(u);
-}
-
-/* --- the tunnel comes and goes
- * ---------------------------------------------------------------------- */
-
-static void flush_held(struct uplink *u, bool is_over)
-{
-    for (unsigned i = 0; i < u->shared->count; i++)
-        edge_worker_flush_held(&u->shared->workers[i], is_over);
-}
-
-static void tunnel_up(struct uplink *u)
-{
-    u->up_since_ms = MAX(now_of(u), 1u);
-    u->connects++;
-    deadline_off(&u->hold);
-    atomic_store_explicit(&u->shared->is_holding, true, memory_order_relaxed);
-    log_info("edge", "tunnel_connected", LOG_U("connects", u->connects));
-    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_CONNECTED, u);
-}
-
-static void on_hold_over(struct deadline *deadline)
-{
-    struct uplink *u = container_of(deadline, struct uplink, hold);
-
-    atomic_store_explicit(&u->shared->is_holding, false, memory_order_relaxed);
-    public_ports_suspend(&u->ports);
-    flush_held(u, true);
-}
-
-static void tunnel_down(struct uplink *u)
-{
-    u->up_since_ms = 0;
-    log_warn("edge", "tunnel_disconnected", LOG_S("why", u->last_error));
-    edge_event_tunnel(u->shared->events, EDGE_EVENT_TUNNEL_DISCONNECTED, u);
-    if (u->shared->hold_ms > 0)
-        deadline_set(&u->hold, u->shared->hold_ms);
-    else
-        on_hold_over(&u->hold);
-}
-
-/* No hub is wanted any more: neither are its ports. */
-static void forget_config(struct uplink *u)
-{
-    struct port_list none = {0};
-
-    deadline_off(&u->hold);
-    on_hold_over(&u->hold);
-    public_ports_assign(&u->ports, &none, &none);
-    wire_config_fini(&u->config);
-    u->config = (struct wire_config){0};
-    u->has_config = false;
-}
-
-/* --- reports of lanes
- * ------------------------------------------------------------------------------- */
+/* --- reports of lanes ------------------------------------------------------------------------- */
 
 static struct uplink_slot *slot_of(struct uplink *u, uint64_t serial)
 {
@@ -409,12 +341,14 @@ static void stand_session(struct uplink *u, const struct lane_report *report)
 
 static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
 {
-    bool is_first = report->is_founded;
-
-    if (is_first) {
+    if (report->is_founded) {
         stand_session(u, report);
     } else if (!is_current(u, report)) { /* it joined one that was given up meanwhile */
-        edge_worker_close_lane(slot->worker, slot->serial);
+        if (report->serial == slot->beside)
+            drop_beside(slot);
+        else
+            edge_worker_close_lane(slot->worker, slot->serial);
+        arm_move(u);
         return;
     }
     if (report->serial == slot->beside)
@@ -427,10 +361,7 @@ static void on_up(struct uplink *u, struct uplink_slot *slot, struct lane_report
     u->hub = report->hub;
     if (u->lane_count == 1)
         tunnel_up(u);
-    if (!is_first && !u->is_ending)
-        public_ports_resume(&u->ports);
-    on_config(u, report, is_first);
-    flush_held(u, false);
+    assignment_take_up(&u->assignment, &report->config, report->is_founded);
     dial_all(u);
     note_transport_up(u, report->transport);
 }
@@ -455,39 +386,12 @@ static void on_parked_over(struct deadline *deadline)
 static void found_anew(struct uplink *u, struct uplink_slot *slot)
 {
     leave_session(u);
-    for (unsigned i = 0; i < u->shared->count; i++)
+    for (unsigned i = 0; i < u->shared->count; i++) {
         if (&u->slots[i] != slot && u->slots[i].serial)
             edge_worker_close_lane(u->slots[i].worker, u->slots[i].serial);
-    slot_dial_again(slot, u->founded_ms);
-}
-
-/* Another slot has learned it before: this one joins what it founds. */
-static void join_anew(const struct uplink *u, struct uplink_slot *slot)
-{
-    if (!u->has_session && !u->founder) {
-        slot_wait(slot, 0);
-        return;
+        drop_beside(&u->slots[i]);
     }
-    slot_enter(slot, SLOT_OFF);
-    slot_dial(slot);
-}
-
-static void dial_other_transport(struct uplink_slot *slot)
-{
-    slot_enter(slot, SLOT_OFF);
-    slot_dial(slot);
-}
-
-static void on_collapsed(struct uplink *u)
-{
-    enum link_transport before = u->choice.next;
-
-    transport_choice_collapsed(&u->choice, now_of(u), random_number());
-    if (u->choice.next != before)
-        log_warn("edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
-                 LOG_S("reason", transport_reason_name(u->choice.reason)));
-    move_slots(u);
-    arm_move(u);
+    slot_dial_again(slot, u->founded_ms);
 }
 
 static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_report *report)
@@ -507,24 +411,25 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         tunnel_down(u);
     if (!slot) /* it had a successor, or nothing is wanted any more */
         return;
+    note_transport_failed(u, report, ran_ms);
     if (report->serial == slot->beside) { /* the slot has its lane still, or dials another */
         slot->beside = 0;
-        note_transport_failed(u, report, ran_ms);
         return;
     }
-    note_transport_failed(u, report, ran_ms);
     if (report->serial == u->founder)
         u->founder = 0;
     if (report->has_goodbye && report->goodbye == GOODBYE_REPLACED && is_current(u, report))
         park(u);
-    else if (report->is_path_fault && u->choice.next != report->transport)
-        dial_other_transport(slot);
+    else if (report->is_path_fault && report->transport == LINK_QUIC && u->choice.next == LINK_TLS)
+        slot_dial_now(slot); /* from TLS to QUIC the back-off paces it */
     else if (report->answer != ANSWER_UNKNOWN_SESSION)
         slot_wait(slot, (uint64_t)MIN(report->retry_after_secs, (uint32_t)RETRY_MAX_SECS) * 1000);
     else if (is_current(u, report))
         found_anew(u, slot);
+    else if (u->has_session || u->founder)
+        slot_dial_now(slot); /* another slot has learned it before: joins what that one founds */
     else
-        join_anew(u, slot);
+        slot_wait(slot, 0);
 }
 
 void uplink_on_report(void *arg, struct lane_report *report)
@@ -544,12 +449,8 @@ void uplink_on_report(void *arg, struct lane_report *report)
         break;
     case LANE_REPORT_CONFIG:
         if (lane_of(u, report->serial) && is_current(u, report))
-            on_config(u, report, false);
+            assignment_take(&u->assignment, &report->config, false);
         edge_worker_config_taken(report->worker, report->serial);
-        break;
-    case LANE_REPORT_COLLAPSED:
-        if (slot)
-            on_collapsed(u);
         break;
     case LANE_REPORT_DRAINING:
         if (slot && slot->serial == report->serial)
@@ -562,18 +463,17 @@ void uplink_on_report(void *arg, struct lane_report *report)
     lane_report_free(report);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address)
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
+                 enum transport_mode mode, uint64_t retry_ms)
 {
     *u = (struct uplink){.shared = shared};
     list_init(&u->lanes);
-    deadline_init(&u->hold, shared->control, on_hold_over);
     deadline_init(&u->parked, shared->control, on_parked_over);
     deadline_init(&u->move, shared->control, on_move_due);
-    transport_choice_init(&u->choice, TRANSPORT_TLS, 0);
-    public_ports_init(&u->ports, shared, bind_address, on_ports_changed, u);
+    transport_choice_init(&u->choice, mode, retry_ms);
+    assignment_init(&u->assignment, shared, bind_address, send_ack, u);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {
         u->slots[i].uplink = u;
@@ -590,13 +490,11 @@ void uplink_fini(struct uplink *u)
         return;
     for (unsigned i = 0; i < u->shared->count; i++)
         slot_enter(&u->slots[i], SLOT_OFF);
-    deadline_off(&u->hold);
     deadline_off(&u->parked);
     deadline_off(&u->move);
     while ((node = list_pop(&u->lanes)))
         free(container_of(node, struct uplink_lane, node));
-    public_ports_fini(&u->ports);
-    wire_config_fini(&u->config);
+    assignment_fini(&u->assignment);
     credentials_unref(u->credentials);
     free(u->slots);
     u->slots = NULL;
@@ -616,17 +514,13 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
     if (u->credentials)
         dial_all(u);
     else
-        forget_config(u);
+        assignment_forget(&u->assignment);
 }
 
 void uplink_drain(struct uplink *u, unsigned secs)
 {
-    struct port_list none = {0};
-
-    u->is_ending = true;
     deadline_off(&u->move);
-    public_ports_assign(&u->ports, &none, &none);
-    acknowledge(u);
+    assignment_end(&u->assignment);
     for (unsigned i = 0; i < u->shared->count; i++)
         edge_worker_drain(&u->shared->workers[i], secs);
 }

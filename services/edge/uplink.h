@@ -1,5 +1,5 @@
-/* uplink - the edge's session with its hub: which lanes there are, when they are dialled again,
- * what the hub assigned.  Control thread.
+/* uplink - the edge's session with its hub: which lanes there are, when they are dialled again.
+ * What the hub assigned by them is assignment.h's.  Control thread.
  *
  * Each worker has a slot, which keeps one lane up:
  *
@@ -18,7 +18,7 @@
 #ifndef EDGE_UPLINK_H
 #define EDGE_UPLINK_H
 
-#include "edge/public_ports.h"
+#include "edge/assignment.h"
 #include "edge/transport_choice.h"
 #include "tunnel/backoff.h"
 
@@ -52,9 +52,9 @@ struct uplink_lane {
 };
 
 struct uplink {
-    struct edge_shared *shared; /* borrowed */
-    struct public_ports ports;
-    struct transport_choice choice;  /* transport_choice_init() is the owner's to call */
+    struct edge_shared *shared;   /* borrowed */
+    struct assignment assignment; /* when it has ended, nothing is dialled any more */
+    struct transport_choice choice;
     struct deadline move;            /* QUIC is to be tried again, or a move to be finished */
     struct credentials *credentials; /* counted; NULL: nothing to dial */
     struct uplink_slot *slots;       /* owned, one a worker */
@@ -64,21 +64,17 @@ struct uplink {
     uint32_t next_number;
     bool has_session;
     uint8_t session[SESSION_BYTES];
-    uint64_t founder;          /* serial of the lane that is to found one; 0: none */
-    uint64_t generation;       /* sessions so far */
-    uint64_t founded_ms;       /* when the newest one stood */
-    struct wire_config config; /* owned: the newest that was applied */
-    struct deadline hold;      /* then the public ports are closed */
-    struct deadline parked;    /* after `replaced` */
-    bool is_parked, has_config;
-    bool is_ending;       /* nothing is dialled or bound any more */
-    uint64_t up_since_ms; /* 0: down */
-    uint64_t connects;    /* how often the tunnel came up */
+    uint64_t founder;       /* serial of the lane that is to found one; 0: none */
+    uint64_t generation;    /* sessions so far */
+    uint64_t founded_ms;    /* when the newest one stood */
+    struct deadline parked; /* after `replaced` */
+    bool is_parked;
     char last_error[200];
     union addr hub;
 };
 
-void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address);
+void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_address,
+                 enum transport_mode mode, uint64_t retry_ms);
 /* The workers have stopped. */
 void uplink_fini(struct uplink *u);
 /* Dials with these (counted here too) from now on; NULL: ends the tunnel and closes the ports. */

@@ -103,8 +103,27 @@ class Events(e2e.Case):
         self.assertEqual(edge.wait("portsAssigned")[2]["listenPorts"], self.ports)
         self.hub.api("PATCH", "/v1/edges/e1", {"listenPorts": []}, expect=200)
         self.assertEqual(edge.wait("portsUpdated")[2]["listenPorts"], [])
+        self.check_both_protocols(edge)
         ids = [int(i.split("-")[1]) for i, _, _ in edge.events]
         self.assertEqual(ids, list(range(ids[0], ids[0] + len(ids))))
+
+    def check_both_protocols(self, edge):
+        """A port of each protocol, and one of each that somebody else has."""
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(tcp.close)
+        self.addCleanup(udp.close)
+        tcp.bind(("127.0.0.1", 0))
+        tcp.listen()
+        udp.bind(("127.0.0.1", 0))
+        taken, taken_udp = tcp.getsockname()[1], udp.getsockname()[1]
+        free, free_udp = penstock.free_port(), penstock.free_port()
+        self.hub.api("PATCH", "/v1/edges/e1", {"listenPorts": sorted([free, taken]),
+                                               "listenPortsUdp": sorted([free_udp, taken_udp])}, expect=200)
+        data = edge.wait("portsUpdated", 2)[2]
+        self.assertEqual((data["listenPorts"], data["listenPortsUdp"]), ([free], [free_udp]))
+        self.assertEqual({(e["port"], e["protocol"]) for e in data["portErrors"]},
+                         {(taken, "tcp"), (taken_udp, "udp")})
+        self.assertEqual(set(data), {"time", "revision", "listenPorts", "listenPortsUdp", "portErrors"})
 
     def test_streams_only_on_demand(self):
         self.start()

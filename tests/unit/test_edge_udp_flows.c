@@ -429,7 +429,7 @@ START_TEST(a_flow_leaves_a_lane_that_drains)
     dial();
     UNTIL(sessions_came, 2);
     ck_assert_ptr_eq(t.sessions[1].end, &t.lanes[1]);
-    ck_assert(!t.sessions[0].is_closed); /* that is the hub's to do */
+    ck_assert(!t.sessions[0].is_closed); /* the hub does that, or the edge after a moment */
     udp_session_send(&t.sessions[0].session, "late", 4, loop_now_ms(t.loop));
     asking = a;
     UNTIL(is_answered, 0);
@@ -438,6 +438,95 @@ START_TEST(a_flow_leaves_a_lane_that_drains)
     ask(a, "three");
     ck_assert_uint_eq(t.session_count, 2);
     close(a);
+    stand_down();
+}
+END_TEST
+
+/* Another hub: the one that was left never learns where the flow went. */
+START_TEST(what_a_flow_has_left_is_closed_after_a_moment)
+{
+    int fds[3];
+
+    stand_up(100, 60000);
+    dial();
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = client();
+        ask(fds[i], "one");
+    }
+    link_send_drain(t.lanes[0].link, 30);
+    UNTIL(lanes_drain, 1);
+    dial();
+    UNTIL(sessions_came, 6);
+    ck_assert(!t.sessions[1].is_closed);
+    udp_session_send(&t.sessions[1].session, "late", 4, loop_now_ms(t.loop));
+    asking = fds[1];
+    UNTIL(is_answered, 0);
+    ck_assert_int_eq(recv(fds[1], (char[4]){0}, 4, 0), 4);
+    udp_session_close(&t.sessions[0].session, UDP_END_ORDERLY); /* one was moved by the hub */
+    UNTIL(session_is_closed, 1);
+    UNTIL(session_is_closed, 2);
+    for (unsigned i = 0; i < ARRAY_LEN(fds); i++) {
+        ask(fds[i], "two");
+        ck_assert(!t.sessions[3 + i].is_closed);
+        close(fds[i]);
+    }
+    ck_assert_uint_eq(t.session_count, 6);
+    stand_down();
+}
+END_TEST
+
+/* Each client holds two sessions while it moves: no other one goes for that. */
+START_TEST(at_the_limit_a_lane_that_drains_costs_no_client)
+{
+    int fds[3];
+
+    stand_up(2, 60000);
+    dial();
+    for (unsigned i = 0; i < 2; i++) {
+        fds[i] = client();
+        ask(fds[i], "one");
+    }
+    link_send_drain(t.lanes[0].link, 30);
+    UNTIL(lanes_drain, 1);
+    dial();
+    UNTIL(sessions_came, 4);
+    UNTIL(session_is_closed, 0);
+    UNTIL(session_is_closed, 1);
+    for (unsigned i = 0; i < 2; i++)
+        ask(fds[i], "two");
+    ck_assert_uint_eq(t.session_count, 4);
+    UNTIL(flows_are, 2);
+    ck_assert_uint_eq(t.worker.stats.udp.evicted, 0);
+    fds[2] = client(); /* one too many is one too many */
+    ask(fds[2], "three");
+    UNTIL(were_evicted, 1);
+    for (unsigned i = 0; i < 3; i++)
+        close(fds[i]);
+    stand_down();
+}
+END_TEST
+
+/* A session that was left goes before a client does. */
+START_TEST(a_new_client_takes_the_place_of_what_was_left_behind)
+{
+    int a, b;
+
+    stand_up(2, 60000);
+    dial();
+    a = client();
+    ask(a, "one");
+    link_send_drain(t.lanes[0].link, 30);
+    UNTIL(lanes_drain, 1);
+    dial();
+    UNTIL(sessions_came, 2);
+    b = client();
+    ask(b, "here");
+    ask(a, "two");
+    ck_assert_uint_eq(t.session_count, 3);
+    UNTIL(flows_are, 2);
+    ck_assert_uint_eq(t.worker.stats.udp.evicted, 0);
+    close(a);
+    close(b);
     stand_down();
 }
 END_TEST
@@ -494,6 +583,9 @@ int main(void)
     tcase_add_test(tc, a_client_is_a_session);
     tcase_add_test(tc, a_flow_opens_again_when_its_lane_is_lost);
     tcase_add_test(tc, a_flow_leaves_a_lane_that_drains);
+    tcase_add_test(tc, what_a_flow_has_left_is_closed_after_a_moment);
+    tcase_add_test(tc, at_the_limit_a_lane_that_drains_costs_no_client);
+    tcase_add_test(tc, a_new_client_takes_the_place_of_what_was_left_behind);
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
     tcase_add_test(tc, what_is_idle_or_refused_goes);
     suite_add_tcase(suite, tc);

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "edge/edge_events.h"
 #include "edge/uplink.h"
 #include "json/json.h"
 
@@ -26,8 +27,7 @@ static struct edge_shared shared;
 static struct uplink u;
 static uint16_t ports[2];
 
-/* --- the stand
- * -------------------------------------------------------------------------------------- */
+/* --- the stand -------------------------------------------------------------------------------- */
 
 static uint16_t free_port(void)
 {
@@ -67,7 +67,7 @@ static void use(const char *edge_id)
     credentials_unref(c);
 }
 
-static void stand_up(uint64_t hold_ms)
+static void stand_up_by(uint64_t hold_ms, enum transport_mode mode)
 {
     log_init(LOG_TEXT, LOG_ERR, 2);
     loop = loop_new("control", 4, 0);
@@ -86,9 +86,14 @@ static void stand_up(uint64_t hold_ms)
         threads[i] = (struct worker){.loop = loop_new("worker", 4, 0), .index = i};
         ck_assert_int_eq(edge_worker_init(&workers[i], &threads[i], &shared), 0);
     }
-    uplink_init(&u, &shared, "127.0.0.1");
+    uplink_init(&u, &shared, "127.0.0.1", mode, 600000);
     ports[0] = free_port();
     ports[1] = free_port();
+}
+
+static void stand_up(uint64_t hold_ms)
+{
+    stand_up_by(hold_ms, TRANSPORT_TLS);
 }
 
 static void stand_down(void)
@@ -129,8 +134,7 @@ static bool happens(bool (*is_true)(void))
 
 #define UNTIL(is_true) ck_assert_msg(happens(is_true), "never: " #is_true)
 
-/* --- what lanes report
- * ------------------------------------------------------------------------------ */
+/* --- what lanes report ------------------------------------------------------------------------ */
 
 static struct uplink_slot *slot(unsigned i)
 {
@@ -142,7 +146,6 @@ static struct lane_report *report_of(enum lane_report_kind kind, uint64_t serial
     struct lane_report *r = lane_report_new(kind, serial);
 
     r->worker = &workers[0];
-    r->has_session = session != 0;
     memset(r->session, session, sizeof(r->session));
     return r;
 }
@@ -156,6 +159,18 @@ static void say_up(uint64_t serial, bool is_founded, uint32_t number, char sessi
     r->lane_number = number;
     r->config.revision = revision;
     port_list_set(&r->config.ports, ports, port_count);
+    uplink_on_report(&u, r);
+}
+
+static void say_up_by(uint64_t serial, bool is_founded, uint32_t number, char session,
+                      enum link_transport transport)
+{
+    struct lane_report *r = report_of(LANE_REPORT_UP, serial, session);
+
+    r->is_founded = is_founded;
+    r->lane_number = number;
+    r->transport = transport;
+    r->config.revision = 1;
     uplink_on_report(&u, r);
 }
 
@@ -197,10 +212,22 @@ static void say_replaced(uint64_t serial, char session)
 {
     struct lane_report *r = report_of(LANE_REPORT_DEAD, serial, session);
 
-    r->was_up = r->has_goodbye = true;
+    r->has_goodbye = true;
     r->goodbye = GOODBYE_REPLACED;
     r->error = -ERR_CLOSED;
     strcpy(r->why, "replaced");
+    uplink_on_report(&u, r);
+}
+
+/* It never came up, or what carried it is gone. */
+static void say_path_fault(uint64_t serial, char session, enum link_transport transport)
+{
+    struct lane_report *r = report_of(LANE_REPORT_DEAD, serial, session);
+
+    r->transport = transport;
+    r->is_path_fault = true;
+    r->error = -ERR_TIMEOUT;
+    strcpy(r->why, "no answer");
     uplink_on_report(&u, r);
 }
 
@@ -232,8 +259,7 @@ static void time_passes(void)
             slot(i)->backoff.up_since_ms -= GOOD_MS;
 }
 
-/* --- founding
- * ----------------------------------------------------------------------------------------- */
+/* --- founding --------------------------------------------------------------------------------- */
 
 START_TEST(one_founds_and_the_others_join)
 {
@@ -251,7 +277,7 @@ START_TEST(one_founds_and_the_others_join)
     ck_assert_str_eq(uplink_phase(&u), "connected");
     say_up(slot(1)->serial, false, 1, 'a', 1, 1);
     ck_assert_uint_eq(u.lane_count, 2);
-    ck_assert_uint_eq(u.connects, 1);
+    ck_assert_uint_eq(u.assignment.connects, 1);
     stand_down();
 }
 END_TEST
@@ -290,8 +316,7 @@ START_TEST(a_lost_lane_is_dialled_into_its_session_with_the_next_number)
 }
 END_TEST
 
-/* --- a hub that was restarted
- * --------------------------------------------------------------------------- */
+/* --- a hub that was restarted ----------------------------------------------------------------- */
 
 static void all_lost_and_dialled_again(void)
 {
@@ -366,8 +391,7 @@ START_TEST(a_lane_that_joined_a_session_given_up_meanwhile_is_none)
 }
 END_TEST
 
-/* --- replaced
- * --------------------------------------------------------------------------------------- */
+/* --- replaced --------------------------------------------------------------------------------- */
 
 START_TEST(replaced_on_the_present_session_parks)
 {
@@ -423,8 +447,7 @@ START_TEST(new_credentials_end_the_parking)
 }
 END_TEST
 
-/* --- draining
- * ------------------------------------------------------------------------------------------ */
+/* --- draining --------------------------------------------------------------------------------- */
 
 START_TEST(a_lane_that_drains_has_a_successor_at_once)
 {
@@ -460,19 +483,18 @@ START_TEST(lanes_that_drain_as_soon_as_they_are_up_are_dialled_slowly)
 }
 END_TEST
 
-/* --- ports and the time to hold
- * ------------------------------------------------------------------------- */
+/* --- ports and the time to hold --------------------------------------------------------------- */
 
 static bool is_suspended(void)
 {
-    return u.ports.is_suspended;
+    return u.assignment.ports.is_suspended;
 }
 
 static bool is_port_open(unsigned i)
 {
-    for (size_t k = 0; k < u.ports.count; k++)
-        if (u.ports.ports[k].port == ports[i])
-            return u.ports.ports[k].is_open;
+    for (size_t k = 0; k < u.assignment.ports.count; k++)
+        if (u.assignment.ports.ports[k].port == ports[i])
+            return u.assignment.ports.ports[k].is_open;
     return false;
 }
 
@@ -487,12 +509,57 @@ START_TEST(ports_outlive_a_short_absence)
     ck_assert(!uplink_is_connected(&u));
     ck_assert(is_port_open(0));
     ck_assert(shared.is_holding);
-    ck_assert_uint_ne(u.hold.due_ms, 0);
+    ck_assert_uint_ne(u.assignment.hold.due_ms, 0);
     slot(1)->wait.on_due(&slot(1)->wait);
     say_up(slot(1)->serial, false, 3, 'a', 1, 1);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     ck_assert(is_port_open(0));
-    ck_assert_uint_eq(u.connects, 2);
+    ck_assert_uint_eq(u.assignment.connects, 2);
+    stand_down();
+}
+END_TEST
+
+static unsigned port_events(struct event_place *place)
+{
+    unsigned n = 0;
+    size_t len;
+    char *text;
+
+    while ((text = events_next(shared.events, place, &len))) {
+        for (const char *at = text; (at = strstr(at, "event: ports")); at++)
+            n++;
+        free(text);
+    }
+    return n;
+}
+
+/* The workers close their sockets when they come to it; here they never do: so ports[] changes. */
+START_TEST(what_changes_without_the_hub_is_told_too)
+{
+    struct event_place place;
+
+    stand_up(20);
+    shared.events = events_new(loop, edge_event_types, 64, 1);
+    ck_assert_int_eq(events_join(shared.events, &place, "portsAssigned,portsUpdated", NULL), 0);
+    use("e1");
+    all_up('a', 1);
+    ck_assert_uint_eq(port_events(&place), 1);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_dead(slot(i)->serial, 'a');
+    ck_assert_uint_eq(port_events(&place), 0); /* they are held */
+    UNTIL(is_suspended);
+    ck_assert_uint_eq(port_events(&place), 1);
+    u.assignment.ports.ports[0].port = ports[0] = free_port();
+    if (slot(1)->state == SLOT_WAITING)
+        slot(1)->wait.on_due(&slot(1)->wait);
+    say_up(slot(1)->serial, false, 3, 'a', 1, 1);
+    ck_assert_uint_eq(port_events(&place), 1);
+    use(NULL);
+    ck_assert_uint_eq(port_events(&place), 1);
+    use(NULL);
+    ck_assert_uint_eq(port_events(&place), 0);
+    events_leave(shared.events, &place);
+    events_free(shared.events);
     stand_down();
 }
 END_TEST
@@ -509,7 +576,7 @@ START_TEST(ports_come_back_into_the_same_session_after_the_time_to_hold)
     UNTIL(is_suspended);
     ck_assert(!shared.is_holding);
     ck_assert(!is_port_open(0));
-    u.ports.ports[0].port = ports[0] = free_port();
+    u.assignment.ports.ports[0].port = ports[0] = free_port();
     if (slot(1)->state == SLOT_WAITING)
         slot(1)->wait.on_due(&slot(1)->wait);
     ck_assert_int_eq(slot(1)->state, SLOT_DIALLING);
@@ -534,14 +601,14 @@ START_TEST(a_port_in_use_is_tried_again_but_not_while_suspended)
     say_up(slot(0)->serial, true, 0, 'a', 1, 2);
     ck_assert(!is_port_open(0));
     ck_assert(is_port_open(1));
-    ck_assert_str_ne(u.ports.ports[u.ports.ports[0].is_open].error, "");
-    ck_assert_uint_ne(u.ports.retry.due_ms, 0);
+    ck_assert_str_ne(u.assignment.ports.ports[u.assignment.ports.ports[0].is_open].error, "");
+    ck_assert_uint_ne(u.assignment.ports.retry.due_ms, 0);
     close(fd);
-    u.ports.retry.on_due(&u.ports.retry);
+    u.assignment.ports.retry.on_due(&u.assignment.ports.retry);
     ck_assert(is_port_open(0));
-    ck_assert_uint_eq(u.ports.retry.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.retry.due_ms, 0);
     say_config(slot(0)->serial, 'a', 2, 0);
-    ck_assert_uint_eq(u.ports.count, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
     stand_down();
 }
 END_TEST
@@ -565,22 +632,161 @@ START_TEST(only_a_higher_revision_of_this_session_is_applied)
     use("e1");
     all_up('a', 5);
     say_config(slot(1)->serial, 'a', 4, 0); /* lower */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'a', 5, 0); /* equal: acknowledged, and changes nothing */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'z', 9, 0); /* another session */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(12345, 'a', 9, 0); /* nobody's */
-    ck_assert_uint_eq(u.ports.count, 1);
+    ck_assert_uint_eq(u.assignment.ports.count, 1);
     say_config(slot(1)->serial, 'a', 6, 2);
-    ck_assert_uint_eq(u.ports.count, 2);
-    ck_assert_uint_eq(u.config.revision, 6);
+    ck_assert_uint_eq(u.assignment.ports.count, 2);
+    ck_assert_uint_eq(u.assignment.config.revision, 6);
     stand_down();
 }
 END_TEST
 
-/* --- credentials
- * ---------------------------------------------------------------------------------------- */
+/* --- which transport -------------------------------------------------------------------------- */
+
+static void stand_up_choosing(void)
+{
+    stand_up_by(10000, TRANSPORT_FALLBACK);
+    use("e1");
+}
+
+/* A blip of QUIC where TCP is blocked must not be the end of it; and a hub that is away is not
+ * dialled without end. */
+START_TEST(while_nothing_is_up_the_transports_take_turns)
+{
+    stand_up_choosing();
+    for (unsigned i = 0; i < 4; i++) {
+        uint64_t quic = slot(0)->serial;
+
+        ck_assert_int_eq(u.choice.next, LINK_QUIC);
+        say_path_fault(quic, 0, LINK_QUIC);
+        ck_assert_int_eq(u.choice.next, LINK_TLS);
+        ck_assert_int_eq(slot(0)->state, SLOT_DIALLING); /* at once */
+        ck_assert_uint_ne(slot(0)->serial, quic);
+        say_path_fault(slot(0)->serial, 0, LINK_TLS);
+        ck_assert_int_eq(u.choice.next, LINK_QUIC);
+        ck_assert_int_eq(slot(0)->state, SLOT_WAITING); /* the back-off paces it */
+        ck_assert_uint_ge(slot(0)->wait.due_ms, loop_now_ms(loop) + BACKOFF_FLOOR_MS - 1);
+        ck_assert_uint_eq(count_in(SLOT_OFF), WORKERS - 1);
+        ck_assert_uint_eq(u.move.due_ms, 0);
+        slot(0)->wait.on_due(&slot(0)->wait);
+        ck_assert_int_eq(slot(0)->state, SLOT_DIALLING);
+    }
+    say_up_by(slot(0)->serial, true, 0, 'a', LINK_QUIC);
+    ck_assert_int_eq(u.choice.reason, TRANSPORT_REASON_PREFERRED);
+    ck_assert_int_eq(uplink_transport(&u), LINK_QUIC);
+    stand_down();
+}
+END_TEST
+
+/* All slots of a session that stands dial at once: each finds the way that is left. */
+START_TEST(slots_that_fail_out_of_step_end_on_the_transport_that_works)
+{
+    stand_up_choosing();
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_QUIC);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_path_fault(slot(i)->serial, 'a', LINK_QUIC);
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    ck_assert_uint_eq(count_in(SLOT_DIALLING), WORKERS);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_path_fault(slot(i)->serial, 'a', LINK_TLS);
+    ck_assert_uint_eq(count_in(SLOT_WAITING), WORKERS);
+    ck_assert_uint_eq(u.choice.switches[TRANSPORT_REASON_TLS_NOT_UP], 1);
+    slot(1)->wait.on_due(&slot(1)->wait);
+    say_path_fault(slot(1)->serial, 'a', LINK_QUIC);
+    slot(2)->wait.on_due(&slot(2)->wait);
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    say_up_by(slot(1)->serial, false, 3, 'a', LINK_TLS);
+    say_path_fault(slot(2)->serial, 'a', LINK_TLS); /* one alone: TLS is up beside it */
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    ck_assert_uint_le(u.move.due_ms, loop_now_ms(loop) + TRANSPORT_PROBE_SOON_MS);
+    slot(2)->wait.on_due(&slot(2)->wait);
+    say_up_by(slot(2)->serial, false, 4, 'a', LINK_TLS);
+    ck_assert_int_eq(uplink_transport(&u), LINK_TLS);
+    stand_down();
+}
+END_TEST
+
+/* All slots by TLS, and QUIC is dialled beside the first. */
+static void all_up_and_one_moves(void)
+{
+    stand_up_choosing();
+    say_path_fault(slot(0)->serial, 0, LINK_QUIC);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_TLS);
+    u.choice.probe_due_ms = 0;
+    u.move.on_due(&u.move);
+    ck_assert_uint_ne(slot(0)->beside, 0);
+    ck_assert_uint_eq(slot(1)->beside, 0);
+}
+
+START_TEST(a_lane_beside_takes_the_place_of_the_first)
+{
+    uint64_t old, beside;
+
+    all_up_and_one_moves();
+    old = slot(0)->serial;
+    beside = slot(0)->beside;
+    say_up_by(beside, false, 3, 'a', LINK_QUIC);
+    ck_assert_uint_eq(slot(0)->serial, beside);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(u.lane_count, WORKERS + 1);
+    for (unsigned i = 1; i < WORKERS; i++)
+        ck_assert_uint_ne(slot(i)->beside, 0); /* the others follow */
+    say_dead(old, 'a');
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    stand_down();
+}
+END_TEST
+
+/* The numbers of the session are used up: it is given up, and the lane beside has joined it. */
+START_TEST(a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move)
+{
+    uint64_t mine, late;
+
+    all_up_and_one_moves();
+    late = slot(0)->beside;
+    mine = slot(0)->serial;
+    u.next_number = LANE_MAX + 1;
+    say_dead(slot(1)->serial, 'a');
+    slot(1)->wait.on_due(&slot(1)->wait);
+    ck_assert_uint_eq(u.founder, slot(1)->serial);
+    say_up_by(late, false, 3, 'a', LINK_QUIC);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(slot(0)->serial, mine);
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    say_dead(late, 'a');
+    ck_assert_int_eq(slot(0)->state, SLOT_UP);
+    say_up_by(slot(1)->serial, true, 0, 'b', LINK_QUIC);
+    ck_assert_uint_ne(slot(0)->beside, 0);
+    stand_down();
+}
+END_TEST
+
+START_TEST(a_session_that_is_unknown_takes_what_is_dialled_beside_with_it)
+{
+    uint64_t beside;
+
+    all_up_and_one_moves();
+    beside = slot(0)->beside;
+    time_passes();
+    say_dead(slot(1)->serial, 'a');
+    slot(1)->wait.on_due(&slot(1)->wait);
+    say_refused(slot(1)->serial, 'a', ANSWER_UNKNOWN_SESSION, 0);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    say_up_by(beside, false, 3, 'a', LINK_QUIC); /* was on its way already */
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    ck_assert_uint_eq(u.lane_count, WORKERS - 1);
+    stand_down();
+}
+END_TEST
+
+/* --- credentials ------------------------------------------------------------------------------ */
 
 START_TEST(credentials_changed_twice_leave_one_founder)
 {
@@ -606,7 +812,7 @@ START_TEST(credentials_changed_twice_leave_one_founder)
     ck_assert_uint_eq(u.founder, slot(0)->serial);
     ck_assert_str_eq(u.last_error, "");
     say_up(slot(0)->serial, true, 0, 'c', 1, 1);
-    ck_assert_uint_eq(u.config.revision, 1);
+    ck_assert_uint_eq(u.assignment.config.revision, 1);
     stand_down();
 }
 END_TEST
@@ -619,9 +825,9 @@ START_TEST(without_credentials_nothing_is_left)
     use(NULL);
     ck_assert_str_eq(uplink_phase(&u), "noCredentials");
     ck_assert_uint_eq(count_in(SLOT_OFF), WORKERS);
-    ck_assert_uint_eq(u.ports.count, 0);
-    ck_assert(!u.has_config && !shared.is_holding);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
+    ck_assert(!u.assignment.has_config && !shared.is_holding);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     stand_down();
 }
 END_TEST
@@ -637,8 +843,8 @@ START_TEST(without_credentials_nobody_is_held)
     ck_assert(shared.is_holding);
     use(NULL);
     ck_assert(!shared.is_holding);
-    ck_assert_uint_eq(u.ports.count, 0);
-    ck_assert_uint_eq(u.hold.due_ms, 0);
+    ck_assert_uint_eq(u.assignment.ports.count, 0);
+    ck_assert_uint_eq(u.assignment.hold.due_ms, 0);
     use(NULL); /* again: nothing happens */
     stand_down();
 }
@@ -677,10 +883,16 @@ int main(void)
     tcase_add_test(c, a_lane_that_drains_has_a_successor_at_once);
     tcase_add_test(c, lanes_that_drain_as_soon_as_they_are_up_are_dialled_slowly);
     tcase_add_test(c, ports_outlive_a_short_absence);
+    tcase_add_test(c, what_changes_without_the_hub_is_told_too);
     tcase_add_test(c, ports_come_back_into_the_same_session_after_the_time_to_hold);
     tcase_add_test(c, a_port_in_use_is_tried_again_but_not_while_suspended);
     tcase_add_test(c, without_time_to_hold_ports_close_at_once);
     tcase_add_test(c, only_a_higher_revision_of_this_session_is_applied);
+    tcase_add_test(c, while_nothing_is_up_the_transports_take_turns);
+    tcase_add_test(c, slots_that_fail_out_of_step_end_on_the_transport_that_works);
+    tcase_add_test(c, a_lane_beside_takes_the_place_of_the_first);
+    tcase_add_test(c, a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move);
+    tcase_add_test(c, a_session_that_is_unknown_takes_what_is_dialled_beside_with_it);
     tcase_add_test(c, credentials_changed_twice_leave_one_founder);
     tcase_add_test(c, without_credentials_nothing_is_left);
     tcase_add_test(c, without_credentials_nobody_is_held);

@@ -56,13 +56,13 @@ static struct {
     struct lane_report *configs[LANES_MAX];
     unsigned config_count;
     char why[200];
+    bool is_path_fault; /* of the last that died */
     int clients[CLIENTS_MAX];
     unsigned client_count;
     unsigned fds_before;
 } t;
 
-/* --- the hub
- * ------------------------------------------------------------------------------------------ */
+/* --- the hub ---------------------------------------------------------------------------------- */
 
 static void on_secure(struct link *link)
 {
@@ -163,8 +163,7 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
                      0);
 }
 
-/* --- the stand
- * ---------------------------------------------------------------------------------------- */
+/* --- the stand -------------------------------------------------------------------------------- */
 
 static void on_report(void *arg, struct lane_report *report)
 {
@@ -179,11 +178,10 @@ static void on_report(void *arg, struct lane_report *report)
     case LANE_REPORT_DRAINING:
         t.drains++;
         break;
-    case LANE_REPORT_COLLAPSED:
-        break;
     case LANE_REPORT_DEAD:
         t.deads++;
         strcpy(t.why, report->why);
+        t.is_path_fault = report->is_path_fault;
         break;
     }
     lane_report_free(report);
@@ -362,8 +360,7 @@ static void clients_come(unsigned n)
     }
 }
 
-/* --- conditions
- * --------------------------------------------------------------------------------------- */
+/* --- conditions ------------------------------------------------------------------------------- */
 
 static bool lanes_are_up(unsigned n)
 {
@@ -431,8 +428,7 @@ static bool configs_are_here(unsigned n)
     return t.config_count == n;
 }
 
-/* --- tests
- * ---------------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 START_TEST(a_worker_without_lane_hands_its_clients_over)
 {
@@ -547,6 +543,41 @@ START_TEST(a_hub_without_the_secret_is_no_hub)
     UNTIL(lanes_are_dead, 1);
     ck_assert_uint_eq(t.ups, 0);
     ck_assert_ptr_nonnull(strstr(t.why, "not our hub"));
+    ck_assert(!t.is_path_fault);
+    stand_down();
+}
+END_TEST
+
+/* Only then another transport may do better. */
+START_TEST(what_a_peer_or_this_process_does_wrong_is_not_the_paths_fault)
+{
+    static const int paths[] = {ERR_TIMEOUT, ERR_CONNECT, ERR_RESET, ERR_CLOSED, ERR_IO, ERR_SYS};
+    static const int others[] = {ERR_NONE,   ERR_NOMEM,  ERR_LIMIT,   ERR_AUTH,   ERR_CERT,
+                                 ERR_DENIED, ERR_SYNTAX, ERR_TOO_BIG, ERR_RESOLVE};
+    static const int early[] = {ERR_TLS, ERR_PROTO};
+
+    for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
+        for (unsigned k = 0; k < 2; k++)
+            ck_assert(edge_lane_is_path_fault(-paths[i], k));
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+        for (unsigned k = 0; k < 2; k++)
+            ck_assert(!edge_lane_is_path_fault(-others[i], k));
+    for (unsigned i = 0; i < ARRAY_LEN(early); i++) {
+        ck_assert(edge_lane_is_path_fault(-early[i], false));
+        ck_assert(!edge_lane_is_path_fault(-early[i], true));
+    }
+    stand_up(PATIENCE_MS);
+    dial(0);
+    UNTIL(lanes_are_up, 1);
+    link_send_config(t.lanes[0].link, "no JSON");
+    UNTIL(lanes_are_dead, 1);
+    ck_assert(!t.is_path_fault);
+    dial(0);
+    UNTIL(lanes_are_up, 2);
+    link_free(t.lanes[1].link); /* without a word */
+    t.lanes[1].link = NULL;
+    UNTIL(lanes_are_dead, 2);
+    ck_assert(t.is_path_fault);
     stand_down();
 }
 END_TEST
@@ -605,6 +636,7 @@ int main(void)
     tcase_add_test(c, lanes_are_not_gathered_without_end);
     tcase_add_test(c, one_config_is_under_way_and_one_waits);
     tcase_add_test(c, a_hub_without_the_secret_is_no_hub);
+    tcase_add_test(c, what_a_peer_or_this_process_does_wrong_is_not_the_paths_fault);
     tcase_add_test(c, a_lane_told_to_close_is_gone_and_its_clients_with_it);
     tcase_add_test(c, the_end_gives_everything_back);
     suite_add_tcase(suite, c);
