@@ -181,9 +181,9 @@ class Frames:
     def send(self, data):
         self.s.sendall(data)
 
-    def press(self, pieces, may_read=lambda: True):
-        """Sends them one after the other and takes in what comes, once that `may_read`, until all are sent or
-        the other side has had enough."""
+    def press(self, pieces):
+        """Sends them one after the other and takes in what comes, until all are sent or the other side has had
+        enough.  It is read all along: what the other side cannot get rid of is lost when it closes."""
         last = time.monotonic()
         with Duplex(self.s) as duplex:
             for piece in pieces:
@@ -191,7 +191,7 @@ class Frames:
                 while duplex.unsent and not self.has_ended:
                     left = len(duplex.unsent)
                     try:
-                        came = duplex.turn(reads=may_read(), secs=0.01)
+                        came = duplex.turn()
                     except ENDED:  # what came before that is read yet
                         return
                     self.take_in(came)

@@ -23,24 +23,25 @@ class Attack(unittest.TestCase):
         cls.origin = cls.stand.origin
 
     def attack(self, reason, pieces, code=ENHANCE_YOUR_CALM, settings=b""):
-        """`pieces` of a connection are pressed into it; GOAWAY comes in time, and someone else is served while that
-        goes on: asked as soon as the first piece is out, and GOAWAY is not looked for before the answer is there."""
+        """`pieces` of a connection are pressed into it; GOAWAY comes in time, and someone else is served meanwhile:
+        asked as soon as the first piece is out, before a word came back, and while all the others press on."""
         before = self.stand.reasons()
         answers = []
         with H2(self.stand.https) as other, Frames(self.stand.https, settings=settings) as c:
-            asking = threading.Thread(target=lambda: answers.append((other.get("/others").status, time.monotonic())))
+            waiting = threading.Thread(target=lambda: answers.append((other.wait(asked[0]).status, time.monotonic())))
+            asked = []
 
-            def asked_behind_the_first():
-                for i, piece in enumerate(pieces(c)):
+            def asking_behind_the_first():
+                for piece in pieces(c):
                     yield piece
-                    if i == 0:
-                        asking.start()
+                    if not asked:
+                        asked.append(other.request("/others"))
+                        waiting.start()
             begun = time.monotonic()
-            c.press(asked_behind_the_first(), may_read=lambda: answers)
-            asking.join(SECS)
-            self.assertTrue(answers, "someone else has no answer")
+            c.press(asking_behind_the_first())
             goaway = c.goaway()
-        self.assertEqual(answers[0][0], 200)
+            waiting.join(SECS)
+        self.assertEqual([status for status, _ in answers], [200], "someone else is served")
         self.assertLess(answers[0][1] - begun, GOAWAY_SECS + 1.0, "someone else waited")
         after = self.stand.reasons()
         risen = {word: count - before.get(word, 0) for word, count in after.items() if count > before.get(word, 0)}

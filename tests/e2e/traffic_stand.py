@@ -240,19 +240,18 @@ class Duplex:
         """Only when nothing is unsent."""
         self.unsent = memoryview(data)
 
-    def turn(self, reads=True, secs=1):
+    def turn(self):
         """Reads what has come, sends what goes, else waits for either.  Returns what came: None for nothing,
         b"" at the end."""
         came, moved = None, False
-        if reads:
-            with contextlib.suppress(*WOULD_BLOCK):
-                came, moved = self.s.recv(262144), True
+        with contextlib.suppress(*WOULD_BLOCK):
+            came, moved = self.s.recv(262144), True
         if self.unsent and came != b"":
             with contextlib.suppress(*WOULD_BLOCK):
                 self.unsent = self.unsent[self.s.send(self.unsent[:65536]):]
                 moved = True
         if not moved:
-            select.select([self.s] if reads else [], [self.s] if self.unsent else [], [], secs)
+            select.select([self.s], [self.s] if self.unsent else [], [], 1)
         return came
 
 
