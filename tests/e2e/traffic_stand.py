@@ -241,18 +241,16 @@ class Duplex:
         self.unsent = memoryview(data)
 
     def turn(self):
-        """Reads what has come, sends what goes, else waits for either.  Returns what came: None for nothing,
-        b"" at the end."""
-        came, moved = None, False
+        """Hands over what has come, else sends what goes, else waits for either: None for nothing, b"" at the
+        end.  Not both in one turn: a send that fails must not lose what came before it."""
         with contextlib.suppress(*WOULD_BLOCK):
-            came, moved = self.s.recv(262144), True
-        if self.unsent and came != b"":
+            return self.s.recv(262144)
+        if self.unsent:
             with contextlib.suppress(*WOULD_BLOCK):
                 self.unsent = self.unsent[self.s.send(self.unsent[:65536]):]
-                moved = True
-        if not moved:
-            select.select([self.s], [self.s] if self.unsent else [], [], 1)
-        return came
+                return None
+        select.select([self.s], [self.s] if self.unsent else [], [], 1)
+        return None
 
 
 class Raw:
@@ -371,6 +369,12 @@ class Stand:
 
     def client(self, **options):
         return Raw(self.https, **options)
+
+    def cpu_secs(self):
+        """What traffic's threads have used of the processors."""
+        with open(f"/proc/{self.traffic.pid}/stat") as f:
+            ticks = f.read().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def reasons(self):
         """Every reason that was counted, with its count."""
