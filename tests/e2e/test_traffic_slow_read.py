@@ -1,5 +1,7 @@
 """Clients that don't take what they asked for: given up on when they take nothing, or less than
 limits.readRate; who is slow but fast enough gets everything."""
+import os
+import socket
 import time
 import unittest
 
@@ -42,6 +44,28 @@ class SlowRead(unittest.TestCase):
             c.send(REQUEST + "Connection: close\r\n\r\n")
             self.take_slowly(c, stand, "slow_read", 16384)
         stack.wait_for("it is gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0, SECS)
+
+    def test_whose_last_answer_waits_costs_no_time(self):
+        """Neither what the client says meanwhile nor its end makes anything run."""
+        stand = self.enterContext(Stand(limits={"readRate": 0, "bufferBytes": 16 << 20}))
+        body = b"x" * (7 << 20)
+        stand.origin.answers["/large"] = ok(body)
+        with stand.client(receive_buffer=8192) as c:
+            c.send(REQUEST + "Connection: close\r\n\r\n")
+            stack.wait_for("the answer is whole with us",
+                           lambda: stand.traffic.metric("penstock_traffic_exchanges_open") == 0 and stand.origin.seen("/large"))
+            c.send("GET / HTTP/1.1\r\n")
+            raw = socket.socket(fileno=os.dup(c.s.fileno()))  # its FIN, without a close_notify
+            raw.shutdown(socket.SHUT_WR)
+            raw.close()
+            begun, used = time.monotonic(), stand.cpu_secs()
+            stack.wait_for("a second", lambda: time.monotonic() - begun > 1)
+            self.assertLess(stand.cpu_secs() - used, 0.3 * (time.monotonic() - begun))
+            self.assertEqual(stand.traffic.metric("penstock_traffic_clients_open"), 1)
+            c.reader.until(b"\r\n\r\n")
+            self.assertEqual(c.reader.exactly(len(body)), body)
+            self.assertTrue(c.is_closed())
+        self.assertEqual(stand.reason("slow_read") + stand.reason("write_timeout"), 0)
 
     def test_who_takes_nothing_is_ended(self):
         stand = self.stand()
