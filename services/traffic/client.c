@@ -120,6 +120,22 @@ enum io client_fill(struct client *c)
     return io;
 }
 
+uint64_t client_write_due_ms(const struct client *c)
+{
+    bool has_rate = c->worker->settings->limits.read_rate > 0;
+
+    if (c->write_since_ms == 0)
+        return 0;
+    return c->write_since_ms + (has_rate ? c->write_left_ms : body_idle_ms(c));
+}
+
+void client_forgive_write(struct client *c)
+{
+    c->write_left_ms = body_idle_ms(c);
+    if (c->write_since_ms != 0)
+        c->write_since_ms = MAX(loop_now_ms(c->worker->loop), 1u);
+}
+
 uint64_t client_clip_patience(const struct client *c, uint64_t ms)
 {
     uint64_t now = loop_now_ms(c->worker->loop), due = c->write_since_ms + c->write_left_ms;

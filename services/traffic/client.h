@@ -119,6 +119,11 @@ void client_put(struct client *c, const void *bytes, size_t n);
 size_t client_out_len(const struct client *c); /* bytes that wait */
 size_t client_room(const struct client *c);    /* of limits.bufferBytes */
 void client_wake(struct client *c);            /* runs it after the events of this turn */
+/* When what waits for the client must have moved on, by limits.readRate or bodyIdleSecs; 0: nothing
+ * waits. */
+uint64_t client_write_due_ms(const struct client *c);
+/* What waits is upgraded connections': they have a time of their own, this one begins anew. */
+void client_forgive_write(struct client *c);
 /* `ms`, or less when what waits for the client must have moved on before. */
 uint64_t client_clip_patience(const struct client *c, uint64_t ms);
 /* Why it is given up on while bytes wait: it takes nothing, or less than limits.readRate. */

@@ -591,6 +591,11 @@ void h2_stream_resume(struct h2_stream *st)
         exchange_resume(&st->exchange);
 }
 
+bool h2_stream_is_relay(const struct h2_stream *st)
+{
+    return st->state == H2_STREAM_PARTING || st->exchange.state == EXCHANGE_RELAYING;
+}
+
 /* The client takes nothing of it: since when.  While its own window has room it waits for the
  * connection, whose bytes go to others in turn. */
 static uint64_t stalled_since(const struct h2_stream *st)
