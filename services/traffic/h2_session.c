@@ -98,9 +98,10 @@ void h2_session_refused(struct h2_session *s)
     s->is_refused = true;
 }
 
-void h2_session_stream_closed(struct h2_session *s)
+void h2_session_stream_ended(struct h2_session *s)
 {
-    if (s->stream_count > 0)
+    must(s->stream_count > 0);
+    if (--s->stream_count > 0)
         return;
     s->quiet_ms = now_ms(s);
     h2_session_due_at(s, s->quiet_ms + (uint64_t)timeouts(s)->idle_secs * 1000);

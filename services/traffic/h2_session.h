@@ -87,6 +87,8 @@ void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t 
 bool h2_session_count_reset(struct h2_session *s);
 /* Something is due at this time. */
 void h2_session_due_at(struct h2_session *s, uint64_t ms);
+/* One stream less, whoever ended it. */
+void h2_session_stream_ended(struct h2_session *s);
 /* Moves frames that may go out into the client's next records, as far as it has room. */
 void h2_session_send(struct h2_session *s);
 /* No more requests than those that have begun. */
@@ -98,7 +100,5 @@ void h2_session_leave(struct h2_session *s);
 void h2_session_say_last(struct h2_session *s);
 /* nghttp2 itself ended the connection. */
 void h2_session_refused(struct h2_session *s);
-/* A stream closed. */
-void h2_session_stream_closed(struct h2_session *s);
 
 #endif

@@ -497,7 +497,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     stream_enter(st, H2_STREAM_CLOSED);
     list_remove(&st->node);
     list_remove(&st->attention);
-    s->stream_count--;
+    h2_session_stream_ended(s);
     must(s->unsent_bytes >= st->out.len);
     s->unsent_bytes -= st->out.len;
     if (x->bytes_in > x->body_taken)
