@@ -56,11 +56,14 @@ static void close_client(struct client *c)
     loop_reap(w->loop, &c->reap);
 }
 
+static uint64_t body_idle_ms(const struct client *c)
+{
+    return (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000;
+}
+
 /* The only writer of c->state. */
 static void client_enter(struct client *c, enum client_state to)
 {
-    const struct traffic_timeouts *t = &c->worker->settings->timeouts;
-
     must(next_of[c->state] & BIT(to));
     c->state = to;
     switch (to) {
@@ -68,13 +71,17 @@ static void client_enter(struct client *c, enum client_state to)
         deadline_set(&c->deadline, PROXY_INTAKE_MS);
         break;
     case CLIENT_HANDSHAKE:
-        deadline_set(&c->deadline, (uint64_t)t->handshake_secs * 1000);
+        deadline_set(&c->deadline, (uint64_t)c->worker->settings->timeouts.handshake_secs * 1000);
         break;
     case CLIENT_OPEN: /* the session's states have deadlines of their own */
-        c->write_left_ms = (uint64_t)t->body_idle_secs * 1000;
+        c->write_left_ms = body_idle_ms(c);
+        break;
+    case CLIENT_FLUSHING:
+        deadline_set(&c->deadline, client_clip_patience(c, body_idle_ms(c)));
         break;
     case CLIENT_LINGER:
-        deadline_set(&c->deadline, (uint64_t)t->body_idle_secs * 1000);
+        shutdown(c->fd, SHUT_WR);
+        deadline_set(&c->deadline, CLIENT_LINGER_MS);
         break;
     case CLIENT_DEAD:
         close_client(c);
@@ -113,6 +120,22 @@ enum io client_fill(struct client *c)
     return io;
 }
 
+uint64_t client_write_due_ms(const struct client *c)
+{
+    bool has_rate = c->worker->settings->limits.read_rate > 0;
+
+    if (c->write_since_ms == 0)
+        return 0;
+    return c->write_since_ms + (has_rate ? c->write_left_ms : body_idle_ms(c));
+}
+
+void client_forgive_write(struct client *c)
+{
+    c->write_left_ms = body_idle_ms(c);
+    if (c->write_since_ms != 0)
+        c->write_since_ms = MAX(loop_now_ms(c->worker->loop), 1u);
+}
+
 uint64_t client_clip_patience(const struct client *c, uint64_t ms)
 {
     uint64_t now = loop_now_ms(c->worker->loop), due = c->write_since_ms + c->write_left_ms;
@@ -127,15 +150,8 @@ static void touch(struct client *c, size_t got)
 {
     if (c->state == CLIENT_OPEN)
         c->session->moved(c, got);
-    else if (c->state == CLIENT_LINGER && !c->is_shut)
-        deadline_set(
-            &c->deadline,
-            client_clip_patience(c, (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000));
-}
-
-static uint64_t body_idle_ms(const struct client *c)
-{
-    return (uint64_t)c->worker->settings->timeouts.body_idle_secs * 1000;
+    else if (c->state == CLIENT_FLUSHING)
+        deadline_set(&c->deadline, client_clip_patience(c, body_idle_ms(c)));
 }
 
 /* `moved` bytes left for the kernel.  Who reads slowly lets the kernel's buffer fill, and from then
@@ -367,26 +383,14 @@ static void throw_away(struct client *c)
     }
 }
 
-static enum step linger_step(struct client *c)
+static enum step flushing_step(struct client *c)
 {
-    bool is_failed = tls_error(c->tls) != 0;
-
-    if (!c->is_shut) {
-        if (!is_failed) {
-            flush(c);
-            if (c->is_broken || tls_out_len(c->tls) > 0)
-                return STEP_WAIT;
-            tls_bye(c->tls);
-            flush(c);
-            if (c->is_broken || tls_out_len(c->tls) > 0)
-                return STEP_WAIT;
-        }
-        c->is_shut = true;
-        shutdown(c->fd, SHUT_WR);
-        deadline_set(&c->deadline, CLIENT_LINGER_MS);
-    }
-    throw_away(c);
-    return STEP_WAIT;
+    client_shut(c);
+    flush(c);
+    if (c->is_broken || tls_out_len(c->tls) > 0)
+        return STEP_WAIT;
+    client_enter(c, CLIENT_LINGER);
+    return STEP_MORE;
 }
 
 static enum step open_step(struct client *c)
@@ -395,7 +399,8 @@ static enum step open_step(struct client *c)
 
     if (!c->session->is_over(c) || c->is_broken)
         return step;
-    client_enter(c, CLIENT_LINGER);
+    /* A session that has failed sends nothing more. */
+    client_enter(c, tls_error(c->tls) == 0 ? CLIENT_FLUSHING : CLIENT_LINGER);
     return STEP_MORE;
 }
 
@@ -413,8 +418,11 @@ static enum step client_step(struct client *c)
         return handshake_step(c);
     case CLIENT_OPEN:
         return open_step(c);
+    case CLIENT_FLUSHING:
+        return flushing_step(c);
     case CLIENT_LINGER:
-        return linger_step(c);
+        throw_away(c);
+        return STEP_WAIT;
     case CLIENT_DEAD:
     case CLIENT_STATE_COUNT:
         break;
@@ -440,10 +448,11 @@ static void client_arm(struct client *c)
         if (tls_out_len(c->tls) > 0)
             events |= LOOP_WRITE;
         break;
+    case CLIENT_FLUSHING: /* what comes meanwhile waits in the kernel: nobody would take it */
+        events = LOOP_WRITE;
+        break;
     case CLIENT_LINGER:
         events = LOOP_READ;
-        if (!c->is_shut && tls_out_len(c->tls) > 0)
-            events |= LOOP_WRITE;
         break;
     case CLIENT_DEAD:
     case CLIENT_STATE_COUNT:
@@ -502,9 +511,11 @@ static void on_due(struct deadline *d)
         c->session->on_due(c);
         client_run(c);
         return;
+    case CLIENT_FLUSHING:
+        refuse(c, client_write_reason(c));
+        client_enter(c, CLIENT_DEAD);
+        return;
     case CLIENT_LINGER:
-        if (!c->is_shut) /* its last answer waits */
-            refuse(c, client_write_reason(c));
         client_enter(c, CLIENT_DEAD);
         return;
     case CLIENT_DEAD:
@@ -559,7 +570,7 @@ void client_drain(struct client *c, bool now)
     if (c->state == CLIENT_DEAD)
         return;
     if (now) {
-        if (c->state != CLIENT_LINGER)
+        if (c->state != CLIENT_FLUSHING && c->state != CLIENT_LINGER)
             socket_set_reset_on_close(c->fd);
         client_enter(c, CLIENT_DEAD);
         return;

@@ -2,18 +2,20 @@
  * out, the end.  What the plaintext means is its session's business: HTTP/1 (h1_session.h) or
  * HTTP/2 (h2_session.h), as ALPN agreed.
  *
- *   PROXY -> HANDSHAKE -> OPEN -> LINGER -> DEAD        any -> DEAD
+ *   PROXY -> HANDSHAKE -> OPEN -> FLUSHING -> LINGER -> DEAD        any -> DEAD
+ *                 \________\__________________^   TLS has failed
  *
  * state      deadline                                   at its end
  * PROXY      3 s                                        closed
  * HANDSHAKE  timeouts.handshakeSecs, from accept        closed
  * OPEN       the session's                              the session's
- * LINGER     timeouts.bodyIdleSecs while bytes wait,    closed
- *            then 2 s for the client's own end
+ * FLUSHING   timeouts.bodyIdleSecs without movement,    closed
+ *            or limits.readRate
+ * LINGER     2 s                                        closed
  *
- * LINGER: the last answer and close_notify are on their way; what the client still sends is thrown
- * away for a moment, so that the kernel doesn't answer it with a reset that would overtake the
- * answer.
+ * FLUSHING: the last answer and close_notify wait for the client to take them; nothing is read.
+ * LINGER: the kernel has all of it; what the client still sends is thrown away for a moment, so
+ * that the kernel doesn't answer it with a reset that would overtake the answer.
  *
  * Input is never copied: a record's plaintext stays where TLS put it until it is used up.  Output
  * is gathered into records of 16 KiB in one buffer, `stage`, that exists only while something
@@ -41,7 +43,8 @@ struct traffic_worker;
 #define CLIENT_STATES(X)                                                                           \
     X(PROXY, BIT(CLIENT_HANDSHAKE) | BIT(CLIENT_DEAD))                                             \
     X(HANDSHAKE, BIT(CLIENT_OPEN) | BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                         \
-    X(OPEN, BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                                                 \
+    X(OPEN, BIT(CLIENT_FLUSHING) | BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                          \
+    X(FLUSHING, BIT(CLIENT_LINGER) | BIT(CLIENT_DEAD))                                             \
     X(LINGER, BIT(CLIENT_DEAD))                                                                    \
     X(DEAD, 0)
 
@@ -88,7 +91,7 @@ struct client {
     size_t in_len;
     struct chunk *stage; /* owned */
     size_t stage_len;
-    bool is_readable, is_in_ended, is_broken, is_shut;
+    bool is_readable, is_in_ended, is_broken;
     size_t lingered; /* bytes thrown away */
     /* What waits for the client to read it (RELAY apart: it has an idle time of its own). */
     uint64_t write_since_ms; /* since when it waits without a byte leaving; 0: nothing waits */
@@ -116,6 +119,11 @@ void client_put(struct client *c, const void *bytes, size_t n);
 size_t client_out_len(const struct client *c); /* bytes that wait */
 size_t client_room(const struct client *c);    /* of limits.bufferBytes */
 void client_wake(struct client *c);            /* runs it after the events of this turn */
+/* When what waits for the client must have moved on, by limits.readRate or bodyIdleSecs; 0: nothing
+ * waits. */
+uint64_t client_write_due_ms(const struct client *c);
+/* What waits is upgraded connections': they have a time of their own, this one begins anew. */
+void client_forgive_write(struct client *c);
 /* `ms`, or less when what waits for the client must have moved on before. */
 uint64_t client_clip_patience(const struct client *c, uint64_t ms);
 /* Why it is given up on while bytes wait: it takes nothing, or less than limits.readRate. */

@@ -151,7 +151,6 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
             h2_closed_add(&s->closed, id, false);
         h2_stream_on_closed(st, code);
     }
-    h2_session_stream_closed(s);
     return 0;
 }
 

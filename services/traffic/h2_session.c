@@ -98,9 +98,10 @@ void h2_session_refused(struct h2_session *s)
     s->is_refused = true;
 }
 
-void h2_session_stream_closed(struct h2_session *s)
+void h2_session_stream_ended(struct h2_session *s)
 {
-    if (s->stream_count > 0)
+    must(s->stream_count > 0);
+    if (--s->stream_count > 0)
         return;
     s->quiet_ms = now_ms(s);
     h2_session_due_at(s, s->quiet_ms + (uint64_t)timeouts(s)->idle_secs * 1000);
@@ -373,29 +374,49 @@ static void check_head(struct h2_session *s, uint64_t now)
         h2_session_due_at(s, due);
 }
 
+static bool has_only_relays(const struct h2_session *s)
+{
+    LIST_EACH (&s->streams, node, after)
+        if (!h2_stream_is_relay(container_of(node, struct h2_stream, node)))
+            return false;
+    return s->stream_count > 0;
+}
+
+/* What waits for the client: false when it takes too little of it, and is cut off. */
+static bool check_write(struct h2_session *s, uint64_t now)
+{
+    struct client *c = s->client;
+    enum traffic_reason reason;
+
+    if (has_only_relays(s))
+        client_forgive_write(c);
+    if (client_write_due_ms(c) == 0)
+        return true;
+    if (client_write_due_ms(c) > now) {
+        h2_session_due_at(s, client_write_due_ms(c));
+        return true;
+    }
+    reason = client_write_reason(c);
+    if (s->stream_count == 0)
+        worker_count_reason(c->worker, reason);
+    end_streams(s, reason);
+    client_abort(c);
+    return false;
+}
+
 static void on_due(struct client *c)
 {
     struct h2_session *s = &c->h2;
-    uint64_t now = now_ms(s), idle = (uint64_t)timeouts(s)->body_idle_secs * 1000;
+    uint64_t now = now_ms(s), idle = (uint64_t)timeouts(s)->idle_secs * 1000;
 
     s->due_ms = 0;
-    if (s->state == H2_OVER)
+    if (s->state == H2_OVER || !check_write(s, now))
         return;
-    if (client_out_len(c) > 0 && now - s->moved_ms >= idle) {
-        if (s->stream_count == 0)
-            worker_count_reason(c->worker, REASON_WRITE_TIMEOUT);
-        end_streams(s, REASON_WRITE_TIMEOUT);
-        client_abort(c);
-        return;
-    }
     check_notice(s, now);
     check_head(s, now);
     check_streams(s, now);
-    if (client_out_len(c) > 0)
-        h2_session_due_at(s, s->moved_ms + idle);
     if (s->stream_count > 0 || s->head_since_ms != 0)
         return;
-    idle = (uint64_t)timeouts(s)->idle_secs * 1000;
     if (now - s->quiet_ms < idle) {
         h2_session_due_at(s, s->quiet_ms + idle);
         return;
@@ -404,10 +425,12 @@ static void on_due(struct client *c)
     over(s);
 }
 
+/* Nothing begins anew by this: each stream knows when its own bytes moved, the client when it took
+ * some. */
 static void moved(struct client *c, size_t got)
 {
+    (void)c;
     (void)got;
-    c->h2.moved_ms = now_ms(&c->h2);
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -425,7 +448,7 @@ static int start(struct client *c)
     s->window_bytes = (size_t)l->buffer_bytes;
     h2_bucket_init(&s->resets, (uint64_t)l->h2_resets, now);
     h2_bucket_init(&s->control, (uint64_t)l->h2_control_frames, now);
-    s->moved_ms = s->data_ms = s->quiet_ms = now;
+    s->data_ms = s->quiet_ms = now;
     rc = h2_library_new(s, l);
     if (rc != 0)
         return rc;
@@ -460,7 +483,11 @@ static void on_room(struct client *c)
 {
     struct h2_session *s = &c->h2;
 
-    if (s->state == H2_OVER || client_room(c) == 0)
+    if (s->state == H2_OVER)
+        return;
+    if (client_write_due_ms(c) != 0) /* what did not go waits from now on */
+        h2_session_due_at(s, client_write_due_ms(c));
+    if (client_room(c) == 0)
         return;
     if (s->is_held || nghttp2_session_want_write(s->ng))
         client_wake(c);

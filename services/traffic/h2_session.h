@@ -12,7 +12,8 @@
  * OVER      nothing more is read                          the client's
  *
  * In all but OVER: a head must be whole headerSecs after its first frame, and a client that takes
- * nothing at all for bodyIdleSecs is cut off.
+ * nothing of what waits for bodyIdleSecs, or less than limits.readRate, is cut off, whatever it
+ * sends meanwhile; but where every stream is a relay, they keep their own time (h2_stream.h).
  *
  * What a client may do is bounded: streams, heads (h2_head.h), resets and control frames
  * (h2_guard.h), CONTINUATION frames, memory.  Who goes beyond gets GOAWAY with ENHANCE_YOUR_CALM
@@ -61,11 +62,10 @@ struct h2_session {
     struct h2_head head;    /* the section of fields under way */
     uint64_t head_since_ms; /* 0: none is under way */
     struct h2_bucket resets, control;
-    size_t window_bytes; /* of a stream */
-    size_t heads_bytes;  /* heads of requests whose answers have not begun */
-    size_t unsent_bytes; /* of answers, that the streams hold */
-    uint64_t moved_ms;   /* when bytes last moved; DATA of answers */
-    uint64_t data_ms;
+    size_t window_bytes;         /* of a stream */
+    size_t heads_bytes;          /* heads of requests whose answers have not begun */
+    size_t unsent_bytes;         /* of answers, that the streams hold */
+    uint64_t data_ms;            /* when DATA of an answer last moved */
     uint64_t quiet_ms;           /* without a stream since then */
     uint64_t notice_ms;          /* of H2_NOTICE */
     uint64_t due_ms;             /* of the client's deadline; 0: none */
@@ -87,6 +87,8 @@ void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t 
 bool h2_session_count_reset(struct h2_session *s);
 /* Something is due at this time. */
 void h2_session_due_at(struct h2_session *s, uint64_t ms);
+/* One stream less, whoever ended it. */
+void h2_session_stream_ended(struct h2_session *s);
 /* Moves frames that may go out into the client's next records, as far as it has room. */
 void h2_session_send(struct h2_session *s);
 /* No more requests than those that have begun. */
@@ -98,7 +100,5 @@ void h2_session_leave(struct h2_session *s);
 void h2_session_say_last(struct h2_session *s);
 /* nghttp2 itself ended the connection. */
 void h2_session_refused(struct h2_session *s);
-/* A stream closed. */
-void h2_session_stream_closed(struct h2_session *s);
 
 #endif

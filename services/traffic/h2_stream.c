@@ -497,7 +497,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     stream_enter(st, H2_STREAM_CLOSED);
     list_remove(&st->node);
     list_remove(&st->attention);
-    s->stream_count--;
+    h2_session_stream_ended(s);
     must(s->unsent_bytes >= st->out.len);
     s->unsent_bytes -= st->out.len;
     if (x->bytes_in > x->body_taken)
@@ -589,6 +589,11 @@ void h2_stream_resume(struct h2_stream *st)
     st->is_starved = false;
     if (room(&st->exchange) >= UPSTREAM_READ_MIN)
         exchange_resume(&st->exchange);
+}
+
+bool h2_stream_is_relay(const struct h2_stream *st)
+{
+    return st->state == H2_STREAM_PARTING || st->exchange.state == EXCHANGE_RELAYING;
 }
 
 /* The client takes nothing of it: since when.  While its own window has room it waits for the

@@ -96,6 +96,8 @@ void h2_stream_attend(struct h2_stream *st);
 void h2_stream_resume(struct h2_stream *st);
 /* Its time may be up; returns when it is to be looked at next. */
 uint64_t h2_stream_check(struct h2_stream *st, uint64_t now_ms);
+/* It is an upgraded connection, or what is left of one. */
+bool h2_stream_is_relay(const struct h2_stream *st);
 /* The connection is over. */
 void h2_stream_end(struct h2_stream *st, enum traffic_reason reason);
 

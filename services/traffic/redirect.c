@@ -59,7 +59,8 @@ static void redirect_enter(struct redirect *r, enum redirect_state to)
         deadline_set(&r->deadline, (uint64_t)t->header_secs * 1000);
         break;
     case REDIRECT_LINGER:
-        deadline_set(&r->deadline, (uint64_t)t->header_secs * 1000);
+        shutdown(r->fd, SHUT_WR);
+        deadline_set(&r->deadline, REDIRECT_LINGER_MS);
         break;
     case REDIRECT_DEAD:
         close_redirect(r);
@@ -266,11 +267,6 @@ static enum redirect_step head_step(struct redirect *r)
 
 static enum redirect_step linger_step(struct redirect *r)
 {
-    if (!r->is_shut) {
-        r->is_shut = true;
-        shutdown(r->fd, SHUT_WR);
-        deadline_set(&r->deadline, REDIRECT_LINGER_MS);
-    }
     for (;;) {
         ssize_t n = recv(r->fd, r->worker->read, sizeof(r->worker->read), MSG_DONTWAIT);
 

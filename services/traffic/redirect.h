@@ -52,7 +52,7 @@ struct redirect {
     struct h1_gather in;  /* what came and is not answered yet */
     struct h1_gather out; /* what the socket did not take */
     size_t out_sent;
-    bool is_readable, is_write_blocked, is_eof, closes, is_shut;
+    bool is_readable, is_write_blocked, is_eof, closes;
     size_t lingered;
 };
 

@@ -1,7 +1,9 @@
 """Clients of HTTP/2 for tests: one that keeps the rules (H2, on python3-h2), one that keeps none (Frames)."""
+import collections
 import socket
 import ssl
 import struct
+import time
 
 import h2.config
 import h2.connection
@@ -9,11 +11,12 @@ import h2.events
 import h2.settings
 import hpack
 
-from traffic_stand import HOST, SECS, stack
+from traffic_stand import HOST, SECS, Duplex, stack
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a connection that is gone says
 NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, ENHANCE_YOUR_CALM = 0, 1, 5, 7, 11
 
 
@@ -99,7 +102,7 @@ class H2:
         """One batch of what came; False at the end."""
         try:
             data = self.s.recv(262144)
-        except (ConnectionError, ssl.SSLError):
+        except ENDED:
             data = b""
         if not data:
             self.is_closed = True
@@ -145,13 +148,25 @@ class H2:
 
 
 class Frames:
-    """Frames made by hand."""
+    """Frames made by hand.  One thread at a time uses it."""
 
     def __init__(self, address, sni=HOST, settings=b"", receive_buffer=0):
-        self.s = connect(address, sni, receive_buffer)
-        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
-        self.held = b""
+        self.begin(connect(address, sni, receive_buffer))
         self.send(PREFACE + self.frame(SETTINGS, 0, 0, settings))
+
+    @classmethod
+    def bare(cls, address):
+        """Without a preface."""
+        frames = cls.__new__(cls)
+        frames.begin(connect(address))
+        return frames
+
+    def begin(self, s):
+        self.s = s
+        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
+        self.held, self.came = b"", collections.deque()
+        self.has_ended = False
+        self.goaway_code, self.goaway_at = None, None  # of the last one, and when the first was seen
 
     def __enter__(self):
         return self
@@ -166,32 +181,54 @@ class Frames:
     def send(self, data):
         self.s.sendall(data)
 
-    def press(self, data, times):
-        """Sends again and again; fine when the other side has had enough meanwhile."""
-        try:
-            for _ in range(times):
-                self.s.sendall(data)
-        except (ConnectionError, ssl.SSLError):
-            pass
+    def press(self, pieces):
+        """Sends them one after the other and takes in what comes, until all are sent or the other side has had
+        enough.  It is read all along: what the other side cannot get rid of is lost when it closes."""
+        last = time.monotonic()
+        with Duplex(self.s) as duplex:
+            for piece in pieces:
+                duplex.send(piece)
+                while duplex.unsent and not self.has_ended:
+                    left = len(duplex.unsent)
+                    try:
+                        came = duplex.turn()
+                    except ENDED:  # what came before that is read yet
+                        return
+                    self.take_in(came)
+                    if came or len(duplex.unsent) < left:
+                        last = time.monotonic()
+                    if time.monotonic() - last > SECS:
+                        raise TimeoutError(f"nothing moved for {SECS} s, {len(duplex.unsent)} bytes of a piece are unsent")
+                if self.has_ended:
+                    return
 
     def head(self, *fields, path="/", method="GET", authority=HOST):
         base = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", path)]
         return self.encoder.encode(base + list(fields))
 
+    def take_in(self, data):
+        """What came: None for nothing, b"" at the end."""
+        if data is None:
+            return
+        self.has_ended = not data
+        self.held += data
+        while len(self.held) >= 9 and len(self.held) >= 9 + int.from_bytes(self.held[:3], "big"):
+            size = int.from_bytes(self.held[:3], "big")
+            kind, flags, stream = struct.unpack(">BBI", self.held[3:9])
+            payload, self.held = self.held[9:9 + size], self.held[9 + size:]
+            self.came.append((kind, flags, stream, payload))
+            if kind == GOAWAY:
+                self.goaway_code = struct.unpack(">I", payload[4:8])[0]
+                self.goaway_at = self.goaway_at or time.monotonic()
+
     def read(self):
         """The next frame: (type, flags, stream, payload); None at the end."""
-        try:
-            while len(self.held) < 9 or len(self.held) < 9 + int.from_bytes(self.held[:3], "big"):
-                data = self.s.recv(65536)
-                if not data:
-                    return None
-                self.held += data
-        except (ConnectionError, ssl.SSLError):
-            return None
-        size = int.from_bytes(self.held[:3], "big")
-        kind, flags, stream = struct.unpack(">BBI", self.held[3:9])
-        payload, self.held = self.held[9:9 + size], self.held[9 + size:]
-        return kind, flags, stream, payload
+        while not self.came and not self.has_ended:
+            try:
+                self.take_in(self.s.recv(65536))
+            except ENDED:
+                self.has_ended = True
+        return self.came.popleft() if self.came else None
 
     def find(self, kind, stream=None):
         """The first frame of that kind; None when the connection ends without one."""
@@ -201,10 +238,7 @@ class Frames:
                 return f
 
     def goaway(self):
-        """The error that the server's last GOAWAY names, or None when it closed without one."""
-        code = None
-        while True:
-            f = self.find(GOAWAY)
-            if f is None:
-                return code
-            code = struct.unpack(">I", f[3][4:8])[0]
+        """Reads to the end: the error that the server's last GOAWAY names, or None when it closed without one."""
+        while self.read():
+            pass
+        return self.goaway_code

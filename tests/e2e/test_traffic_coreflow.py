@@ -3,6 +3,7 @@
 Handshake, tag and updates; what is wrong is answered or closed with its code; the link comes back by
 itself and tags itself again, and the routes stay meanwhile.
 """
+import contextlib
 import json
 import socket
 import struct
@@ -302,7 +303,7 @@ class Time(unittest.TestCase):
         self.assertTrue(link.is_ended())
 
     def test_pings_and_the_missing_pong(self):
-        stand = self.stand_with(timeouts={"coreflowPingSecs": 1, "coreflowPongSecs": 1})
+        stand = self.stand_with(timeouts={"coreflowPingSecs": 1, "coreflowPongSecs": 5})
         link = stand.coreflow.tagged()
         for _ in range(2):
             opcode, payload = link.receive()
@@ -338,13 +339,21 @@ class Time(unittest.TestCase):
         link = stand.coreflow.tagged()
         ask = frame(TEXT, json.dumps({"method": "x" * 100, "correlation": {"id": "i" * 200, "phase": "request"}}).encode())
         sent = 0
-        link.s.settimeout(0.5)
-        with self.assertRaises(TimeoutError):
-            while True:
-                sent += link.s.send(ask * 200)
+        link.s.settimeout(0)
+
+        def press():
+            """As much as goes; when nothing does, whether it has paused."""
+            nonlocal sent, rest
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    n = link.s.send(rest)
+                    sent, rest = sent + n, rest[n:] or ask * 200
+            return stand.traffic.metric("penstock_traffic_coreflow_pauses_total") == 1
+        rest = ask * 200
+        stack.wait_for("it pauses", press, SECS)
+        press()
         link.s.settimeout(SECS)
         stand.wait_link("connected")
-        self.assertEqual(stand.traffic.metric("penstock_traffic_coreflow_pauses_total"), 1)
         asked = stand.messages("unknown_method")
         self.assertLess(asked * len(ask), sent)  # the rest waits in the kernel
         for _ in range(int(asked)):  # read on: every answer is there, and it goes on
@@ -389,8 +398,9 @@ class Away(unittest.TestCase):
     def test_nobody_there_and_no_such_name(self):
         with CoreflowStand() as stand:
             stand.coreflow.close()
-            stand.wait_ended("connect")
-            self.assertIn("refused", stand.link()["lastError"])
+            # the first try may have been in the backlog still, and was reset with it
+            stack.wait_for("a try that is refused", lambda: "refused" in (stand.link().get("lastError") or ""), SECS)
+            self.assertGreaterEqual(stand.ended("connect"), 1)
         with CoreflowStand(coreflow={"url": "ws://no-such-host.invalid:3000"}) as stand:
             stand.wait_ended("resolve")
             self.assertIn("no-such-host.invalid", stand.link()["lastError"])

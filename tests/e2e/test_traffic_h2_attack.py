@@ -1,5 +1,6 @@
 """Attacks over HTTP/2: each ends in GOAWAY within a second (stalls: within their timeout) while others are
 served, and nothing that was refused reaches the origin.  Frames are made by hand."""
+import itertools
 import struct
 import threading
 import time
@@ -8,7 +9,7 @@ import unittest
 import hpack
 
 from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, H2, HEADERS, PING, PRIORITY,
-                       PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames, connect)
+                       PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames)
 from traffic_stand import HOST, SECS, Stand, ok, stack
 
 GOAWAY_SECS = 1.0
@@ -21,22 +22,33 @@ class Attack(unittest.TestCase):
         cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": 2}, log={"access": False}))
         cls.origin = cls.stand.origin
 
-    def attack(self, reason, send, code=ENHANCE_YOUR_CALM, settings=b""):
-        """`send` presses on a connection of its own; GOAWAY comes in time, and someone else is served meanwhile."""
-        before = self.stand.reason(reason)
+    def attack(self, reason, pieces, code=ENHANCE_YOUR_CALM, settings=b""):
+        """`pieces` of a connection are pressed into it; GOAWAY comes in time, and someone else is served meanwhile:
+        asked as soon as the first piece is out, before a word came back, and while all the others press on."""
+        before = self.stand.reasons()
+        answers = []
         with H2(self.stand.https) as other, Frames(self.stand.https, settings=settings) as c:
-            presser = threading.Thread(target=send, args=(c,))
+            waiting = threading.Thread(target=lambda: answers.append((other.wait(asked[0]).status, time.monotonic())))
+            asked = []
+
+            def asking_behind_the_first():
+                for piece in pieces(c):
+                    yield piece
+                    if not asked:
+                        asked.append(other.request("/others"))
+                        waiting.start()
             begun = time.monotonic()
-            presser.start()
+            c.press(asking_behind_the_first())
             goaway = c.goaway()
-            took = time.monotonic() - begun
-            self.assertEqual(other.get("/others").status, 200)
-            presser.join(SECS)
-            self.assertFalse(presser.is_alive())
-        self.assertEqual(goaway, code)
-        self.assertGreater(self.stand.reason(reason), before)
+            waiting.join(SECS)
+        self.assertEqual([status for status, _ in answers], [200], "someone else is served")
+        self.assertLess(answers[0][1] - begun, GOAWAY_SECS + 1.0, "someone else waited")
+        after = self.stand.reasons()
+        risen = {word: count - before.get(word, 0) for word, count in after.items() if count > before.get(word, 0)}
+        self.assertEqual(goaway, code, f"counted meanwhile: {risen}")
+        self.assertIn(reason, risen)
         stack.wait_for("nothing is in flight", lambda: self.stand.traffic.metric("penstock_traffic_exchanges_open") == 0)
-        return took
+        return c.goaway_at - begun
 
     def quick(self, *args, **options):
         self.assertLess(self.attack(*args, **options), GOAWAY_SECS + 1.0)  # the machine may be busy
@@ -51,7 +63,7 @@ class Attack(unittest.TestCase):
             for first in range(1, 2 * TIMES, 2 * batch):
                 data = b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
                                 for i in range(first, first + 2 * batch, 2))
-                c.press(data, 1)
+                yield data
                 head = c.head(path="/reset")
         self.quick("h2_resets", send)
 
@@ -62,8 +74,8 @@ class Attack(unittest.TestCase):
                                       (b"\0\0\0\0", "h2_protocol", PROTOCOL_ERROR)):
             def send(c):
                 for i in range(1, 2 * TIMES, 2):
-                    c.press(c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
-                            c.frame(WINDOW_UPDATE, 0, i, payload), 1)
+                    yield (c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
+                           c.frame(WINDOW_UPDATE, 0, i, payload))
             with self.subTest(reason):
                 self.quick(reason, send, code=code)
         self.assertEqual(self.origin.seen("/made"), [], "none of them was whole")
@@ -72,8 +84,8 @@ class Attack(unittest.TestCase):
         """More than the length says; each is reset by us."""
         def send(c):
             for i in range(1, 2 * TIMES, 2):
-                c.press(c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made", method="POST")) +
-                        c.frame(DATA, 0, i, b"xx"), 1)
+                yield (c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made", method="POST")) +
+                       c.frame(DATA, 0, i, b"xx"))
         self.quick("h2_resets", send)
 
     # --- frames that cost nothing
@@ -88,12 +100,12 @@ class Attack(unittest.TestCase):
         }
         for name, make in rows.items():
             with self.subTest(name):
-                self.quick("h2_control_frames", lambda c: c.press(make(c) * 100, TIMES // 100))
+                self.quick("h2_control_frames", lambda c: itertools.repeat(make(c) * 100, TIMES // 100))
 
     def test_empty_data(self):
         def send(c):
-            c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST")))
-            c.press(c.frame(DATA, 0, 1) * 100, TIMES // 100)
+            yield c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST"))
+            yield from itertools.repeat(c.frame(DATA, 0, 1) * 100, TIMES // 100)
         self.quick("h2_control_frames", send)
 
     def test_pings_in_good_faith(self):
@@ -109,8 +121,8 @@ class Attack(unittest.TestCase):
     def test_continuation_flood(self):
         """VU#421644"""
         def send(c):
-            c.send(c.frame(HEADERS, 0, 1, c.head()))
-            c.press(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
+            yield c.frame(HEADERS, 0, 1, c.head())
+            yield from itertools.repeat(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
         self.quick("h2_continuations", send)
 
     def test_endless_head(self):
@@ -118,31 +130,30 @@ class Attack(unittest.TestCase):
         def send(c):
             block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
             parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
-            c.press(c.frame(HEADERS, 0, 1, parts[0]), 1)
+            yield c.frame(HEADERS, 0, 1, parts[0])
             for i, part in enumerate(parts[1:]):
-                c.press(c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part), 1)
+                yield c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part)
         self.quick("h2_head_flood", send)
 
     def test_head_that_is_interrupted(self):
-        self.attack("h2_protocol", lambda c: (c.send(c.frame(HEADERS, 0, 1, c.head())), c.press(c.frame(SETTINGS, 0, 0), 1)),
-                    code=PROTOCOL_ERROR)
+        self.quick("h2_protocol", lambda c: [c.frame(HEADERS, 0, 1, c.head()) + c.frame(SETTINGS, 0, 0)], code=PROTOCOL_ERROR)
 
     def test_hpack_bomb(self):
         """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
         def send(c):
             value = "v" * 3900
-            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", value), path="/bomb")))
+            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", value), path="/bomb"))
             index = bytes([0x80 | 62])  # the newest entry of the table
             block = c.head(path="/bomb") + index * 16000
-            c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, 3, block), 1)
+            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 3, block)
         self.quick("h2_head_flood", send)
 
     def test_small_bombs(self):
         """Just above the limit, each answered with 431: too many of them are an attack as well."""
         def send(c):
-            c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb")))
+            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
             for i in range(3, 2 * TIMES, 2):
-                c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + bytes([0x80 | 62]) * 6), 1)
+                yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + bytes([0x80 | 62]) * 6)
         self.quick("h2_resets", send)
 
     def test_held_heads(self):
@@ -187,7 +198,7 @@ class Attack(unittest.TestCase):
 
         def send(c):
             for i in range(1, 201, 2):
-                c.press(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero")), 1)
+                yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero"))
         took = self.attack("write_timeout", send, settings=struct.pack(">HI", 4, 0))
         self.assertGreater(took, 1.5)
         self.assertLess(took, 2 + 3)
@@ -214,21 +225,18 @@ class Attack(unittest.TestCase):
         self.origin.answers["/stalled"] = ok(b"x" * 1000000)
         with Frames(self.stand.https, settings=struct.pack(">HI", 4, 0)) as c:
             c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(path="/stalled")))
-            stop = threading.Event()
-
-            def ask():
-                stream = 3
-                while not stop.wait(0.1):
-                    c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, stream, c.head(path="/moves")) +
-                           c.frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1000)))
-                    stream += 2
-            asking = threading.Thread(target=ask)
-            asking.start()
-            f = c.find(RST_STREAM)
-            self.assertEqual((f[2], struct.unpack(">I", f[3])[0]), (1, 8))
-            self.assertIsNotNone(c.find(HEADERS))
-            stop.set()
-            asking.join()
+            frame, stream = None, 1
+            while frame is None or frame[0] != RST_STREAM:  # one answer after the other is the clock
+                stream += 2
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, stream, c.head(path="/moves")) +
+                       c.frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", 1000)))
+                frame = c.read()
+                while frame and frame[0] != RST_STREAM and not (frame[0] == DATA and frame[2] == stream and frame[1] & END_STREAM):
+                    frame = c.read()
+                self.assertIsNotNone(frame, f"ended, {c.goaway_code}")
+            self.assertEqual((frame[2], struct.unpack(">I", frame[3])[0]), (1, 8))
+            self.assertGreater(stream, 3)
+            self.assertIsNotNone(c.find(HEADERS, stream), "the others go on")
 
     def test_reads_nothing(self):
         """Not a byte is taken from the socket."""
@@ -362,12 +370,9 @@ class Attack(unittest.TestCase):
 
     def test_garbage(self):
         for data in (b"GET / HTTP/1.1\r\n\r\n" * 10, b"\0" * 1000, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100):
-            c = Frames.__new__(Frames)
-            c.held = b""
-            c.s = connect(self.stand.https)
-            c.press(data, 1)
-            self.assertIn(c.goaway(), (PROTOCOL_ERROR, 6, None))
-            c.s.close()
+            with Frames.bare(self.stand.https) as c:
+                c.press([data])
+                self.assertIn(c.goaway(), (PROTOCOL_ERROR, 6, None))
         with H2(self.stand.https) as c:
             self.assertEqual(c.get("/after-garbage").status, 200)
 

@@ -6,6 +6,7 @@ The origin reads HTTP/1.1 by the letter and keeps every request; what it answers
 import contextlib
 import os
 import pathlib
+import re
 import select
 import socket
 import ssl
@@ -218,6 +219,40 @@ class Answer:
         return values[0] if len(values) == 1 else None
 
 
+WOULD_BLOCK = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
+
+
+class Duplex:
+    """Sends and reads at the same time on one thread: OpenSSL forbids that two threads use one SSL object at
+    once, and a reader beside a writer spoils it by chance."""
+
+    def __init__(self, s):
+        self.s, self.unsent = s, memoryview(b"")
+
+    def __enter__(self):
+        self.s.settimeout(0)
+        return self
+
+    def __exit__(self, *_):
+        self.s.settimeout(SECS)
+
+    def send(self, data):
+        """Only when nothing is unsent."""
+        self.unsent = memoryview(data)
+
+    def turn(self):
+        """Hands over what has come, else sends what goes, else waits for either: None for nothing, b"" at the
+        end.  Not both in one turn: a send that fails must not lose what came before it."""
+        with contextlib.suppress(*WOULD_BLOCK):
+            return self.s.recv(262144)
+        if self.unsent:
+            with contextlib.suppress(*WOULD_BLOCK):
+                self.unsent = self.unsent[self.s.send(self.unsent[:65536]):]
+                return None
+        select.select([self.s], [self.s] if self.unsent else [], [], 1)
+        return None
+
+
 class Raw:
     """One client connection; `sni` None sends none, `tls` False is plain text."""
 
@@ -247,26 +282,18 @@ class Raw:
         self.s.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
     def exchange(self, data, n):
-        """Sends `data` while `n` bytes are read, on one thread: Python's ssl before 3.13 does not
-        lock a connection, so a reader and a writer on two threads spoil it."""
+        """Sends `data` while `n` bytes are read."""
         end = time.monotonic() + SECS
-        data = memoryview(data)
-        self.s.settimeout(0)
-        while data or len(self.reader.held) < n:
-            if time.monotonic() > end:
-                raise TimeoutError(f"{len(data)} bytes not sent, {len(self.reader.held)} of {n} read")
-            moved = False
-            if data:
-                with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
-                    data = data[self.s.send(data[:65536]):]
-                    moved = True
-            with contextlib.suppress(ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
-                if not self.reader.more():
-                    raise EOFError(f"ended behind {len(self.reader.held)} of {n} bytes")
-                moved = True
-            if not moved:
-                select.select([self.s], [self.s] if data else [], [], 1)
-        self.s.settimeout(SECS)
+        held = self.reader.held
+        with Duplex(self.s) as duplex:
+            duplex.send(data)
+            while duplex.unsent or len(held) < n:
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{len(duplex.unsent)} bytes not sent, {len(held)} of {n} read")
+                came = duplex.turn()
+                if came == b"":
+                    raise EOFError(f"ended behind {len(held)} of {n} bytes")
+                held += came or b""
         return self.reader.take(n)
 
     def answer(self, method="GET"):
@@ -342,6 +369,18 @@ class Stand:
 
     def client(self, **options):
         return Raw(self.https, **options)
+
+    def cpu_secs(self):
+        """What traffic's threads have used of the processors."""
+        with open(f"/proc/{self.traffic.pid}/stat") as f:
+            ticks = f.read().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+    def reasons(self):
+        """Every reason that was counted, with its count."""
+        text = self.traffic.api("GET", "/metrics", expect=200).body.decode()
+        found = re.findall(r'^penstock_traffic_refused_total\{reason="(\w+)"\} (\S+)', text, re.M)
+        return {word: float(count) for word, count in found}
 
     def reason(self, word):
         try:

@@ -332,6 +332,98 @@ START_TEST(leaving_takes_what_was_on_its_way)
 }
 END_TEST
 
+static ssize_t read_until_told(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t max,
+                               uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    const bool *has_ended = source->ptr;
+
+    (void)ng;
+    (void)id;
+    (void)buf;
+    (void)max;
+    (void)arg;
+    if (!*has_ended)
+        return NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return 0;
+}
+
+/* A WebSocket that its origin has agreed to; the client's side ends with *has_ended. */
+static struct exchange *relay(int32_t *id, bool *has_ended)
+{
+    nghttp2_nv nv[] = {NV(":method", "CONNECT"), NV(":protocol", "websocket"),
+                       NV(":scheme", "https"),   NV(":authority", "a.test"),
+                       NV(":path", "/ws"),       NV("sec-websocket-version", "13")};
+    nghttp2_data_provider provider = {.source.ptr = has_ended, .read_callback = read_until_told};
+    static struct http_response r;
+    struct exchange *x;
+
+    pump();
+    *id = nghttp2_submit_request(peer, NULL, nv, ARRAY_LEN(nv), &provider, NULL);
+    ck_assert_int_gt(*id, 0);
+    pump();
+    x = connected();
+    r = (struct http_response){.status = 101, .minor = 1, .upgrade = {"websocket", 9}};
+    r.fields.count = 1;
+    r.fields.list[0] = (struct http_field){.name = "Sec-WebSocket-Accept",
+                                           .name_len = 20,
+                                           .value = x->accept,
+                                           .value_len = (uint16_t)strlen(x->accept)};
+    ck_assert(exchange_on_head(x, &r));
+    ck_assert_int_eq(x->state, EXCHANGE_RELAYING);
+    pump();
+    return x;
+}
+
+/* Both sides have ended, and only the origin has bytes to take yet. */
+START_TEST(the_idle_time_begins_when_a_parted_relay_is_over)
+{
+    bool has_ended = false;
+    int32_t id;
+    struct exchange *x = relay(&id, &has_ended);
+
+    exchange_on_end(x, NULL);
+    pump();
+    has_ended = true;
+    ck_assert_int_eq(nghttp2_session_resume_data(peer, id), 0);
+    pump();
+    ck_assert_int_eq(h2_rig_stream(&rig)->state, H2_STREAM_PARTING);
+    rig.client.h2.quiet_ms = 0;
+    x->upstream->exchange = NULL;
+    exchange_on_relay_over(x);
+    nghttp2_submit_ping(peer, 0, NULL); /* so that it runs */
+    pump();
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+    ck_assert_uint_gt(rig.client.h2.quiet_ms, 0);
+}
+END_TEST
+
+/* What waits for the client is due by limits.readRate; where all are relays, they have their own.
+ */
+START_TEST(what_waits_is_due_unless_all_are_relays)
+{
+    bool has_ended = false;
+    int32_t id;
+    uint64_t now = loop_now_ms(rig.loop);
+
+    relay(&id, &has_ended);
+    rig.client.write_since_ms = now - 1;
+    rig.client.write_left_ms = 1;
+    h2_session_of_client.on_due(&rig.client);
+    ck_assert(!rig.client.is_broken);
+    ck_assert_uint_gt(client_write_due_ms(&rig.client), now);
+    ask("GET", "a.test", NULL);
+    rig.client.write_since_ms = now - 60000;
+    rig.client.write_left_ms = 60000;
+    ck_assert_int_eq(client_write_reason(&rig.client), REASON_WRITE_TIMEOUT);
+    rig.client.fd = dup(rig.listener);
+    h2_session_of_client.on_due(&rig.client);
+    close(rig.client.fd);
+    ck_assert(rig.client.is_broken);
+    ck_assert_uint_ge(rig.worker->counters.reasons[REASON_WRITE_TIMEOUT], 1);
+}
+END_TEST
+
 START_TEST(too_many_pings_end_it)
 {
     for (unsigned i = 0; i < 101; i++)
@@ -379,6 +471,8 @@ int main(void)
     tcase_add_test(tcase, a_body_is_credited_when_the_origin_took_it);
     tcase_add_test(tcase, a_failing_origin_cuts_the_stream);
     tcase_add_test(tcase, leaving_takes_what_was_on_its_way);
+    tcase_add_test(tcase, the_idle_time_begins_when_a_parted_relay_is_over);
+    tcase_add_test(tcase, what_waits_is_due_unless_all_are_relays);
     tcase_add_test(tcase, too_many_pings_end_it);
     tcase_add_test(tcase, too_many_resets_end_it);
     tcase_add_test(tcase, the_end_takes_all_streams);
