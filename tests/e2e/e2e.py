@@ -57,10 +57,15 @@ class Case(unittest.TestCase):
         wait_for(f"the edge's ports {sorted(ports)}",
                  lambda: edge.status()["listenPorts"] == sorted(ports), secs)
 
+    @staticmethod
+    def workers_of(edge):
+        """How many the edge has, as the kernel counts its threads."""
+        names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{edge.pid}/task").iterdir()]
+        return sum(re.fullmatch(r"edge-\d+", name) is not None for name in names)
+
     def wait_lanes(self, edge, secs=SECS):
         """Every worker of the edge has its lane: from then on its descriptors and the hub's stay."""
-        names = [(task / "comm").read_text().strip() for task in pathlib.Path(f"/proc/{edge.pid}/task").iterdir()]
-        workers = sum(re.fullmatch(r"edge-\d+", name) is not None for name in names)
+        workers = self.workers_of(edge)
         wait_for(f"{workers} lanes", lambda: edge.status()["lanes"] == workers, secs)
 
     def origin(self):
