@@ -18,7 +18,7 @@ import sys
 import datagrams
 import growth
 import links
-from measures import free_ports, h2load, iperf, paced, wrk
+from measures import h2load, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
 import plot
@@ -68,7 +68,7 @@ class Bench:
     def tunnels(self, count, target, stacks=None, transport="tcpTls", place=peers.LOOPBACK, **conf):
         """One hub with `count` edges, each with a port: (ports, hub, edges); they end with `stacks`."""
         stacks = stacks or self.stacks
-        ports = free_ports(count)
+        ports = sorted(penstock.free_port() for _ in range(count))
         stack = stacks.enter_context(penstock.Stack())
         ours = {"tunnel": conf.pop("tunnel", {}), **conf}
         at_hub = {**ours, "tunnel": {"listen": f"{place.far_address}:0", "transports": [HUB_TRANSPORT[transport]],

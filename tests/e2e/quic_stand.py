@@ -18,7 +18,7 @@ class Case(e2e.Case):
         self.hub = self.stack.hub({self.port: target.port}, **BOTH)
         at = self.hub.address("tunnel")
         if relayed:
-            self.relay = t.Relay(at)
+            self.relay = t.Relay(at, penstock.free_port())
             self.addCleanup(self.relay.close)
             self.udp = t.UdpRelay(at, self.relay.address[1])
             self.addCleanup(self.udp.close)
