@@ -24,7 +24,7 @@ heavy: ## tests that take minutes: millions of datagrams, thousands of sessions,
 	@scripts/deps.sh build test heavy
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
-	@ctest --preset dev -L heavy $(CTEST_ARGS)
+	@ctest --preset dev -L heavy --verbose --no-tests=error $(CTEST_ARGS)
 
 .PHONY: extra
 extra: ## the tests beside programs and packages of others; what cannot be had is not run, and says so
