@@ -254,7 +254,7 @@ def link(b):
 def machine():
     with contextlib.suppress(OSError):
         model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
-        kernel = pathlib.Path("/proc/sys/kernel/osrelease").read_text().strip()
+        kernel = re.match(r"[\d.]*\d", pathlib.Path("/proc/sys/kernel/osrelease").read_text()).group()
         cores = len(re.findall(r"^processor", pathlib.Path("/proc/cpuinfo").read_text(), re.M))
         congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
         return f"{model}, {cores} cores, Linux {kernel}, TCP {congestion}, loopback"
