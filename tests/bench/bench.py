@@ -49,9 +49,14 @@ class Bench:
         self.certificate = penstock.Certificate(self.folder, HOST)
         self.ended = []
 
-    def keep(self, found):
+    def keep(self, found, stacks=None):
+        """The port of what was started; it ends with `stacks`, or with the row."""
         port, processes = found
-        self.ended += processes
+        if stacks:
+            for process in processes:
+                stacks.callback(process.end)
+        else:
+            self.ended += processes
         return port
 
     def end(self):
