@@ -10,8 +10,8 @@ import sys
 INTRO = """# Keys and limits
 
 Made by `make docs` from the programs' own tables (`penstock-hub --print-keys`). Every queue, table and
-retry has a key under `limits.*`; what is counted when it is reached stands beside it. Each key is also an
-environment variable: `limits.streams` is `PENSTOCK_LIMITS__STREAMS`.
+retry has a key, or stands under [Fixed](#fixed); what is counted when a key's limit is reached stands
+beside it. Each key is also an environment variable: `limits.streams` is `PENSTOCK_LIMITS__STREAMS`.
 """
 
 

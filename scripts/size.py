@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """make size: the longest files, headers and functions, and the modules with most files.  Smells, not
-limits: each asks what the two things in it are."""
+limits: each asks what the two things in it are.  --warn: only the files that are too long."""
 import pathlib
 import re
 import subprocess
+import sys
 
 TOP = 20
+FILE_LINES = 600
 files = [pathlib.Path(f) for f in subprocess.run(
     ["git", "ls-files", "*.c", "*.h"], check=True, capture_output=True, text=True).stdout.split()]
 
@@ -31,7 +33,12 @@ def show(title, rows):
 
 
 lines = {f: len(f.read_text().splitlines()) for f in files}
-show("files (over 600: look)", [(n, f) for f, n in lines.items() if f.suffix == ".c"])
+if "--warn" in sys.argv:
+    for f, n in lines.items():
+        if n > FILE_LINES:
+            print(f"warning: {f} has {n} lines, more than {FILE_LINES}")
+    sys.exit()
+show(f"files (over {FILE_LINES}: look)", [(n, f) for f, n in lines.items() if f.suffix == ".c"])
 show("headers (over 200: look)", [(n, f) for f, n in lines.items() if f.suffix == ".h"])
 show("functions (over 60: look)", [(n, f"{f}: {name}") for f in files if f.suffix == ".c"
                                     for n, name in functions(f)])

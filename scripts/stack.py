@@ -4,7 +4,8 @@ Used by `make run` and by the tests.  Ports come from the kernel (port 0); what 
 the "listening" lines of the log.  Nothing outlives the object that started it.
 """
 import base64
-import contextlib
+import fcntl
+import functools
 import http.client
 import json
 import os
@@ -245,20 +246,48 @@ class Certificate:
         self.chain, self.key = self.chain_file.read_text(), self.key_file.read_text()
 
 
-TAKEN = set()  # by free_port()
+TAKEN = set()  # by take_port()
+
+
+@functools.cache
+def port_locks():
+    """A file of which this user's processes lock a byte a port; open until the process ends, for to close it
+    unlocks it."""
+    return open(pathlib.Path(tempfile.gettempdir()) / f"penstock-ports-{os.getuid()}", "ab")
+
+
+def take_port(port):
+    """Makes the number this process's for as long as it lives; False: it is somebody's already."""
+    if port in TAKEN:  # a process's own lock does not stop it
+        return False
+    try:
+        fcntl.lockf(port_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    TAKEN.add(port)
+    return True
+
+
+def is_free(host, port):
+    """By TCP and by UDP."""
+    with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        try:
+            tcp.bind((host, port))
+            udp.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port(host="127.0.0.1"):
-    """A port that is free now, never the same twice.  Only for ports that must be named before they are
-    bound (the hub assigns public ports by number): below those that the kernel gives to outgoing
-    connections, for one of them could take it meanwhile."""
+    """A port that is free now, by TCP and by UDP, and that no other call returns, of this process or of
+    another one that runs.  Only for ports that must be named before they are bound (the hub assigns public
+    ports by number): below those that the kernel gives to outgoing connections, for one of them could take
+    it meanwhile."""
     low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for port in random.sample(range(max(low // 3, 1024), low), 1000):
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind((host, port))
-            if port not in TAKEN:
-                TAKEN.add(port)
-                return port
+        if is_free(host, port) and take_port(port):
+            return port
     raise Failure("no free port")
 
 

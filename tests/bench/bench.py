@@ -18,7 +18,7 @@ import sys
 import datagrams
 import growth
 import links
-from measures import free_ports, h2load, iperf, paced, wrk
+from measures import h2load, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
 import plot
@@ -49,9 +49,14 @@ class Bench:
         self.certificate = penstock.Certificate(self.folder, HOST)
         self.ended = []
 
-    def keep(self, found):
+    def keep(self, found, stacks=None):
+        """The port of what was started; it ends with `stacks`, or with the row."""
         port, processes = found
-        self.ended += processes
+        if stacks:
+            for process in processes:
+                stacks.callback(process.end)
+        else:
+            self.ended += processes
         return port
 
     def end(self):
@@ -68,7 +73,7 @@ class Bench:
     def tunnels(self, count, target, stacks=None, transport="tcpTls", place=peers.LOOPBACK, **conf):
         """One hub with `count` edges, each with a port: (ports, hub, edges); they end with `stacks`."""
         stacks = stacks or self.stacks
-        ports = free_ports(count)
+        ports = sorted(penstock.free_port() for _ in range(count))
         stack = stacks.enter_context(penstock.Stack())
         ours = {"tunnel": conf.pop("tunnel", {}), **conf}
         at_hub = {**ours, "tunnel": {"listen": f"{place.far_address}:0", "transports": [HUB_TRANSPORT[transport]],
@@ -254,7 +259,7 @@ def link(b):
 def machine():
     with contextlib.suppress(OSError):
         model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text()).group(1)
-        kernel = pathlib.Path("/proc/sys/kernel/osrelease").read_text().strip()
+        kernel = re.match(r"[\d.]*\d", pathlib.Path("/proc/sys/kernel/osrelease").read_text()).group()
         cores = len(re.findall(r"^processor", pathlib.Path("/proc/cpuinfo").read_text(), re.M))
         congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
         return f"{model}, {cores} cores, Linux {kernel}, TCP {congestion}, loopback"

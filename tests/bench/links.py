@@ -34,7 +34,7 @@ class Link(netns.Pair):
                 with namespace:
                     self.delays.append(peers.Process(
                         [peers.tool("slow_link"), *map(str, (QUEUE, round_trip_ms * 500, loss_ppm, reorder_ppm,
-                                                             reorder_us, seed))], []))
+                                                             reorder_us, seed))], [], says="ready"))
         except BaseException:
             self.end()
             raise
@@ -46,10 +46,10 @@ class Link(netns.Pair):
 
 
 def contestants(b, link, stacks):
-    """name -> a function that measures once."""
+    """name -> a function that measures once; what they need ends with `stacks`."""
     with link.far:
-        target = b.keep(peers.iperf_server(link.far_address))
-        behind = b.keep(peers.iperf_server())
+        target = b.keep(peers.iperf_server(link.far_address), stacks)
+        behind = b.keep(peers.iperf_server(), stacks)
     found = {}
     for transport, name, key in (("tcpTls", "TLS", "tlsCongestion"), ("quic", "QUIC", "quicCongestion")):
         for control in ("cubic", "bbr"):

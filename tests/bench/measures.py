@@ -1,28 +1,11 @@
 """One measurement each, by the programs that load and by none of ours."""
-import contextlib
 import json
-import pathlib
-import random
 import re
-import socket
 import subprocess
 import time
 
 import peers
 from peers import penstock
-
-
-def free_ports(count):
-    """Free now, no two the same, and below those that the kernel gives to the connections of other rows."""
-    low = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found = []
-    for port in random.sample(range(low // 2, low), low // 2):
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return sorted(found)
-    raise penstock.Failure(f"there are no {count} free ports")
 
 
 def iperf(port, secs, streams, down, *options, host="127.0.0.1"):

@@ -32,19 +32,30 @@ class Namespace:
 
     def __init__(self):
         self.name = f"penstock-{os.getpid()}-{next(NUMBER)}"
-        run("ip", "netns", "add", self.name)
         self.outside = []
-        self.run("ip", "link", "set", "lo", "up")
+        try:
+            run("ip", "netns", "add", self.name)
+            self.run("ip", "link", "set", "lo", "up")
+        except BaseException:  # nobody else knows of it yet
+            self.end()
+            raise
 
     def run(self, *argv):
         with self:
             run(*argv)
 
     def __enter__(self):
-        self.outside.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        enter(inside)
-        os.close(inside)
+        outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            inside = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                enter(inside)
+            finally:
+                os.close(inside)
+        except BaseException:
+            os.close(outside)
+            raise
+        self.outside.append(outside)
         return self
 
     def __exit__(self, *ignored):
@@ -61,13 +72,18 @@ class Pair(peers.Place):
     """near: the clients and the edge; far: the hub and its targets.  end() after all processes in them."""
 
     def __init__(self, mtu):
-        super().__init__(Namespace(), Namespace(), FAR_ADDRESS)
-        ends = ((self.near, "v-near", NEAR_ADDRESS), (self.far, "v-far", FAR_ADDRESS))
-        run("ip", "link", "add", "v-near", "netns", self.near.name, "type", "veth",
-            "peer", "name", "v-far", "netns", self.far.name)
-        for namespace, device, address in ends:
-            namespace.run("ip", "address", "add", f"{address}/{PREFIX}", "dev", device)
-            namespace.run("ip", "link", "set", device, "mtu", str(mtu), "up")
+        with contextlib.ExitStack() as made:  # what there is when the rest cannot be had
+            near = Namespace()
+            made.callback(near.end)
+            far = Namespace()
+            made.callback(far.end)
+            super().__init__(near, far, FAR_ADDRESS)
+            run("ip", "link", "add", "v-near", "netns", near.name, "type", "veth",
+                "peer", "name", "v-far", "netns", far.name)
+            for namespace, device, address in ((near, "v-near", NEAR_ADDRESS), (far, "v-far", FAR_ADDRESS)):
+                namespace.run("ip", "address", "add", f"{address}/{PREFIX}", "dev", device)
+                namespace.run("ip", "link", "set", device, "mtu", str(mtu), "up")
+            made.pop_all()
 
     def end(self):
         self.near.end()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,8 @@ SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).r
 sys.path.insert(0, str(SOURCE / "scripts"))
 
 import stack as penstock  # noqa: E402
+
+READY_SECS = 20
 
 
 class Missing(Exception):
@@ -48,20 +51,35 @@ def tool(name):
 
 
 class Process:
-    """A child that listens on ports; ended with its context."""
+    """A child that listens on ports, or that `says` a word when it is ready; ended by its owner."""
 
-    def __init__(self, argv, ports, cwd=None, host="127.0.0.1"):
-        self.child = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=cwd)
-        for port in ports:
-            self._wait(host, port)
+    def __init__(self, argv, ports, cwd=None, host="127.0.0.1", says=None):
+        self.child = subprocess.Popen(argv, stdout=subprocess.PIPE if says else subprocess.DEVNULL,
+                                      stderr=subprocess.PIPE, cwd=cwd)
+        try:
+            if says and not (self._is_readable() and self.child.stdout.readline().decode().strip() == says):
+                self._fail()
+            for port in ports:
+                self._wait(host, port)
+        except BaseException:  # it has no owner yet
+            self.end()
+            raise
+
+    def _is_readable(self):
+        return select.select([self.child.stdout], [], [], READY_SECS)[0]
+
+    def _fail(self):
+        os.set_blocking(self.child.stderr.fileno(), False)  # what it has said; it may live on
+        said = self.child.stderr.read() or b""
+        raise penstock.Failure(f"{self.child.args[0]}: {said.decode()[-2000:]}")
 
     def _wait(self, host, port):
-        end = time.monotonic() + 20
+        end = time.monotonic() + READY_SECS
         while True:
             with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
                 return
             if self.child.poll() is not None or time.monotonic() > end:
-                raise penstock.Failure(f"{self.child.args[0]}: {self.child.stderr.read().decode()[-2000:]}")
+                self._fail()
             time.sleep(0.02)
 
     def cpu_seconds(self):
@@ -75,6 +93,8 @@ class Process:
             self.child.kill()
             self.child.wait()
         self.child.stderr.close()
+        if self.child.stdout:
+            self.child.stdout.close()
 
 
 def cpu_seconds(pid):

@@ -1,29 +1,16 @@
-"""Paths that die without a word: packets that go nowhere, peers that take nothing, peers that acknowledge
-and do not work.  Both ends see it in bounded time, say so, and come back when the path does.
+"""Paths that die without a word: peers that take nothing, peers that acknowledge and do not work.  Both ends
+see it in bounded time, say so, and come back when the path does.  (Packets that go nowhere:
+test_tunnel_black_hole.py)
 """
 import contextlib
-import os
-import subprocess
-import sys
 import threading
 import time
-import unittest
 
 import e2e
 import tunnel_stand as t
 from e2e import penstock
 
-INSIDE = "TEST_IN_NETWORK_NAMESPACE"
 DEAD_SECS = 10
-
-
-def can_unshare():
-    done = subprocess.run(["unshare", "-rn", "ip", "link", "set", "lo", "up"], capture_output=True)
-    return done.returncode == 0
-
-
-def ip(*words):
-    subprocess.run(["ip", *words], check=True, timeout=e2e.SECS)
 
 
 def pour(s):
@@ -129,75 +116,5 @@ class Relayed(e2e.Case):
         self.come_back()
 
 
-@unittest.skipUnless(os.environ.get(INSIDE), "runs in a network namespace of its own: class Alone starts it")
-class BlackHole(e2e.Case):
-    """The hub's address is taken out of the routing table: packets to it vanish, as behind a dead router."""
-
-    HUB = "127.9.9.9"
-
-    def start(self):
-        self.target = e2e.Target(e2e.echo)
-        self.addCleanup(self.target.close)
-        self.port, tunnel = penstock.free_port(), penstock.free_port()
-        self.hub = self.stack.hub({self.port: self.target.port}, tunnel={"listen": f"{self.HUB}:{tunnel}"}, edges=[
-            {"id": "e1", "listenPorts": [self.port], "secret": "s" * 43}])
-        self.edge = self.stack.edge(hubHost=self.HUB, hubPort=tunnel, edgeId="e1", secret="s" * 43, workers=1)
-        self.wait_ports(self.edge, [self.port])
-
-    def kill_path(self):
-        """127.0.0.0/8 is local as a whole; the hub's address becomes a hole in it."""
-        ip("route", "add", "blackhole", f"{self.HUB}/32", "table", "local")
-        self.addCleanup(subprocess.run, ["ip", "route", "del", "blackhole", f"{self.HUB}/32", "table", "local"],
-                        capture_output=True)
-
-    def revive_path(self):
-        ip("route", "del", "blackhole", f"{self.HUB}/32", "table", "local")
-
-    def check_dead(self):
-        started = time.monotonic()
-        self.kill_path()
-        self.edge.wait_event("lane_closed", 20)
-        edge = time.monotonic() - started
-        self.hub.wait_event("lane_closed", 20)
-        hub = time.monotonic() - started
-        self.assertLess(max(edge, hub), DEAD_SECS, (edge, hub))
-        self.assertGreater(min(edge, hub), 2, (edge, hub))  # it was not told by anybody
-        self.assertFalse(self.edge.status()["connected"])
-        return edge, hub
-
-    def check_back(self):
-        self.revive_path()
-        e2e.wait_for("the tunnel", lambda: self.edge.status()["connects"] == 2, 40)
-        with e2e.connect(self.port) as s:
-            s.sendall(b"back")
-            self.assertEqual(e2e.receive(s, 4), b"back")
-
-    def test_idle(self):
-        """Keep-alive finds out: nobody has anything to send."""
-        self.start()
-        self.check_dead()
-        self.check_back()
-
-    def test_under_load(self):
-        self.start()
-        clients = t.echo_clients(self.port, 10)
-        self.check_dead()
-        for client in clients:
-            client.join(e2e.SECS)
-        self.assertEqual([c.outcome for c in clients], ["reset"] * 10)
-        self.check_back()
-
-
-class Alone(unittest.TestCase):
-    @unittest.skipIf(os.environ.get(INSIDE), "is inside already")
-    @unittest.skipUnless(can_unshare(), "this machine allows no network namespaces")
-    def test_black_hole(self):
-        done = subprocess.run(
-            ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable, "-B", __file__, "-v", "BlackHole"],
-            env={**os.environ, INSIDE: "1"}, capture_output=True, text=True, timeout=200)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("Ran 2 tests", done.stderr)
-
-
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    e2e.main()

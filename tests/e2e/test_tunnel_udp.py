@@ -150,8 +150,8 @@ class Proxy(u.Case):
 
 class Targets(u.Case):
     def test_a_target_that_is_away_and_comes_back(self):
-        target = self.target()
-        port = target.port
+        port = penstock.free_port()  # nobody takes it while the target is away
+        target = self.target(port=port)
         self.udp_tunnel([port])
         s = self.client(self.ports[0])
         u.ask(s, b"there")

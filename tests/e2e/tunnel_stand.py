@@ -188,13 +188,13 @@ class Relay:
 
     BUFFER = 65536  # in the kernel, a side: little is taken once nothing is read
 
-    def __init__(self, to):
+    def __init__(self, to, port=0):
         self.to, self.mode = to, "pass"
         self.changed = threading.Condition()
         self.pairs = []
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
-        self.listener.bind(("127.0.0.1", 0))
+        self.listener.bind(("127.0.0.1", port))
         self.listener.listen()
         self.address = self.listener.getsockname()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -266,7 +266,7 @@ class Relay:
 
 
 class UdpRelay(threading.Thread):
-    """The same for datagrams, on the number of a TCP relay: each client has a socket of its own towards
+    """The same for datagrams, on the number of a TCP relay that free_port() gave to both: each client has a socket of its own towards
     the hub.  mode: "pass", "drop".  rebind(): the hub sees other addresses from now on, as behind a NAT
     that was restarted."""
 

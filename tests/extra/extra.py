@@ -1,4 +1,5 @@
-"""What the tests with programs and packages of others share: saying that one was not run, and why."""
+"""What the tests with programs and packages of others share: where things are, and saying that one was not
+run, and why."""
 import os
 import pathlib
 import sys
@@ -7,9 +8,4 @@ SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).r
 BUILD = pathlib.Path(os.environ["PENSTOCK_BUILD"])
 sys.path.insert(0, str(SOURCE / "tests" / "e2e"))
 
-NOT_RUN = 77  # ctest's SKIP_RETURN_CODE
-
-
-def not_run(why):
-    print(f"not run: {why}")
-    sys.exit(NOT_RUN)
+from e2e import not_run  # noqa: E402,F401

@@ -49,7 +49,11 @@ class Server:
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.told, self.log, self.count = queue.Queue(), [], 0
         threading.Thread(target=self._read, daemon=True).start()
-        self.expect("port")
+        try:
+            self.expect("port")
+        except BaseException:  # nobody else knows of the child yet
+            self.close()
+            raise
 
     def _read(self):
         for line in self.process.stdout:

@@ -1,30 +1,22 @@
 """h2spec against traffic, and again with --strict: every case passes.  Says "not run: why" where the
 program can't be had (Go builds it once, into the build folder)."""
 import os
-import pathlib
 import re
 import shutil
 import subprocess
 import sys
 
-SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
-sys.path.insert(0, str(SOURCE / "tests" / "e2e"))
+from extra import BUILD, not_run
+from traffic_stand import Stand
 
-from traffic_stand import Stand  # noqa: E402
-
-MODULE = "github.com/summerwind/h2spec/cmd/h2spec@latest"
-NOT_RUN = 77
+VERSION = "v2.2.1+incompatible"
+MODULE = f"github.com/summerwind/h2spec/cmd/h2spec@{VERSION}"
 HOST = "localhost"  # h2spec takes the SNI from the host that it dials
-
-
-def not_run(why):
-    print(f"not run: {why}")
-    sys.exit(NOT_RUN)
 
 
 def h2spec():
     found = shutil.which("h2spec")
-    folder = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "extra"
+    folder = BUILD / "extra" / f"h2spec-{VERSION}"
     if found or (folder / "h2spec").exists():
         return found or str(folder / "h2spec")
     go = shutil.which("go", path=os.environ["PATH"] + ":/usr/local/go/bin")

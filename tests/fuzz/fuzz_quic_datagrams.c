@@ -12,15 +12,12 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "fuzz/script.h"
 #include "quic/quic_internal.h"
 
 #define CONNS_MAX 16u
 #define CAUGHT    8u
 #define BYTES_MAX 2048u
-
-struct script {
-    const uint8_t *at, *end;
-};
 
 struct packet {
     uint8_t bytes[BYTES_MAX];
@@ -39,11 +36,6 @@ static struct {
     bool is_validated;
     enum quic_verdict verdict;
 } world;
-
-static uint8_t take(struct script *s)
-{
-    return s->at < s->end ? *s->at++ : 0;
-}
 
 /* --- owners that do nothing --- */
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "fuzz/lane_script.h"
 #include "tunnel/lane_quic.h"
 #include "wire/channel.h"
 
@@ -21,10 +22,6 @@
 #define WINDOW  4096u /* small, so that credit matters */
 #define BUDGET  (300u * 1024)
 #define PIECES  8u
-
-struct script {
-    const uint8_t *at, *end;
-};
 
 /* What QUIC knows of a stream. */
 struct quic_stream {
@@ -46,11 +43,6 @@ struct world {
 
 static struct world *world; /* for on_change(), which gets the stream only */
 static volatile uint8_t seen;
-
-static uint8_t take(struct script *s)
-{
-    return s->at < s->end ? *s->at++ : 0;
-}
 
 static void on_change(struct stream *s)
 {
@@ -358,50 +350,13 @@ static void step_send(struct world *w, struct script *s, unsigned packets)
 /* --- the owner ---------------------------------------------------------------------------------
  */
 
-static void write_stream(struct stream *s, size_t n)
-{
-    struct iovec piece[16];
-    size_t count = stream_reserve(s, piece, ARRAY_LEN(piece)), put = 0;
-
-    for (size_t i = 0; i < count && put < n; i++) {
-        size_t part = MIN(piece[i].iov_len, n - put);
-
-        memset(piece[i].iov_base, 'w', part);
-        put += part;
-    }
-    if (count > 0)
-        stream_commit(s, put);
-}
-
 static void step_owner(struct world *w, struct script *s)
 {
     struct stream *x = &w->streams[take(s) % STREAMS];
     uint8_t what = take(s);
     size_t n = (size_t)take(s) * 200;
 
-    if (!x->on_change)
-        return;
-    switch (what % 8) {
-    case 0:
-    case 1:
-    case 2:
-        stream_taken(x, MIN(n, x->recvq.len), w->now_ms);
-        break;
-    case 3:
-    case 4:
-        write_stream(x, n);
-        break;
-    case 5:
-        if (x->out == HALF_OPEN)
-            stream_finish(x);
-        break;
-    case 6:
-        stream_abort(x, what & 8 ? RESET_UNREACHABLE : RESET_BY_PEER);
-        break;
-    default:
-        stream_release(x);
-        break;
-    }
+    own_stream(x, what, n, w->now_ms);
 }
 
 static void open_stream(struct world *w)

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "fuzz/script.h"
 #include "tunnel/lane_quic.h"
 #include "wire/channel.h"
 
@@ -21,10 +22,6 @@
 #define SIDES    8u /* each way */
 #define PIECES   4u
 #define MEMORY   (160u * 1024)
-
-struct script {
-    const uint8_t *at, *end;
-};
 
 /* What QUIC knows of a side stream that goes out. */
 struct side_out {
@@ -45,11 +42,6 @@ struct world {
 
 static struct world *world; /* for on_udp_open() */
 static volatile uint8_t touched;
-
-static uint8_t take(struct script *s)
-{
-    return s->at < s->end ? *s->at++ : 0;
-}
 
 static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
 {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "fuzz/script.h"
 #include "tunnel/lane.h"
 
 #define PAIRS      12
@@ -19,10 +20,6 @@
 #define PIPE_BYTES (1u << 20)
 
 enum { EDGE, HUB };
-
-struct script {
-    const uint8_t *at, *end;
-};
 
 struct end {
     struct stream stream;
@@ -53,11 +50,6 @@ static struct world {
     struct side side[2];
     uint64_t now_ms;
 } world;
-
-static uint8_t take(struct script *s)
-{
-    return s->at < s->end ? *s->at++ : 0;
-}
 
 static void on_change(struct stream *s)
 {

@@ -78,34 +78,6 @@ START_TEST(every_size_is_exact_both_ways)
 }
 END_TEST
 
-static struct fake_plan_end random_end(uint64_t *seed)
-{
-    static const uint32_t paces[] = {150, 1500, 8000, 30000, FAKE_FAST, FAKE_FAST};
-    struct fake_plan_end end = {.finish = FINISH_AT_END};
-    uint64_t size = seeded_below(seed, 100);
-
-    end.bytes = size < 10   ? 0
-                : size < 50 ? seeded_below(seed, 3000)
-                : size < 90 ? seeded_below(seed, 60000)
-                            : seeded_below(seed, 250000);
-    end.write_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
-    end.read_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
-    return end;
-}
-
-static void random_plans(struct fake_plan *plans, unsigned n, uint64_t *seed)
-{
-    for (unsigned i = 0; i < n; i++) {
-        plans[i] = (struct fake_plan){.open_at_ms = seeded_below(seed, 300),
-                                      .client = random_end(seed),
-                                      .target = random_end(seed)};
-        if (seeded_chance(seed, 25))
-            plans[i].client.finish = FINISH_AFTER_PEER;
-        else if (seeded_chance(seed, 25))
-            plans[i].target.finish = FINISH_AFTER_PEER;
-    }
-}
-
 static void random_options(struct fake_quic_options *options, uint64_t *seed)
 {
     *options = (struct fake_quic_options){
@@ -127,7 +99,7 @@ START_TEST(random_streams_are_exact_and_never_starve)
         struct fake_plan plans[20];
 
         random_options(&options, &seed);
-        random_plans(plans, ARRAY_LEN(plans), &seed);
+        fake_plans_random(plans, ARRAY_LEN(plans), &seed);
         run_exact(&options, plans, ARRAY_LEN(plans), 200000);
     }
 }
@@ -161,7 +133,7 @@ START_TEST(streams_that_are_reset_at_any_moment_leave_nothing)
         unsigned resets = 0;
 
         random_options(&options, &seed);
-        random_plans(plans, ARRAY_LEN(plans), &seed);
+        fake_plans_random(plans, ARRAY_LEN(plans), &seed);
         for (unsigned i = 0; i < ARRAY_LEN(plans); i++) {
             struct fake_plan_end *end =
                 seeded_chance(&seed, 50) ? &plans[i].client : &plans[i].target;
@@ -351,7 +323,7 @@ START_TEST(a_lost_connection_resets_its_streams)
         struct fake_quic_options options = {.seed = seed, .packets = 3, .delay_max_ms = 9};
         struct fake_quic net;
 
-        random_plans(plans, ARRAY_LEN(plans), &seed);
+        fake_plans_random(plans, ARRAY_LEN(plans), &seed);
         for (unsigned i = 0; i < ARRAY_LEN(plans); i++)
             plans[i].open_at_ms = 0;
         fake_quic_init(&net, &options, plans, ARRAY_LEN(plans));

@@ -41,34 +41,6 @@ START_TEST(one_stream_is_exact_over_every_cut)
 }
 END_TEST
 
-static struct fake_plan_end random_end(uint64_t *seed)
-{
-    static const uint32_t paces[] = {150, 1500, 8000, 30000, FAKE_FAST, FAKE_FAST};
-    struct fake_plan_end end = {.finish = FINISH_AT_END};
-    uint64_t size = seeded_below(seed, 100);
-
-    end.bytes = size < 10   ? 0
-                : size < 50 ? seeded_below(seed, 3000)
-                : size < 90 ? seeded_below(seed, 60000)
-                            : seeded_below(seed, 250000);
-    end.write_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
-    end.read_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
-    return end;
-}
-
-static void random_plans(struct fake_plan *plans, unsigned n, uint64_t *seed)
-{
-    for (unsigned i = 0; i < n; i++) {
-        plans[i] = (struct fake_plan){.open_at_ms = seeded_below(seed, 300),
-                                      .client = random_end(seed),
-                                      .target = random_end(seed)};
-        if (seeded_chance(seed, 25))
-            plans[i].client.finish = FINISH_AFTER_PEER;
-        else if (seeded_chance(seed, 25))
-            plans[i].target.finish = FINISH_AFTER_PEER;
-    }
-}
-
 /* Random networks, random readers and writers, and sometimes hardly any budget. */
 static void run_random(uint64_t seed)
 {
@@ -85,7 +57,7 @@ static void run_random(uint64_t seed)
             (uint32_t)(seeded_chance(&seed, 70) ? 0 : 4096 + seeded_below(&seed, 61441)),
     };
 
-    random_plans(plans, ARRAY_LEN(plans), &seed);
+    fake_plans_random(plans, ARRAY_LEN(plans), &seed);
     run_exact(&options, plans, ARRAY_LEN(plans), 200000);
 }
 
@@ -223,7 +195,7 @@ START_TEST(a_lost_lane_resets_its_streams)
             .seed = seed, .rate = 3000, .delay_max_ms = 9, .piece_max = 3000};
         struct fake_net net;
 
-        random_plans(plans, ARRAY_LEN(plans), &seed);
+        fake_plans_random(plans, ARRAY_LEN(plans), &seed);
         for (unsigned i = 0; i < ARRAY_LEN(plans); i++)
             plans[i].open_at_ms = 0;
         fake_net_init(&net, &options, plans, ARRAY_LEN(plans));

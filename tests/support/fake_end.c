@@ -162,3 +162,31 @@ bool fake_pair_is_exact(const struct fake_pair *pair)
            target->stream.state == STREAM_ENDED && target->taken == pair->plan.client.bytes &&
            client->taken == pair->plan.target.bytes;
 }
+
+static struct fake_plan_end random_end(uint64_t *seed)
+{
+    static const uint32_t paces[] = {150, 1500, 8000, 30000, FAKE_FAST, FAKE_FAST};
+    struct fake_plan_end end = {.finish = FINISH_AT_END};
+    uint64_t size = seeded_below(seed, 100);
+
+    end.bytes = size < 10   ? 0
+                : size < 50 ? seeded_below(seed, 3000)
+                : size < 90 ? seeded_below(seed, 60000)
+                            : seeded_below(seed, 250000);
+    end.write_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
+    end.read_max = paces[seeded_below(seed, ARRAY_LEN(paces))];
+    return end;
+}
+
+void fake_plans_random(struct fake_plan *plans, unsigned n, uint64_t *seed)
+{
+    for (unsigned i = 0; i < n; i++) {
+        plans[i] = (struct fake_plan){.open_at_ms = seeded_below(seed, 300),
+                                      .client = random_end(seed),
+                                      .target = random_end(seed)};
+        if (seeded_chance(seed, 25))
+            plans[i].client.finish = FINISH_AFTER_PEER;
+        else if (seeded_chance(seed, 25))
+            plans[i].target.finish = FINISH_AFTER_PEER;
+    }
+}

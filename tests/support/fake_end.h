@@ -65,5 +65,7 @@ void fake_end_run(struct fake_end *end);
 void fake_end_check(const struct fake_end *end);
 /* Both ended in order and all bytes came. */
 bool fake_pair_is_exact(const struct fake_pair *pair);
+/* Random sizes, readers and writers; every plan ends in order. */
+void fake_plans_random(struct fake_plan *plans, unsigned n, uint64_t *seed);
 
 #endif

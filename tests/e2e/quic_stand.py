@@ -1,0 +1,59 @@
+"""What the tests of the tunnel by QUIC share: a tunnel with relays between its ends, and what is asked of it."""
+import time
+
+import e2e
+import tunnel_stand as t
+from e2e import penstock, wait_for
+
+BACK_SECS = 30  # after any fault the tunnel serves again within so long: 5 to 6 s, and a busy machine's share
+BOTH = {"tunnel": {"transports": ["tls", "quic"]}}
+
+
+class Case(e2e.Case):
+    def start(self, mode, relayed=False, udp="pass", **edge):
+        """A hub that takes both transports, an edge, an echo; with relays of both kinds between them."""
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        self.port = penstock.free_port()
+        self.hub = self.stack.hub({self.port: target.port}, **BOTH)
+        at = self.hub.address("tunnel")
+        if relayed:
+            self.relay = t.Relay(at, penstock.free_port())
+            self.addCleanup(self.relay.close)
+            self.udp = t.UdpRelay(at, self.relay.address[1])
+            self.addCleanup(self.udp.close)
+            self.udp.mode = udp
+            at = self.relay.address
+        token = self.stack.register(self.hub, "e1", [self.port], at=at)
+        self.edge = self.stack.edge(token, transportMode=mode, **edge)
+        self.wait_ports(self.edge, [self.port])
+        self.wait_lanes(self.edge)
+
+    def wait_transport(self, transport, reason, secs=e2e.SECS):
+        wait_for(f"{transport} because {reason} (is {self.edge.status()['transport']}, "
+                 f"{self.edge.status()['transportReason']})",
+                 lambda: (self.edge.status()["transport"], self.edge.status()["transportReason"]) ==
+                 (transport, reason), secs)
+        wait_for("the hub's view", lambda: {e["transport"] for e in self.hub.status()["connectedEdges"]} == {transport})
+
+    def check_echo(self, secs=e2e.SECS):
+        with e2e.connect(self.port, secs=secs) as s:
+            s.sendall(b"hello")
+            self.assertEqual(e2e.receive(s, 5), b"hello")
+
+    def wait_echo(self, since, secs):
+        """A new connection is served, `secs` after `since` at the latest."""
+        def is_served():
+            try:
+                self.check_echo(2)
+                return True
+            except (OSError, e2e.Failure):
+                return False
+
+        wait_for("an echo", is_served, secs + 5)
+        took = time.monotonic() - since
+        self.assertLess(took, secs)
+        return took
+
+    def finish(self, clients):
+        self.assertEqual({c.finish() for c in clients}, {"stopped"})

@@ -1,0 +1,67 @@
+"""The tunnel by QUIC when the path below it changes: an address, a firewall.  In a network namespace of its
+own; not run (exit status 77) where the machine allows none.
+"""
+import subprocess
+import time
+
+import e2e
+import tunnel_stand as t
+from e2e import penstock, wait_for
+from quic_stand import BACK_SECS, Case
+
+
+class Path(Case):
+    """127.9.9.9 is the hub's; what the kernel does with packets to it is ours to say."""
+
+    HUB = "127.9.9.9"
+
+    def start_there(self, mode, **edge):
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        self.port, self.tunnel_port = penstock.free_port(), penstock.free_port()
+        self.hub = self.stack.hub({self.port: target.port}, tunnel={
+            "listen": f"{self.HUB}:{self.tunnel_port}", "transports": ["tls", "quic"]})
+        token = self.stack.register(self.hub, "e1", [self.port])
+        self.edge = self.stack.edge(token, transportMode=mode, **edge)
+        self.wait_ports(self.edge, [self.port])
+        self.wait_lanes(self.edge)
+
+    @staticmethod
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, timeout=e2e.SECS)
+
+    @staticmethod
+    def nft(text):
+        subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True, timeout=e2e.SECS)
+
+    def test_address_changes(self):
+        self.ip("route", "add", "local", f"{self.HUB}/32", "dev", "lo", "table", "local", "src", "127.0.0.5")
+        self.addCleanup(self.ip, "route", "del", f"{self.HUB}/32", "table", "local")
+        self.start_there("quic")
+        clients = t.echo_clients(self.port, 10)
+        self.ip("route", "replace", "local", f"{self.HUB}/32", "dev", "lo", "table", "local", "src", "127.0.0.6")
+        since = time.monotonic()
+        self.wait_echo(since, BACK_SECS)
+        rounds = [c.rounds for c in clients]
+        wait_for("the streams go on", lambda: all(c.rounds > n + 20 or c.outcome for c, n in zip(clients, rounds)))
+        self.finish(clients)
+        wait_for("the moves are counted",
+                 lambda: self.hub.metric("penstock_hub_quic_migrations_total") >= self.edge.status()["lanes"])
+        self.assertEqual(self.edge.status()["connects"], 1)
+
+    def test_firewall_drops_udp(self):
+        self.start_there("quicWithFallback", quicRetrySecs=2)
+        self.wait_transport("quic", "preferred")
+        self.nft("table inet f {\n chain in {\n type filter hook input priority 0;\n"
+                 f" udp dport {self.tunnel_port} drop\n udp sport {self.tunnel_port} drop\n }}\n}}\n")
+        since = time.monotonic()
+        self.wait_echo(since, BACK_SECS)
+        self.wait_transport("tcpTls", "quicLost")
+        clients = t.echo_clients(self.port, 10)
+        self.nft("delete table inet f")
+        self.wait_transport("quic", "preferred")
+        self.finish(clients)
+
+
+if __name__ == "__main__":
+    e2e.main_in_namespace()
