@@ -228,10 +228,23 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
 /* --- life
  * ------------------------------------------------------------------------------------------ */
 
+/* Threads are made with every signal blocked.  A fault whose signal its thread blocks ends the
+ * process at once, without a handler. */
+static void unblock_fatal(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
+        sigaddset(&set, fatal[i].number);
+    must(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+}
+
 void crash_log_thread_start(void)
 {
     stack_t stack = {.ss_size = STACK_BYTES}, now;
 
+    unblock_fatal();
     must(sigaltstack(NULL, &now) == 0);
     if (!(now.ss_flags & SS_DISABLE)) /* ours, or a sanitizer's */
         return;

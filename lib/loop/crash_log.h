@@ -13,7 +13,8 @@
 /* For SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS and SIGTRAP, from now on; the alternative
  * stack is the calling thread's.  Before other threads start; after log_init(). */
 void crash_log_start(void);
-/* The alternative stack of one more thread; at its end crash_log_thread_end(). */
+/* First in each thread that is made: its alternative stack, and the fatal signals let through,
+ * which its maker may have blocked with the others; at its end crash_log_thread_end(). */
 void crash_log_thread_start(void);
 void crash_log_thread_end(void);
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,42 @@ static void by_overflow(int arg)
         pthread_join(thread, NULL);
 }
 
+/* A real fault: a raised signal would only wait while it is blocked. */
+static void *fault(void *arg)
+{
+    volatile char *nothing = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    crash_log_thread_start();
+    pthread_setname_np(pthread_self(), "masked");
+    *nothing = 1;
+    return arg;
+}
+
+/* As workers, the store and the apply thread are made. */
+static void by_masked_thread(int arg)
+{
+    sigset_t all;
+    pthread_t thread;
+
+    (void)arg;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    if (pthread_create(&thread, NULL, fault, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+START_TEST(a_thread_that_was_made_with_all_signals_blocked)
+{
+    struct last_words words;
+
+    run(&words, LOG_JSON, by_masked_thread, 0);
+    ck_assert(WIFSIGNALED(words.how));
+    ck_assert_int_eq(WTERMSIG(words.how), SIGSEGV);
+    ck_assert_ptr_nonnull(strstr(words.text, "\"signal\":\"SEGV\""));
+    ck_assert_ptr_nonnull(strstr(words.text, "\"thread\":\"masked\""));
+}
+END_TEST
+
 START_TEST(a_stack_that_overflows)
 {
     struct last_words words;
@@ -177,6 +214,7 @@ int main(void)
     tcase_add_test(tcase, the_text_form);
     tcase_add_test(tcase, the_time_is_right);
     tcase_add_test(tcase, a_stack_that_overflows);
+    tcase_add_test(tcase, a_thread_that_was_made_with_all_signals_blocked);
     tcase_add_test(tcase, threads_come_and_go);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
