@@ -138,6 +138,7 @@ void admin_stop(struct admin *a)
 {
     if (!a)
         return;
+    a->is_stopping = true; /* first: answers that go out let further requests in */
     requests_end(a);
     subscribers_end(a);
     port_stop(a->main);

@@ -78,7 +78,8 @@ struct admin_options {
 MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
                          size_t why_size);
 /* Fine with NULL; not from a handler.  Deferred requests are answered 503; their on_gone is called
- * first, so that nobody answers them again. */
+ * first, so that nobody answers them again.  So is what comes while the last answers go out: no
+ * handler is called from now on. */
 void admin_stop(struct admin *a);
 /* New tokens and host names from now on (SIGHUP); `hosts` is counted.  0, -ERR_SYNTAX: the old ones
  * stay. */
