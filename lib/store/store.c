@@ -85,6 +85,18 @@ void store_batch_remove(struct store_batch *b, const char *kind, const char *id)
     add(b, kind, id)->is_removal = true;
 }
 
+void store_batch_put_all(struct store_batch *b, const struct store_batch *from)
+{
+    LIST_EACH (&from->changes, node, after) {
+        const struct store_change *c = container_of(node, struct store_change, node);
+
+        if (c->is_removal)
+            store_batch_remove(b, c->kind, c->id);
+        else
+            store_batch_put(b, c->kind, c->id, c->body, c->secret, c->secret_len);
+    }
+}
+
 void store_batch_free(struct store_batch *b)
 {
     struct list *node;

@@ -68,6 +68,8 @@ struct store_batch *store_batch_new(void);
 void store_batch_put(struct store_batch *b, const char *kind, const char *id, const char *body,
                      const void *secret, size_t secret_len);
 void store_batch_remove(struct store_batch *b, const char *kind, const char *id);
+/* All of `from`, copied, behind what is there already. */
+void store_batch_put_all(struct store_batch *b, const struct store_batch *from);
 void store_batch_free(struct store_batch *b); /* wipes its secrets; fine with NULL */
 
 /* Before store_start(): at once.  The batch stays the caller's.  0, -ERR_FULL (the disk is full),

@@ -19,6 +19,7 @@ struct admin_request;
 struct change;
 struct hub;
 struct json_object;
+struct store_batch;
 
 /* In the hub. */
 struct change_queue {
@@ -27,6 +28,9 @@ struct change_queue {
     unsigned count, max;    /* all of them */
     bool is_running, is_closed;
     uint64_t refused; /* for want of room */
+    /* owned: what the disk did not take at the start.  It goes before each change until one is in
+     * the file. */
+    struct store_batch *unwritten;
 };
 
 void change_queue_init(struct change_queue *q, unsigned max);

@@ -297,7 +297,8 @@ static int apply(struct registry *r, struct store_batch *b, struct digests *d,
     return 0;
 }
 
-int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count)
+int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count,
+                        struct store_batch **unwritten)
 {
     struct store_batch *b = store_batch_new();
     struct digests d = {.all = NULL};
@@ -305,6 +306,7 @@ int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *s
     size_t applied = 0;
     int err = store_load(s, KIND_CONF, on_digest, &d, why, sizeof(why));
 
+    *unwritten = NULL;
     for (size_t i = 0; !err && i < count; i++)
         err = apply(r, b, &d, &specs[i], &applied);
     for (size_t i = 0; !err && i < d.count; i++)
@@ -312,8 +314,11 @@ int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *s
             store_batch_remove(b, KIND_CONF, d.all[i].id);
             applied++;
         }
-    if (!err && applied && store_write(s, b, why, sizeof(why)) != 0)
+    if (!err && applied && store_write(s, b, why, sizeof(why)) != 0) {
         log_warn("hub", "edges_not_stored", LOG_S("why", why));
+        *unwritten = b;
+        b = NULL;
+    }
     store_batch_free(b);
     free(d.all);
     return err;

@@ -146,13 +146,15 @@ END_TEST
 
 static void fill(const char *id, unsigned max_instances)
 {
+    struct store_batch *unwritten;
     struct edge_spec spec;
 
     edge_spec_init(&spec);
     strcpy(spec.id, id);
     strcpy(spec.secret, SECRET_OF_E1);
     spec.max_instances = max_instances;
-    ck_assert_int_eq(registry_store_fill(store, &registry, &spec, id[0] ? 1 : 0), 0);
+    ck_assert_int_eq(registry_store_fill(store, &registry, &spec, id[0] ? 1 : 0, &unwritten), 0);
+    ck_assert_ptr_null(unwritten);
     edge_spec_fini(&spec);
 }
 
