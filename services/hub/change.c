@@ -178,10 +178,6 @@ static void on_stored(void *arg, const struct store_result *result)
         store_batch_free(h->changes.unwritten); /* it was in the same batch */
         h->changes.unwritten = NULL;
     }
-    if (h->changes.is_closed) {
-        change_free(c);
-        return;
-    }
     if (result->err) {
         log_err("hub", "change_not_stored", LOG_S("why", result->why), LOG_S("by", c->peer),
                 LOG_S("request", c->request_id));
@@ -246,7 +242,7 @@ static void run_queue(struct hub *h)
     struct change_queue *q = &h->changes;
     struct list *node;
 
-    if (q->is_running) /* called from what it runs */
+    if (q->is_running || q->is_closed) /* is_running: called from what it runs */
         return;
     q->is_running = true;
     while (!q->current && (node = list_pop(&q->waiting))) {

@@ -34,9 +34,10 @@ struct change_queue {
 };
 
 void change_queue_init(struct change_queue *q, unsigned max);
-/* After admin_stop(): what is being stored is not put into force any more. */
+/* None is begun any more; what is being stored is put into force and answered still.  Then
+ * store_close() and loop_settle() for that one, and admin_stop(), which answers the others. */
 void change_queue_close(struct change_queue *q);
-/* After store_close() and loop_free().  Fine on a zeroed one. */
+/* After admin_stop() and loop_free().  Fine on a zeroed one. */
 void change_queue_fini(struct change_queue *q);
 
 /* A request that wants to change something.  `check` runs now or later: it answers the request by

@@ -400,9 +400,11 @@ int hub_start(struct hub *h)
  * lanes give up what they have, then the loops go, then what the messages point to. */
 void hub_fini(struct hub *h)
 {
-    admin_stop(h->admin);
     change_queue_close(&h->changes);
-    store_close(h->store); /* what it has to say is with the loop by then */
+    store_close(h->store);
+    h->store = NULL;
+    loop_settle(h->loop); /* the change that the store was at: it is in force, and has its answer */
+    admin_stop(h->admin); /* those that waited are told that nothing has changed */
     tunnel_port_fini(&h->port);
     quic_door_fini(&h->quic);
     deadline_off(&h->quic_retry);
