@@ -267,6 +267,25 @@ static bool make_file(const char *path)
     return fd >= 0;
 }
 
+/* Before anything of it is changed: ours, or nobody's yet, for a file that somebody else made has a
+ * version, a table or another mark. */
+static int check_owner(struct database *d, char *why, size_t why_size)
+{
+    char *is_ours = value_of(d, "SELECT application_id = " APPLICATION_ID
+                                " OR (application_id = 0 AND user_version = 0"
+                                " AND NOT EXISTS (SELECT 1 FROM sqlite_schema))"
+                                " FROM pragma_application_id, pragma_user_version");
+    bool is_good = is_ours && strcmp(is_ours, "1") == 0;
+    int err = 0;
+
+    if (!is_ours)
+        err = fail_sql(d, sqlite3_errcode(d->db), why, why_size);
+    else if (!is_good)
+        err = fail(why, why_size, -ERR_SYNTAX, d->path, "it is a database of something else");
+    free(is_ours);
+    return err;
+}
+
 /* For writing, on a disk that lets us: -ERR_DENIED when SQLite had to do with less. */
 static int open_for_writing(struct database *d, char *why, size_t why_size)
 {
@@ -279,6 +298,10 @@ static int open_for_writing(struct database *d, char *why, size_t why_size)
     if (code == SQLITE_OK)
         code = run(d, "PRAGMA locking_mode = NORMAL; PRAGMA synchronous = FULL;"
                       "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY");
+    if (code == SQLITE_OK && (err = check_owner(d, why, why_size)) != 0) {
+        close_db(d);
+        return err;
+    }
     if (code == SQLITE_OK) {
         mode = value_of(d, "PRAGMA journal_mode = WAL");
         if (!mode || strcmp(mode, "wal") != 0)
@@ -315,11 +338,9 @@ static int open_for_reading(struct database *d, char *why, size_t why_size)
         if (i == 1 && has_log(d)) /* it would be passed over, and with it what was acknowledged */
             break;
         code = open_at(d, ways[i], SQLITE_OPEN_READONLY);
-        if (code == SQLITE_OK)
-            code = run(d, "SELECT count(*) FROM sqlite_schema");
-        if (code == SQLITE_OK)
+        err = code == SQLITE_OK ? check_owner(d, why, why_size) : fail_sql(d, code, why, why_size);
+        if (!err)
             return 0;
-        err = fail_sql(d, code, why, why_size);
         close_db(d);
     }
     return err;
@@ -344,16 +365,11 @@ static int migrate(struct database *d, char *why, size_t why_size)
     return code == SQLITE_OK ? 0 : fail_sql(d, code, why, why_size);
 }
 
-/* Ours, and whole. */
+/* It is whole. */
 static int check(struct database *d, char *why, size_t why_size)
 {
-    char *id = value_of(d, "PRAGMA application_id"), *found;
-    bool is_ours = id && (strcmp(id, APPLICATION_ID) == 0 || strcmp(id, "0") == 0);
+    char *found = value_of(d, "PRAGMA quick_check(1)");
 
-    free(id);
-    if (!is_ours)
-        return fail(why, why_size, -ERR_SYNTAX, d->path, "it is a database of something else");
-    found = value_of(d, "PRAGMA quick_check(1)");
     if (found && strcmp(found, "ok") == 0) {
         free(found);
         return 0;

@@ -201,6 +201,55 @@ START_TEST(what_is_not_ours_is_refused)
 }
 END_TEST
 
+static size_t read_file(char *out, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    size_t n;
+
+    ck_assert_ptr_nonnull(file);
+    n = fread(out, 1, size, file);
+    fclose(file);
+    return n;
+}
+
+/* Refused, and not a byte of it is another one; no log is beside it. */
+START_TEST(what_is_not_ours_is_not_changed)
+{
+    static const char *const theirs[] = {
+        "CREATE TABLE theirs (a)",
+        "PRAGMA user_version = 1",
+        "PRAGMA application_id = 7",
+        "CREATE TABLE record (a); PRAGMA user_version = 1",
+    };
+    static char before[65536], after[65536];
+    char *log = must_printf("%s-wal", path);
+    struct store *s;
+    size_t n;
+
+    sql(theirs[_i]);
+    n = read_file(before, sizeof(before));
+    ck_assert_int_eq(open_with(&s, key), -ERR_SYNTAX);
+    ck_assert_ptr_nonnull(strstr(why, "something else"));
+    ck_assert_ptr_nonnull(strstr(why, path));
+    ck_assert_uint_eq(read_file(after, sizeof(after)), n);
+    ck_assert_mem_eq(before, after, n);
+    ck_assert_int_ne(access(log, F_OK), 0);
+    free(log);
+}
+END_TEST
+
+/* As one that ended before it had written anything leaves it. */
+START_TEST(an_empty_file_is_taken)
+{
+    struct store *s;
+
+    sql("PRAGMA journal_mode = WAL");
+    s = opened();
+    write_one(s, "a", "{}", NULL);
+    store_close(s);
+}
+END_TEST
+
 /* --- the thread */
 
 static struct {
@@ -402,6 +451,8 @@ int main(void)
     tcase_add_test(tcase, secrets_are_sealed);
     tcase_add_test(tcase, a_secret_is_bound_to_its_record);
     tcase_add_test(tcase, what_is_not_ours_is_refused);
+    tcase_add_loop_test(tcase, what_is_not_ours_is_not_changed, 0, 4);
+    tcase_add_test(tcase, an_empty_file_is_taken);
     tcase_add_test(tcase, commits_come_back_in_order);
     tcase_add_test(tcase, the_queue_is_bounded);
     tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
