@@ -427,19 +427,29 @@ static void note_file(struct database *d)
     }
 }
 
+/* With the schema as it is now, in a file that is made where there is none. */
+static int make_writable(struct database *d, char *why, size_t why_size)
+{
+    int err;
+
+    if (make_file(d->path))
+        log_info("store", "made", LOG_S("path", d->path));
+    err = open_for_writing(d, why, why_size);
+    return err ? err : migrate(d, why, why_size);
+}
+
 int database_init(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
-                  char *why, size_t why_size)
+                  const char *no_lock, char *why, size_t why_size)
 {
     char for_writing[STORE_WHY_BYTES] = "";
-    int err;
+    int err = -ERR_DENIED;
 
     *d = (struct database){.path = must_strdup(path)};
     memcpy(d->key, key, STORE_KEY_BYTES);
-    if (make_file(path))
-        log_info("store", "made", LOG_S("path", path));
-    err = open_for_writing(d, for_writing, sizeof(for_writing));
-    if (!err)
-        err = migrate(d, for_writing, sizeof(for_writing));
+    if (no_lock)
+        snprintf(for_writing, sizeof(for_writing), "%s", no_lock);
+    else
+        err = make_writable(d, for_writing, sizeof(for_writing));
     if (err && err != -ERR_SYNTAX && err != -ERR_CONFLICT) {
         close_db(d);
         d->is_read_only = true;

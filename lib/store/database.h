@@ -31,9 +31,10 @@ struct database {
     uint8_t key[STORE_KEY_BYTES];
 };
 
-/* As store_open(); database_fini() is due either way. */
+/* As store_open(); database_fini() is due either way.  no_lock: why it must not be written (it is
+ * opened for reading), or NULL. */
 MUST_USE int database_init(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
-                           char *why, size_t why_size);
+                           const char *no_lock, char *why, size_t why_size);
 void database_fini(struct database *d); /* fine on a zeroed one */
 /* As store_load() and store_write(). */
 MUST_USE int database_load(struct database *d, const char *kind,

@@ -11,9 +11,10 @@
  *
  * A batch is in the file whole or not at all, whatever happens: WAL, synchronous=FULL.  A disk that
  * is full or read-only, or a file that was moved away, refuses batches and harms nothing else; each
- * batch tries anew.  On a read-only disk a store opens for reading: with what the write-ahead log
- * holds (mode=ro), or, where there is none, without any file beside it (immutable=1, or SQLite
- * would want to make one).
+ * batch tries anew.  A lock, in a file of its own beside it, lets one process at a time write;
+ * where it cannot be had, nothing is written until it can.  On a read-only disk a store opens for
+ * reading: with what the write-ahead log holds (mode=ro), or, where there is none, without any file
+ * beside it (immutable=1, or SQLite would want to make one).
  *
  * Life: store_open(), store_load() and store_write() by the control thread; store_start(); then
  * store_commit() only; store_close().

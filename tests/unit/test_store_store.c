@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -250,6 +251,75 @@ START_TEST(an_empty_file_is_taken)
 }
 END_TEST
 
+/* --- the lock */
+
+static char *lock_name(void)
+{
+    return must_printf("%s-lock", path);
+}
+
+/* A lock that is no file: not "there is no lock". */
+START_TEST(a_lock_that_cannot_be_opened)
+{
+    char *name = lock_name();
+    struct store *s;
+
+    ck_assert_int_eq(mkdir(name, 0700), 0);
+    ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    ck_assert_int_ne(access(path, F_OK), 0);
+    ck_assert_int_eq(rmdir(name), 0);
+    ck_assert_int_eq(symlink("/dev/null", name), 0);
+    ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+    free(name);
+}
+END_TEST
+
+/* Root may write everywhere: for a while we are nobody. */
+static void be_nobody(bool is_nobody)
+{
+    static bool was_root;
+
+    was_root = was_root || geteuid() == 0;
+    if (was_root) {
+        ck_assert_int_eq(seteuid(is_nobody ? 65534 : 0), 0);
+        ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* the leak checker's wish */
+    }
+}
+
+START_TEST(without_a_lock_nothing_is_written)
+{
+    struct store *s = opened(), *second;
+    struct store_batch *b = store_batch_new();
+    char *name = lock_name();
+    struct store_stats stats;
+
+    write_one(s, "a", "1", NULL);
+    store_close(s);
+    ck_assert_int_eq(unlink(name), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0); /* the file would let us */
+    ck_assert_int_eq(chmod(folder, 0555), 0);
+    be_nobody(true);
+    s = opened();
+    ck_assert_str_eq(content(s, "edge"), "a=1/;");
+    store_batch_put(b, "edge", "a", "2", NULL, 0);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_DENIED);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    store_stats(s, &stats);
+    ck_assert(stats.is_read_only);
+    be_nobody(false);
+    ck_assert_int_eq(chmod(folder, 0777), 0);
+    be_nobody(true);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    ck_assert_int_eq(open_with(&second, key), -ERR_CONFLICT);
+    ck_assert_str_eq(content(s, "edge"), "a=2/;");
+    store_close(s);
+    be_nobody(false);
+    store_batch_free(b);
+    free(name);
+}
+END_TEST
+
 /* --- the thread */
 
 static struct {
@@ -453,6 +523,8 @@ int main(void)
     tcase_add_test(tcase, what_is_not_ours_is_refused);
     tcase_add_loop_test(tcase, what_is_not_ours_is_not_changed, 0, 4);
     tcase_add_test(tcase, an_empty_file_is_taken);
+    tcase_add_test(tcase, a_lock_that_cannot_be_opened);
+    tcase_add_test(tcase, without_a_lock_nothing_is_written);
     tcase_add_test(tcase, commits_come_back_in_order);
     tcase_add_test(tcase, the_queue_is_bounded);
     tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
