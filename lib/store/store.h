@@ -59,8 +59,9 @@ struct store_record {
     size_t secret_len;
 };
 
-/* Every record of a kind, by id; borrowed for the call.  0, -ERR_IO, -ERR_AUTH (a secret that the
- * key does not open) with `why`. */
+/* Every record of a kind, by id; borrowed for the call.  0; with `why`: -ERR_AUTH (a secret that
+ * the key does not open), -ERR_SYNTAX (damaged), -ERR_CONFLICT (another program locks the file),
+ * -ERR_IO. */
 MUST_USE int store_load(struct store *s, const char *kind,
                         void (*on_record)(void *arg, const struct store_record *record), void *arg,
                         char *why, size_t why_size);

@@ -107,8 +107,8 @@ static int load_edges(struct hub *h)
         if ((err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
             tell(err, specs[i].id, why);
     if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count,
-                                           &h->changes.unwritten)) != 0)
-        tell(err, "edges", "with those of the store they are more than limits.edges allows");
+                                           &h->changes.unwritten, why, sizeof(why))) != 0)
+        tell(err, "edges", why);
     if (!err && (err = store_start(h->store)) != 0)
         tell(err, "store", "a thread cannot be started");
     for (size_t i = 0; i < count; i++)
