@@ -286,22 +286,19 @@ static int check_owner(struct database *d, char *why, size_t why_size)
     return err;
 }
 
-/* For writing, on a disk that lets us: -ERR_DENIED when SQLite had to do with less. */
-static int open_for_writing(struct database *d, char *why, size_t why_size)
+/* -ERR_DENIED when SQLite had to do with less than writing. */
+static int try_for_writing(struct database *d, char *why, size_t why_size)
 {
-    int code = open_at(d, "?mode=rw", SQLITE_OPEN_READWRITE);
+    int code = open_at(d, "?mode=rw", SQLITE_OPEN_READWRITE), err = 0;
     char *mode = NULL;
-    int err = 0;
 
     if (code == SQLITE_OK && sqlite3_db_readonly(d->db, "main") == 1)
         code = SQLITE_READONLY;
     if (code == SQLITE_OK)
         code = run(d, "PRAGMA locking_mode = NORMAL; PRAGMA synchronous = FULL;"
                       "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY");
-    if (code == SQLITE_OK && (err = check_owner(d, why, why_size)) != 0) {
-        close_db(d);
+    if (code == SQLITE_OK && (err = check_owner(d, why, why_size)) != 0)
         return err;
-    }
     if (code == SQLITE_OK) {
         mode = value_of(d, "PRAGMA journal_mode = WAL");
         if (!mode || strcmp(mode, "wal") != 0)
@@ -310,11 +307,17 @@ static int open_for_writing(struct database *d, char *why, size_t why_size)
     }
     if (code == SQLITE_OK) /* the log can be read, and its index be made */
         code = run(d, "SELECT count(*) FROM sqlite_schema");
-    d->is_read_only = code != SQLITE_OK;
-    if (code != SQLITE_OK) {
-        err = fail_sql(d, code, why, why_size);
+    return code == SQLITE_OK ? 0 : fail_sql(d, code, why, why_size);
+}
+
+/* For writing, on a disk that lets us. */
+static int open_for_writing(struct database *d, char *why, size_t why_size)
+{
+    int err = try_for_writing(d, why, why_size);
+
+    if (err)
         close_db(d);
-    }
+    d->is_read_only = err == -ERR_DENIED;
     return err;
 }
 
@@ -409,6 +412,8 @@ static int check_key(struct database *d, char *why, size_t why_size)
     int err;
 
     free(count);
+    if (is_new && sqlite3_db_readonly(d->db, "main") == 1)
+        return fail(why, why_size, -ERR_DENIED, d->path, "it is empty and cannot be written");
     if (is_new)
         return write_check(d, why, why_size);
     err = database_load(d, META_KIND, on_check, &is_right, why, why_size);
@@ -442,6 +447,7 @@ int database_init(struct database *d, const char *path, const uint8_t key[STORE_
                   const char *no_lock, char *why, size_t why_size)
 {
     char for_writing[STORE_WHY_BYTES] = "";
+    bool is_for_reading = false;
     int err = -ERR_DENIED;
 
     *d = (struct database){.path = must_strdup(path)};
@@ -452,18 +458,19 @@ int database_init(struct database *d, const char *path, const uint8_t key[STORE_
         err = make_writable(d, for_writing, sizeof(for_writing));
     if (err && err != -ERR_SYNTAX && err != -ERR_CONFLICT) {
         close_db(d);
-        d->is_read_only = true;
-        err = open_for_reading(d, why, why_size);
-    } else if (err) {
-        snprintf(why, why_size, "%s", for_writing);
+        d->is_read_only = err == -ERR_DENIED;
+        is_for_reading = open_for_reading(d, why, why_size) == 0;
+        err = is_for_reading ? 0 : err;
     }
+    if (err) /* the first: that it cannot be read either is the same trouble */
+        snprintf(why, why_size, "%s", for_writing);
     if (!err)
         err = check(d, why, why_size);
     if (!err)
         err = check_key(d, why, why_size);
     if (!err)
         note_file(d);
-    if (!err && d->is_read_only)
+    if (!err && is_for_reading)
         log_warn("store", "read_only", LOG_S("why", for_writing));
     return err;
 }
@@ -488,7 +495,7 @@ static int be_writable(struct database *d, char *why, size_t why_size)
 {
     if (!is_same_file(d))
         return fail(why, why_size, -ERR_IO, d->path, "the file was moved or replaced");
-    if (d->db && !d->is_read_only)
+    if (d->db && sqlite3_db_readonly(d->db, "main") == 0)
         return 0;
     close_db(d);
     return open_for_writing(d, why, why_size);

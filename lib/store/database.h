@@ -23,10 +23,10 @@ struct store_batch {
 };
 
 struct database {
-    char *path;  /* owned */
-    sqlite3 *db; /* owned; NULL: closed after a fault */
-    bool is_read_only;
-    dev_t dev; /* of the file that was opened first */
+    char *path;        /* owned */
+    sqlite3 *db;       /* owned; NULL: closed after a fault */
+    bool is_read_only; /* the disk said so at the last opening */
+    dev_t dev;         /* of the file that was opened first */
     ino_t ino;
     uint8_t key[STORE_KEY_BYTES];
 };

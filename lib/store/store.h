@@ -43,9 +43,9 @@ struct store_options {
 };
 
 /* Opens the file, makes it (0600) where there is none, and brings its schema up to date.  0; with a
- * sentence in `why`: -ERR_IO (cannot be opened, not even for reading), -ERR_SYNTAX (no database, or
- * somebody else's, which stays as it is, or of a newer version, or damaged), -ERR_AUTH (another
- * key), -ERR_CONFLICT (another process has it).
+ * sentence in `why`: -ERR_IO, -ERR_FULL, -ERR_DENIED (cannot be opened for this reason, and not
+ * even for reading), -ERR_SYNTAX (no database, or somebody else's, which stays as it is, or of a
+ * newer version, or damaged), -ERR_AUTH (another key), -ERR_CONFLICT (another process has it).
  */
 MUST_USE int store_open(struct store **out, const struct store_options *options, char *why,
                         size_t why_size);

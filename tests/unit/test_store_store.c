@@ -320,6 +320,47 @@ START_TEST(without_a_lock_nothing_is_written)
 }
 END_TEST
 
+/* That there is nothing to read either is not what is wrong. */
+START_TEST(the_first_reason_is_told)
+{
+    char *name = lock_name();
+    struct store *s;
+
+    ck_assert_int_eq(chmod(folder, 0555), 0);
+    be_nobody(true);
+    ck_assert_int_eq(open_with(&s, key), -ERR_DENIED);
+    be_nobody(false);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    ck_assert_int_eq(chmod(folder, 0700), 0);
+    free(name);
+}
+END_TEST
+
+/* Another program has the file for itself: that is no read-only disk. */
+START_TEST(a_busy_file_is_not_a_read_only_one)
+{
+    struct store *s = opened();
+    struct store_batch *b = store_batch_new();
+    struct store_stats stats;
+    sqlite3 *db;
+
+    store_batch_put(b, "edge", "a", "1", NULL, 0);
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_IO); /* and has let go of the file */
+    ck_assert_int_eq(
+        sqlite3_exec(db, "COMMIT; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE", NULL, NULL, NULL),
+        SQLITE_OK);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_IO);
+    store_stats(s, &stats);
+    ck_assert(!stats.is_read_only);
+    sqlite3_close(db);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    store_batch_free(b);
+    store_close(s);
+}
+END_TEST
+
 /* --- the thread */
 
 static struct {
@@ -525,6 +566,8 @@ int main(void)
     tcase_add_test(tcase, an_empty_file_is_taken);
     tcase_add_test(tcase, a_lock_that_cannot_be_opened);
     tcase_add_test(tcase, without_a_lock_nothing_is_written);
+    tcase_add_test(tcase, the_first_reason_is_told);
+    tcase_add_test(tcase, a_busy_file_is_not_a_read_only_one);
     tcase_add_test(tcase, commits_come_back_in_order);
     tcase_add_test(tcase, the_queue_is_bounded);
     tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
