@@ -58,6 +58,8 @@ struct admin_options {
     unsigned connections_max;         /* a port; 0: 256; further ones are closed */
     unsigned per_address_max;         /* connections of one address; 0: 32 */
     unsigned timeout_secs;            /* of silence, of a head that crawls; 0: 15 */
+    unsigned stall_ms; /* a listener to events that takes nothing for so long is cut off; more than
+                          a heartbeat apart (SUBSCRIBER_BEAT_MS); 0: 60,000 */
     struct json_object *hosts; /* further Host names that are accepted (a list), or NULL; counted */
     const char *openapi;       /* the text of api/<service>.yaml; borrowed, lives longer */
     const char
