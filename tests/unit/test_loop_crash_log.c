@@ -183,6 +183,35 @@ START_TEST(a_stack_that_overflows)
 }
 END_TEST
 
+#if defined(__x86_64__)
+/* A stack of which not even the first frame can be read. */
+static void by_broken_stack(int arg)
+{
+    __asm__ volatile("movq %0, %%rbp\n\tmovq %0, %%rsp\n\tpushq %0" : : "r"(16L) : "memory");
+    _exit(arg);
+}
+
+START_TEST(a_stack_that_cannot_be_walked)
+{
+    struct last_words words;
+    struct json_object *line;
+    char *end;
+
+    run(&words, LOG_JSON, by_broken_stack, 0);
+    ck_assert(WIFSIGNALED(words.how));
+    ck_assert_int_eq(WTERMSIG(words.how), SIGSEGV);
+    end = strchr(words.text, '\n');
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    line = json_tokener_parse(words.text);
+    ck_assert_msg(line != NULL, "%s", words.text);
+    ck_assert_str_eq(field(line, "signal"), "SEGV");
+    ck_assert_ptr_nonnull(field(line, "backtrace"));
+    json_object_put(line);
+}
+END_TEST
+#endif
+
 static void *short_thread(void *arg)
 {
     crash_log_thread_start();
@@ -214,6 +243,9 @@ int main(void)
     tcase_add_test(tcase, the_text_form);
     tcase_add_test(tcase, the_time_is_right);
     tcase_add_test(tcase, a_stack_that_overflows);
+#if defined(__x86_64__)
+    tcase_add_test(tcase, a_stack_that_cannot_be_walked);
+#endif
     tcase_add_test(tcase, a_thread_that_was_made_with_all_signals_blocked);
     tcase_add_test(tcase, threads_come_and_go);
     suite_add_tcase(suite, tcase);
