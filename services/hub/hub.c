@@ -16,7 +16,8 @@
 
 #define POOL_KEEP         1024 /* chunks that a worker keeps: 16 MiB */
 #define HUB_QUIC_RETRY_MS 1000
-#define BIND_TRIES        16 /* for a port that TCP and UDP have free, where any will do */
+#define HUB_QUIC_TOLD_MS  60000 /* why it fails still */
+#define BIND_TRIES        16    /* for a port that TCP and UDP have free, where any will do */
 
 static int tell(int err, const char *what, const char *why)
 {
@@ -322,10 +323,16 @@ static void on_quic_retry(struct deadline *deadline)
     struct hub *h = container_of(deadline, struct hub, quic_retry);
     char why[200] = "";
 
-    if (quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, sizeof(why)) != 0)
-        deadline_set(deadline, HUB_QUIC_RETRY_MS);
-    else if (open_quic(h, why, sizeof(why)) != 0)
-        log_err("hub", "quic_failed", LOG_S("why", why));
+    if (quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, sizeof(why)) == 0) {
+        if (open_quic(h, why, sizeof(why)) == 0)
+            return;
+        quic_door_fini(&h->quic); /* nobody would read what comes there */
+        if (log_limit_pass(&h->quic_log, loop_now_ms(h->loop))) {
+            log_err("hub", "quic_failed", LOG_S("why", why), LOG_U("held", h->quic_log.held));
+            h->quic_log.held = 0;
+        }
+    }
+    deadline_set(deadline, HUB_QUIC_RETRY_MS);
 }
 
 static int bind_tunnel(struct hub *h)
@@ -360,6 +367,7 @@ int hub_start(struct hub *h)
     h->worker_count =
         h->conf.service.workers ? (unsigned)h->conf.service.workers : worker_default_count();
     deadline_init(&h->quic_retry, h->loop, on_quic_retry);
+    h->quic_log = (struct log_limit){.burst = 1, .every_ms = HUB_QUIC_TOLD_MS};
     service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
