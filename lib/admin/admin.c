@@ -19,6 +19,7 @@ static void set_defaults(struct admin_options *o)
     o->connections_max = o->connections_max ? o->connections_max : 256;
     o->per_address_max = o->per_address_max ? o->per_address_max : 32;
     o->timeout_secs = o->timeout_secs ? o->timeout_secs : 15;
+    o->stall_ms = o->stall_ms ? o->stall_ms : SUBSCRIBER_STALL_MS;
     o->body_max = o->body_max ? o->body_max : 4u << 20;
     o->bodies_max = o->bodies_max ? o->bodies_max : 128u << 20;
 }
@@ -138,6 +139,7 @@ void admin_stop(struct admin *a)
 {
     if (!a)
         return;
+    a->is_stopping = true; /* first: answers that go out let further requests in */
     requests_end(a);
     subscribers_end(a);
     port_stop(a->main);

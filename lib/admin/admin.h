@@ -58,6 +58,8 @@ struct admin_options {
     unsigned connections_max;         /* a port; 0: 256; further ones are closed */
     unsigned per_address_max;         /* connections of one address; 0: 32 */
     unsigned timeout_secs;            /* of silence, of a head that crawls; 0: 15 */
+    unsigned stall_ms; /* a listener to events that takes nothing for so long is cut off; more than
+                          a heartbeat apart (SUBSCRIBER_BEAT_MS); 0: 60,000 */
     struct json_object *hosts; /* further Host names that are accepted (a list), or NULL; counted */
     const char *openapi;       /* the text of api/<service>.yaml; borrowed, lives longer */
     const char
@@ -78,7 +80,8 @@ struct admin_options {
 MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
                          size_t why_size);
 /* Fine with NULL; not from a handler.  Deferred requests are answered 503; their on_gone is called
- * first, so that nobody answers them again. */
+ * first, so that nobody answers them again.  So is what comes while the last answers go out: no
+ * handler is called from now on. */
 void admin_stop(struct admin *a);
 /* New tokens and host names from now on (SIGHUP); `hosts` is counted.  0, -ERR_SYNTAX: the old ones
  * stay. */

@@ -135,7 +135,7 @@ static bool is_too_slow(const struct client *c, uint64_t now_ms)
     case CLIENT_HANDLING:
         return false;
     case CLIENT_STREAMING:
-        limit_ms = SUBSCRIBER_STALL_MS;
+        limit_ms = c->port->admin->options.stall_ms;
         break;
     case CLIENT_HEAD:
         break;

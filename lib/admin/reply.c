@@ -294,8 +294,11 @@ enum MHD_Result reply_queue(struct admin_request *r)
         MHD_add_response_header(response, "Connection", "close");
     client_enter(r->client, r->listener ? CLIENT_STREAMING : CLIENT_REPLY);
     r->client->bytes = reply->len;
-    if (r->listener)
+    if (r->listener) {
+        /* how long it may take nothing is the sweep's to say (port.c), and longer */
+        (void)MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
         request_watch(r);
+    }
     result = MHD_queue_response(r->connection, reply->status, response);
     MHD_destroy_response(response);
     return result;

@@ -395,6 +395,13 @@ void admin_defer(struct admin_request *r, void (*on_gone)(struct admin_request *
     MHD_suspend_connection(r->connection);
 }
 
+/* The connection goes with it: nothing that follows on it would be answered otherwise. */
+static void refuse_stopping(struct admin_request *r)
+{
+    r->reply.must_close = true;
+    admin_problem(r, 503, "stopping", "the service is stopping");
+}
+
 static enum MHD_Result on_complete(struct admin_request *r)
 {
     switch (r->state) {
@@ -402,7 +409,9 @@ static enum MHD_Result on_complete(struct admin_request *r)
     case REQUEST_BODY:
         request_enter(r, REQUEST_HANDLING);
         client_enter(r->client, CLIENT_HANDLING);
-        if (parse_body(r))
+        if (r->admin->is_stopping)
+            refuse_stopping(r);
+        else if (parse_body(r))
             r->route->handle(r->admin->options.arg, r);
         must(r->state == REQUEST_ANSWERED || r->state == REQUEST_DEFERRED);
         return r->is_suspended ? MHD_YES : reply_queue(r);
@@ -492,6 +501,6 @@ void requests_end(struct admin *a)
             continue;
         if (r->on_gone)
             r->on_gone(r, r->on_gone_arg);
-        admin_problem(r, 503, "stopping", "the service is stopping");
+        refuse_stopping(r);
     }
 }

@@ -188,7 +188,7 @@ struct admin {
     struct loop_io gone_io;
     size_t bodies_bytes; /* in memory now */
     char *cert, *key;    /* owned: PEM; key wiped */
-    bool is_stopping;
+    bool is_stopping;    /* no handler runs any more: it could defer, or begin to listen */
 };
 
 /* port.c */

@@ -3,10 +3,10 @@
  *   RUNNING -> ANNOUNCED -> CLOSING -> LEAVING -> OVER          any -> OVER: a second signal
  *
  *   ANNOUNCED  /readyz says 503, all else goes on for drainDelaySecs: whoever balances the load
- * finds out before a connection is refused CLOSING    nothing new is taken (close), what is open
- * may finish for up to drainSecs (is_idle) LEAVING    the last word to the peers goes out (leave,
- * is_gone), for up to DRAIN_LEAVE_MS OVER       the loop stops; what is still open is reset as the
- * service is taken down
+ *              finds out before a connection is refused
+ *   CLOSING    nothing new is taken (close), what is open may finish for up to drainSecs (is_idle)
+ *   LEAVING    the last word to the peers goes out (leave, is_gone), for up to DRAIN_LEAVE_MS
+ *   OVER       the loop stops; what is still open is reset as the service is taken down
  *
  * A signal often comes twice at once, to the process group and passed on by a supervisor: only one
  * that comes DRAIN_SECOND_MS after the first is a second one.  Control thread.

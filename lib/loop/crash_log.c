@@ -32,6 +32,7 @@ struct module {
 static struct module modules[MODULES_MAX]; /* written before the handler is in place */
 static unsigned module_count;
 static _Thread_local void *own_stack;
+static struct sigaction action;
 
 static const struct {
     int number;
@@ -79,7 +80,10 @@ static int on_module(struct dl_phdr_info *info, size_t size, void *arg)
 struct crash_line {
     char text[LINE_BYTES];
     size_t len;
+    int signum;
 };
+
+static _Thread_local struct crash_line *unfinished; /* its backtrace is being made */
 
 static void put(struct crash_line *l, const char *text)
 {
@@ -175,7 +179,7 @@ static void put_backtrace(struct crash_line *l)
     }
 }
 
-static void put_line(struct crash_line *l, const char *name, uintptr_t address)
+static void begin_line(struct crash_line *l, const char *name, uintptr_t address)
 {
     bool is_json = log_format() == LOG_JSON;
     char thread[17] = "";
@@ -196,33 +200,74 @@ static void put_line(struct crash_line *l, const char *name, uintptr_t address)
     put(l, thread);
     put(l, "\"");
     put_field(l, "backtrace", is_json);
-    put_backtrace(l);
+}
+
+static void write_line(struct crash_line *l)
+{
+    bool is_json = log_format() == LOG_JSON;
+
     memcpy(l->text + l->len, is_json ? "\"}\n" : "\"\n", is_json ? 3 : 2);
     l->len += is_json ? 3 : 2;
+    if (write(log_descriptor(), l->text, l->len) < 0)
+        l->len = 0;
 }
 
 #if defined(__SANITIZE_ADDRESS__)
 void __sanitizer_print_stack_trace(void);
 #endif
 
-/* SA_RESETHAND has put the default back, which ends the process once the handler has returned or
- * the signal is raised again. */
+/* Threads are made with every signal blocked, and a handler blocks its own.  A fault whose signal
+ * its thread blocks ends the process at once, without a handler. */
+static void unblock_fatal(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
+        sigaddset(&set, fatal[i].number);
+    must(pthread_sigmask(SIG_UNBLOCK, &set, NULL) == 0);
+}
+
+/* Walks the stack, which may be what is broken: a fault on the way comes to on_fatal() again. */
+static void add_backtrace(struct crash_line *l)
+{
+    (void)sigaction(SIGSEGV, &action, NULL);
+    (void)sigaction(SIGBUS, &action, NULL);
+    unfinished = l;
+    unblock_fatal();
+    put_backtrace(l);
+    unfinished = NULL;
+}
+
+/* By the default, now or, where it is blocked, as soon as the handler returns. */
+static void die_of(int signum)
+{
+    (void)signal(signum, SIG_DFL);
+    raise(signum);
+}
+
+/* SA_RESETHAND has put the default back. */
 static void on_fatal(int signum, siginfo_t *info, void *context)
 {
-    struct crash_line l = {.len = 0};
+    struct crash_line l = {.signum = signum};
     const char *name = "?";
 
     (void)context;
+    if (unfinished) { /* what there is of the backtrace has to do */
+        write_line(unfinished);
+        die_of(unfinished->signum);
+        return;
+    }
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
         if (fatal[i].number == signum)
             name = fatal[i].name;
-    put_line(&l, name, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
-    if (write(log_descriptor(), l.text, l.len) < 0)
-        l.len = 0;
+    begin_line(&l, name, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
+    add_backtrace(&l);
+    write_line(&l);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_print_stack_trace(); /* with names: the sanitizer's own handler is ours now */
 #endif
-    raise(signum);
+    die_of(signum);
 }
 
 /* --- life
@@ -232,6 +277,7 @@ void crash_log_thread_start(void)
 {
     stack_t stack = {.ss_size = STACK_BYTES}, now;
 
+    unblock_fatal();
     must(sigaltstack(NULL, &now) == 0);
     if (!(now.ss_flags & SS_DISABLE)) /* ours, or a sanitizer's */
         return;
@@ -253,14 +299,14 @@ void crash_log_thread_end(void)
 
 void crash_log_start(void)
 {
-    struct sigaction action = {.sa_sigaction = on_fatal,
-                               .sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND)};
     void *first[4];
 
     module_count = 0;
     dl_iterate_phdr(on_module, NULL);
     (void)backtrace(first, ARRAY_LEN(first)); /* loads the unwinder, which allocates */
     crash_log_thread_start();
+    action.sa_sigaction = on_fatal;
+    action.sa_flags = (int)(SA_SIGINFO | SA_ONSTACK | SA_RESETHAND);
     sigemptyset(&action.sa_mask);
     for (unsigned i = 0; i < ARRAY_LEN(fatal); i++)
         must(sigaction(fatal[i].number, &action, NULL) == 0);

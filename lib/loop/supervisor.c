@@ -36,14 +36,18 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
     return value ? value : fallback;
 }
 
-bool crash_row_add(struct crash *crash, const struct supervisor_options *options, uint64_t ran_ms,
+void crash_row_ran(struct crash *crash, const struct supervisor_options *options, uint64_t ran_ms)
+{
+    if (ran_ms >= or_default(options->calm_after_ms, CALM_AFTER_MS))
+        crash->row = 0;
+}
+
+bool crash_row_add(struct crash *crash, const struct supervisor_options *options,
                    uint64_t *delay_ms)
 {
     uint64_t delay = or_default(options->delay_min_ms, DELAY_MIN_MS);
     uint64_t most = or_default(options->delay_max_ms, DELAY_MAX_MS);
 
-    if (ran_ms >= or_default(options->calm_after_ms, CALM_AFTER_MS))
-        crash->row = 0;
     crash->row++;
     if (crash->row > options->restarts_max)
         return false;
@@ -159,16 +163,16 @@ static bool is_crash(const struct supervisor *s, int how)
 }
 
 /* The service crashed: true when the time has come to start it again. */
-static bool recover(struct supervisor *s, int how, int *status)
+static bool recover(struct supervisor *s, int how, uint64_t ran_ms, int *status)
 {
-    uint64_t ran_ms = (clock_now_us() - s->since_us) / 1000, delay_ms = 0;
+    uint64_t delay_ms = 0;
     bool is_again;
     const char *by;
 
     s->crash.signal = WIFSIGNALED(how) ? WTERMSIG(how) : 0;
     s->crash.status = WIFSIGNALED(how) ? 0 : WEXITSTATUS(how);
     by = s->crash.signal ? sigabbrev_np(s->crash.signal) : NULL;
-    is_again = crash_row_add(&s->crash, s->options, ran_ms, &delay_ms);
+    is_again = crash_row_add(&s->crash, s->options, &delay_ms);
     log_err(s->options->service, "crashed", LOG_S("signal", by ? by : "none"),
             LOG_I("status", s->crash.status), LOG_U("ran_ms", ran_ms), LOG_U("row", s->crash.row),
             LOG_U("again_in_ms", delay_ms));
@@ -185,8 +189,11 @@ static bool recover(struct supervisor *s, int how, int *status)
     return true;
 }
 
+/* SIGCHLD inherited as ignored would take each end from us: it is then neither told nor waited for.
+ */
 static void start_waiting(struct supervisor *s)
 {
+    must(signal(SIGCHLD, SIG_DFL) != SIG_ERR);
     sigemptyset(&s->waited);
     sigaddset(&s->waited, SIGCHLD);
     for (unsigned i = 0; i < ARRAY_LEN(passed_on); i++)
@@ -198,6 +205,7 @@ static void start_waiting(struct supervisor *s)
 bool supervisor_run(const struct supervisor_options *options, struct crash *crash, int *status)
 {
     struct supervisor s = {.options = options};
+    uint64_t ran_ms;
     int how;
 
     *status = 0;
@@ -215,11 +223,13 @@ bool supervisor_run(const struct supervisor_options *options, struct crash *cras
         }
         how = wait_for_end(&s);
         s.child = 0;
+        ran_ms = (clock_now_us() - s.since_us) / 1000;
+        crash_row_ran(&s.crash, options, ran_ms); /* whether a status is one of a row */
         if (!is_crash(&s, how)) {
             *status = status_of(how);
             return false;
         }
-        if (!recover(&s, how, status))
+        if (!recover(&s, how, ran_ms, status))
             return false;
     }
 }

@@ -42,8 +42,10 @@ struct crash {
  * was the supervisor and all is over: end with *status. */
 bool supervisor_run(const struct supervisor_options *options, struct crash *crash, int *status);
 
-/* The rule behind it: the service ended after ran_ms.  True: start it again after *delay_ms. */
-bool crash_row_add(struct crash *crash, const struct supervisor_options *options, uint64_t ran_ms,
+/* The rule behind it.  However the service ended: a run of calm_after_ms ends the row. */
+void crash_row_ran(struct crash *crash, const struct supervisor_options *options, uint64_t ran_ms);
+/* Then, when it was a crash.  True: start it again after *delay_ms. */
+bool crash_row_add(struct crash *crash, const struct supervisor_options *options,
                    uint64_t *delay_ms);
 
 #endif

@@ -267,18 +267,38 @@ static bool make_file(const char *path)
     return fd >= 0;
 }
 
-/* For writing, on a disk that lets us: -ERR_DENIED when SQLite had to do with less. */
-static int open_for_writing(struct database *d, char *why, size_t why_size)
+/* Before anything of it is changed: ours, or nobody's yet, for a file that somebody else made has a
+ * version, a table or another mark. */
+static int check_owner(struct database *d, char *why, size_t why_size)
 {
-    int code = open_at(d, "?mode=rw", SQLITE_OPEN_READWRITE);
-    char *mode = NULL;
+    char *is_ours = value_of(d, "SELECT application_id = " APPLICATION_ID
+                                " OR (application_id = 0 AND user_version = 0"
+                                " AND NOT EXISTS (SELECT 1 FROM sqlite_schema))"
+                                " FROM pragma_application_id, pragma_user_version");
+    bool is_good = is_ours && strcmp(is_ours, "1") == 0;
     int err = 0;
+
+    if (!is_ours)
+        err = fail_sql(d, sqlite3_errcode(d->db), why, why_size);
+    else if (!is_good)
+        err = fail(why, why_size, -ERR_SYNTAX, d->path, "it is a database of something else");
+    free(is_ours);
+    return err;
+}
+
+/* -ERR_DENIED when SQLite had to do with less than writing. */
+static int try_for_writing(struct database *d, char *why, size_t why_size)
+{
+    int code = open_at(d, "?mode=rw", SQLITE_OPEN_READWRITE), err = 0;
+    char *mode = NULL;
 
     if (code == SQLITE_OK && sqlite3_db_readonly(d->db, "main") == 1)
         code = SQLITE_READONLY;
     if (code == SQLITE_OK)
         code = run(d, "PRAGMA locking_mode = NORMAL; PRAGMA synchronous = FULL;"
                       "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY");
+    if (code == SQLITE_OK && (err = check_owner(d, why, why_size)) != 0)
+        return err;
     if (code == SQLITE_OK) {
         mode = value_of(d, "PRAGMA journal_mode = WAL");
         if (!mode || strcmp(mode, "wal") != 0)
@@ -287,11 +307,17 @@ static int open_for_writing(struct database *d, char *why, size_t why_size)
     }
     if (code == SQLITE_OK) /* the log can be read, and its index be made */
         code = run(d, "SELECT count(*) FROM sqlite_schema");
-    d->is_read_only = code != SQLITE_OK;
-    if (code != SQLITE_OK) {
-        err = fail_sql(d, code, why, why_size);
+    return code == SQLITE_OK ? 0 : fail_sql(d, code, why, why_size);
+}
+
+/* For writing, on a disk that lets us. */
+static int open_for_writing(struct database *d, char *why, size_t why_size)
+{
+    int err = try_for_writing(d, why, why_size);
+
+    if (err)
         close_db(d);
-    }
+    d->is_read_only = err == -ERR_DENIED;
     return err;
 }
 
@@ -315,11 +341,9 @@ static int open_for_reading(struct database *d, char *why, size_t why_size)
         if (i == 1 && has_log(d)) /* it would be passed over, and with it what was acknowledged */
             break;
         code = open_at(d, ways[i], SQLITE_OPEN_READONLY);
-        if (code == SQLITE_OK)
-            code = run(d, "SELECT count(*) FROM sqlite_schema");
-        if (code == SQLITE_OK)
+        err = code == SQLITE_OK ? check_owner(d, why, why_size) : fail_sql(d, code, why, why_size);
+        if (!err)
             return 0;
-        err = fail_sql(d, code, why, why_size);
         close_db(d);
     }
     return err;
@@ -344,16 +368,11 @@ static int migrate(struct database *d, char *why, size_t why_size)
     return code == SQLITE_OK ? 0 : fail_sql(d, code, why, why_size);
 }
 
-/* Ours, and whole. */
+/* It is whole. */
 static int check(struct database *d, char *why, size_t why_size)
 {
-    char *id = value_of(d, "PRAGMA application_id"), *found;
-    bool is_ours = id && (strcmp(id, APPLICATION_ID) == 0 || strcmp(id, "0") == 0);
+    char *found = value_of(d, "PRAGMA quick_check(1)");
 
-    free(id);
-    if (!is_ours)
-        return fail(why, why_size, -ERR_SYNTAX, d->path, "it is a database of something else");
-    found = value_of(d, "PRAGMA quick_check(1)");
     if (found && strcmp(found, "ok") == 0) {
         free(found);
         return 0;
@@ -393,6 +412,8 @@ static int check_key(struct database *d, char *why, size_t why_size)
     int err;
 
     free(count);
+    if (is_new && sqlite3_db_readonly(d->db, "main") == 1)
+        return fail(why, why_size, -ERR_DENIED, d->path, "it is empty and cannot be written");
     if (is_new)
         return write_check(d, why, why_size);
     err = database_load(d, META_KIND, on_check, &is_right, why, why_size);
@@ -411,33 +432,45 @@ static void note_file(struct database *d)
     }
 }
 
+/* With the schema as it is now, in a file that is made where there is none. */
+static int make_writable(struct database *d, char *why, size_t why_size)
+{
+    int err;
+
+    if (make_file(d->path))
+        log_info("store", "made", LOG_S("path", d->path));
+    err = open_for_writing(d, why, why_size);
+    return err ? err : migrate(d, why, why_size);
+}
+
 int database_init(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
-                  char *why, size_t why_size)
+                  const char *no_lock, char *why, size_t why_size)
 {
     char for_writing[STORE_WHY_BYTES] = "";
-    int err;
+    bool is_for_reading = false;
+    int err = -ERR_DENIED;
 
     *d = (struct database){.path = must_strdup(path)};
     memcpy(d->key, key, STORE_KEY_BYTES);
-    if (make_file(path))
-        log_info("store", "made", LOG_S("path", path));
-    err = open_for_writing(d, for_writing, sizeof(for_writing));
-    if (!err)
-        err = migrate(d, for_writing, sizeof(for_writing));
+    if (no_lock)
+        snprintf(for_writing, sizeof(for_writing), "%s", no_lock);
+    else
+        err = make_writable(d, for_writing, sizeof(for_writing));
     if (err && err != -ERR_SYNTAX && err != -ERR_CONFLICT) {
         close_db(d);
-        d->is_read_only = true;
-        err = open_for_reading(d, why, why_size);
-    } else if (err) {
-        snprintf(why, why_size, "%s", for_writing);
+        d->is_read_only = err == -ERR_DENIED;
+        is_for_reading = open_for_reading(d, why, why_size) == 0;
+        err = is_for_reading ? 0 : err;
     }
+    if (err) /* the first: that it cannot be read either is the same trouble */
+        snprintf(why, why_size, "%s", for_writing);
     if (!err)
         err = check(d, why, why_size);
     if (!err)
         err = check_key(d, why, why_size);
     if (!err)
         note_file(d);
-    if (!err && d->is_read_only)
+    if (!err && is_for_reading)
         log_warn("store", "read_only", LOG_S("why", for_writing));
     return err;
 }
@@ -462,7 +495,7 @@ static int be_writable(struct database *d, char *why, size_t why_size)
 {
     if (!is_same_file(d))
         return fail(why, why_size, -ERR_IO, d->path, "the file was moved or replaced");
-    if (d->db && !d->is_read_only)
+    if (d->db && sqlite3_db_readonly(d->db, "main") == 0)
         return 0;
     close_db(d);
     return open_for_writing(d, why, why_size);

@@ -23,17 +23,18 @@ struct store_batch {
 };
 
 struct database {
-    char *path;  /* owned */
-    sqlite3 *db; /* owned; NULL: closed after a fault */
-    bool is_read_only;
-    dev_t dev; /* of the file that was opened first */
+    char *path;        /* owned */
+    sqlite3 *db;       /* owned; NULL: closed after a fault */
+    bool is_read_only; /* the disk said so at the last opening */
+    dev_t dev;         /* of the file that was opened first */
     ino_t ino;
     uint8_t key[STORE_KEY_BYTES];
 };
 
-/* As store_open(); database_fini() is due either way. */
+/* As store_open(); database_fini() is due either way.  no_lock: why it must not be written (it is
+ * opened for reading), or NULL. */
 MUST_USE int database_init(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
-                           char *why, size_t why_size);
+                           const char *no_lock, char *why, size_t why_size);
 void database_fini(struct database *d); /* fine on a zeroed one */
 /* As store_load() and store_write(). */
 MUST_USE int database_load(struct database *d, const char *kind,

@@ -1,6 +1,7 @@
 /* store - see store.h: the batches, the queue, the thread. */
 #include "store/store.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,7 +33,7 @@ struct store_job {
 struct store {
     struct loop *loop;        /* borrowed */
     struct database database; /* the thread's, once it runs */
-    int lock_fd;              /* owned; -1: none could be had */
+    int lock_fd;              /* owned; -1: it could not be had, and nothing is written */
     unsigned queue_max;
     pthread_t thread;
     bool is_running;
@@ -85,6 +86,18 @@ void store_batch_remove(struct store_batch *b, const char *kind, const char *id)
     add(b, kind, id)->is_removal = true;
 }
 
+void store_batch_put_all(struct store_batch *b, const struct store_batch *from)
+{
+    LIST_EACH (&from->changes, node, after) {
+        const struct store_change *c = container_of(node, struct store_change, node);
+
+        if (c->is_removal)
+            store_batch_remove(b, c->kind, c->id);
+        else
+            store_batch_put(b, c->kind, c->id, c->body, c->secret, c->secret_len);
+    }
+}
+
 void store_batch_free(struct store_batch *b)
 {
     struct list *node;
@@ -118,10 +131,41 @@ static void count(_Atomic uint64_t *counter, uint64_t n)
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
+/* One process a file: two would each acknowledge what the other does not know.  0; -ERR_DENIED: the
+ * disk or the folder does not let us make the lock's file; -ERR_CONFLICT, -ERR_IO. */
+static int take_lock(struct store *s, const char *path, char *why, size_t why_size)
+{
+    char *name = must_printf("%s-lock", path);
+    int fd = open(name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int err = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
+
+    if (!err) {
+        s->lock_fd = fd;
+    } else if (fd >= 0 && err == EWOULDBLOCK) {
+        snprintf(why, why_size, "%s: another process uses it", path);
+        err = -ERR_CONFLICT;
+    } else {
+        snprintf(why, why_size, "%s: %s", name, strerrordesc_np(err));
+        err = fd < 0 && (err == EROFS || err == EACCES) ? -ERR_DENIED : -ERR_IO;
+    }
+    if (err && fd >= 0)
+        close(fd);
+    free(name);
+    return err;
+}
+
+/* A store that was opened without its lock, for reading, takes it before it writes. */
+static int write_locked(struct store *s, const struct store_batch *b, char *why, size_t why_size)
+{
+    int err = s->lock_fd < 0 ? take_lock(s, s->database.path, why, why_size) : 0;
+
+    return err ? err : database_write(&s->database, b, why, why_size);
+}
+
 static int write_batch(struct store *s, const struct store_batch *b, char *why, size_t why_size)
 {
     uint64_t since_us = clock_now_us();
-    int err = database_write(&s->database, b, why, why_size);
+    int err = write_locked(s, b, why, why_size);
 
     if (err && err != -ERR_FULL && err != -ERR_DENIED)
         err = -ERR_IO;
@@ -240,34 +284,25 @@ void store_stats(const struct store *s, struct store_stats *out)
 /* --- life
  * ------------------------------------------------------------------------------------------ */
 
-/* One process a file: two would each acknowledge what the other does not know.  On a disk where the
- * lock's own file cannot be made nothing can be written either. */
-static int take_lock(struct store *s, const char *path, char *why, size_t why_size)
-{
-    char *lock = must_printf("%s-lock", path);
-
-    s->lock_fd = open(lock, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    free(lock);
-    if (s->lock_fd < 0 || flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    snprintf(why, why_size, "%s: another process uses it", path);
-    return -ERR_CONFLICT;
-}
-
 int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {
     struct store *s = must_alloc(sizeof(*s));
+    char no_lock[STORE_WHY_BYTES] = "";
     int err;
 
     *out = NULL;
+    s->lock_fd = -1;
     s->loop = options->loop;
     s->queue_max = options->queue_max;
     list_init(&s->queue);
     must(pthread_mutex_init(&s->mutex, NULL) == 0);
     must(pthread_cond_init(&s->changed, NULL) == 0);
-    err = take_lock(s, options->path, why, why_size);
-    if (!err)
-        err = database_init(&s->database, options->path, options->key, why, why_size);
+    err = take_lock(s, options->path, no_lock, sizeof(no_lock));
+    if (!err || err == -ERR_DENIED)
+        err = database_init(&s->database, options->path, options->key, err ? no_lock : NULL, why,
+                            why_size);
+    else
+        snprintf(why, why_size, "%s", no_lock);
     if (err) {
         store_close(s);
         return err;

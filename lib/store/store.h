@@ -11,9 +11,10 @@
  *
  * A batch is in the file whole or not at all, whatever happens: WAL, synchronous=FULL.  A disk that
  * is full or read-only, or a file that was moved away, refuses batches and harms nothing else; each
- * batch tries anew.  On a read-only disk a store opens for reading: with what the write-ahead log
- * holds (mode=ro), or, where there is none, without any file beside it (immutable=1, or SQLite
- * would want to make one).
+ * batch tries anew.  A lock, in a file of its own beside it, lets one process at a time write;
+ * where it cannot be had, nothing is written until it can.  On a read-only disk a store opens for
+ * reading: with what the write-ahead log holds (mode=ro), or, where there is none, without any file
+ * beside it (immutable=1, or SQLite would want to make one).
  *
  * Life: store_open(), store_load() and store_write() by the control thread; store_start(); then
  * store_commit() only; store_close().
@@ -42,8 +43,9 @@ struct store_options {
 };
 
 /* Opens the file, makes it (0600) where there is none, and brings its schema up to date.  0; with a
- * sentence in `why`: -ERR_IO (cannot be opened, not even for reading), -ERR_SYNTAX (no database, or
- * of a newer version, or damaged), -ERR_AUTH (another key), -ERR_CONFLICT (another process has it).
+ * sentence in `why`: -ERR_IO, -ERR_FULL, -ERR_DENIED (cannot be opened for this reason, and not
+ * even for reading), -ERR_SYNTAX (no database, or somebody else's, which stays as it is, or of a
+ * newer version, or damaged), -ERR_AUTH (another key), -ERR_CONFLICT (another process has it).
  */
 MUST_USE int store_open(struct store **out, const struct store_options *options, char *why,
                         size_t why_size);
@@ -57,8 +59,9 @@ struct store_record {
     size_t secret_len;
 };
 
-/* Every record of a kind, by id; borrowed for the call.  0, -ERR_IO, -ERR_AUTH (a secret that the
- * key does not open) with `why`. */
+/* Every record of a kind, by id; borrowed for the call.  0; with `why`: -ERR_AUTH (a secret that
+ * the key does not open), -ERR_SYNTAX (damaged), -ERR_CONFLICT (another program locks the file),
+ * -ERR_IO. */
 MUST_USE int store_load(struct store *s, const char *kind,
                         void (*on_record)(void *arg, const struct store_record *record), void *arg,
                         char *why, size_t why_size);
@@ -68,6 +71,8 @@ struct store_batch *store_batch_new(void);
 void store_batch_put(struct store_batch *b, const char *kind, const char *id, const char *body,
                      const void *secret, size_t secret_len);
 void store_batch_remove(struct store_batch *b, const char *kind, const char *id);
+/* All of `from`, copied, behind what is there already. */
+void store_batch_put_all(struct store_batch *b, const struct store_batch *from);
 void store_batch_free(struct store_batch *b); /* wipes its secrets; fine with NULL */
 
 /* Before store_start(): at once.  The batch stays the caller's.  0, -ERR_FULL (the disk is full),

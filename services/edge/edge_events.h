@@ -7,7 +7,6 @@
 /* X(name, text).  publicIpDiscovered comes with STUN. */
 #define EDGE_EVENTS(X)                                                                             \
     X(CRASH_RECOVERED, "crashRecovered")                                                           \
-    X(CRASH_RECOVERY_FAILED, "crashRecoveryFailed")                                                \
     X(TUNNEL_CONNECTED, "tunnelConnected")                                                         \
     X(TUNNEL_DISCONNECTED, "tunnelDisconnected")                                                   \
     X(PUBLIC_IP_DISCOVERED, "publicIpDiscovered")                                                  \

@@ -68,6 +68,7 @@ void change_queue_fini(struct change_queue *q)
 {
     must(!q->current);
     must(!q->waiting.next || list_is_empty(&q->waiting));
+    store_batch_free(q->unwritten);
 }
 
 /* --- what it will be
@@ -173,9 +174,9 @@ static void on_stored(void *arg, const struct store_result *result)
     struct hub *h = c->hub;
 
     h->changes.current = NULL;
-    if (h->changes.is_closed) {
-        change_free(c);
-        return;
+    if (!result->err) {
+        store_batch_free(h->changes.unwritten); /* it was in the same batch */
+        h->changes.unwritten = NULL;
     }
     if (result->err) {
         log_err("hub", "change_not_stored", LOG_S("why", result->why), LOG_S("by", c->peer),
@@ -223,6 +224,8 @@ void change_commit(struct hub *h, struct change *c, const char *id, struct json_
 {
     struct store_batch *b = store_batch_new();
 
+    if (h->changes.unwritten)
+        store_batch_put_all(b, h->changes.unwritten);
     LIST_EACH (&c->steps, node, after)
         batch_step(h, b, container_of(node, struct change_step, node));
     snprintf(c->id, sizeof(c->id), "%s", id);
@@ -239,7 +242,7 @@ static void run_queue(struct hub *h)
     struct change_queue *q = &h->changes;
     struct list *node;
 
-    if (q->is_running) /* called from what it runs */
+    if (q->is_running || q->is_closed) /* is_running: called from what it runs */
         return;
     q->is_running = true;
     while (!q->current && (node = list_pop(&q->waiting))) {

@@ -19,6 +19,7 @@ struct admin_request;
 struct change;
 struct hub;
 struct json_object;
+struct store_batch;
 
 /* In the hub. */
 struct change_queue {
@@ -27,12 +28,16 @@ struct change_queue {
     unsigned count, max;    /* all of them */
     bool is_running, is_closed;
     uint64_t refused; /* for want of room */
+    /* owned: what the disk did not take at the start.  It goes before each change until one is in
+     * the file. */
+    struct store_batch *unwritten;
 };
 
 void change_queue_init(struct change_queue *q, unsigned max);
-/* After admin_stop(): what is being stored is not put into force any more. */
+/* None is begun any more; what is being stored is put into force and answered still.  Then
+ * store_close() and loop_settle() for that one, and admin_stop(), which answers the others. */
 void change_queue_close(struct change_queue *q);
-/* After store_close() and loop_free().  Fine on a zeroed one. */
+/* After admin_stop() and loop_free().  Fine on a zeroed one. */
 void change_queue_fini(struct change_queue *q);
 
 /* A request that wants to change something.  `check` runs now or later: it answers the request by

@@ -16,7 +16,8 @@
 
 #define POOL_KEEP         1024 /* chunks that a worker keeps: 16 MiB */
 #define HUB_QUIC_RETRY_MS 1000
-#define BIND_TRIES        16 /* for a port that TCP and UDP have free, where any will do */
+#define HUB_QUIC_TOLD_MS  60000 /* why it fails still */
+#define BIND_TRIES        16    /* for a port that TCP and UDP have free, where any will do */
 
 static int tell(int err, const char *what, const char *why)
 {
@@ -106,8 +107,9 @@ static int load_edges(struct hub *h)
     for (size_t i = 0; i < count && !err; i++)
         if ((err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
             tell(err, specs[i].id, why);
-    if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count)) != 0)
-        tell(err, "edges", "with those of the store they are more than limits.edges allows");
+    if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count,
+                                           &h->changes.unwritten, why, sizeof(why))) != 0)
+        tell(err, "edges", why);
     if (!err && (err = store_start(h->store)) != 0)
         tell(err, "store", "a thread cannot be started");
     for (size_t i = 0; i < count; i++)
@@ -321,10 +323,16 @@ static void on_quic_retry(struct deadline *deadline)
     struct hub *h = container_of(deadline, struct hub, quic_retry);
     char why[200] = "";
 
-    if (quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, sizeof(why)) != 0)
-        deadline_set(deadline, HUB_QUIC_RETRY_MS);
-    else if (open_quic(h, why, sizeof(why)) != 0)
-        log_err("hub", "quic_failed", LOG_S("why", why));
+    if (quic_door_bind(&h->quic, &h->tunnel_at, h->worker_count, why, sizeof(why)) == 0) {
+        if (open_quic(h, why, sizeof(why)) == 0)
+            return;
+        quic_door_fini(&h->quic); /* nobody would read what comes there */
+        if (log_limit_pass(&h->quic_log, loop_now_ms(h->loop))) {
+            log_err("hub", "quic_failed", LOG_S("why", why), LOG_U("held", h->quic_log.held));
+            h->quic_log.held = 0;
+        }
+    }
+    deadline_set(deadline, HUB_QUIC_RETRY_MS);
 }
 
 static int bind_tunnel(struct hub *h)
@@ -359,6 +367,7 @@ int hub_start(struct hub *h)
     h->worker_count =
         h->conf.service.workers ? (unsigned)h->conf.service.workers : worker_default_count();
     deadline_init(&h->quic_retry, h->loop, on_quic_retry);
+    h->quic_log = (struct log_limit){.burst = 1, .every_ms = HUB_QUIC_TOLD_MS};
     service_drain_init(&h->drain, h->loop, "hub", &h->conf.service, &drain_ops, h);
     registry_init(&h->registry, (size_t)h->conf.limits.edges);
     change_queue_init(&h->changes, (unsigned)h->conf.limits.waiting_changes);
@@ -399,9 +408,11 @@ int hub_start(struct hub *h)
  * lanes give up what they have, then the loops go, then what the messages point to. */
 void hub_fini(struct hub *h)
 {
-    admin_stop(h->admin);
     change_queue_close(&h->changes);
-    store_close(h->store); /* what it has to say is with the loop by then */
+    store_close(h->store);
+    h->store = NULL;
+    loop_settle(h->loop); /* the change that the store was at: it is in force, and has its answer */
+    admin_stop(h->admin); /* those that waited are told that nothing has changed */
     tunnel_port_fini(&h->port);
     quic_door_fini(&h->quic);
     deadline_off(&h->quic_retry);

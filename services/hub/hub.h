@@ -6,6 +6,7 @@
 
 #include "admin/service.h"
 #include "admin/service_drain.h"
+#include "base/log.h"
 #include "hub/change.h"
 #include "hub/desk.h"
 #include "hub/hub_conf.h"
@@ -30,10 +31,11 @@ struct hub {
     struct desk desk;
     struct tunnel_port port;    /* TCP */
     struct quic_door quic;      /* UDP, until its sockets are the workers' */
-    struct deadline quic_retry; /* its port is taken: asked for again */
-    union addr tunnel_at;       /* where it listens */
-    struct tls_cert *cert;      /* counted: of the tunnel */
-    struct admin *admin;        /* owned */
+    struct deadline quic_retry; /* its port is taken, or its keys are not there: asked for again */
+    struct log_limit quic_log;
+    union addr tunnel_at;  /* where it listens */
+    struct tls_cert *cert; /* counted: of the tunnel */
+    struct admin *admin;   /* owned */
     struct service_tokens tokens;
     struct events *events; /* owned */
     struct service_drain drain;
@@ -58,7 +60,7 @@ void hub_fini(struct hub *h); /* everything but conf */
  */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
-/* secret NULL: it is made here; grace_ms 0: the edge's tunnels are closed. */
+/* grace_ms 0: the edge's tunnels are closed. */
 void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms);
 /* The edge's connection token for this host and port (the caller's, a secret). */
 char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port);

@@ -14,10 +14,6 @@
 #define HANDSHAKES_REFUSED(reason) "penstock_hub_handshake_failures_total{reason=\"" reason "\"}"
 #define OPENS_REFUSED(reason)      "penstock_hub_streams_refused_total{reason=\"" reason "\"}"
 
-/* In the order of target_mode_names (target.h). */
-static const char *const proxy_choices[] = {"v1", "v2", "off", NULL};
-static const char *const proxy_choices_udp[] = {"first", "each", "off", NULL};
-
 static const char *const congestion_choices[] = {"cubic", "bbr", NULL}; /* enum quic_congestion */
 
 static void check_transports(struct json_check *faults, const char *pointer, const void *member)
@@ -188,7 +184,7 @@ static const struct conf_key keys[] = {
     {.path = "target.proxyProtocol",
      .kind = CONF_ENUM,
      .offset = AT(target_proxy_protocol),
-     .choices = proxy_choices,
+     .choices = target_mode_names[TARGET_TCP],
      .fallback = "v1",
      .doc = "The PROXY header in front of a stream, that tells the client's address."},
     {.path = "target.portsUdp",
@@ -200,7 +196,7 @@ static const struct conf_key keys[] = {
     {.path = "target.proxyProtocolUdp",
      .kind = CONF_ENUM,
      .offset = AT(target_proxy_protocol_udp),
-     .choices = proxy_choices_udp,
+     .choices = target_mode_names[TARGET_UDP],
      .fallback = "first",
      .doc = "The PROXY v2 header that tells the client's address: a datagram of its own before the "
             "first, or in front of each payload."},

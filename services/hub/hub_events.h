@@ -7,7 +7,6 @@
 /* X(name, text, of a single stream) */
 #define HUB_EVENTS(X)                                                                              \
     X(CRASH_RECOVERED, "crashRecovered", false)                                                    \
-    X(CRASH_RECOVERY_FAILED, "crashRecoveryFailed", false)                                         \
     X(EDGE_CONNECTED, "edgeConnected", false)                                                      \
     X(EDGE_DISCONNECTED, "edgeDisconnected", false)                                                \
     X(STREAM_OPENED, "streamOpened", true)                                                         \

@@ -159,8 +159,7 @@ static void take_spec(struct edge *edge, struct edge_spec *spec)
         snprintf(edge->secret, sizeof(edge->secret), "%s", spec->secret);
         forget_old_secret(edge); /* whoever sets a secret by hand wants the others gone */
     }
-    if (!edge->secret[0])
-        make_secret(edge->secret);
+    must(edge->secret[0]); /* nobody could connect, or everybody */
     port_list_fini(&edge->ports);
     port_list_fini(&edge->ports_udp);
     edge->ports = spec->ports;
@@ -235,10 +234,8 @@ static void renew(struct edge *edge, const char *secret, uint64_t grace_ms, uint
         edge->old_until_ms = now_ms + grace_ms;
         edge->old_until_unix = now_unix + (int64_t)(grace_ms / 1000);
     }
-    if (secret)
-        snprintf(edge->secret, sizeof(edge->secret), "%s", secret);
-    else
-        make_secret(edge->secret);
+    must(secret[0]);
+    snprintf(edge->secret, sizeof(edge->secret), "%s", secret);
 }
 
 void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,

@@ -30,7 +30,7 @@ struct target_map;
 /* What somebody wants an edge to be. */
 struct edge_spec {
     char id[EDGE_ID_MAX + 1];
-    char secret[SECRET_MAX + 1]; /* "": keep the one there is, or make one */
+    char secret[SECRET_MAX + 1]; /* "": keep the one there is */
     char *secret_file;           /* owned, configuration only: read, or made when missing */
     struct port_list ports;      /* owned: listenPorts */
     struct port_list ports_udp;  /* owned: listenPortsUdp */
@@ -82,19 +82,20 @@ void registry_init(struct registry *r, size_t limit);
 void registry_fini(struct registry *r);
 struct edge *registry_find(const struct registry *r, const char *id);
 
-/* Adds the edge, or makes it what the spec says; a secret is made where there is none.  The ports
- * move out of the spec.  *change (bits) says what it was.  0; -ERR_LIMIT: limits.edges. */
+/* Adds the edge, or makes it what the spec says, with its secret; a spec without one keeps that of
+ * an edge that is there, and is not for a new edge.  The ports move out of the spec.  *change
+ * (bits) says what it was.  0; -ERR_LIMIT: limits.edges. */
 MUST_USE int registry_put(struct registry *r, struct edge_spec *spec, unsigned *change);
 /* What registry_put() would say. */
 unsigned registry_compare(const struct registry *r, const struct edge_spec *spec);
 /* Frees it. */
 void registry_remove(struct registry *r, struct edge *edge);
-/* A new secret (NULL: it is made here); the old one is good for grace_ms more. */
+/* A new secret; the old one is good for grace_ms more. */
 void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
                            uint64_t grace_ms, uint64_t now_ms, int64_t now_unix);
 
 /* The edge as registry_put() and registry_renew_secret() would leave it: a copy that stands alone,
- * for edge_preview_fini().  The spec stays whole; it names its secret where one would be made. */
+ * for edge_preview_fini().  The spec stays whole. */
 void registry_preview(const struct registry *r, const struct edge_spec *spec, struct edge *out);
 void registry_preview_renewal(const struct registry *r, const struct edge_spec *spec,
                               uint64_t grace_ms, int64_t now_unix, struct edge *out);

@@ -23,10 +23,13 @@ struct loop;
 MUST_USE int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
                                  const struct hub_conf *conf, char *why, size_t why_size);
 /* Applies those of the configuration's entries that are to be applied (their ports move), all of
- * them with their secrets.  What the disk does not take is in force all the same, and applied again
- * at the next start.  0, -ERR_LIMIT. */
+ * them with their secrets.  What the disk does not take is in force all the same: *unwritten (the
+ * caller's; or NULL) has to be in the file with the first change that comes after it, or the next
+ * start would take the entries for new and undo that change.  0, or with a sentence in `why`:
+ * -ERR_LIMIT (limits.edges), or what store_load() has. */
 MUST_USE int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs,
-                                 size_t count);
+                                 size_t count, struct store_batch **unwritten, char *why,
+                                 size_t why_size);
 
 void registry_batch_put(struct store_batch *b, const struct edge *edge);
 void registry_batch_remove(struct store_batch *b, const char *id);

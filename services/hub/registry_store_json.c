@@ -297,23 +297,30 @@ static int apply(struct registry *r, struct store_batch *b, struct digests *d,
     return 0;
 }
 
-int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count)
+int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count,
+                        struct store_batch **unwritten, char *why, size_t why_size)
 {
     struct store_batch *b = store_batch_new();
     struct digests d = {.all = NULL};
-    char why[STORE_WHY_BYTES] = "";
+    char not_stored[STORE_WHY_BYTES] = "";
     size_t applied = 0;
-    int err = store_load(s, KIND_CONF, on_digest, &d, why, sizeof(why));
+    int err = store_load(s, KIND_CONF, on_digest, &d, why, why_size);
 
+    *unwritten = NULL;
     for (size_t i = 0; !err && i < count; i++)
-        err = apply(r, b, &d, &specs[i], &applied);
+        if ((err = apply(r, b, &d, &specs[i], &applied)) != 0)
+            snprintf(why, why_size,
+                     "with those of the store they are more than limits.edges allows");
     for (size_t i = 0; !err && i < d.count; i++)
         if (!d.all[i].is_listed) { /* should it be listed again, it is new again */
             store_batch_remove(b, KIND_CONF, d.all[i].id);
             applied++;
         }
-    if (!err && applied && store_write(s, b, why, sizeof(why)) != 0)
-        log_warn("hub", "edges_not_stored", LOG_S("why", why));
+    if (!err && applied && store_write(s, b, not_stored, sizeof(not_stored)) != 0) {
+        log_warn("hub", "edges_not_stored", LOG_S("why", not_stored));
+        *unwritten = b;
+        b = NULL;
+    }
     store_batch_free(b);
     free(d.all);
     return err;

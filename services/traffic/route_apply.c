@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/crash_log.h"
 #include "tls/tls.h"
 
 struct route_apply {
@@ -148,6 +149,7 @@ static void *thread_main(void *arg)
 {
     struct route_apply *a = arg;
 
+    crash_log_thread_start();
     pthread_setname_np(pthread_self(), "apply");
     for (;;) {
         struct route_update *u;
@@ -159,10 +161,12 @@ static void *thread_main(void *arg)
         a->slot = NULL;
         pthread_mutex_unlock(&a->lock);
         if (!u)
-            return NULL;
+            break;
         build(u);
         loop_post(a->options.loop, &u->task);
     }
+    crash_log_thread_end();
+    return NULL;
 }
 
 /* --- the control thread ---------------------------------------------------------------------- */

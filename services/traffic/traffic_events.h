@@ -7,7 +7,6 @@
 /* X(name, text).  The certificates' come with the watch of their expiry. */
 #define TRAFFIC_EVENTS(X)                                                                          \
     X(CRASH_RECOVERED, "crashRecovered")                                                           \
-    X(CRASH_RECOVERY_FAILED, "crashRecoveryFailed")                                                \
     X(ROUTES_UPDATED, "routesUpdated")                                                             \
     X(ROUTES_REJECTED, "routesRejected")                                                           \
     X(TARGET_DOWN, "targetDown")                                                                   \

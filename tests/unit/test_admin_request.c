@@ -1,5 +1,6 @@
 /* The life of a request: bodies in all sizes and paces, deferred answers, connections and limits.
  */
+#include "admin/events.h"
 #include "admin_fixture.h"
 
 #define PUT_THINGS "PUT /v1/things HTTP/1.1\r\n" HOST AUTH JSON
@@ -395,6 +396,73 @@ START_TEST(stopping_answers_what_is_deferred)
 }
 END_TEST
 
+/* Refused as the service stops, and nothing after it. */
+static void hear_stopping(int fd)
+{
+    struct answer a;
+
+    hear(fd, &a, false);
+    expect_problem(&a, 503, "stopping");
+    expect_header(&a, "Connection", "close");
+    answer_fini(&a);
+    hear_end(fd);
+    close(fd);
+}
+
+/* Two changes in one write: the answer to the first lets the second in, which nobody would answer
+ * once it is deferred. */
+START_TEST(stopping_while_requests_follow_each_other)
+{
+    struct service s;
+    int fd;
+
+    service_up(&s);
+    fd = dial_to(admin_address(s.admin));
+    say(fd, POST_SLOW POST_SLOW, strlen(POST_SLOW POST_SLOW));
+    wait_for(&s.has_deferred);
+    service_stop(&s);
+    ck_assert_uint_eq(atomic_load(&s.gone), 1);
+    hear_stopping(fd);
+}
+END_TEST
+
+/* What came while nothing ran is read by the stop itself. */
+START_TEST(stopping_as_requests_come)
+{
+    static const char *const late[] = {
+        POST_SLOW POST_SLOW,
+        "POST /v1/hasty HTTP/1.1\r\n" HOST AUTH "\r\n",
+        "GET /v1/events HTTP/1.1\r\n" HOST READ "\r\n",
+        "GET /v1/things HTTP/1.1\r\n" HOST READ "\r\n",
+    };
+    static const struct event_type types[] = {{"comes", false}, {NULL, false}};
+    struct service s;
+    struct events *events;
+    int fds[ARRAY_LEN(late)];
+
+    service_prepare(&s);
+    s.options.events = events = events_new(s.loop, types, 4, 2);
+    service_start(&s);
+    for (size_t i = 0; i < ARRAY_LEN(late); i++) {
+        struct answer a;
+
+        fds[i] = dial_to(admin_address(s.admin));
+        say(fds[i], "GET /healthz HTTP/1.1\r\n" HOST "\r\n",
+            strlen("GET /healthz HTTP/1.1\r\n" HOST "\r\n"));
+        hear(fds[i], &a, false);
+        answer_fini(&a);
+    }
+    service_halt(&s);
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        say(fds[i], late[i], strlen(late[i]));
+    service_stop(&s);
+    events_free(events);
+    ck_assert_uint_eq(atomic_load(&s.handled), 0);
+    for (size_t i = 0; i < ARRAY_LEN(late); i++)
+        hear_stopping(fds[i]);
+}
+END_TEST
+
 START_TEST(stopping_in_the_middle_of_requests)
 {
     struct service s;
@@ -438,6 +506,8 @@ int main(void)
         deferred_and_answered_at_once,
         client_goes_away_while_deferred,
         stopping_answers_what_is_deferred,
+        stopping_while_requests_follow_each_other,
+        stopping_as_requests_come,
         stopping_in_the_middle_of_requests,
     };
 

@@ -2,6 +2,10 @@
  */
 #include "hub_tunnel_fixture.h"
 
+#include <sqlite3.h>
+
+#include "store/store.h"
+
 #define CLIENTS 6
 
 static int clients[CLIENTS];
@@ -11,23 +15,31 @@ static void setup(void)
     hub_up((const char *const[]){"limits.waitingChanges=3", NULL});
 }
 
-/* A request for an edge of this name; the answer is not read here. */
-static int post_edge(const char *id)
+/* The answer is not read here. */
+static int ask(const char *what, const char *body)
 {
-    char request[512], body[64];
+    char request[512];
     union addr at;
     int fd;
 
-    snprintf(body, sizeof(body), "{\"id\":\"%s\"}", id);
     snprintf(request, sizeof(request),
-             "POST /v1/edges HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+             "%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
              "Content-Type: application/json\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
-             hub.tokens.tokens, strlen(body), body);
+             what, hub.tokens.tokens, strlen(body), body);
     ck_assert_int_eq(addr_parse(&at, admin_address(hub.admin)), 0);
     fd = socket(AF_INET, SOCK_STREAM, 0);
     ck_assert_int_eq(connect(fd, &at.sa, addr_len(&at)), 0);
     ck_assert_int_eq((int)send(fd, request, strlen(request), MSG_NOSIGNAL), (int)strlen(request));
     return fd;
+}
+
+/* A request for an edge of this name. */
+static int post_edge(const char *id)
+{
+    char body[64];
+
+    snprintf(body, sizeof(body), "{\"id\":\"%s\"}", id);
+    return ask("POST /v1/edges", body);
 }
 
 static unsigned status_of(int fd)
@@ -66,6 +78,17 @@ START_TEST(a_client_that_goes_away)
 }
 END_TEST
 
+/* The same hub again, with the state that it left. */
+static void restart(void)
+{
+    struct hub_conf conf = hub.conf;
+
+    hub_fini(&hub);
+    memset(&hub, 0, sizeof(hub));
+    hub.conf = conf;
+    ck_assert_int_eq(hub_start(&hub), 0);
+}
+
 static bool has_begun(void *arg)
 {
     (void)arg;
@@ -84,11 +107,23 @@ static void post_all(void)
 
 START_TEST(the_hub_ends_in_the_middle)
 {
+    unsigned created = 0;
+
     post_all();
     UNTIL(has_begun, NULL);
-    hub_down(); /* the sanitizer looks whether anything is left */
-    for (size_t i = 0; i < CLIENTS; i++)
-        close(clients[i]);
+    restart(); /* the sanitizer looks whether anything is left */
+    for (size_t i = 0; i < CLIENTS; i++) {
+        unsigned status = status_of(clients[i]);
+        char id[8];
+
+        snprintf(id, sizeof(id), "e%zu", i);
+        /* 503, and 0 of one that was never heard: nothing has changed */
+        ck_assert_msg(status == 201 || status == 503 || status == 0, "%u", status);
+        ck_assert_int_eq(has_edge(id), status == 201);
+        created += status == 201;
+    }
+    ck_assert_uint_ge(created, 1); /* the one that was under way */
+    hub_down();
 }
 END_TEST
 
@@ -120,6 +155,61 @@ START_TEST(past_its_end_the_line_refuses)
 }
 END_TEST
 
+/* Whoever has this keeps the hub from writing. */
+static sqlite3 *lock_file(void)
+{
+    char *path = must_printf("%s/hub.db", state_dir);
+    sqlite3 *db;
+
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    free(path);
+    return db;
+}
+
+static bool was_refused(void *arg)
+{
+    struct store_stats stats;
+
+    (void)arg;
+    store_stats(hub.store, &stats);
+    return stats.faults[STORE_FAULT_IO] == 2; /* the first one was the start's */
+}
+
+static bool has_one_edge(void *arg)
+{
+    (void)arg;
+    return hub.registry.count == 1;
+}
+
+/* The configuration's edge was not in the file when it was removed: removed it stays. */
+START_TEST(edges_that_could_not_be_stored_at_the_start)
+{
+    sqlite3 *db = lock_file();
+    int fd;
+
+    json_object_put(hub.conf.edges);
+    hub.conf.edges = json_of("[{\"id\":\"e1\",\"secret\":\"" SECRET_OF_E1 "\"}"
+                             ",{\"id\":\"e2\",\"secret\":\"" SECRET_OF_E1 "\"}]");
+    restart();
+    ck_assert_uint_eq(hub.registry.count, 2);
+    fd = ask("DELETE /v1/edges/e1", "");
+    UNTIL(was_refused, NULL);
+    UNTIL(is_quiet, NULL);
+    ck_assert_uint_eq(hub.registry.count, 2); /* refused: what was to go before it is kept */
+    sqlite3_close(db);
+    close(fd);
+    fd = ask("DELETE /v1/edges/e1", "");
+    UNTIL(has_one_edge, NULL);
+    UNTIL(is_quiet, NULL);
+    restart();
+    ck_assert_uint_eq(status_of(fd), 204);
+    ck_assert_ptr_null(registry_find(&hub.registry, "e1"));
+    ck_assert_ptr_nonnull(registry_find(&hub.registry, "e2"));
+    hub_down();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("changes");
@@ -129,5 +219,6 @@ int main(void)
     tcase_add_test(tcase, a_client_that_goes_away);
     tcase_add_loop_test(tcase, the_hub_ends_in_the_middle, 0, 5);
     tcase_add_test(tcase, past_its_end_the_line_refuses);
+    tcase_add_test(tcase, edges_that_could_not_be_stored_at_the_start);
     return run_suite("hub_change", tcase);
 }

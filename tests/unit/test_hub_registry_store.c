@@ -2,6 +2,8 @@
  * begins. */
 #include "hub_tunnel_fixture.h"
 
+#include <sqlite3.h>
+
 #include "hub/registry_store.h"
 #include "hub/unix_time.h"
 
@@ -91,7 +93,7 @@ START_TEST(edges_come_back)
     ck_assert_uint_eq(registry.count, 0);
     put(b, "e1", SECRET_OF_E1);
     put(b, "e2", SECRET_OF_E1);
-    registry_renew_secret(&registry, registry_find(&registry, "e1"), NULL, 3600000,
+    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(), 3600000,
                           loop_now_ms(loop), unix_time_now());
     strcpy(second, registry_find(&registry, "e1")->secret);
     registry_batch_put(b, registry_find(&registry, "e1"));
@@ -118,7 +120,7 @@ START_TEST(an_old_secret_whose_time_is_over)
 
     open_it();
     put(b, "e1", SECRET_OF_E1);
-    registry_renew_secret(&registry, registry_find(&registry, "e1"), NULL, 1000, 0,
+    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(), 1000, 0,
                           unix_time_now() - 10);
     registry_batch_put(b, registry_find(&registry, "e1"));
     write_batch(b);
@@ -144,16 +146,25 @@ START_TEST(more_than_the_limit)
 }
 END_TEST
 
-static void fill(const char *id, unsigned max_instances)
+static int try_fill(const char *id, unsigned max_instances)
 {
+    struct store_batch *unwritten;
     struct edge_spec spec;
+    int err;
 
     edge_spec_init(&spec);
     strcpy(spec.id, id);
     strcpy(spec.secret, SECRET_OF_E1);
     spec.max_instances = max_instances;
-    ck_assert_int_eq(registry_store_fill(store, &registry, &spec, id[0] ? 1 : 0), 0);
+    err = registry_store_fill(store, &registry, &spec, id[0] ? 1 : 0, &unwritten, why, sizeof(why));
+    ck_assert_ptr_null(unwritten);
     edge_spec_fini(&spec);
+    return err;
+}
+
+static void fill(const char *id, unsigned max_instances)
+{
+    ck_assert_msg(try_fill(id, max_instances) == 0, "%s", why);
 }
 
 static void remove_e1(void)
@@ -188,6 +199,31 @@ START_TEST(the_list_begins)
 }
 END_TEST
 
+START_TEST(why_the_list_was_not_taken)
+{
+    char *path = must_printf("%s/hub.db", state_dir);
+    sqlite3 *db;
+
+    ck_assert_int_eq(try_open(1), 0);
+    fill("e1", 1);
+    ck_assert_int_eq(try_fill("e2", 1), -ERR_LIMIT);
+    ck_assert_ptr_nonnull(strstr(why, "limits.edges"));
+    close_it();
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db,
+                                  "UPDATE record SET secret = (SELECT secret FROM record"
+                                  " WHERE kind = 'edge') WHERE kind = 'conf'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    open_it();
+    ck_assert_int_eq(try_fill("e1", 1), -ERR_AUTH);
+    ck_assert_ptr_nonnull(strstr(why, "cannot be opened"));
+    close_it();
+    free(path);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("records");
@@ -197,5 +233,6 @@ int main(void)
     tcase_add_test(tcase, an_old_secret_whose_time_is_over);
     tcase_add_test(tcase, more_than_the_limit);
     tcase_add_test(tcase, the_list_begins);
+    tcase_add_test(tcase, why_the_list_was_not_taken);
     return run_suite("hub_registry_store", tcase);
 }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,42 @@ static void by_overflow(int arg)
         pthread_join(thread, NULL);
 }
 
+/* A real fault: a raised signal would only wait while it is blocked. */
+static void *fault(void *arg)
+{
+    volatile char *nothing = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    crash_log_thread_start();
+    pthread_setname_np(pthread_self(), "masked");
+    *nothing = 1;
+    return arg;
+}
+
+/* As workers, the store and the apply thread are made. */
+static void by_masked_thread(int arg)
+{
+    sigset_t all;
+    pthread_t thread;
+
+    (void)arg;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    if (pthread_create(&thread, NULL, fault, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+START_TEST(a_thread_that_was_made_with_all_signals_blocked)
+{
+    struct last_words words;
+
+    run(&words, LOG_JSON, by_masked_thread, 0);
+    ck_assert(WIFSIGNALED(words.how));
+    ck_assert_int_eq(WTERMSIG(words.how), SIGSEGV);
+    ck_assert_ptr_nonnull(strstr(words.text, "\"signal\":\"SEGV\""));
+    ck_assert_ptr_nonnull(strstr(words.text, "\"thread\":\"masked\""));
+}
+END_TEST
+
 START_TEST(a_stack_that_overflows)
 {
     struct last_words words;
@@ -145,6 +182,35 @@ START_TEST(a_stack_that_overflows)
     ck_assert_ptr_nonnull(strstr(words.text, "\"thread\":\"deep\""));
 }
 END_TEST
+
+#if defined(__x86_64__)
+/* A stack of which not even the first frame can be read. */
+static void by_broken_stack(int arg)
+{
+    __asm__ volatile("movq %0, %%rbp\n\tmovq %0, %%rsp\n\tpushq %0" : : "r"(16L) : "memory");
+    _exit(arg);
+}
+
+START_TEST(a_stack_that_cannot_be_walked)
+{
+    struct last_words words;
+    struct json_object *line;
+    char *end;
+
+    run(&words, LOG_JSON, by_broken_stack, 0);
+    ck_assert(WIFSIGNALED(words.how));
+    ck_assert_int_eq(WTERMSIG(words.how), SIGSEGV);
+    end = strchr(words.text, '\n');
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    line = json_tokener_parse(words.text);
+    ck_assert_msg(line != NULL, "%s", words.text);
+    ck_assert_str_eq(field(line, "signal"), "SEGV");
+    ck_assert_ptr_nonnull(field(line, "backtrace"));
+    json_object_put(line);
+}
+END_TEST
+#endif
 
 static void *short_thread(void *arg)
 {
@@ -177,6 +243,10 @@ int main(void)
     tcase_add_test(tcase, the_text_form);
     tcase_add_test(tcase, the_time_is_right);
     tcase_add_test(tcase, a_stack_that_overflows);
+#if defined(__x86_64__)
+    tcase_add_test(tcase, a_stack_that_cannot_be_walked);
+#endif
+    tcase_add_test(tcase, a_thread_that_was_made_with_all_signals_blocked);
     tcase_add_test(tcase, threads_come_and_go);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);

@@ -26,11 +26,13 @@ START_TEST(the_delay_doubles_up_to_a_cap)
     uint64_t delay_ms;
 
     for (unsigned i = 0; i < ARRAY_LEN(expect); i++) {
-        ck_assert(crash_row_add(&crash, &options, 59999, &delay_ms));
+        crash_row_ran(&crash, &options, 59999);
+        ck_assert(crash_row_add(&crash, &options, &delay_ms));
         ck_assert_uint_eq(delay_ms, expect[i]);
         ck_assert_uint_eq(crash.row, i + 1);
     }
-    ck_assert(!crash_row_add(&crash, &options, 59999, &delay_ms));
+    crash_row_ran(&crash, &options, 59999);
+    ck_assert(!crash_row_add(&crash, &options, &delay_ms));
 }
 END_TEST
 
@@ -40,13 +42,16 @@ START_TEST(a_calm_minute_ends_the_row)
     struct crash crash = {0};
     uint64_t delay_ms;
 
-    ck_assert(crash_row_add(&crash, &options, 10, &delay_ms));
-    ck_assert(crash_row_add(&crash, &options, 10, &delay_ms));
-    ck_assert(crash_row_add(&crash, &options, 60000, &delay_ms));
+    ck_assert(crash_row_add(&crash, &options, &delay_ms));
+    crash_row_ran(&crash, &options, 10);
+    ck_assert(crash_row_add(&crash, &options, &delay_ms));
+    crash_row_ran(&crash, &options, 60000);
+    ck_assert(crash_row_add(&crash, &options, &delay_ms));
     ck_assert_uint_eq(crash.row, 1);
     ck_assert_uint_eq(delay_ms, 1000);
     options.restarts_max = 0;
-    ck_assert(!crash_row_add(&crash, &options, 60000, &delay_ms));
+    crash_row_ran(&crash, &options, 60000);
+    ck_assert(!crash_row_add(&crash, &options, &delay_ms));
 }
 END_TEST
 
@@ -198,6 +203,47 @@ START_TEST(a_start_that_fails_in_a_row_is_tried_again)
 }
 END_TEST
 
+#define CALM_MS 20
+
+static int crash_then_fail_after_a_calm_run(const struct crash *crash)
+{
+    uint64_t since_us = clock_now_us();
+
+    if (crash->row == 0)
+        raise(SIGKILL);
+    while (clock_now_us() - since_us < 1000 * CALM_MS)
+        sched_yield();
+    return 3;
+}
+
+/* Its row is over: its status is its own word again. */
+START_TEST(a_status_after_a_calm_run_is_passed_on)
+{
+    struct supervisor_options options = quick;
+    struct report r;
+    pid_t pid;
+
+    options.calm_after_ms = CALM_MS;
+    pid = start(&options, crash_then_fail_after_a_calm_run);
+    ck_assert(next(&r) && next(&r));
+    ck_assert(!next(&r));
+    ck_assert_int_eq(end_of(pid), 3);
+}
+END_TEST
+
+START_TEST(ends_of_children_that_were_ignored)
+{
+    struct report r;
+    pid_t pid;
+
+    ck_assert(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
+    pid = start(&quick, refuse_to_start);
+    ck_assert(signal(SIGCHLD, SIG_DFL) != SIG_ERR);
+    ck_assert(next(&r));
+    ck_assert_int_eq(end_of(pid), 2);
+}
+END_TEST
+
 static int tell_signals(const struct crash *crash)
 {
     int signum;
@@ -293,6 +339,8 @@ int main(void)
     tcase_add_test(processes, it_gives_up);
     tcase_add_test(processes, a_status_is_passed_on);
     tcase_add_test(processes, a_start_that_fails_in_a_row_is_tried_again);
+    tcase_add_test(processes, a_status_after_a_calm_run_is_passed_on);
+    tcase_add_test(processes, ends_of_children_that_were_ignored);
     tcase_add_loop_test(processes, orders_are_passed_on, 0, 2);
     tcase_add_test(processes, a_death_after_the_order_to_end_is_the_end);
     tcase_add_test(processes, an_order_while_nothing_runs);

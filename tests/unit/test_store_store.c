@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -198,6 +199,165 @@ START_TEST(what_is_not_ours_is_refused)
     free(path);
     path = must_printf("%s/no/such/folder.db", folder);
     ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+}
+END_TEST
+
+static size_t read_file(char *out, size_t size)
+{
+    FILE *file = fopen(path, "r");
+    size_t n;
+
+    ck_assert_ptr_nonnull(file);
+    n = fread(out, 1, size, file);
+    fclose(file);
+    return n;
+}
+
+/* Refused, and not a byte of it is another one; no log is beside it. */
+START_TEST(what_is_not_ours_is_not_changed)
+{
+    static const char *const theirs[] = {
+        "CREATE TABLE theirs (a)",
+        "PRAGMA user_version = 1",
+        "PRAGMA application_id = 7",
+        "CREATE TABLE record (a); PRAGMA user_version = 1",
+    };
+    static char before[65536], after[65536];
+    char *log = must_printf("%s-wal", path);
+    struct store *s;
+    size_t n;
+
+    sql(theirs[_i]);
+    n = read_file(before, sizeof(before));
+    ck_assert_int_eq(open_with(&s, key), -ERR_SYNTAX);
+    ck_assert_ptr_nonnull(strstr(why, "something else"));
+    ck_assert_ptr_nonnull(strstr(why, path));
+    ck_assert_uint_eq(read_file(after, sizeof(after)), n);
+    ck_assert_mem_eq(before, after, n);
+    ck_assert_int_ne(access(log, F_OK), 0);
+    free(log);
+}
+END_TEST
+
+/* As one that ended before it had written anything leaves it. */
+START_TEST(an_empty_file_is_taken)
+{
+    struct store *s;
+
+    sql("PRAGMA journal_mode = WAL");
+    s = opened();
+    write_one(s, "a", "{}", NULL);
+    store_close(s);
+}
+END_TEST
+
+/* --- the lock */
+
+static char *lock_name(void)
+{
+    return must_printf("%s-lock", path);
+}
+
+/* A lock that is no file: not "there is no lock". */
+START_TEST(a_lock_that_cannot_be_opened)
+{
+    char *name = lock_name();
+    struct store *s;
+
+    ck_assert_int_eq(mkdir(name, 0700), 0);
+    ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    ck_assert_int_ne(access(path, F_OK), 0);
+    ck_assert_int_eq(rmdir(name), 0);
+    ck_assert_int_eq(symlink("/dev/null", name), 0);
+    ck_assert_int_eq(open_with(&s, key), -ERR_IO);
+    free(name);
+}
+END_TEST
+
+/* Root may write everywhere: for a while we are nobody. */
+static void be_nobody(bool is_nobody)
+{
+    static bool was_root;
+
+    was_root = was_root || geteuid() == 0;
+    if (was_root) {
+        ck_assert_int_eq(seteuid(is_nobody ? 65534 : 0), 0);
+        ck_assert_int_eq(prctl(PR_SET_DUMPABLE, 1), 0); /* the leak checker's wish */
+    }
+}
+
+START_TEST(without_a_lock_nothing_is_written)
+{
+    struct store *s = opened(), *second;
+    struct store_batch *b = store_batch_new();
+    char *name = lock_name();
+    struct store_stats stats;
+
+    write_one(s, "a", "1", NULL);
+    store_close(s);
+    ck_assert_int_eq(unlink(name), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0); /* the file would let us */
+    ck_assert_int_eq(chmod(folder, 0555), 0);
+    be_nobody(true);
+    s = opened();
+    ck_assert_str_eq(content(s, "edge"), "a=1/;");
+    store_batch_put(b, "edge", "a", "2", NULL, 0);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_DENIED);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    store_stats(s, &stats);
+    ck_assert(stats.is_read_only);
+    be_nobody(false);
+    ck_assert_int_eq(chmod(folder, 0777), 0);
+    be_nobody(true);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    ck_assert_int_eq(open_with(&second, key), -ERR_CONFLICT);
+    ck_assert_str_eq(content(s, "edge"), "a=2/;");
+    store_close(s);
+    be_nobody(false);
+    store_batch_free(b);
+    free(name);
+}
+END_TEST
+
+/* That there is nothing to read either is not what is wrong. */
+START_TEST(the_first_reason_is_told)
+{
+    char *name = lock_name();
+    struct store *s;
+
+    ck_assert_int_eq(chmod(folder, 0555), 0);
+    be_nobody(true);
+    ck_assert_int_eq(open_with(&s, key), -ERR_DENIED);
+    be_nobody(false);
+    ck_assert_ptr_nonnull(strstr(why, name));
+    ck_assert_int_eq(chmod(folder, 0700), 0);
+    free(name);
+}
+END_TEST
+
+/* Another program has the file for itself: that is no read-only disk. */
+START_TEST(a_busy_file_is_not_a_read_only_one)
+{
+    struct store *s = opened();
+    struct store_batch *b = store_batch_new();
+    struct store_stats stats;
+    sqlite3 *db;
+
+    store_batch_put(b, "edge", "a", "1", NULL, 0);
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_IO); /* and has let go of the file */
+    ck_assert_int_eq(
+        sqlite3_exec(db, "COMMIT; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE", NULL, NULL, NULL),
+        SQLITE_OK);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), -ERR_IO);
+    store_stats(s, &stats);
+    ck_assert(!stats.is_read_only);
+    sqlite3_close(db);
+    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
+    store_batch_free(b);
+    store_close(s);
 }
 END_TEST
 
@@ -402,6 +562,12 @@ int main(void)
     tcase_add_test(tcase, secrets_are_sealed);
     tcase_add_test(tcase, a_secret_is_bound_to_its_record);
     tcase_add_test(tcase, what_is_not_ours_is_refused);
+    tcase_add_loop_test(tcase, what_is_not_ours_is_not_changed, 0, 4);
+    tcase_add_test(tcase, an_empty_file_is_taken);
+    tcase_add_test(tcase, a_lock_that_cannot_be_opened);
+    tcase_add_test(tcase, without_a_lock_nothing_is_written);
+    tcase_add_test(tcase, the_first_reason_is_told);
+    tcase_add_test(tcase, a_busy_file_is_not_a_read_only_one);
     tcase_add_test(tcase, commits_come_back_in_order);
     tcase_add_test(tcase, the_queue_is_bounded);
     tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
