@@ -416,7 +416,7 @@ static void run_reload(struct task *task)
 
     r->cold = traffic_cold_difference(&t, &r->next);
     if (!r->cold)
-        traffic_reload(&t, &r->next);
+        ck_assert_int_eq(traffic_reload(&t, &r->next), 0);
     conf_free(&traffic_conf_table, &r->next);
     r->is_done = true;
 }
