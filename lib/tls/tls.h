@@ -23,9 +23,10 @@
 #define TLS_PIN_BYTES      32u
 
 struct chunk_pool;
-struct tls;      /* one connection */
-struct tls_cert; /* a chain with its key, counted; may be shared by threads */
-struct tls_ctx;  /* what the connections of one listener or dialler have in common, counted */
+struct tls;         /* one connection */
+struct tls_cert;    /* a chain with its key, counted; may be shared by threads */
+struct tls_tickets; /* the keys of session tickets, counted; nothing changes in it */
+struct tls_ctx;     /* what the connections of one listener or dialler have in common, counted */
 
 /* --- certificates ------------------------------------------------------------------------ */
 
@@ -56,6 +57,17 @@ bool tls_cert_covers(const struct tls_cert *cert, const char *host);
 void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char *name, void *arg),
                         void *arg);
 
+/* --- session tickets --------------------------------------------------------------------- */
+
+#define TLS_TICKET_KEYS_MAX 24u
+
+/* A fresh random key, which seals from now on, in front of those of `before` (NULL: none), which
+ * still open; `keep` of them in all.  A ticket is good for `good_secs`. */
+struct tls_tickets *tls_tickets_new(const struct tls_tickets *before, unsigned keep,
+                                    unsigned good_secs);
+struct tls_tickets *tls_tickets_ref(struct tls_tickets *tickets);
+void tls_tickets_unref(struct tls_tickets *tickets); /* any thread; wipes; fine with NULL */
+
 /* --- contexts ---------------------------------------------------------------------------- */
 
 enum tls_versions {
@@ -72,6 +84,10 @@ struct tls_server_options {
      * Borrowed for the call: tls takes its own reference.  NULL: refused with the alert
      * unrecognized_name. */
     struct tls_cert *(*select)(void *arg, const char *sni);
+    /* The keys in force for the session tickets of a connection, with the same `arg`; borrowed for
+     * the call.  NULL, or the function NULL: no tickets.  Only with `select`: a ticket is bound to
+     * the name that it was given out for. */
+    const struct tls_tickets *(*tickets)(void *arg);
 };
 
 struct tls_client_options {
@@ -84,8 +100,8 @@ struct tls_client_options {
      * proof does it). */
 };
 
-/* No tickets, no 0-RTT, no renegotiation; at most 8 protocols.  0, -ERR_TLS (GnuTLS lacks what we
- * need). */
+/* No 0-RTT, no renegotiation, tickets only where asked for; at most 8 protocols.  0, -ERR_TLS
+ * (GnuTLS lacks what we need). */
 MUST_USE int tls_ctx_new_server(struct tls_ctx **out, const struct tls_server_options *options);
 /* Also -ERR_IO, -ERR_SYNTAX: the CA file; `why` gets a sentence. */
 MUST_USE int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_options *options,
@@ -143,6 +159,7 @@ const char *tls_alpn(const struct tls *t); /* "" when none was agreed */
 const char *tls_sni(const struct tls *t);  /* whom the client dialled, normalised; "" when none */
 const char *tls_version(const struct tls *t); /* "TLS1.3" */
 const char *tls_cipher(const struct tls *t);  /* "AES-128-GCM" */
+bool tls_is_resumed(const struct tls *t);     /* by a session ticket */
 
 /* The first error, and a sentence about it:
  * -ERR_TLS the peer's bytes or what it offers; -ERR_CERT the certificate, ours or the peer's;
