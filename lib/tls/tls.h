@@ -21,6 +21,7 @@
 #define TLS_RECORD_BYTES   16384u
 #define TLS_EXPORTER_BYTES 32u
 #define TLS_PIN_BYTES      32u
+#define TLS_CERT_PAIRS_MAX 4u
 
 struct chunk_pool;
 struct tls;         /* one connection */
@@ -36,6 +37,11 @@ struct tls_ctx;     /* what the connections of one listener or dialler have in c
  * of a kind that no handshake here can use), -ERR_NOMEM.  `why` gets a sentence for people. */
 MUST_USE int tls_cert_parse(struct tls_cert **out, const char *chain_pem, const char *key_pem,
                             char *why, size_t why_size);
+/* One more pair for the same names, with a key of another kind (RSA beside ECDSA, say): each client
+ * gets the one that it can use.  Before the cert is shared, at most TLS_CERT_PAIRS_MAX in all.  The
+ * errors of tls_cert_parse(), and the cert stays as it was. */
+MUST_USE int tls_cert_add(struct tls_cert *cert, const char *chain_pem, const char *key_pem,
+                          char *why, size_t why_size);
 /* Reads both files, each at most 1 MiB.  Also -ERR_IO; `why` names the file. */
 MUST_USE int tls_cert_load(struct tls_cert **out, const char *chain_file, const char *key_file,
                            char *why, size_t why_size);
@@ -45,17 +51,21 @@ MUST_USE int tls_cert_load(struct tls_cert **out, const char *chain_file, const 
 MUST_USE int tls_cert_make_pem(const char *name, char **chain_pem, char **key_pem);
 struct tls_cert *tls_cert_ref(struct tls_cert *cert);
 void tls_cert_unref(struct tls_cert *cert);
-/* SHA-256 of the leaf's SubjectPublicKeyInfo (the pin), and of the whole leaf (its fingerprint). */
+unsigned tls_cert_count(const struct tls_cert *cert); /* pairs */
+/* "ECDSA", "RSA", "EdDSA (Ed25519)": of the i-th pair. */
+const char *tls_cert_key_kind(const struct tls_cert *cert, unsigned i);
+/* SHA-256 of the first leaf's SubjectPublicKeyInfo (the pin), and of the i-th leaf (its
+ * fingerprint). */
 void tls_cert_pin(const struct tls_cert *cert, uint8_t out[TLS_PIN_BYTES]);
-void tls_cert_fingerprint(const struct tls_cert *cert, uint8_t out[32]);
-/* Seconds since 1970. */
-int64_t tls_cert_not_before(const struct tls_cert *cert);
-int64_t tls_cert_not_after(const struct tls_cert *cert);
-/* Whether the names in the certificate cover `host` (RFC 6125). */
-bool tls_cert_covers(const struct tls_cert *cert, const char *host);
-/* Calls on_name for each DNS name of the leaf. */
-void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char *name, void *arg),
-                        void *arg);
+void tls_cert_fingerprint(const struct tls_cert *cert, unsigned i, uint8_t out[32]);
+/* Seconds since 1970, of the i-th pair. */
+int64_t tls_cert_not_before(const struct tls_cert *cert, unsigned i);
+int64_t tls_cert_not_after(const struct tls_cert *cert, unsigned i);
+/* Whether the names in the i-th certificate cover `host` (RFC 6125). */
+bool tls_cert_covers(const struct tls_cert *cert, unsigned i, const char *host);
+/* Calls on_name for each DNS name of the i-th leaf. */
+void tls_cert_each_name(const struct tls_cert *cert, unsigned i,
+                        void (*on_name)(const char *name, void *arg), void *arg);
 
 /* --- session tickets --------------------------------------------------------------------- */
 

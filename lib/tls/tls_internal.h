@@ -28,8 +28,10 @@
 struct tls_cert {
     atomic_uint refs;
     gnutls_certificate_credentials_t creds; /* owned; only read once the cert is published */
-    gnutls_x509_crt_t leaf;                 /* owned */
-    uint8_t pin[TLS_PIN_BYTES], fingerprint[32];
+    /* Owned: of each pair of chain and key its own certificate, the first one's first. */
+    gnutls_x509_crt_t leaves[TLS_CERT_PAIRS_MAX];
+    uint8_t prints[TLS_CERT_PAIRS_MAX][32]; /* SHA-256 of each */
+    unsigned count;
 };
 
 struct tls_ctx {

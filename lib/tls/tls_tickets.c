@@ -102,14 +102,14 @@ void tls_tickets_setup(struct tls *t)
 static void derive(const struct tls_tickets *tickets, unsigned i, const char *host,
                    const struct tls_cert *cert, uint8_t key[KEY_BYTES])
 {
-    uint8_t text[1 + TLS_SNI_MAX + 1 + sizeof(cert->fingerprint)];
+    uint8_t text[1 + TLS_SNI_MAX + 1 + sizeof(cert->prints[0])];
     size_t n =
         strlen(host) + 1; /* with its end, so that name and certificate cannot run together */
 
     must(n <= TLS_SNI_MAX + 1);
     memcpy(text + 1, host, n);
-    memcpy(text + 1 + n, cert->fingerprint, sizeof(cert->fingerprint));
-    n += 1 + sizeof(cert->fingerprint);
+    memcpy(text + 1 + n, cert->prints[0], sizeof(cert->prints[0]));
+    n += 1 + sizeof(cert->prints[0]);
     for (uint8_t half = 0; half < 2; half++) {
         text[0] = half;
         tls_hmac_sha256(tickets->masters[i], MASTER_BYTES, text, n, key + 32u * half);

@@ -76,19 +76,19 @@ static void on_name(const char *name, void *arg)
 static struct json_object *emit_certificate(const struct route *route, int64_t now)
 {
     struct json_object *obj = json_object_new_object(), *names = json_object_new_array();
-    int64_t left = tls_cert_not_after(route->cert) - now;
+    int64_t left = tls_cert_not_after(route->cert, 0) - now;
     uint8_t print[32];
     char hex[2 * sizeof(print) + 1];
 
     must(obj != NULL && names != NULL);
-    tls_cert_each_name(route->cert, on_name, names);
-    tls_cert_fingerprint(route->cert, print);
+    tls_cert_each_name(route->cert, 0, on_name, names);
+    tls_cert_fingerprint(route->cert, 0, print);
     for (size_t i = 0; i < sizeof(print); i++)
         snprintf(hex + 2 * i, 3, "%02x", print[i]);
     json_object_object_add(obj, "host", text(route->host));
     json_object_object_add(obj, "names", names);
-    json_object_object_add(obj, "notBefore", emit_time(tls_cert_not_before(route->cert)));
-    json_object_object_add(obj, "notAfter", emit_time(tls_cert_not_after(route->cert)));
+    json_object_object_add(obj, "notBefore", emit_time(tls_cert_not_before(route->cert, 0)));
+    json_object_object_add(obj, "notAfter", emit_time(tls_cert_not_after(route->cert, 0)));
     json_object_object_add(obj, "fingerprint", text(hex));
     /* Whole days, rounded down: -1 from the second on in which it expired. */
     json_object_object_add(

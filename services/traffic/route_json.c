@@ -262,15 +262,17 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
 
 /* --- one route ------------------------------------------------------------------------------- */
 
-static void warn_certificate(struct route_build *b, const char *base, const struct route *route)
+/* The i-th pair of the route's certificate: what is no fault, but hardly meant. */
+static void warn_pair(struct route_build *b, const char *base, const struct route *route,
+                      unsigned i)
 {
     char probe[ROUTE_HOST_MAX + 32];
     const struct tls_cert *cert = route->cert;
 
-    if (tls_cert_not_after(cert) < b->now)
+    if (tls_cert_not_after(cert, i) < b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateExpired",
                       "the certificate has expired");
-    if (tls_cert_not_before(cert) > b->now)
+    if (tls_cert_not_before(cert, i) > b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateNotYetValid",
                       "the certificate is not valid yet");
     if (!route->host)
@@ -280,7 +282,7 @@ static void warn_certificate(struct route_build *b, const char *base, const stru
         snprintf(probe, sizeof(probe), "penstock-probe%s", route->host + 1);
     else
         snprintf(probe, sizeof(probe), "%s", route->host);
-    if (!tls_cert_covers(cert, probe))
+    if (!tls_cert_covers(cert, i, probe))
         json_fault_at(&b->warnings, base, "publicKey", "certificateNameMismatch",
                       "no name in the certificate covers \"%s\"", route->host);
 }
@@ -307,7 +309,7 @@ static void parse_certificate(struct route_build *b, struct route_certs *certs, 
         route->cert = route_certs_get(certs, c, base, chain, key, route->cert_id);
     }
     if (route->cert)
-        warn_certificate(b, base, route);
+        warn_pair(b, base, route, 0);
 }
 
 /* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:

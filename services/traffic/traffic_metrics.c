@@ -62,7 +62,7 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     int64_t first = 0;
 
     for (size_t i = 0; i < set->count; i++) {
-        int64_t end = tls_cert_not_after(set->routes[i].cert);
+        int64_t end = tls_cert_not_after(set->routes[i].cert, 0);
 
         first = i == 0 || end < first ? end : first;
     }

@@ -436,7 +436,7 @@ START_TEST(certificates_are_shown)
 {
     struct route_set *set = good("[{'hostName':'www.a.test'," TO "," PAIR "},{'hostName':"
                                  "'old.test'," TO ",'publicKey':@OLD,'privateKey':@OLDKEY}]");
-    int64_t now = tls_cert_not_after(set->routes[1].cert) + 1;
+    int64_t now = tls_cert_not_after(set->routes[1].cert, 0) + 1;
     struct json_object *shown = route_json_emit_certificates(set, now), *list, *one;
 
     json_object_object_get_ex(shown, "certificates", &list);
