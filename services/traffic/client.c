@@ -267,6 +267,8 @@ static enum step handshake_step(struct client *c)
         c->sni = tls_sni(c->tls);
         c->is_readable = true;
         worker_count_handshake(c->worker, clock_now_us() - c->accepted_us);
+        if (tls_is_resumed(c->tls))
+            COUNT(c->worker, handshakes_resumed);
         client_enter(c, CLIENT_OPEN);
         h1_session_start(&c->h1, c);
         return STEP_MORE;

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "loop/listener.h"
+#include "tls/tls.h"
 #include "traffic/route_file.h"
 #include "traffic/traffic_api_json.h"
 #include "json/json.h"
@@ -36,6 +37,29 @@ static void on_trust(struct trust_watch *w, struct proxy_trust *trust)
 
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_trust(t->workers[i], trust);
+}
+
+/* A fresh key for session tickets; a ticket lives as long as its key is kept in any case. */
+static void rotate_tickets(struct traffic *t)
+{
+    const struct traffic_tickets *conf = &t->conf.tickets;
+    unsigned keys = (unsigned)conf->keys;
+    unsigned good_secs = (unsigned)conf->rotate_secs * (keys > 1 ? keys - 1 : 1);
+    struct tls_tickets *next;
+
+    if (keys == 0)
+        return;
+    next = tls_tickets_new(t->tickets, keys, good_secs);
+    tls_tickets_unref(t->tickets);
+    t->tickets = next;
+    for (unsigned i = 0; i < t->workers_count; i++)
+        traffic_worker_publish_tickets(t->workers[i], next);
+    deadline_set(&t->rotation, (uint64_t)conf->rotate_secs * 1000);
+}
+
+static void on_rotation(struct deadline *d)
+{
+    rotate_tickets(container_of(d, struct traffic, rotation));
 }
 
 /* From a worker's thread: only logged, and logging is for any thread. */
@@ -101,6 +125,7 @@ static int start_workers(struct traffic *t)
         t->workers[i] = traffic_worker_new(t->threads[i].loop, i, t->shared, t->settings,
                                            route_apply_live(t->apply), t->trust.present);
     t->workers_count = count;
+    rotate_tickets(t);
     return 0;
 }
 
@@ -186,6 +211,7 @@ int traffic_start(struct traffic *t)
         return -ERR_SYS;
     }
     trust_watch_init(&t->trust, t->loop, t->resolver, t->conf.proxy_trusted, on_trust);
+    deadline_init(&t->rotation, t->loop, on_rotation);
     rc = start_routes(t);
     if (rc == 0)
         rc = start_workers(t);
@@ -225,8 +251,7 @@ static void take_conf(struct traffic *t, struct traffic_conf *next)
 
 int traffic_reload(struct traffic *t, struct traffic_conf *next)
 {
-    int err =
-        service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
+    int err = service_reload("traffic", t->admin, &t->tokens, &t->conf.service, &next->service);
 
     if (err)
         return err;
@@ -266,7 +291,9 @@ void traffic_stop(struct traffic *t)
     route_apply_stop(t->apply); /* first: it answers through the API */
     traffic_api_stop(t);
     trust_watch_fini(&t->trust);
+    deadline_off(&t->rotation);
     stop_workers(t);
+    tls_tickets_unref(t->tickets);
     resolver_free(t->resolver);
     if (t->loop)
         loop_free(t->loop);

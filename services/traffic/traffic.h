@@ -22,6 +22,8 @@ struct traffic {
     struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
     struct route_apply *apply; /* owned */
     struct trust_watch trust;
+    struct tls_tickets *tickets; /* counted: in force; NULL: none */
+    struct deadline rotation;    /* of the tickets' keys */
 
     struct worker *threads;          /* owned: workers_count of them */
     struct traffic_worker **workers; /* owned */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tls/tls.h"
 #include "traffic/http_head.h"
 #include "traffic/proxy_intake.h"
 #include "json/json.h"
@@ -126,6 +127,24 @@ static const struct conf_key keys[] = {
      .is_hot = true,
      .check = check_field_name,
      .doc = "The header field that carries the version in every answer of a known route."},
+    {.path = "tickets.keys",
+     .kind = CONF_INT,
+     .offset = AT(tickets.keys),
+     .min = 0,
+     .max = TLS_TICKET_KEYS_MAX,
+     .fallback = "12",
+     .unit = "keys",
+     .counter = "penstock_traffic_handshakes_resumed_total",
+     .doc =
+         "Keys of TLS session tickets that are kept: the newest seals, all open. 0: no tickets."},
+    {.path = "tickets.rotateSecs",
+     .kind = CONF_INT,
+     .offset = AT(tickets.rotate_secs),
+     .min = 60,
+     .max = 86400,
+     .fallback = "3600",
+     .unit = "s",
+     .doc = "How long a key seals tickets; then a fresh random one does."},
     SECS("handshakeSecs", handshake_secs, "10", 1, 3600, REFUSED("handshake_timeout"),
          "From accept to the end of the TLS handshake."),
     SECS("headerSecs", header_secs, "10", 1, 3600, REFUSED("header_timeout"),

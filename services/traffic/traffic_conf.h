@@ -23,6 +23,12 @@ struct traffic_timeouts {
     int64_t upgrade_idle_secs; /* nothing moves in an upgraded connection (WebSocket) */
 };
 
+/* Session tickets. */
+struct traffic_tickets {
+    int64_t keys;        /* that open; the newest seals; 0: no tickets */
+    int64_t rotate_secs; /* how long a key seals */
+};
+
 struct traffic_limits {
     int64_t connections;             /* client connections at once, both listeners */
     int64_t connections_per_address; /* of one client: an IPv4 address or an IPv6 /64 */
@@ -50,6 +56,7 @@ struct traffic_conf {
     char *routes_file;
     char *version_header; /* the field's name */
     struct traffic_timeouts timeouts;
+    struct traffic_tickets tickets;
     struct traffic_limits limits;
     bool log_access; /* one line a request */
 };

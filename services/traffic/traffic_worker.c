@@ -83,14 +83,23 @@ static struct tls_cert *select_cert(void *arg, const char *sni)
     return route ? route->cert : NULL;
 }
 
+static const struct tls_tickets *get_tickets(void *arg)
+{
+    struct client *c = arg;
+
+    return c->worker->tickets;
+}
+
 int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_options *options)
 {
     static const char *const alpn[] = {"http/1.1", NULL};
     struct traffic_shared *shared = must_alloc(sizeof(*shared));
     uint64_t key[2];
-    int rc = tls_ctx_new_server(
-        &shared->tls_ctx, &(struct tls_server_options){
-                              .versions = TLS_12_AND_13, .alpn = alpn, .select = select_cert});
+    int rc =
+        tls_ctx_new_server(&shared->tls_ctx, &(struct tls_server_options){.versions = TLS_12_AND_13,
+                                                                          .alpn = alpn,
+                                                                          .select = select_cert,
+                                                                          .tickets = get_tickets});
 
     *out = NULL;
     if (rc != 0) {
@@ -345,7 +354,7 @@ static void apply_limits(struct traffic_worker *w)
 
 /* --- messages from control -------------------------------------------------------------------- */
 
-enum message_kind { START, ROUTES, SETTINGS, TRUST, DRAIN, STOP };
+enum message_kind { START, ROUTES, SETTINGS, TRUST, TICKETS, DRAIN, STOP };
 
 struct message {
     struct task task;
@@ -355,6 +364,7 @@ struct message {
         struct route_set *routes;          /* counted */
         struct traffic_settings *settings; /* counted */
         struct proxy_trust *trust;         /* counted */
+        struct tls_tickets *tickets;       /* counted */
     };
 };
 
@@ -423,6 +433,10 @@ static void on_message(struct task *task)
         proxy_trust_unref(w->trust);
         w->trust = m->trust;
         break;
+    case TICKETS:
+        tls_tickets_unref(w->tickets);
+        w->tickets = m->tickets;
+        break;
     case DRAIN:
         drain(w);
         break;
@@ -469,6 +483,14 @@ void traffic_worker_publish_trust(struct traffic_worker *w, struct proxy_trust *
     struct message *m = message_new(w, TRUST);
 
     m->trust = proxy_trust_ref(trust);
+    post(m);
+}
+
+void traffic_worker_publish_tickets(struct traffic_worker *w, struct tls_tickets *tickets)
+{
+    struct message *m = message_new(w, TICKETS);
+
+    m->tickets = tickets ? tls_tickets_ref(tickets) : NULL;
     post(m);
 }
 
@@ -534,6 +556,7 @@ void traffic_worker_free(struct traffic_worker *w)
     upstream_pools_fini(&w->pools);
     traffic_settings_unref(w->settings);
     proxy_trust_unref(w->trust);
+    tls_tickets_unref(w->tickets);
     free(w->listeners);
     free(w);
 }

@@ -28,6 +28,8 @@
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_reason.h"
 
+struct tls_tickets;
+
 /* What may change by a reload.  Immutable after the first publishing. */
 struct traffic_settings {
     _Atomic unsigned refs;
@@ -71,6 +73,8 @@ void traffic_worker_start(struct traffic_worker *w, const int *https_fds, size_t
 void traffic_worker_publish_routes(struct traffic_worker *w, struct route_set *routes);
 void traffic_worker_publish_settings(struct traffic_worker *w, struct traffic_settings *settings);
 void traffic_worker_publish_trust(struct traffic_worker *w, struct proxy_trust *trust);
+/* The keys of session tickets from now on; NULL: no tickets. */
+void traffic_worker_publish_tickets(struct traffic_worker *w, struct tls_tickets *tickets);
 /* Stops accepting; idle connections are closed, the others after their answer. */
 void traffic_worker_drain(struct traffic_worker *w);
 /* Closes everything that is left. */
@@ -85,6 +89,7 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(connections, "client connections accepted")                                                  \
     X(redirects, "answers 301 of the plain listener")                                              \
     X(handshakes, "TLS handshakes finished")                                                       \
+    X(handshakes_resumed, "of them by a session ticket")                                           \
     X(requests, "requests read on the TLS listener")                                               \
     X(upgrades, "connections upgraded (101)")                                                      \
     X(bytes_in, "plaintext bytes of requests' bodies and upgraded connections, from clients")      \

@@ -69,6 +69,7 @@ struct traffic_worker {
     struct tls_ctx *tls_ctx;           /* borrowed from shared */
     struct traffic_settings *settings; /* counted */
     struct proxy_trust *trust;         /* counted */
+    struct tls_tickets *tickets;       /* counted; or NULL */
     struct route_hold *hold;           /* counted: the set in force */
     struct h1_limits limits;
     bool is_draining, is_stopped;

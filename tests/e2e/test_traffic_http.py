@@ -473,6 +473,41 @@ class Http(unittest.TestCase):
         self.assertEqual(self.stand.traffic.metric("penstock_traffic_upstream_retries_total"), before + 1)
 
 
+class Tickets(unittest.TestCase):
+    """Session tickets: all workers open what one sealed, for the same name only."""
+
+    def visit(self, stand, name, session=None):
+        with contextlib.closing(socket.create_connection(stand.https, SECS)) as plain:
+            context = self.contexts.setdefault(self.version, stack.tls_context())
+            context.minimum_version = context.maximum_version = self.version
+            with context.wrap_socket(plain, server_hostname=name, session=session) as s:
+                s.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+                self.assertIn(b" 200 ", Reader(s).rest())
+                return s.session_reused, s.session
+
+    def test_tickets(self):
+        self.contexts = {}
+        with Stand(workers=2) as stand:
+            stand.routes([stand.route(HOST), stand.route("other.example.test")])
+            for self.version in ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2:
+                reused, session = self.visit(stand, HOST)
+                self.assertFalse(reused)
+                self.assertFalse(self.visit(stand, "other.example.test", session)[0])
+                for _ in range(8):  # both workers
+                    reused, session = self.visit(stand, HOST, session)
+                    self.assertTrue(reused)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_handshakes_resumed_total"), 16)
+            del stand.certificates[HOST]  # renewed: who comes back sees the new one
+            stand.routes([stand.route(HOST), stand.route("other.example.test")])
+            self.assertFalse(self.visit(stand, HOST, session)[0])
+
+    def test_none(self):
+        self.contexts, self.version = {}, ssl.TLSVersion.TLSv1_3
+        with Stand(tickets={"keys": 0}) as stand:
+            session = self.visit(stand, HOST)[1]
+            self.assertFalse(session.has_ticket)
+
+
 class Auth(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
