@@ -200,7 +200,7 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
 
     if (n == 0)
         return REASON_HEADER_TOO_LARGE;
-    forward_request_filter(r, x->route->auth && !x->route->forwards_authorization);
+    forward_request_filter(r, x->route->auth && !x->route->options->forwards_authorization);
     h1_request_emit(&text, r, (struct http_text){extras, n});
     if (text.is_cut)
         return REASON_HEADER_TOO_LARGE;

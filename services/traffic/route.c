@@ -120,11 +120,13 @@ static void digest_route(struct route *route)
     FILE *out = open_memstream(&text, &len);
 
     must(out != NULL);
-    fprintf(out, "%s%c%d%c%zu%c", route->host, 0, route->forwards_authorization, 0,
-            route->port_count, 0);
+    fprintf(out, "%s%c%s%c%zu%c", route->host, 0, route->options->text, 0, route->port_count, 0);
     for (size_t i = 0; i < route->destination_count; i++)
         fprintf(out, "%s%c", route->destinations[i].key, 0);
-    fwrite(route->cert_id, 1, sizeof(route->cert_id), out);
+    if (route->cert)
+        fwrite(route->cert->id, 1, sizeof(route->cert->id), out);
+    if (route->options->tls) /* a CA file may say something else behind the same name */
+        fwrite(route->options->tls->id, 1, sizeof(route->options->tls->id), out);
     if (route->auth) {
         fwrite(route->auth->user_mac, 1, AUTH_MAC_BYTES, out);
         fwrite(route->auth->pass_mac, 1, AUTH_MAC_BYTES, out);
@@ -141,6 +143,8 @@ void route_set_seal(struct route_set *set)
     must(set->table == NULL);
     for (size_t i = 0; i < set->count; i++) {
         set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
+        if (!set->routes[i].options)
+            set->routes[i].options = route_options_new();
         digest_route(&set->routes[i]);
     }
     build_table(set);
@@ -186,8 +190,8 @@ void route_copy(struct route *to, const struct route *from)
 
     *to = *from;
     to->host = must_strdup(from->host);
-    to->chain_pem = must_strdup(from->chain_pem);
-    to->cert = tls_cert_ref(from->cert);
+    to->cert = route_cert_ref(from->cert);
+    to->options = route_options_ref(from->options);
     to->destinations = must_alloc(bytes);
     memcpy(to->destinations, from->destinations, bytes);
     to->auth = route_auth_copy(from->auth);
@@ -196,10 +200,9 @@ void route_copy(struct route *to, const struct route *from)
 void route_fini(struct route *route)
 {
     free(route->host);
-    free(route->chain_pem);
     free(route->destinations);
-    if (route->cert)
-        tls_cert_unref(route->cert);
+    route_cert_unref(route->cert);
+    route_options_unref(route->options);
     route_auth_free(route->auth);
     memset(route, 0, sizeof(*route));
 }

@@ -15,8 +15,8 @@
 #include "base/must.h"
 #include "loop/listener.h"
 #include "traffic/auth.h"
-
-struct tls_cert;
+#include "traffic/route_cert.h"
+#include "traffic/route_options.h"
 
 #define ROUTE_HOST_MAX     253
 #define ROUTE_DIGEST_BYTES 32
@@ -27,17 +27,15 @@ struct destination {
 };
 
 struct route {
-    char *host;            /* owned: lower case A-labels, no trailing dot; "*.example.com" */
-    bool is_wildcard;      /* host + 1 is then the suffix ".example.com" */
-    struct tls_cert *cert; /* counted */
-    char *chain_pem;       /* owned: publicKey as it came, for GET /v1/routes */
+    char *host;              /* owned: lower case A-labels, no trailing dot; "*.example.com" */
+    bool is_wildcard;        /* host + 1 is then the suffix ".example.com" */
+    struct route_cert *cert; /* counted */
+    struct route_options *options;    /* counted */
     struct destination *destinations; /* owned: destinationIps x destinationPorts, IPs outside */
     size_t destination_count;
     size_t port_count;       /* destinations of one IP: destination_count / port_count IPs */
     struct route_auth *auth; /* owned, or NULL (auth.h) */
-    bool forwards_authorization;
-    uint8_t cert_id[ROUTE_DIGEST_BYTES]; /* of chain and key: the same content is parsed once */
-    uint8_t digest[ROUTE_DIGEST_BYTES];  /* of everything above: tells what an update changed */
+    uint8_t digest[ROUTE_DIGEST_BYTES]; /* of everything above: tells what an update changed */
 };
 
 struct route_set {
@@ -67,7 +65,7 @@ const struct route *route_set_find(const struct route_set *set, const char *host
 /* The entry of exactly this host name, "*.example.com" too; for the management API.  Or NULL. */
 const struct route *route_set_entry(const struct route_set *set, const char *host);
 
-/* A deep copy but for the certificate, which is counted.  `to` is zeroed. */
+/* A deep copy but for what is counted.  `to` is zeroed. */
 void route_copy(struct route *to, const struct route *from);
 void route_fini(struct route *route); /* fine with a zeroed one */
 

@@ -21,8 +21,25 @@
 #define POINTER_MAX 64
 
 static const char *const route_keys[] = {
-    "hostName",   "destinationIps", "destinationPorts", "destinationIp",        "destinationPort",
-    "privateKey", "publicKey",      "authentication",   "forwardAuthorization", NULL,
+    "hostName",
+    "destinationIps",
+    "destinationPorts",
+    "destinationIp",
+    "destinationPort",
+    "privateKey",
+    "publicKey",
+    "authentication",
+    "moreKeys",
+    "balance",
+    "explain",
+    "headers",
+    "forwardAuthorization",
+    "healthCheck",
+    "hsts",
+    "maxBodyBytes",
+    "timeouts",
+    "upstreamTls",
+    NULL,
 };
 
 void route_build_init(struct route_build *b, const struct auth_key *key,
@@ -37,12 +54,16 @@ void route_build_init(struct route_build *b, const struct auth_key *key,
     };
     json_check_init(&b->faults);
     json_check_init(&b->warnings);
+    for (size_t i = 0; base && i < base->count; i++)
+        if (base->routes[i].options->tls)
+            origin_tls_cache_add(&b->origin_tls, base->routes[i].options->tls);
 }
 
 void route_build_fini(struct route_build *b)
 {
     json_check_fini(&b->faults);
     json_check_fini(&b->warnings);
+    origin_tls_cache_fini(&b->origin_tls);
 }
 
 /* --- the parts of one route ------------------------------------------------------------------ */
@@ -267,7 +288,7 @@ static void warn_pair(struct route_build *b, const char *base, const struct rout
                       unsigned i)
 {
     char probe[ROUTE_HOST_MAX + 32];
-    const struct tls_cert *cert = route->cert;
+    const struct tls_cert *cert = route->cert->cert;
 
     if (tls_cert_not_after(cert, i) < b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateExpired",
@@ -287,29 +308,92 @@ static void warn_pair(struct route_build *b, const char *base, const struct rout
                       "no name in the certificate covers \"%s\"", route->host);
 }
 
+/* The pairs of a route's object: the first of the route itself, then those of moreKeys. */
+struct pairs {
+    struct route_pair list[TLS_CERT_PAIRS_MAX]; /* NULL where a text is absent or at fault */
+    char bases[TLS_CERT_PAIRS_MAX][POINTER_MAX + 32];
+    unsigned count;
+};
+
+static void add_pair(struct route_build *b, struct pairs *pairs, const char *base,
+                     struct json_object *obj, enum json_need chain, enum json_need key)
+{
+    unsigned i = pairs->count++;
+
+    snprintf(pairs->bases[i], sizeof(pairs->bases[i]), "%s", base);
+    pairs->list[i].chain_pem = json_text(&b->faults, base, obj, "publicKey", chain, 1, PEM_MAX);
+    pairs->list[i].key_pem = json_text(&b->faults, base, obj, "privateKey", key, 1, PEM_MAX);
+}
+
+static void find_pairs(struct route_build *b, const char *base, struct json_object *obj,
+                       const struct route *present, struct pairs *pairs)
+{
+    static const char *const keys[] = {"publicKey", "privateKey", NULL};
+    struct json_object *more =
+        json_array(&b->faults, base, obj, "moreKeys", JSON_OPTIONAL, 0, TLS_CERT_PAIRS_MAX - 1);
+    enum json_need key = present ? JSON_OPTIONAL : JSON_REQUIRED;
+    size_t count = more ? json_object_array_length(more) : 0;
+
+    pairs->count = 0;
+    add_pair(b, pairs, base, obj, key, key);
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *pair = json_object_array_get_idx(more, i);
+        char at[POINTER_MAX + 32];
+
+        snprintf(at, sizeof(at), "%s/moreKeys/%zu", base, i);
+        json_only(&b->faults, at, pair, keys);
+        add_pair(b, pairs, at, pair, JSON_REQUIRED, key);
+    }
+}
+
+/* Nothing but what is there already: no key, and no chain but the present ones. */
+static bool is_as_before(const struct pairs *pairs, const struct route_cert *present, bool has_more)
+{
+    bool says_nothing = !pairs->list[0].chain_pem && !has_more;
+
+    if (!says_nothing && pairs->count != present->count)
+        return false;
+    for (unsigned i = 0; i < pairs->count; i++)
+        if (pairs->list[i].key_pem ||
+            (pairs->list[i].chain_pem &&
+             strcmp(pairs->list[i].chain_pem, present->texts[i].chain_pem) != 0))
+            return false;
+    return true;
+}
+
+static bool require_pairs(struct route_build *b, const struct pairs *pairs)
+{
+    bool is_whole = true;
+
+    for (unsigned i = 0; i < pairs->count; i++) {
+        if (!pairs->list[i].chain_pem)
+            json_fault_at(&b->faults, pairs->bases[i], "publicKey", "required", "is missing");
+        if (!pairs->list[i].key_pem)
+            json_fault_at(&b->faults, pairs->bases[i], "privateKey", "required", "is missing");
+        is_whole &= pairs->list[i].chain_pem && pairs->list[i].key_pem;
+    }
+    return is_whole;
+}
+
 static void parse_certificate(struct route_build *b, struct route_certs *certs, const char *base,
                               struct json_object *obj, const struct route *present,
                               struct route *route)
 {
-    struct json_check *c = &b->faults;
-    bool keeps = present && !json_has(obj, "privateKey");
-    const char *chain =
-        json_text(c, base, obj, "publicKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
-    const char *key;
+    const char *bases[TLS_CERT_PAIRS_MAX];
+    size_t faults = b->faults.total;
+    struct pairs pairs;
 
-    if (keeps && json_has(obj, "publicKey"))
-        keeps = chain && strcmp(chain, present->chain_pem) == 0;
-    key = json_text(c, base, obj, "privateKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
-    if (keeps) {
-        route->chain_pem = must_strdup(present->chain_pem);
-        route->cert = tls_cert_ref(present->cert);
-        memcpy(route->cert_id, present->cert_id, sizeof(route->cert_id));
-    } else if (chain && key) {
-        route->chain_pem = must_strdup(chain);
-        route->cert = route_certs_get(certs, c, base, chain, key, route->cert_id);
-    }
-    if (route->cert)
-        warn_pair(b, base, route, 0);
+    find_pairs(b, base, obj, present, &pairs);
+    if (b->faults.total != faults)
+        return;
+    for (unsigned i = 0; i < pairs.count; i++)
+        bases[i] = pairs.bases[i];
+    if (present && is_as_before(&pairs, present->cert, json_has(obj, "moreKeys")))
+        route->cert = route_cert_ref(present->cert);
+    else if (require_pairs(b, &pairs))
+        route->cert = route_certs_get(certs, &b->faults, bases, pairs.list, pairs.count);
+    for (unsigned i = 0; route->cert && i < route->cert->count; i++)
+        warn_pair(b, i < pairs.count ? bases[i] : base, route, i);
 }
 
 /* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:
@@ -327,8 +411,7 @@ static void parse_route(struct route_build *b, struct route_certs *certs, const 
     parse_destinations(b, base, obj, route);
     parse_certificate(b, certs, base, obj, present, route);
     parse_auth(b, base, obj, present ? present->auth : NULL, route);
-    route->forwards_authorization =
-        json_flag(&b->faults, base, obj, "forwardAuthorization", JSON_OPTIONAL, false);
+    route->options = route_options_parse(&b->faults, base, obj, route->host, &b->origin_tls);
 }
 
 /* --- a set ----------------------------------------------------------------------------------- */
@@ -457,9 +540,14 @@ static void wipe_text(struct json_object *obj, const char *key)
 
 static void wipe_route(struct json_object *route)
 {
-    struct json_object *auth;
+    struct json_object *auth, *more;
 
     wipe_text(route, "privateKey");
+    if (json_object_is_type(route, json_type_object) &&
+        json_object_object_get_ex(route, "moreKeys", &more) &&
+        json_object_is_type(more, json_type_array))
+        for (size_t i = 0; i < json_object_array_length(more); i++)
+            wipe_text(json_object_array_get_idx(more, i), "privateKey");
     if (json_object_is_type(route, json_type_object) &&
         json_object_object_get_ex(route, "authentication", &auth))
         wipe_text(auth, "pass");

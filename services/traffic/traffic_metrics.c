@@ -62,9 +62,13 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     int64_t first = 0;
 
     for (size_t i = 0; i < set->count; i++) {
-        int64_t end = tls_cert_not_after(set->routes[i].cert, 0);
+        const struct tls_cert *cert = set->routes[i].cert->cert;
 
-        first = i == 0 || end < first ? end : first;
+        for (unsigned pair = 0; pair < tls_cert_count(cert); pair++) {
+            int64_t end = tls_cert_not_after(cert, pair);
+
+            first = first == 0 || end < first ? end : first;
+        }
     }
     metrics_family(m, "penstock_traffic_routes", METRIC_GAUGE, "routes in force");
     metrics_value(m, (double)set->count, NULL);

@@ -80,7 +80,7 @@ static struct tls_cert *select_cert(void *arg, const char *sni)
     struct client *c = arg;
     const struct route *route = sni ? route_set_find(c->worker->hold->set, sni) : NULL;
 
-    return route ? route->cert : NULL;
+    return route ? route->cert->cert : NULL;
 }
 
 static const struct tls_tickets *get_tickets(void *arg)
