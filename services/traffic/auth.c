@@ -16,6 +16,11 @@ void auth_key_init(struct auth_key *key)
     tls_random(key->bytes, sizeof(key->bytes));
 }
 
+void auth_key_derive(struct auth_key *key, const char *secret)
+{
+    tls_sha256(secret, strlen(secret), key->bytes);
+}
+
 void auth_key_fini(struct auth_key *key)
 {
     tls_wipe(key, sizeof(*key));
@@ -46,6 +51,33 @@ struct route_auth *route_auth_new(const struct auth_key *key, const char *user, 
     text_mac(key, 'u', user, strlen(user), auth->user_mac);
     text_mac(key, 'p', pass, pass_len, auth->pass_mac);
     return auth;
+}
+
+static bool unhex(const char *text, uint8_t out[AUTH_MAC_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < 2 * AUTH_MAC_BYTES; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+
+        if (!digit)
+            return false;
+        out[i / 2] = (uint8_t)(out[i / 2] << 4 | (digit - digits));
+    }
+    return true;
+}
+
+struct route_auth *route_auth_restore(const struct auth_key *key, const char *user,
+                                      const char *user_mac, const char *pass_mac)
+{
+    struct route_auth *auth = must_alloc(sizeof(*auth));
+
+    auth->user = must_strdup(user);
+    auth->key = key;
+    if (unhex(user_mac, auth->user_mac) && unhex(pass_mac, auth->pass_mac))
+        return auth;
+    route_auth_free(auth);
+    return NULL;
 }
 
 struct route_auth *route_auth_copy(const struct route_auth *auth)

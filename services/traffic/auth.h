@@ -1,9 +1,9 @@
 /* auth - basic authentication (RFC 7617) of a route: what is kept of a password, and the check.
  *
- * A password is kept only as HMAC-SHA256 under a key of 32 random bytes that lives as long as the
- * process; the user's name has a MAC too, so that both comparisons cost the same whatever the
- * client sent.  A check computes and compares both MACs always, for an unknown user as for a known
- * one.
+ * A password is kept only as HMAC-SHA256 under a key of 32 random bytes (a file in the state
+ * folder, so that stored routes are good after a restart); the user's name has a MAC too, so that
+ * both comparisons cost the same whatever the client sent.  A check computes and compares both MACs
+ * always, for an unknown user as for a known one.
  */
 #ifndef TRAFFIC_AUTH_H
 #define TRAFFIC_AUTH_H
@@ -36,12 +36,17 @@ enum auth_verdict {
     AUTH_WRONG,     /* a name or a password that is not the route's */
 };
 
-void auth_key_init(struct auth_key *key);
+void auth_key_init(struct auth_key *key); /* random: good for this process */
+/* From a secret that outlives the process. */
+void auth_key_derive(struct auth_key *key, const char *secret);
 void auth_key_fini(struct auth_key *key); /* wiped */
 
 /* Both texts are copied or hashed here; the caller wipes its own copy of `pass`. */
 struct route_auth *route_auth_new(const struct auth_key *key, const char *user, const char *pass,
                                   size_t pass_len);
+/* From the MACs of an earlier run, in hexadecimal.  NULL: they are not. */
+struct route_auth *route_auth_restore(const struct auth_key *key, const char *user,
+                                      const char *user_mac, const char *pass_mac);
 struct route_auth *route_auth_copy(const struct route_auth *auth); /* NULL gives NULL */
 void route_auth_free(struct route_auth *auth);                     /* fine with NULL */
 

@@ -4,6 +4,7 @@
 #include "traffic/route.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,13 +39,93 @@ struct route_set *route_set_ref(struct route_set *set)
     return set;
 }
 
+/* --- the end of a set --------------------------------------------------------------------------
+ */
+
+struct route_bin {
+    _Atomic unsigned refs;
+    pthread_mutex_t lock;
+    struct route_set *sets; /* owned: linked by `next` */
+    bool is_open;
+    void (*wake)(void *arg);
+    void *arg;
+};
+
+struct route_bin *route_bin_new(void (*wake)(void *arg), void *arg)
+{
+    struct route_bin *bin = must_alloc(sizeof(*bin));
+    int rc = pthread_mutex_init(&bin->lock, NULL);
+
+    must(rc == 0);
+    atomic_init(&bin->refs, 1);
+    bin->is_open = true;
+    bin->wake = wake;
+    bin->arg = arg;
+    return bin;
+}
+
+void route_bin_unref(struct route_bin *bin)
+{
+    if (!bin || atomic_fetch_sub_explicit(&bin->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    must(!bin->sets);
+    pthread_mutex_destroy(&bin->lock);
+    free(bin);
+}
+
 static void destroy(struct route_set *set)
 {
+    route_bin_unref(set->bin);
     for (size_t i = 0; i < set->count; i++)
         route_fini(&set->routes[i]);
     free(set->routes);
     free(set->table);
     free(set);
+}
+
+void route_bin_empty(struct route_bin *bin)
+{
+    struct route_set *set, *next;
+
+    pthread_mutex_lock(&bin->lock);
+    set = bin->sets;
+    bin->sets = NULL;
+    pthread_mutex_unlock(&bin->lock);
+    for (; set; set = next) {
+        next = set->next;
+        destroy(set);
+    }
+}
+
+void route_bin_close(struct route_bin *bin)
+{
+    pthread_mutex_lock(&bin->lock);
+    bin->is_open = false;
+    pthread_mutex_unlock(&bin->lock);
+    route_bin_empty(bin);
+}
+
+/* False: it is closed. */
+static bool throw_in(struct route_bin *bin, struct route_set *set)
+{
+    bool is_open;
+
+    pthread_mutex_lock(&bin->lock);
+    is_open = bin->is_open;
+    if (is_open) {
+        set->next = bin->sets;
+        bin->sets = set;
+        bin->wake(bin->arg);
+    }
+    pthread_mutex_unlock(&bin->lock);
+    return is_open;
+}
+
+void route_set_end_in(struct route_set *set, struct route_bin *bin)
+{
+    must(!set->bin);
+    atomic_fetch_add_explicit(&bin->refs, 1, memory_order_relaxed);
+    set->bin = bin;
 }
 
 void route_set_unref(struct route_set *set)
@@ -55,7 +136,7 @@ void route_set_unref(struct route_set *set)
     unsigned before = atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel);
 
     must(before > 0);
-    if (before == 1)
+    if (before == 1 && !(set->bin && throw_in(set->bin, set)))
         destroy(set);
 }
 

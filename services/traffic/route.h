@@ -38,8 +38,12 @@ struct route {
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of everything above: tells what an update changed */
 };
 
+struct route_bin;
+
 struct route_set {
     _Atomic unsigned refs;
+    struct route_bin *bin;  /* counted: where it goes at its end; NULL: freed on the spot */
+    struct route_set *next; /* in the bin */
     uint64_t revision;
     char etag[32];                      /* "<revision>-<sha256 prefix>" */
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of the routes' digests, whatever their order */
@@ -53,6 +57,18 @@ struct route_set {
 struct route_set *route_set_new(size_t count);
 struct route_set *route_set_ref(struct route_set *set);
 void route_set_unref(struct route_set *set); /* any thread; fine with NULL */
+/* Where sets end that were the last one's to hold: to free thousands of routes and certificates
+ * takes milliseconds, which no loop has.  `wake` is called, from any thread, when there is
+ * something in it. */
+struct route_bin *route_bin_new(void (*wake)(void *arg), void *arg);
+/* Frees what is in it now. */
+void route_bin_empty(struct route_bin *bin);
+/* From now on sets are freed on the spot; what is in it too. */
+void route_bin_close(struct route_bin *bin);
+void route_bin_unref(struct route_bin *bin); /* after route_bin_close(); fine with NULL */
+/* Once, before others see the set. */
+void route_set_end_in(struct route_set *set, struct route_bin *bin);
+
 /* Builds the look-up table and the digests; after it only route_set_number() changes anything.
  * Every host must be there once. */
 void route_set_seal(struct route_set *set);

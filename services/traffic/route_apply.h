@@ -1,9 +1,11 @@
 /* route_apply - updates of the route table, one after another, built on a thread of their own.
  *
- *   submit --> waiting line --> apply thread: JSON, certificates --> control loop: publish, answer
+ *   submit --> waiting line --> apply thread: JSON, certificates --> control loop: publish
+ *                                             file of the new set  -->               answer
  *
- * One update is built at a time; the control thread does no work that grows with the number of
- * routes but the answer's text.  While one is built others wait:
+ * A set is served as soon as it is built; its sender hears of it once it is on the disk too.  Old
+ * sets are freed by the apply thread.  One update is built at a time; the control thread does no
+ * work that grows with the number of routes but the answer's text.  While one is built others wait:
  * - of whole sets at most one waits: a newer one takes its place (fate superseded), and that of the
  *   edits in front of it, since it says what all routes shall be;
  * - edits of single hosts wait in line, at most `waiting_max` updates in all: they say nothing
@@ -78,10 +80,11 @@ struct route_update {
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    uint64_t taken_us, built_us; /* clock_now_us(): from submit to built */
+    bool is_store_failed;
+    uint64_t taken_us, built_us, stored_us; /* clock_now_us(); 0: it did not come to that */
 
     struct list node; /* in the waiting line */
-    struct task task;
+    struct task built, ended;
     struct route_apply *apply; /* borrowed until it is settled */
     bool is_settled;           /* on_done was called while the thread still had it */
 };
@@ -93,12 +96,17 @@ struct route_apply_options {
     unsigned waiting_max;
     /* A new set is live: hand it to the workers.  `set` is borrowed for the call. */
     void (*on_publish)(void *arg, struct route_set *set);
+    /* Keeps a set that is live for the next start: on the apply thread.  0; -ERR_* with `why`: the
+     * set is served all the same, with a warning.  May be NULL. */
+    int (*store)(void *arg, const struct route_set *set, char *why, size_t why_size);
     void *arg;
 };
 
 struct route_apply_stats {
     uint64_t fates[ROUTE_FATE_COUNT];
     uint64_t refused; /* the line was full */
+    uint64_t store_failures;
+    uint64_t stored; /* revision of the set that a restart would begin with */
     unsigned waiting;
     bool is_busy;
     uint64_t desired; /* the newest update that waits, is built or is live */

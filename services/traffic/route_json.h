@@ -19,6 +19,7 @@ struct route_build {
     const struct auth_key *auth_key; /* borrowed */
     const struct route_set *base; /* borrowed: what an edit changes; its certificates are reused */
     size_t routes_max, destinations_max;
+    bool is_stored;             /* out of the state file: MACs stand for passwords */
     int64_t now;                /* seconds since 1970, for the warnings */
     struct json_check faults;   /* any of them: no set */
     struct json_check warnings; /* certificate expired, not yet valid, of another name; ... */

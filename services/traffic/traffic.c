@@ -14,6 +14,7 @@
 #include "loop/listener.h"
 #include "tls/tls.h"
 #include "traffic/route_file.h"
+#include "traffic/route_store.h"
 #include "traffic/traffic_api_json.h"
 #include "json/json.h"
 
@@ -80,6 +81,49 @@ void traffic_sum(const struct traffic *t, struct traffic_stats *out)
 
 /* --- start ----------------------------------------------------------------------------------- */
 
+/* The key of passwords' MACs: of the state folder, so that stored routes stay good; without a
+ * folder that can be written it is one for this process, and nothing is stored. */
+static void start_state(struct traffic *t)
+{
+    char *path = must_printf("%s/auth-key", t->conf.service.state_dir), *secret, why[256] = "";
+
+    t->has_state = admin_secret_file(path, &secret, why, sizeof(why)) == 0;
+    if (t->has_state) {
+        auth_key_derive(&t->auth_key, secret);
+        tls_wipe(secret, strlen(secret));
+        free(secret);
+    } else {
+        auth_key_init(&t->auth_key);
+        log_err("routes", "state_unusable", LOG_S("error", why),
+                LOG_S("effect", "routes end with the process"));
+    }
+    free(path);
+}
+
+static int store_routes(void *arg, const struct route_set *set, char *why, size_t why_size)
+{
+    const struct traffic *t = arg;
+
+    return route_store_write(t->conf.service.state_dir, set, why, why_size);
+}
+
+/* The set to begin with: the last good one; routesFile only where there is none. */
+static struct route_set *first_routes(struct traffic *t)
+{
+    struct route_set *set = NULL;
+    char why[512] = "";
+    int rc = t->has_state
+                 ? route_store_read(t->conf.service.state_dir, &t->auth_key, &set, why, sizeof(why))
+                 : -ERR_NOT_FOUND;
+
+    if (rc == 0)
+        return set;
+    if (rc != -ERR_NOT_FOUND)
+        log_err("routes", "state_unreadable", LOG_S("folder", t->conf.service.state_dir),
+                LOG_S("error", why));
+    return route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
+}
+
 static int start_routes(struct traffic *t)
 {
     struct route_apply_options options = {
@@ -89,10 +133,10 @@ static int start_routes(struct traffic *t)
         .destinations_max = (size_t)t->conf.limits.route_destinations,
         .waiting_max = (unsigned)t->conf.limits.waiting_updates,
         .on_publish = on_publish,
+        .store = t->has_state ? store_routes : NULL,
         .arg = t,
     };
-    struct route_set *first =
-        route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
+    struct route_set *first = first_routes(t);
     int rc;
 
     if (!first)
@@ -202,7 +246,7 @@ int traffic_start(struct traffic *t)
     int rc;
 
     t->started_us = clock_now_us();
-    auth_key_init(&t->auth_key);
+    start_state(t);
     rlimit_raise_files();
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
     t->resolver = resolver_new(t->loop);

@@ -19,7 +19,8 @@ struct traffic {
     struct traffic_conf conf;
     struct loop *loop;         /* owned */
     struct resolver *resolver; /* owned */
-    struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
+    struct auth_key auth_key;  /* of the basic auth passwords */
+    bool has_state;            /* the state folder can be used */
     struct route_apply *apply; /* owned */
     struct trust_watch trust;
     struct tls_tickets *tickets; /* counted: in force; NULL: none */

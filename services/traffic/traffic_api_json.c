@@ -103,6 +103,7 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "listeners", emit_listeners(t));
     add(obj, "routes", number(live->count));
     add(obj, "revision", number(live->revision));
+    add(obj, "stored", t->has_state ? number(s->stored) : NULL);
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));

@@ -51,6 +51,12 @@ static void collect_updates(struct metrics *m, const struct route_apply_stats *s
     metrics_family(m, "penstock_traffic_route_updates_refused_total", METRIC_COUNTER,
                    "updates refused since limits.waitingUpdates were waiting");
     metrics_value(m, (double)s->refused, NULL);
+    metrics_family(m, "penstock_traffic_route_store_failures_total", METRIC_COUNTER,
+                   "sets that are served but could not be written into the state folder");
+    metrics_value(m, (double)s->store_failures, NULL);
+    metrics_family(m, "penstock_traffic_route_stored_revision", METRIC_GAUGE,
+                   "revision of the set that a restart would begin with");
+    metrics_value(m, (double)s->stored, NULL);
     metrics_family(m, "penstock_traffic_route_updates_waiting", METRIC_GAUGE,
                    "updates that wait for their turn");
     metrics_value(m, (double)s->waiting, NULL);

@@ -268,6 +268,36 @@ START_TEST(with_and_without)
 }
 END_TEST
 
+/* Who holds a set last only throws it in. */
+static void on_wake(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+START_TEST(ends_in_the_bin)
+{
+    unsigned woken = 0;
+    struct route_bin *bin = route_bin_new(on_wake, &woken);
+    struct route_set *a = set_of((const char *const[]){"x.test", NULL});
+    struct route_set *b = set_of((const char *const[]){"y.test", NULL});
+    struct route_cert *cert = route_cert_ref(a->routes[0].cert);
+
+    route_set_end_in(a, bin);
+    route_set_end_in(b, bin);
+    route_set_unref(a);
+    ck_assert_uint_eq(woken, 1);
+    ck_assert_uint_eq(cert->refs, 2);
+    route_bin_empty(bin);
+    ck_assert_uint_eq(cert->refs, 1);
+    route_bin_close(bin);
+    route_bin_unref(bin);
+    ck_assert_str_eq(found(b, "y.test"), "y.test");
+    route_set_unref(b); /* on the spot, and the bin with it */
+    ck_assert_uint_eq(woken, 1);
+    route_cert_unref(cert);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("traffic_route");
@@ -282,6 +312,7 @@ int main(void)
     tcase_add_test(tcase, many_names);
     tcase_add_test(tcase, digests);
     tcase_add_test(tcase, with_and_without);
+    tcase_add_test(tcase, ends_in_the_bin);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

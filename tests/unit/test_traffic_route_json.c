@@ -189,8 +189,11 @@ static const struct {
       "/routes/0/authentication/pass required"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Digest','user':'a:b','pass':'','passHash':'x'}}]",
-     {"/routes/0/authentication/passHash unknown", "/routes/0/authentication/pass range",
-      "/routes/0/authentication/type invalid", "/routes/0/authentication/user invalid"}},
+     {"/routes/0/authentication/passHash unknown", "/routes/0/authentication/type invalid",
+      "/routes/0/authentication/user invalid", "/routes/0/authentication/pass range"}},
+    {"[{'hostName':'a.test'," TO "," PAIR
+     ",'authentication':{'type':'Basic','user':'a','pass':'b','passMac':'00'}}]",
+     {"/routes/0/authentication/passMac unknown"}}, /* only the state file may */
     {"[" GOOD ",{'hostName':'b.test'," TO "," PAIR "},{'hostName':'A.TEST.'," TO "," PAIR
      "},{'hostName':'a.Test'," TO "," PAIR "}]",
      {"/routes/2/hostName duplicate", "/routes/3/hostName duplicate"}},
