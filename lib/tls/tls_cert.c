@@ -257,6 +257,8 @@ static int cert_build(struct tls_cert *cert, struct chain *chain, gnutls_x509_pr
         return rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH ? -ERR_CERT : -ERR_SYNTAX;
     }
     memcpy(cert->prints[cert->count], chain->print, sizeof(chain->print));
+    cert->not_before[cert->count] = gnutls_x509_crt_get_activation_time(chain->certs[0]);
+    cert->not_after[cert->count] = gnutls_x509_crt_get_expiration_time(chain->certs[0]);
     cert->leaves[cert->count++] = chain->certs[0];
     chain->certs[0] = chain->certs[--chain->count];
     return 0;
@@ -360,12 +362,14 @@ void tls_cert_fingerprint(const struct tls_cert *cert, unsigned i, uint8_t out[3
 
 int64_t tls_cert_not_before(const struct tls_cert *cert, unsigned i)
 {
-    return (int64_t)gnutls_x509_crt_get_activation_time(leaf(cert, i));
+    must(i < cert->count);
+    return cert->not_before[i];
 }
 
 int64_t tls_cert_not_after(const struct tls_cert *cert, unsigned i)
 {
-    return (int64_t)gnutls_x509_crt_get_expiration_time(leaf(cert, i));
+    must(i < cert->count);
+    return cert->not_after[i];
 }
 
 bool tls_cert_covers(const struct tls_cert *cert, unsigned i, const char *host)

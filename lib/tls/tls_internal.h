@@ -31,6 +31,7 @@ struct tls_cert {
     /* Owned: of each pair of chain and key its own certificate, the first one's first. */
     gnutls_x509_crt_t leaves[TLS_CERT_PAIRS_MAX];
     uint8_t prints[TLS_CERT_PAIRS_MAX][32]; /* SHA-256 of each */
+    int64_t not_before[TLS_CERT_PAIRS_MAX], not_after[TLS_CERT_PAIRS_MAX];
     unsigned count;
 };
 

@@ -192,31 +192,41 @@ static void digest_set(struct route_set *set)
     free(all);
 }
 
-/* Everything a client or the origin could notice goes in.  Each text is written with its end, so
- * that no two different routes give the same bytes. */
+/* Puts n bytes and a zero, so that no two different routes give the same text. */
+static char *put(char *at, const void *bytes, size_t n)
+{
+    memcpy(at, bytes, n);
+    at[n] = '\0';
+    return at + n + 1;
+}
+
+/* Everything a client or the origin could notice goes in. */
 static void digest_route(struct route *route)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
+    const struct route_options *options = route->options;
+    size_t host = strlen(route->host), text = strlen(options->text);
+    size_t room = host + text + 2 + 3 * (ROUTE_DIGEST_BYTES + 1) + 2 * (AUTH_MAC_BYTES + 1) +
+                  (route->destination_count + 1) * (ADDR_TEXT_MAX + 1);
+    char *all = must_alloc(room), *at = all;
 
-    must(out != NULL);
-    fprintf(out, "%s%c%s%c%zu%c", route->host, 0, route->options->text, 0, route->port_count, 0);
+    at = put(at, route->host, host);
+    at = put(at, options->text, text);
+    at = put(at, &route->port_count, sizeof(route->port_count));
     for (size_t i = 0; i < route->destination_count; i++)
-        fprintf(out, "%s%c", route->destinations[i].key, 0);
+        at = put(at, route->destinations[i].key, strlen(route->destinations[i].key));
     if (route->cert)
-        fwrite(route->cert->id, 1, sizeof(route->cert->id), out);
-    if (route->options->tls) /* a CA file may say something else behind the same name */
-        fwrite(route->options->tls->id, 1, sizeof(route->options->tls->id), out);
+        at = put(at, route->cert->id, sizeof(route->cert->id));
+    if (options->tls) /* a CA file may say something else behind the same name */
+        at = put(at, options->tls->id, sizeof(options->tls->id));
     if (route->auth) {
-        fwrite(route->auth->user_mac, 1, AUTH_MAC_BYTES, out);
-        fwrite(route->auth->pass_mac, 1, AUTH_MAC_BYTES, out);
+        at = put(at, route->auth->user_mac, AUTH_MAC_BYTES);
+        at = put(at, route->auth->pass_mac, AUTH_MAC_BYTES);
     }
-    int failed = fclose(out);
-    must(failed == 0);
-    tls_sha256(text, len, route->digest);
-    tls_wipe(text, len);
-    free(text);
+    must((size_t)(at - all) <= room);
+    tls_sha256(all, (size_t)(at - all), route->digest);
+    tls_wipe(all, room);
+    free(all);
+    route->has_digest = true;
 }
 
 void route_set_seal(struct route_set *set)
@@ -226,7 +236,8 @@ void route_set_seal(struct route_set *set)
         set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
         if (!set->routes[i].options)
             set->routes[i].options = route_options_new();
-        digest_route(&set->routes[i]);
+        if (!set->routes[i].has_digest)
+            digest_route(&set->routes[i]);
     }
     build_table(set);
     digest_set(set);

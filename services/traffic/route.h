@@ -35,7 +35,9 @@ struct route {
     size_t destination_count;
     size_t port_count;       /* destinations of one IP: destination_count / port_count IPs */
     struct route_auth *auth; /* owned, or NULL (auth.h) */
-    uint8_t digest[ROUTE_DIGEST_BYTES]; /* of everything above: tells what an update changed */
+    bool is_covered;         /* by the names of its certificates */
+    bool has_digest;         /* a copy has the digest of what it was copied from */
+    uint8_t digest[ROUTE_DIGEST_BYTES]; /* of all that is served: tells what an update changed */
 };
 
 struct route_bin;

@@ -310,11 +310,21 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
 
 /* --- one route ------------------------------------------------------------------------------- */
 
+/* A wildcard is covered by what covers any one name below it. */
+static bool covers(const struct tls_cert *cert, unsigned i, const char *host)
+{
+    char probe[ROUTE_HOST_MAX + 32];
+
+    if (host[0] != '*')
+        return tls_cert_covers(cert, i, host);
+    snprintf(probe, sizeof(probe), "penstock-probe%s", host + 1);
+    return tls_cert_covers(cert, i, probe);
+}
+
 /* The i-th pair of the route's certificate: what is no fault, but hardly meant. */
 static void warn_pair(struct route_build *b, const char *base, const struct route *route,
                       unsigned i)
 {
-    char probe[ROUTE_HOST_MAX + 32];
     const struct tls_cert *cert = route->cert->cert;
 
     if (tls_cert_not_after(cert, i) < b->now)
@@ -323,16 +333,23 @@ static void warn_pair(struct route_build *b, const char *base, const struct rout
     if (tls_cert_not_before(cert, i) > b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateNotYetValid",
                       "the certificate is not valid yet");
-    if (!route->host)
-        return;
-    /* A wildcard is covered by what covers any one name below it. */
-    if (route->host[0] == '*')
-        snprintf(probe, sizeof(probe), "penstock-probe%s", route->host + 1);
-    else
-        snprintf(probe, sizeof(probe), "%s", route->host);
-    if (!tls_cert_covers(cert, i, probe))
+    if (!route->is_covered && route->host && !covers(cert, i, route->host))
         json_fault_at(&b->warnings, base, "publicKey", "certificateNameMismatch",
                       "no name in the certificate covers \"%s\"", route->host);
+}
+
+/* Whether every pair is for the host.  What the set before knows is not looked up again. */
+static bool is_covered(const struct route_build *b, const struct route *route)
+{
+    const struct route *before =
+        route->host && b->base ? route_set_entry(b->base, route->host) : NULL;
+    bool all = route->host != NULL;
+
+    if (before && before->cert == route->cert)
+        return before->is_covered;
+    for (unsigned i = 0; all && i < route->cert->count; i++)
+        all = covers(route->cert->cert, i, route->host);
+    return all;
 }
 
 /* The pairs of a route's object: the first of the route itself, then those of moreKeys. */
@@ -419,6 +436,8 @@ static void parse_certificate(struct route_build *b, struct route_certs *certs, 
         route->cert = route_cert_ref(present->cert);
     else if (require_pairs(b, &pairs))
         route->cert = route_certs_get(certs, &b->faults, bases, pairs.list, pairs.count);
+    if (route->cert)
+        route->is_covered = is_covered(b, route);
     for (unsigned i = 0; route->cert && i < route->cert->count; i++)
         warn_pair(b, i < pairs.count ? bases[i] : base, route, i);
 }

@@ -63,30 +63,36 @@ static void put(struct text *t, const char *s)
     t->len += n;
 }
 
-/* As a JSON string.  What is in a set was a JSON string once: it is UTF-8 without NUL. */
+/* As a JSON string.  What is in a set was a JSON string once: it is UTF-8 without NUL.  Runs of
+ * plain characters are copied at once: a PEM text has one line feed in 65. */
 static void put_string(struct text *t, const char *s)
 {
     static const char digits[] = "0123456789abcdef";
-    char *at = text_reserve(t, 6 * strlen(s) + 2), *begin = at;
+    const char *end = s + strlen(s);
+    char *at = text_reserve(t, 6 * (size_t)(end - s) + 2), *begin = at;
 
     *at++ = '"';
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
+    while (s < end) {
+        const char *run = s;
 
-        if (c == '"' || c == '\\') {
-            *at++ = '\\';
-            *at++ = (char)c;
-        } else if (c == '\n') {
-            *at++ = '\\';
+        while ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+            s++;
+        memcpy(at, run, (size_t)(s - run));
+        at += s - run;
+        if (s == end)
+            break;
+        *at++ = '\\';
+        if (*s == '\n') {
             *at++ = 'n';
-        } else if (c < 0x20) {
-            memcpy(at, "\\u00", 4);
-            at[4] = digits[c >> 4];
-            at[5] = digits[c & 15];
-            at += 6;
+        } else if (*s == '"' || *s == '\\') {
+            *at++ = *s;
         } else {
-            *at++ = (char)c;
+            memcpy(at, "u00", 3);
+            at[3] = digits[(unsigned char)*s >> 4];
+            at[4] = digits[(unsigned char)*s & 15];
+            at += 5;
         }
+        s++;
     }
     *at++ = '"';
     t->len += (size_t)(at - begin);
