@@ -5,11 +5,13 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "traffic/forward_rules.h"
 #include "traffic/h1_emit.h"
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
 #define HEAD_BYTES        (2u * WORKER_TEXT_BYTES) /* a request's head in chunks: the text at most */
+#define EXTRAS_MAX        (FORWARD_EXTRAS_MAX + ROUTE_HEADERS_BYTES) /* and the route's own fields */
 #define CHUNK_FRAME_BYTES (H1_CHUNK_HEAD_MAX + 2u)
 #define LAST_CHUNK_BYTES  (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
 
@@ -50,7 +52,7 @@ static void let_go_of_routes(struct exchange *x)
     x->hold = NULL;
     x->route = NULL;
     x->pool = NULL;
-    x->attempts = 0; /* of `tried` */
+    x->choice.attempts = 0; /* of `tried` */
 }
 
 void exchange_fini(struct exchange *x)
@@ -76,6 +78,7 @@ void exchange_reset(struct exchange *x)
     if (x->is_counted)
         COUNT_DOWN(w, exchanges_open);
     let_go_of_routes(x);
+    route_options_unref(x->options);
     bufq_clear(&head);
     bufq_clear(&body);
     memset(x, 0, sizeof(*x));
@@ -109,38 +112,6 @@ static void fail(struct exchange *x, enum traffic_reason reason)
 
 /* --- destinations ------------------------------------------------------------------------- */
 
-static bool was_tried(const struct exchange *x, const struct upstream_pool *pool)
-{
-    for (unsigned i = 0; i < x->attempts; i++)
-        if (x->tried[i] == pool)
-            return true;
-    return false;
-}
-
-/* Round robin over those that are up, then over the others that did not fail this request yet. */
-static struct upstream_pool *next_pool(struct exchange *x, const struct route_slot *slot)
-{
-    unsigned n = (unsigned)x->route->destination_count;
-    uint64_t now = loop_now_ms(x->worker->loop);
-
-    while (x->attempts < EXCHANGE_ATTEMPTS_MAX) {
-        struct upstream_pool *pool;
-
-        if (x->offset == n) {
-            if (x->takes_down_ones)
-                return NULL;
-            x->takes_down_ones = true;
-            x->offset = 0;
-        }
-        pool = slot->pools[(x->first + x->offset++) % n];
-        if (was_tried(x, pool) || (!x->takes_down_ones && upstream_pool_is_down(pool, now)))
-            continue;
-        x->tried[x->attempts++] = pool;
-        return pool;
-    }
-    return NULL;
-}
-
 static void note_unreachable(struct exchange *x, struct upstream_pool *pool)
 {
     COUNT(x->worker, upstream_connect_failures);
@@ -161,7 +132,8 @@ static enum traffic_reason find_upstream(struct exchange *x)
     struct upstream_pool *pool;
     bool was_full = false;
 
-    while ((pool = next_pool(x, slot))) {
+    while ((pool = upstream_choice_next(&x->choice, slot, x->route, loop_now_ms(x->worker->loop),
+                                        &x->worker->dice))) {
         int rc;
 
         set_pool(x, pool);
@@ -194,17 +166,26 @@ static enum traffic_reason find_upstream(struct exchange *x)
 static enum traffic_reason build_head(struct exchange *x, struct http_request *r,
                                       const struct forward_client *client)
 {
-    char extras[FORWARD_EXTRAS_MAX];
+    char extras[EXTRAS_MAX];
     struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-    size_t n = forward_extras(extras, client, r->authority);
+    struct h1_text more = {.p = extras, .size = sizeof(extras)};
 
-    if (n == 0)
+    more.n = forward_extras(extras, client, r->authority);
+    if (more.n == 0)
         return REASON_HEADER_TOO_LARGE;
-    forward_request_filter(r, x->route->auth && !x->route->options->forwards_authorization);
-    h1_request_emit(&text, r, (struct http_text){extras, n});
+    forward_request_filter(r, x->route->auth && !x->options->forwards_authorization);
+    forward_rules_request(x->options, r, &more);
+    if (more.is_cut)
+        return REASON_HEADER_TOO_LARGE;
+    h1_request_emit(&text, r, (struct http_text){extras, more.n});
     if (text.is_cut)
         return REASON_HEADER_TOO_LARGE;
     return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
+}
+
+static bool is_body_too_large(const struct exchange *x, uint64_t bytes)
+{
+    return bytes > x->options->max_body_bytes && !x->is_upgrade;
 }
 
 static void note_upgrade(struct exchange *x, struct http_text protocols)
@@ -225,6 +206,7 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
     must(x->state == EXCHANGE_IDLE && !x->hold);
     x->hold = route_hold_ref(hold);
     x->route = route;
+    x->options = route_options_ref(route->options);
     x->is_counted = true;
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
@@ -238,9 +220,10 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
         finish(x, REASON_NO_MEMORY);
         return REASON_NO_MEMORY;
     }
-    x->first = slot->next;
-    slot->next = (slot->next + 1) % (unsigned)route->destination_count;
-    reason = build_head(x, r, client);
+    upstream_choice_start(&x->choice, slot, route);
+    reason = is_body_too_large(x, r->framing == HTTP_LENGTH ? r->length : 0)
+                 ? REASON_LENGTH_TOO_LARGE
+                 : build_head(x, r, client);
     if (reason == REASON_NONE)
         reason = find_upstream(x);
     if (reason != REASON_NONE)
@@ -269,6 +252,10 @@ void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n)
     must(n <= exchange_room(x) && !x->is_ended);
     if (n == 0)
         return;
+    if (is_body_too_large(x, x->bytes_in + n)) {
+        fail(x, REASON_LENGTH_TOO_LARGE);
+        return;
+    }
     if (x->is_chunked) {
         char frame[H1_CHUNK_HEAD_MAX];
 
@@ -441,6 +428,12 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
     } else if (r->status < 200) {
         return on_interim(x, r);
     } else {
+        enum traffic_reason reason = forward_rules_response(x->options, r);
+
+        if (reason != REASON_NONE) {
+            fail(x, REASON_UPSTREAM_INVALID);
+            return false;
+        }
         x->status = r->status;
         exchange_enter(x, EXCHANGE_ANSWERING);
     }
@@ -479,27 +472,46 @@ void exchange_on_relay_over(struct exchange *x)
     x->codec->wake(x);
 }
 
+/* Whether the origin cannot have acted on the request, or may act on it twice. */
+static bool may_send_again(const struct exchange *x, bool had_answer)
+{
+    bool is_untouched = x->head_sent == 0 && x->body_taken == 0;
+
+    return x->state == EXCHANGE_WAITING && !had_answer && !x->is_retried && x->interims == 0 &&
+           x->body_taken == 0 && (x->is_idempotent || is_untouched);
+}
+
+/* REASON_NONE: another connection is being made for it. */
+static enum traffic_reason send_again(struct exchange *x, bool to_the_same)
+{
+    int rc = -ERR_LIMIT;
+
+    x->is_retried = true;
+    x->head_sent = 0;
+    COUNT(x->worker, upstream_retries);
+    exchange_enter(x, EXCHANGE_CONNECTING);
+    if (to_the_same)
+        rc = upstream_connect(x->worker, x->pool, x, &x->upstream);
+    if (rc == 0)
+        return REASON_NONE;
+    if (rc == -ERR_CONNECT)
+        note_unreachable(x, x->pool);
+    return find_upstream(x);
+}
+
 void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer,
                       bool was_kept)
 {
-    x->upstream = NULL;
-    if (x->state == EXCHANGE_WAITING && was_kept && !had_answer && !x->is_retried &&
-        x->is_idempotent && x->body_taken == 0 && x->interims == 0 &&
-        reason == REASON_UPSTREAM_CLOSED) {
-        int rc;
+    enum traffic_reason again;
 
-        x->is_retried = true;
-        x->head_sent = 0;
-        COUNT(x->worker, upstream_retries);
-        exchange_enter(x, EXCHANGE_CONNECTING);
-        rc = upstream_connect(x->worker, x->pool, x, &x->upstream);
-        if (rc == 0)
+    x->upstream = NULL;
+    if (reason == REASON_UPSTREAM_CLOSED && may_send_again(x, had_answer)) {
+        again = send_again(x, was_kept);
+        if (again == REASON_NONE)
             return;
-        if (rc == -ERR_CONNECT)
-            note_unreachable(x, x->pool);
-        reason = find_upstream(x);
-        if (reason == REASON_NONE)
-            return;
+        /* Nobody else to ask: what happened first is the better word for it. */
+        if (was_kept)
+            reason = again;
     }
     fail(x, reason);
 }

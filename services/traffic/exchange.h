@@ -9,9 +9,10 @@
  *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
  *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
  *
- * Retries: a destination that cannot be reached is passed over for the next.  A request that was
- * sent is sent once more, on a new connection, only when the connection was a kept one that ended
- * before the first byte of an answer, the method is idempotent, and nothing of a body was sent.
+ * Retries: a destination that cannot be reached is passed over for the next.  A request whose
+ * connection ended before the first byte of an answer is sent once more: when none of it had left,
+ * or when its method is idempotent and nothing of a body was sent.  After a kept connection, which
+ * the origin may have closed meanwhile, the same destination is asked again; else the next one.
  *
  * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room());
  * towards the client the codec says how much it takes (codec->room()).
@@ -23,6 +24,7 @@
 #include "traffic/forward_headers.h"
 #include "traffic/http_head.h"
 #include "traffic/route.h"
+#include "traffic/upstream_choice.h"
 
 struct exchange;
 struct route_hold;
@@ -30,7 +32,6 @@ struct traffic_worker;
 struct upstream;
 struct upstream_pool;
 
-#define EXCHANGE_ATTEMPTS_MAX 8u  /* destinations tried for one request */
 #define EXCHANGE_INTERIMS_MAX 16u /* 1xx answers in front of the last one */
 #define EXCHANGE_METHOD_MAX   16u
 #define EXCHANGE_PATH_MAX     256u /* of the access log */
@@ -79,9 +80,8 @@ struct exchange {
     char upgrade[HTTP_UPGRADE_MAX]; /* protocols asked for */
 
     /* Destinations. */
-    unsigned first, offset, attempts;
-    const struct upstream_pool *tried[EXCHANGE_ATTEMPTS_MAX]; /* borrowed from the slot */
-    bool takes_down_ones;                                     /* second round */
+    struct upstream_choice choice;
+    struct route_options *options; /* counted */
     bool is_retried, is_timed_out, is_counted;
 
     /* The answer. */

@@ -115,7 +115,9 @@ static enum step answer(struct h1_session *s, enum traffic_reason reason)
                                          .date = w->date,
                                          .version_header = route ? settings->version_header : NULL,
                                          .version = settings->version,
-                                         .realm = status == 401 ? route->host : NULL});
+                                         .realm = status == 401 ? route->host : NULL,
+                                         .hsts = route ? route->options->hsts : NULL,
+                                         .explains = route && route->options->explains});
     client_put(s->client, text.p, text.n);
     log_request(s, status, reason);
     end_request(s);

@@ -77,8 +77,10 @@ static int hash_file(const char *path, uint8_t out[32], char *why, size_t why_si
 static int find_trust(const struct origin_tls_cache *cache, const uint8_t *trust_id, bool verifies,
                       const char *ca_file, struct tls_ctx **out, char *why, size_t why_size)
 {
+    static const char *const alpn[] = {"http/1.1", NULL};
     struct tls_client_options options = {
         .versions = TLS_12_AND_13,
+        .alpn = alpn,
         .ca_file = verifies ? ca_file : NULL,
         .use_system_ca = verifies && !ca_file,
     };

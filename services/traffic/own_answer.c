@@ -22,6 +22,10 @@ void own_answer_emit(struct h1_text *t, const struct own_answer *a)
         h1_put_text(t, a->realm); /* a host name: nothing to escape */
         H1_PUT_LITERAL(t, "\", charset=\"UTF-8\"\r\n");
     }
+    if (a->hsts)
+        h1_put_field(t, "Strict-Transport-Security", a->hsts);
+    if (a->explains)
+        h1_put_field(t, "penstock-reason", a->word);
     if (a->status == 405)
         h1_put_field(t, "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     if (a->location.n > 0) {

@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "tls/tls.h"
+#include "traffic/health.h"
 
 static uint64_t name_hash(const char *name)
 {
@@ -287,11 +288,13 @@ void route_copy(struct route *to, const struct route *from)
     to->destinations = must_alloc(bytes);
     memcpy(to->destinations, from->destinations, bytes);
     to->auth = route_auth_copy(from->auth);
+    to->marks = NULL; /* a set gets them when it is published */
 }
 
 void route_fini(struct route *route)
 {
     free(route->host);
+    health_marks_free(route->marks, route->destination_count);
     free(route->destinations);
     route_cert_unref(route->cert);
     route_options_unref(route->options);

@@ -18,6 +18,8 @@
 #include "traffic/route_cert.h"
 #include "traffic/route_options.h"
 
+struct health_mark;
+
 #define ROUTE_HOST_MAX     253
 #define ROUTE_DIGEST_BYTES 32
 
@@ -33,10 +35,11 @@ struct route {
     struct route_options *options;    /* counted */
     struct destination *destinations; /* owned: destinationIps x destinationPorts, IPs outside */
     size_t destination_count;
-    size_t port_count;       /* destinations of one IP: destination_count / port_count IPs */
-    struct route_auth *auth; /* owned, or NULL (auth.h) */
-    bool is_covered;         /* by the names of its certificates */
-    bool has_digest;         /* a copy has the digest of what it was copied from */
+    size_t port_count;          /* destinations of one IP: destination_count / port_count IPs */
+    struct route_auth *auth;    /* owned, or NULL (auth.h) */
+    struct health_mark **marks; /* owned, each counted: of the destinations; NULL: no checks */
+    bool is_covered;            /* by the names of its certificates */
+    bool has_digest;            /* a copy has the digest of what it was copied from */
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of all that is served: tells what an update changed */
 };
 

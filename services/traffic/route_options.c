@@ -349,8 +349,10 @@ static void add_header(struct reading *r, const char *at, const char *key,
         free(lower);
         return;
     }
-    if (headers->count == ROUTE_HEADERS_MAX) {
-        json_fault(r->faults, at, "range", "more than %u fields", ROUTE_HEADERS_MAX);
+    headers->bytes += strlen(lower) + (value ? strlen(value) : 0) + 4;
+    if (headers->count == ROUTE_HEADERS_MAX || headers->bytes > ROUTE_HEADERS_BYTES) {
+        json_fault(r->faults, at, "range", "more than %u fields or %u bytes", ROUTE_HEADERS_MAX,
+                   ROUTE_HEADERS_BYTES);
         free(lower);
         return;
     }

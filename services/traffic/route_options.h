@@ -13,7 +13,8 @@
 #include "traffic/origin_tls.h"
 #include "json/json.h"
 
-#define ROUTE_HEADERS_MAX 32u /* of one direction */
+#define ROUTE_HEADERS_MAX   32u   /* of one direction */
+#define ROUTE_HEADERS_BYTES 8192u /* of all of them, as lines */
 
 /* Which of the destinations that are up gets a request. */
 #define ROUTE_BALANCES(X)                                                                          \
@@ -33,6 +34,7 @@ struct route_header {
 struct route_headers {
     struct route_header *list; /* owned */
     unsigned count;
+    size_t bytes;
 };
 
 /* An active check: GET `path` at every destination; 2xx and 3xx are well. */

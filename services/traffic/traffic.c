@@ -28,6 +28,7 @@ static void on_publish(void *arg, struct route_set *set)
 {
     struct traffic *t = arg;
 
+    health_take(&t->health, set);
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_routes(t->workers[i], set);
 }
@@ -141,6 +142,8 @@ static int start_routes(struct traffic *t)
 
     if (!first)
         return -ERR_SYNTAX;
+    health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets);
+    health_take(&t->health, first);
     rc = route_apply_new(&t->apply, &options, first);
     if (rc == 0)
         log_info("routes", "loaded", LOG_U("revision", first->revision),
@@ -336,6 +339,7 @@ void traffic_stop(struct traffic *t)
     traffic_api_stop(t);
     trust_watch_fini(&t->trust);
     deadline_off(&t->rotation);
+    health_fini(&t->health);
     stop_workers(t);
     tls_tickets_unref(t->tickets);
     resolver_free(t->resolver);

@@ -8,6 +8,7 @@
 
 #include "admin/service.h"
 #include "loop/worker.h"
+#include "traffic/health.h"
 #include "traffic/route_apply.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
@@ -23,6 +24,7 @@ struct traffic {
     bool has_state;            /* the state folder can be used */
     struct route_apply *apply; /* owned */
     struct trust_watch trust;
+    struct health health;
     struct tls_tickets *tickets; /* counted: in force; NULL: none */
     struct deadline rotation;    /* of the tickets' keys */
 

@@ -114,6 +114,8 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "upgradesOpen", number(sums.upgrades_open));
     add(obj, "upstreamConnections", number(sums.upstreams_open));
     add(obj, "targetsDown", number(sums.targets_down));
+    add(obj, "healthTargets", number(t->health.count));
+    add(obj, "healthDown", health_emit_down(&t->health));
     add(obj, "bytesIn", number(sums.bytes_in));
     add(obj, "bytesOut", number(sums.bytes_out));
     admin_reply(r, 200, obj, NULL);

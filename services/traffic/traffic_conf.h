@@ -44,6 +44,7 @@ struct traffic_limits {
     int64_t routes_bytes;            /* body of PUT /v1/routes, and routesFile */
     int64_t route_bytes;             /* body of PUT /v1/routes/{hostName} */
     int64_t route_destinations;      /* destinationIps x destinationPorts of a route */
+    int64_t health_targets;          /* destinations with an active check */
     int64_t waiting_updates;         /* updates of the routes that wait for their turn */
 };
 

@@ -95,4 +95,5 @@ void traffic_collect(struct traffic *t, struct metrics *m)
     collect_answers(m, &sums);
     collect_updates(m, route_apply_stats(t->apply));
     collect_routes(m, route_apply_live(t->apply));
+    health_collect(&t->health, m);
 }

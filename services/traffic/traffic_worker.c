@@ -207,7 +207,7 @@ static struct upstream_pool **find_pools(struct traffic_worker *w, const struct 
     struct upstream_pool **pools = calloc(route->destination_count, sizeof(struct upstream_pool *));
 
     for (size_t i = 0; pools && i < route->destination_count; i++) {
-        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i]);
+        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i], route->options->tls);
         if (pools[i])
             continue;
         while (i-- > 0)
@@ -521,6 +521,8 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->trust = proxy_trust_ref(trust);
     w->hold = hold_new(w, routes);
     set_counter(&w->counters.revision, routes->revision);
+    tls_random(&w->dice, sizeof(w->dice));
+    w->dice |= 1;
     list_init(&w->clients);
     list_init(&w->redirects);
     list_init(&w->upstreams);

@@ -73,6 +73,7 @@ struct traffic_worker {
     struct route_hold *hold;           /* counted: the set in force */
     struct h1_limits limits;
     bool is_draining, is_stopped;
+    uint64_t dice;                  /* random, never 0 */
     struct list clients, redirects; /* open connections */
     struct upstream_pools pools;
     struct list upstreams;              /* all open ones */
