@@ -3,7 +3,7 @@
 # nothing is to do.       usage: scripts/deps.sh build|test|bench|profile|fuzz|format ...
 set -eu
 
-build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev"
+build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libcrypt-dev"
 run="python3 curl openssl ca-certificates"
 tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin"
 bench="wrk haproxy nginx-light iperf3 nghttp2-client"

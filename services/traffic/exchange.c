@@ -95,6 +95,7 @@ static void finish(struct exchange *x, enum traffic_reason reason)
     struct upstream *u = x->upstream;
 
     x->upstream = NULL;
+    auth_check_cancel(&x->check);
     if (reason != REASON_NONE && x->reason == REASON_NONE)
         x->reason = reason;
     exchange_enter(x, EXCHANGE_DONE);
@@ -196,14 +197,30 @@ static void note_upgrade(struct exchange *x, struct http_text protocols)
         memcpy(x->upgrade, protocols.p, protocols.n);
 }
 
+/* The credentials were right, or wrong. */
+static void on_verdict(struct auth_check *check, enum traffic_reason reason)
+{
+    struct exchange *x = container_of(check, struct exchange, check);
+
+    must(x->state == EXCHANGE_CHECKING);
+    if (reason == REASON_NONE)
+        reason = find_upstream(x);
+    if (reason != REASON_NONE)
+        fail(x, reason);
+}
+
 enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
                                    const struct route *route, struct http_request *r,
                                    const struct forward_client *client)
 {
     struct route_slot *slot;
     enum traffic_reason reason;
+    bool waits;
 
     must(x->state == EXCHANGE_IDLE && !x->hold);
+    reason = auth_gate_ask(x->worker, route, r, client->address, &x->check, &waits);
+    if (reason != REASON_NONE)
+        return reason;
     x->hold = route_hold_ref(hold);
     x->route = route;
     x->options = route_options_ref(route->options);
@@ -224,6 +241,11 @@ enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
     reason = is_body_too_large(x, r->framing == HTTP_LENGTH ? r->length : 0)
                  ? REASON_LENGTH_TOO_LARGE
                  : build_head(x, r, client);
+    if (reason == REASON_NONE && waits) {
+        x->check.on_verdict = on_verdict;
+        exchange_enter(x, EXCHANGE_CHECKING);
+        return REASON_NONE;
+    }
     if (reason == REASON_NONE)
         reason = find_upstream(x);
     if (reason != REASON_NONE)

@@ -6,7 +6,7 @@
  * A codec (h1_session.h; HTTP/2 later) knows nothing of upstreams, an upstream nothing of codecs.
  * All push functions move memory only; who has something to do is put on the loop's ready list.
  *
- *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
+ *   IDLE -> [CHECKING ->] CONNECTING -> WAITING -> ANSWERING -> DONE
  *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
  *
  * Retries: a destination that cannot be reached is passed over for the next.  A request whose
@@ -21,6 +21,7 @@
 #define TRAFFIC_EXCHANGE_H
 
 #include "buf/bufq.h"
+#include "traffic/auth_gate.h"
 #include "traffic/forward_headers.h"
 #include "traffic/http_head.h"
 #include "traffic/route.h"
@@ -37,7 +38,9 @@ struct upstream_pool;
 #define EXCHANGE_PATH_MAX     256u /* of the access log */
 
 #define EXCHANGE_STATES(X)                                                                         \
-    X(IDLE, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                 \
+    X(IDLE, BIT(EXCHANGE_CHECKING) | BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) |            \
+                BIT(EXCHANGE_DONE))                                                                \
+    X(CHECKING, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))             \
     X(CONNECTING, BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                                      \
     X(WAITING, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_ANSWERING) | BIT(EXCHANGE_RELAYING) |       \
                    BIT(EXCHANGE_DONE))                                                             \
@@ -82,6 +85,7 @@ struct exchange {
     /* Destinations. */
     struct upstream_choice choice;
     struct route_options *options; /* counted */
+    struct auth_check check;       /* of a password, in CHECKING */
     bool is_retried, is_timed_out, is_counted;
 
     /* The answer. */
@@ -102,8 +106,8 @@ void exchange_fini(struct exchange *x); /* cancels; fine on a zeroed one */
 /* Back to IDLE for the next request. */
 void exchange_reset(struct exchange *x);
 
-/* Filters the request's fields, builds what is sent, finds a connection.  REASON_NONE, or why no
- * origin can be asked (the state is DONE then). */
+/* Checks credentials, filters the request's fields, builds what is sent, finds a connection.
+ * REASON_NONE, or why no origin is asked (the state is IDLE or DONE then). */
 enum traffic_reason exchange_start(struct exchange *x, struct route_hold *hold,
                                    const struct route *route, struct http_request *r,
                                    const struct forward_client *client);

@@ -5,7 +5,6 @@
 
 #include "tls/tls.h"
 #include "traffic/access_log.h"
-#include "traffic/auth.h"
 #include "traffic/client.h"
 #include "traffic/h1_codec.h"
 #include "traffic/h1_request.h"
@@ -156,25 +155,6 @@ static enum traffic_reason check_host(const struct h1_session *s, struct http_te
     return strcmp(host, sni) == 0 ? REASON_NONE : REASON_MISDIRECTED;
 }
 
-static enum traffic_reason check_auth(const struct route *route, const struct http_request *r)
-{
-    if (!route->auth)
-        return REASON_NONE;
-    if (r->authorization_count > 1)
-        return REASON_AUTH_DUPLICATE;
-    switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
-                             r->authorization.n)) {
-    case AUTH_OK:
-        return REASON_NONE;
-    case AUTH_MISSING:
-        return REASON_AUTH_REQUIRED;
-    case AUTH_MALFORMED:
-    case AUTH_WRONG:
-        break;
-    }
-    return REASON_AUTH_FAILED;
-}
-
 /* A request is well formed: what is to be done with it. */
 static enum step on_request(struct h1_session *s, struct http_request *r)
 {
@@ -195,11 +175,8 @@ static enum step on_request(struct h1_session *s, struct http_request *r)
         reason = REASON_NO_ROUTE;
     if (reason != REASON_NONE)
         return answer_and_close(s, reason);
-    reason = check_auth(route, r);
-    if (reason == REASON_NONE) {
-        h1_body_init(&s->body, loop_pool(w->loop), r->framing, r->length);
-        reason = exchange_start(&s->exchange, s->hold, route, r, &s->client->forward);
-    }
+    h1_body_init(&s->body, loop_pool(w->loop), r->framing, r->length);
+    reason = exchange_start(&s->exchange, s->hold, route, r, &s->client->forward);
     if (reason != REASON_NONE)
         return s->has_request_ended ? answer(s, reason) : answer_and_close(s, reason);
     if (s->has_request_ended)

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "tls/tls.h"
+#include "traffic/pass_hash.h"
 #include "traffic/route_cert.h"
 
 #define PEM_MAX     (256 * 1024)
@@ -281,11 +282,27 @@ static const char *parse_user(struct route_build *b, const char *at, struct json
     return NULL;
 }
 
+/* NULL after a fault. */
+static struct route_auth *parse_hash(struct route_build *b, const char *at,
+                                     struct json_object *auth, const char *user)
+{
+    const char *hash = json_str(&b->faults, at, auth, "passHash", JSON_REQUIRED, 1, PASS_HASH_MAX);
+    const char *fault = hash ? pass_hash_fault(hash) : NULL;
+
+    if (json_has(auth, "pass"))
+        json_fault_at(&b->faults, at, "passHash", "conflict",
+                      "stands beside \"pass\": give one of them");
+    if (fault)
+        json_fault_at(&b->faults, at, "passHash", "invalid", "%s", fault);
+    return user && hash && !fault ? route_auth_new_hashed(b->auth_key, user, hash) : NULL;
+}
+
 static void parse_auth(struct route_build *b, const char *base, struct json_object *obj,
                        const struct route_auth *present, struct route *route)
 {
-    static const char *const keys[] = {"type", "user", "pass", NULL};
-    static const char *const stored_keys[] = {"type", "user", "userMac", "passMac", NULL};
+    static const char *const keys[] = {"type", "user", "pass", "passHash", NULL};
+    static const char *const stored_keys[] = {"type",    "user",     "userMac",
+                                              "passMac", "passHash", NULL};
     struct json_object *auth = json_obj(&b->faults, base, obj, "authentication", JSON_OPTIONAL);
     char at[POINTER_MAX + 32];
 
@@ -294,6 +311,10 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
     snprintf(at, sizeof(at), "%s/authentication", base);
     json_only(&b->faults, at, auth, b->is_stored ? stored_keys : keys);
     const char *user = parse_user(b, at, auth);
+    if (json_has(auth, "passHash")) {
+        route->auth = parse_hash(b, at, auth, user);
+        return;
+    }
     if (b->is_stored) {
         route->auth = parse_stored_auth(b, at, auth, user);
         return;

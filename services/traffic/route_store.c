@@ -146,8 +146,12 @@ static void put_auth(struct text *t, const struct route_auth *auth)
     }
     put(t, ",\"authentication\":{\"type\":\"Basic\"");
     put_member(t, "user", auth->user);
-    put_member(t, "userMac", user_mac);
-    put_member(t, "passMac", pass_mac);
+    if (auth->hash) {
+        put_member(t, "passHash", auth->hash);
+    } else {
+        put_member(t, "userMac", user_mac);
+        put_member(t, "passMac", pass_mac);
+    }
     put(t, "}");
 }
 

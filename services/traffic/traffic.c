@@ -154,7 +154,11 @@ static int start_routes(struct traffic *t)
 
 static int start_workers(struct traffic *t)
 {
-    struct traffic_shared_options options = {.on_target = on_target};
+    struct traffic_shared_options options = {
+        .auth_threads = (unsigned)t->conf.auth.threads,
+        .auth_waiting = (unsigned)t->conf.limits.auth_waiting,
+        .on_target = on_target,
+    };
     unsigned count =
         t->conf.service.workers > 0 ? (unsigned)t->conf.service.workers : worker_default_count();
     int rc = traffic_shared_new(&t->shared, &options);
@@ -321,6 +325,7 @@ static void stop_workers(struct traffic *t)
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_stop(t->workers[i]);
     workers_stop(t->threads, t->workers_count);
+    traffic_shared_stop(t->shared);
     for (unsigned i = 0; i < t->workers_count; i++)
         loop_settle(t->threads[i].loop); /* messages that came after it had stopped */
     for (unsigned i = 0; i < t->workers_count; i++)

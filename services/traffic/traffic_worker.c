@@ -36,6 +36,7 @@ struct traffic_settings *traffic_settings_new(const struct traffic_conf *conf, c
     atomic_init(&s->refs, 1);
     s->timeouts = conf->timeouts;
     s->limits = conf->limits;
+    s->auth = conf->auth;
     s->version_header = must_strdup(conf->version_header);
     s->version = must_strdup(version);
     s->redirect_port = (uint16_t)conf->http_redirect_port;
@@ -70,7 +71,8 @@ void traffic_settings_unref(struct traffic_settings *s)
 
 struct traffic_shared {
     struct traffic_shared_options options;
-    struct tls_ctx *tls_ctx; /* counted */
+    struct tls_ctx *tls_ctx;     /* counted */
+    struct auth_pool *auth_pool; /* owned */
     _Atomic uint64_t open;
     struct address_count addresses;
 };
@@ -108,16 +110,31 @@ int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_
     }
     if (options)
         shared->options = *options;
+    rc = auth_pool_new(&shared->auth_pool, MAX(shared->options.auth_threads, 1u),
+                       MAX(shared->options.auth_waiting, 1u));
+    if (rc != 0) {
+        traffic_shared_free(shared);
+        return rc;
+    }
     tls_random(key, sizeof(key));
     address_count_init(&shared->addresses, key);
     *out = shared;
     return 0;
 }
 
+void traffic_shared_stop(struct traffic_shared *shared)
+{
+    if (!shared)
+        return;
+    auth_pool_free(shared->auth_pool);
+    shared->auth_pool = NULL;
+}
+
 void traffic_shared_free(struct traffic_shared *shared)
 {
     if (!shared)
         return;
+    traffic_shared_stop(shared);
     tls_ctx_unref(shared->tls_ctx);
     free(shared);
 }
@@ -517,6 +534,7 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->index = index;
     w->shared = shared;
     w->tls_ctx = shared->tls_ctx;
+    w->auth_pool = shared->auth_pool;
     w->settings = traffic_settings_ref(settings);
     w->trust = proxy_trust_ref(trust);
     w->hold = hold_new(w, routes);
@@ -559,6 +577,7 @@ void traffic_worker_free(struct traffic_worker *w)
     traffic_settings_unref(w->settings);
     proxy_trust_unref(w->trust);
     tls_tickets_unref(w->tickets);
+    auth_gate_fini(&w->auth);
     free(w->listeners);
     free(w);
 }

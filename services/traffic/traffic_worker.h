@@ -35,6 +35,7 @@ struct traffic_settings {
     _Atomic unsigned refs;
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
+    struct traffic_auth auth;
     char *version_header; /* owned: "servezone_coretraffic_version" */
     char *version;        /* owned: what it says */
     uint16_t redirect_port;
@@ -50,14 +51,18 @@ void traffic_settings_unref(struct traffic_settings *settings); /* any thread; f
 struct traffic_shared;
 
 struct traffic_shared_options {
+    unsigned auth_threads, auth_waiting; /* 0: 1 */
     /* A destination went down or came back.  Called from a worker's thread: post it on.  Or NULL.
      */
     void (*on_target)(void *arg, const char *key, bool is_up);
     void *arg;
 };
 
-MUST_USE int traffic_shared_new(struct traffic_shared **out,
-                                const struct traffic_shared_options *options); /* 0, -ERR_TLS */
+MUST_USE int
+traffic_shared_new(struct traffic_shared **out,
+                   const struct traffic_shared_options *options); /* 0, -ERR_TLS, -ERR_SYS */
+/* After the worker threads were joined, before their loops are freed.  Fine with NULL. */
+void traffic_shared_stop(struct traffic_shared *shared);
 void traffic_shared_free(struct traffic_shared *shared); /* after the last worker; fine with NULL */
 
 struct traffic_worker;

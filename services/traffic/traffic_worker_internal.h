@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
@@ -65,8 +66,10 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 struct traffic_worker {
     struct loop *loop; /* borrowed */
     unsigned index;
-    struct traffic_shared *shared;     /* borrowed */
-    struct tls_ctx *tls_ctx;           /* borrowed from shared */
+    struct traffic_shared *shared; /* borrowed */
+    struct tls_ctx *tls_ctx;       /* borrowed from shared */
+    struct auth_pool *auth_pool;   /* borrowed from shared */
+    struct auth_gate auth;
     struct traffic_settings *settings; /* counted */
     struct proxy_trust *trust;         /* counted */
     struct tls_tickets *tickets;       /* counted; or NULL */

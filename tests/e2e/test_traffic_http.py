@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 import unittest
@@ -546,6 +547,54 @@ class Auth(unittest.TestCase):
         with self.stand.client(sni="pass.example.test") as c:
             self.assertEqual(c.get("/pass", "pass.example.test", ("Authorization", good)).status, 200)
         self.assertEqual(self.origin.seen("/pass")[0].one("authorization"), good)
+
+    def test_hash(self):
+        """passHash: checked off the loop, remembered for a while, kept over a restart."""
+        program = self.stand.traffic.program
+        for method in "yescrypt", "bcrypt", "sha512":
+            with self.subTest(method=method), Stand(auth={"failures": 3}, workers=1) as stand:
+                done = subprocess.run([program, "hash-password", method], input="s3cret:ü\n".encode(),
+                                      capture_output=True, check=True)
+                auth = {"type": "Basic", "user": "ann", "passHash": done.stdout.decode().strip()}
+                stand.routes([stand.route(HOST, authentication=auth)])
+                good, wrong = (("Authorization", basic(u, p)) for u, p in (("ann", "s3cret:ü"), ("ann", "wrong")))
+                with stand.client() as c:
+                    self.assertEqual(c.get("/", HOST).status, 401)
+                    self.assertEqual(c.get("/", HOST, wrong).status, 401)
+                    self.assertEqual(c.get("/", HOST, ("Authorization", basic("bob", "s3cret:ü"))).status, 401)
+                    c.send(f"POST /hash HTTP/1.1\r\n{H}{good[0]}: {good[1]}\r\nContent-Length: 100000\r\n\r\n"
+                           + "x" * 100000)
+                    self.assertEqual(c.answer().status, 200)
+                    self.assertEqual(len(stand.origin.seen("/hash")[0].body), 100000)
+                    for _ in range(200):  # 200 hashes would take a minute
+                        self.assertEqual(c.get("/", HOST, good).status, 200)
+                shown = stand.traffic.api("GET", f"/v1/routes/{HOST}", expect=200)
+                self.assertNotIn(auth["passHash"], shown.body.decode())
+                self.assertEqual(stand.traffic.api("PUT", f"/v1/routes/{HOST}", shown.json, expect=200).json["changed"], [])
+                with stand.client() as c:  # who asks and goes away
+                    c.send(f"GET / HTTP/1.1\r\n{H}{wrong[0]}: {wrong[1]}\r\n\r\n")
+                stand.traffic.stop()
+                stand.traffic.start()
+                stand.https = stand.traffic.address("https")
+                with stand.client() as c:
+                    self.assertEqual(c.get("/", HOST, good).status, 200)
+                    self.assertEqual(c.get("/", HOST, wrong).status, 401)
+
+    def test_back_off(self):
+        """Wrong ones in a row from an address are not looked at any more; others are not harmed."""
+        good, wrong = (("Authorization", basic("ann", p)) for p in ("s3cret:ü", "wrong"))
+        with Stand(auth={"failures": 3}, workers=1) as stand:
+            stand.routes([stand.route(HOST, authentication={"type": "Basic", "user": "ann", "pass": "s3cret:ü"})])
+            with stand.client() as c, stand.client(source="127.0.0.9") as other:
+                for _ in range(2):
+                    self.assertEqual([c.get("/", HOST, f).status for f in (wrong, wrong, good)], [401, 401, 200])
+                self.assertEqual([c.get("/", HOST, wrong).status for _ in range(3)], [401] * 3)
+                a = c.get("/", HOST, good)
+                self.assertEqual((a.status, a.body), (429, b"429 auth_backoff\n"))
+                self.assertEqual(c.get("/", HOST).status, 401)
+                self.assertEqual(other.get("/", HOST, good).status, 200)
+                stack.wait_for("the second to be over", lambda: c.get("/", HOST, good).status == 200)
+            self.assertGreater(stand.reason("auth_backoff"), 0)
 
     def test_with_a_body(self):
         with self.stand.client() as c:

@@ -189,8 +189,11 @@ static const struct {
       "/routes/0/authentication/pass required"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Digest','user':'a:b','pass':'','passHash':'x'}}]",
-     {"/routes/0/authentication/passHash unknown", "/routes/0/authentication/type invalid",
-      "/routes/0/authentication/user invalid", "/routes/0/authentication/pass range"}},
+     {"/routes/0/authentication/type invalid", "/routes/0/authentication/user invalid",
+      "/routes/0/authentication/passHash conflict", "/routes/0/authentication/passHash invalid"}},
+    {"[{'hostName':'a.test'," TO "," PAIR
+     ",'authentication':{'type':'Basic','user':'a','pass':''}}]",
+     {"/routes/0/authentication/pass range"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Basic','user':'a','pass':'b','passMac':'00'}}]",
      {"/routes/0/authentication/passMac unknown"}}, /* only the state file may */
