@@ -20,14 +20,16 @@ struct route_apply {
     struct route_apply_options options;
     struct route_set *live;       /* counted */
     struct list waiting;          /* of struct route_update, oldest first */
+    struct list readings;         /* of struct route_reading: all that are not answered yet */
     struct route_update *running; /* owned */
     uint64_t last_number;
     struct route_apply_stats stats;
     bool is_stopped;
 
     pthread_t thread;
-    pthread_mutex_t lock; /* guards the three below */
+    pthread_mutex_t lock; /* guards the four below */
     pthread_cond_t wake;
+    struct list queue;         /* of struct route_reading */
     struct route_update *slot; /* borrowed from running */
     bool quits, has_waste;
     struct route_bin *bin; /* counted: sets that nobody holds any more */
@@ -159,14 +161,18 @@ static void store(const struct route_apply *a, struct route_update *u)
     log_err("routes", "store_failed", LOG_U("revision", u->set->revision), LOG_S("error", why));
 }
 
-/* What is there to do: an update, or only sets to free (NULL); false: nothing any more. */
-static bool wait_for_work(struct route_apply *a, struct route_update **u)
+/* What is there to do: a reading, an update, or only sets to free (both NULL); false: nothing any
+ * more. */
+static bool wait_for_work(struct route_apply *a, struct route_update **u, struct route_reading **r)
 {
+    struct list *node;
     bool goes_on;
 
     pthread_mutex_lock(&a->lock);
-    while (!a->slot && !a->quits && !a->has_waste)
+    while (!a->slot && !a->quits && !a->has_waste && list_is_empty(&a->queue))
         pthread_cond_wait(&a->wake, &a->lock);
+    node = a->quits ? NULL : list_pop(&a->queue);
+    *r = node ? container_of(node, struct route_reading, queued) : NULL;
     *u = a->slot; /* what was handed over is finished even when it shall end */
     a->slot = NULL;
     a->has_waste = false;
@@ -178,10 +184,15 @@ static bool wait_for_work(struct route_apply *a, struct route_update **u)
 static void *thread_main(void *arg)
 {
     struct route_apply *a = arg;
+    struct route_reading *r;
     struct route_update *u;
 
     pthread_setname_np(pthread_self(), "apply");
-    while (wait_for_work(a, &u)) {
+    while (wait_for_work(a, &u, &r)) {
+        if (r) {
+            r->text = r->emit(r->set, &r->len);
+            loop_post(a->options.loop, &r->task);
+        }
         if (u) {
             build(u);
             if (u->fate == ROUTE_APPLIED) {
@@ -373,6 +384,59 @@ int route_apply_submit(struct route_apply *a, struct route_update *u)
     return 0;
 }
 
+/* --- readings ------------------------------------------------------------------------------- */
+
+static void reading_free(struct route_reading *r)
+{
+    route_set_unref(r->set);
+    free(r->text);
+    free(r);
+}
+
+static void on_read(struct task *task)
+{
+    struct route_reading *r = container_of(task, struct route_reading, task);
+
+    if (!r->is_settled) {
+        list_remove(&r->node);
+        r->on_done(r);
+    }
+    reading_free(r);
+}
+
+void route_apply_read(struct route_apply *a, struct route_reading *r)
+{
+    r->apply = a;
+    r->set = route_set_ref(a->live);
+    r->task.run = on_read;
+    list_init(&r->queued);
+    list_push(&a->readings, &r->node);
+    pthread_mutex_lock(&a->lock);
+    list_push(&a->queue, &r->queued);
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* The thread has ended: what it wrote is on its way to a loop that does not run any more. */
+static void stop_readings(struct route_apply *a)
+{
+    struct list *node;
+
+    while ((node = list_pop(&a->readings))) {
+        struct route_reading *r = container_of(node, struct route_reading, node);
+        bool is_posted = r->text != NULL;
+
+        free(r->text);
+        r->text = NULL;
+        r->is_settled = true;
+        r->on_done(r);
+        if (is_posted)
+            continue; /* on_read() frees it */
+        list_remove(&r->queued);
+        reading_free(r);
+    }
+}
+
 int route_apply_new(struct route_apply **out, const struct route_apply_options *options,
                     struct route_set *first)
 {
@@ -383,6 +447,8 @@ int route_apply_new(struct route_apply **out, const struct route_apply_options *
     *out = NULL;
     a->options = *options;
     list_init(&a->waiting);
+    list_init(&a->readings);
+    list_init(&a->queue);
     a->live = route_set_ref(first);
     a->last_number = a->stats.stored = first->revision;
     rc = pthread_mutex_init(&a->lock, NULL);
@@ -418,6 +484,7 @@ void route_apply_stop(struct route_apply *a)
     pthread_cond_signal(&a->wake);
     pthread_mutex_unlock(&a->lock);
     pthread_join(a->thread, NULL);
+    stop_readings(a);
     route_bin_close(a->bin);
     /* The one that was built has been posted, but this loop has not run it: on_ended() frees it. */
     if (a->running) {

@@ -89,6 +89,23 @@ struct route_update {
     bool is_settled;           /* on_done was called while the thread still had it */
 };
 
+/* A text about the live set that is too long to be written on the control thread. */
+struct route_reading {
+    /* On the apply thread: the text, the reading's from then on. */
+    char *(*emit)(const struct route_set *set, size_t *len);
+    /* Once; text NULL: the service ends.  Then the reading is freed. */
+    void (*on_done)(struct route_reading *r);
+    struct admin_request *request; /* borrowed; NULL once the client went away */
+    struct route_set *set;         /* counted: live when it was asked for */
+    char *text;                    /* owned; on_done may take it */
+    size_t len;
+
+    struct list node, queued; /* of all; of those that wait for the thread */
+    struct task task;
+    struct route_apply *apply; /* borrowed until it is settled */
+    bool is_settled;
+};
+
 struct route_apply_options {
     struct loop *loop;               /* borrowed: the control loop */
     const struct auth_key *auth_key; /* borrowed */
@@ -128,6 +145,9 @@ struct route_update *route_update_new(enum route_update_kind kind);
 void route_update_free(struct route_update *u); /* one that was not submitted */
 /* Takes the update over.  0; -ERR_LIMIT (it stays the caller's): the line is full. */
 MUST_USE int route_apply_submit(struct route_apply *a, struct route_update *u);
+
+/* Takes the reading over, whose two functions and request are set. */
+void route_apply_read(struct route_apply *a, struct route_reading *r);
 
 struct route_set *route_apply_live(const struct route_apply *a); /* borrowed; never NULL */
 const struct route_apply_stats *route_apply_stats(struct route_apply *a);

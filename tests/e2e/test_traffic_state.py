@@ -79,6 +79,19 @@ class State(unittest.TestCase):
             stand.routes([stand.route(HOST), stand.route("b.example.test")])
             self.assertEqual(stand.traffic.status()["stored"], 3)
 
+    def test_many_routes_are_shown(self):
+        """So many that the text is not written on the control thread."""
+        with Stand() as stand:
+            routes = [{**stand.route(HOST), "hostName": f"h{i}.example.test"} for i in range(200)]
+            put = stand.traffic.api("PUT", "/v1/routes", routes, expect=200)
+            answer = stand.traffic.api("GET", "/v1/routes", expect=200)
+            self.assertEqual([r["hostName"] for r in answer.json["routes"]], [r["hostName"] for r in routes])
+            self.assertNotIn("PRIVATE", answer.body.decode())
+            self.assertEqual(answer.etag, put.etag)
+            stand.traffic.api("GET", "/v1/routes", headers={"If-None-Match": answer.etag}, expect=304)
+            shown = stand.traffic.api("GET", "/v1/certificates", expect=200).json["certificates"]
+            self.assertEqual(len(shown), 200)
+
     def put_until_killed(self, stand, sets, accepted):
         """One set after the other, as fast as they are answered; a set's number is its routes' port."""
         while True:
