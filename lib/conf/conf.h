@@ -75,10 +75,10 @@ struct conf_command {
 
 /* Reads argv and environ.  Options: --config FILE, --set key=value (repeatable), --check,
  * --print-config, --print-keys (the Markdown table for docs/), --help, --version, --no-supervise
- * (the same as --set supervise=false).  A first argument that stands in `commands` (ended by a NULL name)
- * is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv); conf
- * is filled as well, for commands need it.  --config and --set are taken behind a command too, up
- * to a
+ * (the same as --set supervise=false).  A first argument that stands in `commands` (ended by a NULL
+ * name) is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv);
+ * conf is filled as well, for commands need it.  --config and --set are taken behind a command too,
+ * up to a
  * "--".  conf must be zeroed, of table->size bytes. */
 MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
                                      const struct conf_command *commands, int argc, char **argv,

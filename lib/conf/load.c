@@ -65,8 +65,8 @@ static bool take_flag(struct line *l, const char *option)
         const char *name;
         enum wish wish;
     } flags[] = {
-        {"--help", WISH_HELP},        {"-h", WISH_HELP},       {"--version", WISH_VERSION},
-        {"--print-keys", WISH_KEYS},  {"--check", WISH_CHECK}, {"--print-config", WISH_PRINT},
+        {"--help", WISH_HELP},       {"-h", WISH_HELP},       {"--version", WISH_VERSION},
+        {"--print-keys", WISH_KEYS}, {"--check", WISH_CHECK}, {"--print-config", WISH_PRINT},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)

@@ -181,9 +181,8 @@ END_TEST
 START_TEST(a_service_whose_token_is_at_fault_can_drop_its_tokens)
 {
     char *path = path_of("token"), why[256] = "";
-    struct service_conf conf = {.management_token_file = path,
-                                .management_read_token_file = path,
-                                .state_dir = folder};
+    struct service_conf conf = {
+        .management_token_file = path, .management_read_token_file = path, .state_dir = folder};
     struct service_tokens tokens;
 
     memset(&tokens, 0xa5, sizeof(tokens));
@@ -200,9 +199,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        made_when_missing_and_kept, secrets_differ,          what_a_file_may_hold,
-        places_that_cannot_be,      made_by_several_at_once,
-        a_service_whose_token_is_at_fault_can_drop_its_tokens,
+        made_when_missing_and_kept, secrets_differ,
+        what_a_file_may_hold,       places_that_cannot_be,
+        made_by_several_at_once,    a_service_whose_token_is_at_fault_can_drop_its_tokens,
     };
     Suite *suite = suite_create("admin_secret");
     TCase *all = tcase_create("files");
