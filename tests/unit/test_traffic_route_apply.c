@@ -239,7 +239,7 @@ START_TEST(no_edit_is_lost)
     submit(an_edit("x.test", 81));
     submit(an_edit("a.test", 0));
     run_until(5);
-    ck_assert_str_eq(ended[1], "put 3 applied r3 +1 ~0 -0");
+    ck_assert_str_eq(ended[1], "put 2 applied r2 +1 ~0 -0");
     ck_assert_str_eq(ended[2], "put 3 applied r3 +1 ~0 -0");
     ck_assert_str_eq(ended[3], "put 4 applied r4 +0 ~1 -0");
     ck_assert_str_eq(ended[4], "delete 5 applied r5 +0 ~0 -1");
@@ -263,7 +263,7 @@ START_TEST(dry_runs)
     run_until(5);
     ck_assert_str_eq(ended[0], "dry set 0 superseded r0 +0 ~0 -0");
     ck_assert_str_eq(ended[1], "set 1 applied r1 +1 ~0 -0");
-    ck_assert_str_eq(ended[2], "put 3 applied r3 +1 ~0 -0");
+    ck_assert_str_eq(ended[2], "put 2 applied r2 +1 ~0 -0");
     ck_assert_str_eq(ended[3], "dry set 0 rejected r2 +0 ~0 -0");
     ck_assert_str_eq(ended[4], "dry put 0 checked r2 +1 ~0 -0");
     ck_assert_uint_eq(published, 2);
