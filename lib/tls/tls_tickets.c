@@ -80,7 +80,7 @@ static int on_extension(void *arg, unsigned id, const unsigned char *bytes, unsi
 static int on_hello_bytes(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
                           const gnutls_datum_t *message)
 {
-    struct tls *t = gnutls_session_get_ptr(session);
+    struct tls *t = tls_of(session);
 
     (void)type;
     (void)when;
