@@ -74,6 +74,11 @@ callgrind: release ## instructions of one request and of one megabyte
 	@scripts/deps.sh bench profile
 	@PENSTOCK_BUILD=build/release python3 tests/bench/callgrind.py
 
+.PHONY: swaps
+swaps: release ## 100 swaps of 5,000 routes in a minute, under load: nobody notices (ARGS=--limits)
+	@scripts/deps.sh run
+	@PENSTOCK_BUILD=build/release python3 tests/bench/swaps.py $(ARGS)
+
 .PHONY: steady
 steady: release ## what 1,000 port changes and re-logins leave behind; what one stalled reader costs the others
 	@scripts/deps.sh run

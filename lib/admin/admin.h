@@ -122,6 +122,9 @@ MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
  * and a GET whose If-None-Match holds it gets 304. */
 void admin_reply(struct admin_request *r, unsigned status, struct json_object *body,
                  const char *etag);
+/* The same with JSON that another thread has written, since it is long; `text` is taken over. */
+void admin_reply_text(struct admin_request *r, unsigned status, char *text, size_t len,
+                      const char *etag);
 void admin_reply_empty(struct admin_request *r, unsigned status);
 /* 201 with Location. */
 void admin_reply_created(struct admin_request *r, const char *location, struct json_object *body,

@@ -145,8 +145,8 @@ static bool is_reading(const struct admin_request *r)
     return r->is_head || strcmp(r->method, "GET") == 0;
 }
 
-void admin_reply(struct admin_request *r, unsigned status, struct json_object *body,
-                 const char *etag)
+/* Puts the ETag; true: the client has this already, and has been told so. */
+static bool reply_known(struct admin_request *r, unsigned status, const char *etag)
 {
     char *known = etag && is_reading(r) ? request_header(r, "If-None-Match", NULL) : NULL;
     bool is_same = known && status == 200 && etag_list_has(known, etag, ETAG_WEAK);
@@ -154,12 +154,27 @@ void admin_reply(struct admin_request *r, unsigned status, struct json_object *b
     free(known);
     if (etag)
         reply_header(r, "ETag", "\"%s\"", etag);
-    if (is_same) {
-        json_object_put(body);
+    if (is_same)
         reply_text(r, 304, NULL, NULL, 0);
-        return;
-    }
-    reply_json(r, status, "application/json", body);
+    return is_same;
+}
+
+void admin_reply(struct admin_request *r, unsigned status, struct json_object *body,
+                 const char *etag)
+{
+    if (reply_known(r, status, etag))
+        json_object_put(body);
+    else
+        reply_json(r, status, "application/json", body);
+}
+
+void admin_reply_text(struct admin_request *r, unsigned status, char *text, size_t len,
+                      const char *etag)
+{
+    if (reply_known(r, status, etag))
+        free(text);
+    else
+        reply_text(r, status, "application/json", text, len);
 }
 
 void admin_reply_empty(struct admin_request *r, unsigned status)

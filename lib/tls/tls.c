@@ -95,7 +95,8 @@ static enum io fail_gnutls(struct tls *t, int code)
 
 static int new_tls(struct tls **out, struct tls_ctx *ctx, const struct tls_carrier *carrier)
 {
-    gnutls_init_flags_t flags = ctx->role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS;
+    gnutls_init_flags_t flags =
+        ctx->role | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | (ctx->tickets ? 0 : GNUTLS_NO_TICKETS);
     struct tls *t = calloc(1, sizeof(*t));
 
     *out = NULL;
@@ -220,6 +221,7 @@ static void enter_last_flight(struct tls *t)
     if (t->source == SOURCE_DRAINED) /* long ago by now */
         t->source = SOURCE_READY;
     t->quiet_bytes = 0;
+    t->is_resumed = gnutls_session_is_resumed(t->session) != 0;
     t->state = TLS_LAST_FLIGHT;
 }
 
@@ -445,6 +447,11 @@ const char *tls_cipher(const struct tls *t)
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(t->session));
 
     return name ? name : "";
+}
+
+bool tls_is_resumed(const struct tls *t)
+{
+    return t->is_resumed;
 }
 
 int tls_error(const struct tls *t)

@@ -21,11 +21,13 @@
 #define TLS_RECORD_BYTES   16384u
 #define TLS_EXPORTER_BYTES 32u
 #define TLS_PIN_BYTES      32u
+#define TLS_CERT_PAIRS_MAX 4u
 
 struct chunk_pool;
-struct tls;      /* one connection */
-struct tls_cert; /* a chain with its key, counted; may be shared by threads */
-struct tls_ctx;  /* what the connections of one listener or dialler have in common, counted */
+struct tls;         /* one connection */
+struct tls_cert;    /* a chain with its key, counted; may be shared by threads */
+struct tls_tickets; /* the keys of session tickets, counted; nothing changes in it */
+struct tls_ctx;     /* what the connections of one listener or dialler have in common, counted */
 
 /* --- certificates ------------------------------------------------------------------------ */
 
@@ -35,6 +37,11 @@ struct tls_ctx;  /* what the connections of one listener or dialler have in comm
  * of a kind that no handshake here can use), -ERR_NOMEM.  `why` gets a sentence for people. */
 MUST_USE int tls_cert_parse(struct tls_cert **out, const char *chain_pem, const char *key_pem,
                             char *why, size_t why_size);
+/* One more pair for the same names, with a key of another kind (RSA beside ECDSA, say): each client
+ * gets the one that it can use.  Before the cert is shared, at most TLS_CERT_PAIRS_MAX in all.  The
+ * errors of tls_cert_parse(), and the cert stays as it was. */
+MUST_USE int tls_cert_add(struct tls_cert *cert, const char *chain_pem, const char *key_pem,
+                          char *why, size_t why_size);
 /* Reads both files, each at most 1 MiB.  Also -ERR_IO; `why` names the file. */
 MUST_USE int tls_cert_load(struct tls_cert **out, const char *chain_file, const char *key_file,
                            char *why, size_t why_size);
@@ -44,17 +51,32 @@ MUST_USE int tls_cert_load(struct tls_cert **out, const char *chain_file, const 
 MUST_USE int tls_cert_make_pem(const char *name, char **chain_pem, char **key_pem);
 struct tls_cert *tls_cert_ref(struct tls_cert *cert);
 void tls_cert_unref(struct tls_cert *cert);
-/* SHA-256 of the leaf's SubjectPublicKeyInfo (the pin), and of the whole leaf (its fingerprint). */
+unsigned tls_cert_count(const struct tls_cert *cert); /* pairs */
+/* "ECDSA", "RSA", "EdDSA (Ed25519)": of the i-th pair. */
+const char *tls_cert_key_kind(const struct tls_cert *cert, unsigned i);
+/* SHA-256 of the first leaf's SubjectPublicKeyInfo (the pin), and of the i-th leaf (its
+ * fingerprint). */
 void tls_cert_pin(const struct tls_cert *cert, uint8_t out[TLS_PIN_BYTES]);
-void tls_cert_fingerprint(const struct tls_cert *cert, uint8_t out[32]);
-/* Seconds since 1970. */
-int64_t tls_cert_not_before(const struct tls_cert *cert);
-int64_t tls_cert_not_after(const struct tls_cert *cert);
-/* Whether the names in the certificate cover `host` (RFC 6125). */
-bool tls_cert_covers(const struct tls_cert *cert, const char *host);
-/* Calls on_name for each DNS name of the leaf. */
-void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char *name, void *arg),
-                        void *arg);
+void tls_cert_fingerprint(const struct tls_cert *cert, unsigned i, uint8_t out[32]);
+/* Seconds since 1970, of the i-th pair. */
+int64_t tls_cert_not_before(const struct tls_cert *cert, unsigned i);
+int64_t tls_cert_not_after(const struct tls_cert *cert, unsigned i);
+/* Whether the names in the i-th certificate cover `host` (RFC 6125). */
+bool tls_cert_covers(const struct tls_cert *cert, unsigned i, const char *host);
+/* Calls on_name for each DNS name of the i-th leaf. */
+void tls_cert_each_name(const struct tls_cert *cert, unsigned i,
+                        void (*on_name)(const char *name, void *arg), void *arg);
+
+/* --- session tickets --------------------------------------------------------------------- */
+
+#define TLS_TICKET_KEYS_MAX 24u
+
+/* A fresh random key, which seals from now on, in front of those of `before` (NULL: none), which
+ * still open; `keep` of them in all.  A ticket is good for `good_secs`. */
+struct tls_tickets *tls_tickets_new(const struct tls_tickets *before, unsigned keep,
+                                    unsigned good_secs);
+struct tls_tickets *tls_tickets_ref(struct tls_tickets *tickets);
+void tls_tickets_unref(struct tls_tickets *tickets); /* any thread; wipes; fine with NULL */
 
 /* --- contexts ---------------------------------------------------------------------------- */
 
@@ -72,6 +94,10 @@ struct tls_server_options {
      * Borrowed for the call: tls takes its own reference.  NULL: refused with the alert
      * unrecognized_name. */
     struct tls_cert *(*select)(void *arg, const char *sni);
+    /* The keys in force for the session tickets of a connection, with the same `arg`; borrowed for
+     * the call.  NULL, or the function NULL: no tickets.  Only with `select`: a ticket is bound to
+     * the name that it was given out for. */
+    const struct tls_tickets *(*tickets)(void *arg);
 };
 
 struct tls_client_options {
@@ -84,8 +110,8 @@ struct tls_client_options {
      * proof does it). */
 };
 
-/* No tickets, no 0-RTT, no renegotiation; at most 8 protocols.  0, -ERR_TLS (GnuTLS lacks what we
- * need). */
+/* No 0-RTT, no renegotiation, tickets only where asked for; at most 8 protocols.  0, -ERR_TLS
+ * (GnuTLS lacks what we need). */
 MUST_USE int tls_ctx_new_server(struct tls_ctx **out, const struct tls_server_options *options);
 /* Also -ERR_IO, -ERR_SYNTAX: the CA file; `why` gets a sentence. */
 MUST_USE int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_options *options,
@@ -143,6 +169,7 @@ const char *tls_alpn(const struct tls *t); /* "" when none was agreed */
 const char *tls_sni(const struct tls *t);  /* whom the client dialled, normalised; "" when none */
 const char *tls_version(const struct tls *t); /* "TLS1.3" */
 const char *tls_cipher(const struct tls *t);  /* "AES-128-GCM" */
+bool tls_is_resumed(const struct tls *t);     /* by a session ticket */
 
 /* The first error, and a sentence about it:
  * -ERR_TLS the peer's bytes or what it offers; -ERR_CERT the certificate, ours or the peer's;

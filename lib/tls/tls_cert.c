@@ -25,6 +25,7 @@
 struct chain {
     gnutls_x509_crt_t certs[CHAIN_MAX]; /* owned; the leaf is the first */
     unsigned count;
+    uint8_t print[32]; /* of the leaf */
 };
 
 void tls_say(char *why, size_t why_size, const char *fmt, ...)
@@ -58,7 +59,7 @@ static bool is_begin_of_cert(const char *at)
 static int chain_add(struct chain *chain, const char *at, const char *end, char *why,
                      size_t why_size)
 {
-    gnutls_datum_t pem = {(unsigned char *)at, (unsigned)(end - at)};
+    gnutls_datum_t pem = {(unsigned char *)at, (unsigned)(end - at)}, der = {NULL, 0};
     int rc;
 
     if (chain->count == CHAIN_MAX) {
@@ -71,7 +72,13 @@ static int chain_add(struct chain *chain, const char *at, const char *end, char 
         return -ERR_NOMEM;
     }
     chain->count++;
-    rc = gnutls_x509_crt_import(chain->certs[chain->count - 1], &pem, GNUTLS_X509_FMT_PEM);
+    /* Decoded here, since the fingerprint is of these very bytes. */
+    rc = gnutls_pem_base64_decode2(NULL, &pem, &der);
+    if (rc == 0)
+        rc = gnutls_x509_crt_import(chain->certs[chain->count - 1], &der, GNUTLS_X509_FMT_DER);
+    if (rc == 0 && chain->count == 1)
+        tls_sha256(der.data, der.size, chain->print);
+    gnutls_free(der.data);
     if (rc < 0) {
         tls_say(why, why_size, "certificate %u of the chain is not well formed: %s", chain->count,
                 gnutls_strerror(rc));
@@ -136,7 +143,7 @@ static int key_parse(gnutls_x509_privkey_t key, const char *pem, char *why, size
     return 0;
 }
 
-static bool is_key_of(gnutls_x509_privkey_t key, gnutls_x509_crt_t cert)
+static bool is_same_id(gnutls_x509_privkey_t key, gnutls_x509_crt_t cert)
 {
     uint8_t of_key[32], of_cert[32];
     size_t key_len = sizeof(of_key), cert_len = sizeof(of_cert);
@@ -144,6 +151,44 @@ static bool is_key_of(gnutls_x509_privkey_t key, gnutls_x509_crt_t cert)
     return gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, of_key, &key_len) == 0 &&
            gnutls_x509_crt_get_key_id(cert, GNUTLS_KEYID_USE_SHA256, of_cert, &cert_len) == 0 &&
            key_len == cert_len && memcmp(of_key, of_cert, key_len) == 0;
+}
+
+static bool take_same(gnutls_datum_t *a, gnutls_datum_t *b)
+{
+    bool is_same = a->size == b->size && memcmp(a->data, b->data, a->size) == 0;
+
+    gnutls_free(a->data);
+    gnutls_free(b->data);
+    return is_same;
+}
+
+/* A point is told from another by its two numbers: a tenth of what two hashes of two encodings
+ * cost, and routes come by the thousand. */
+static bool is_same_point(gnutls_x509_privkey_t key, gnutls_x509_crt_t cert)
+{
+    gnutls_datum_t x[2] = {{NULL, 0}, {NULL, 0}}, y[2] = {{NULL, 0}, {NULL, 0}};
+    gnutls_ecc_curve_t curve[2];
+    bool is_x, is_y;
+
+    if (gnutls_x509_privkey_export_ecc_raw(key, &curve[0], &x[0], &y[0], NULL) < 0)
+        return false;
+    if (gnutls_x509_crt_get_pk_ecc_raw(cert, &curve[1], &x[1], &y[1]) < 0) {
+        gnutls_free(x[0].data);
+        gnutls_free(y[0].data);
+        return false;
+    }
+    is_x = take_same(&x[0], &x[1]);
+    is_y = take_same(&y[0], &y[1]);
+    return curve[0] == curve[1] && is_x && is_y;
+}
+
+static bool is_key_of(gnutls_x509_privkey_t key, gnutls_x509_crt_t cert)
+{
+    int kind = gnutls_x509_privkey_get_pk_algorithm(key);
+
+    if (kind != gnutls_x509_crt_get_pk_algorithm(cert, NULL))
+        return false;
+    return kind == GNUTLS_PK_ECDSA ? is_same_point(key, cert) : is_same_id(key, cert);
 }
 
 /* The key is the leaf's, and of a kind that our handshakes can use. */
@@ -176,68 +221,93 @@ static int key_check(gnutls_x509_privkey_t key, const struct chain *chain, char 
         tls_say(why, why_size, "the RSA key has %u bits; %u are the least", bits, RSA_BITS_MIN);
         return -ERR_CERT;
     }
+    /* The public part of a key may be anything: GnuTLS's own test of a pair, a signature made and
+     * verified, would find that too, but costs a third of a millisecond, with RSA two. */
+    if (gnutls_x509_privkey_verify_params(key) < 0) {
+        tls_say(why, why_size, "the key is not sound: its parts do not belong together");
+        return -ERR_SYNTAX;
+    }
     return 0;
 }
 
-/* Moves the leaf out of the chain and makes the credentials.  GnuTLS copies chain and key. */
+/* Two keys of one kind would leave the choice to chance. */
+static int kind_check(const struct tls_cert *cert, gnutls_x509_privkey_t key, char *why,
+                      size_t why_size)
+{
+    int kind = gnutls_x509_privkey_get_pk_algorithm(key);
+
+    for (unsigned i = 0; i < cert->count; i++) {
+        if (gnutls_x509_crt_get_pk_algorithm(cert->leaves[i], NULL) != kind)
+            continue;
+        tls_say(why, why_size, "the key is of the same kind as another one: %s",
+                tls_cert_key_kind(cert, i));
+        return -ERR_CERT;
+    }
+    return 0;
+}
+
+/* Moves the leaf out of the chain and adds to the credentials.  GnuTLS copies chain and key. */
 static int cert_build(struct tls_cert *cert, struct chain *chain, gnutls_x509_privkey_t key,
                       char *why, size_t why_size)
 {
-    size_t pin_len = sizeof(cert->pin), print_len = sizeof(cert->fingerprint);
-    int rc = gnutls_certificate_allocate_credentials(&cert->creds);
+    int rc = gnutls_certificate_set_x509_key(cert->creds, chain->certs, (int)chain->count, key);
 
-    if (rc < 0) {
-        cert->creds = NULL;
-        tls_say(why, why_size, "the certificate: %s", gnutls_strerror(rc));
-        return -ERR_NOMEM;
-    }
-    rc = gnutls_certificate_set_x509_key(cert->creds, chain->certs, (int)chain->count, key);
     if (rc < 0) {
         tls_say(why, why_size, "chain and key are not usable together: %s", gnutls_strerror(rc));
         return rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH ? -ERR_CERT : -ERR_SYNTAX;
     }
-    rc = gnutls_x509_crt_get_key_id(chain->certs[0], GNUTLS_KEYID_USE_SHA256, cert->pin, &pin_len);
-    if (rc == 0)
-        rc = gnutls_x509_crt_get_fingerprint(chain->certs[0], GNUTLS_DIG_SHA256, cert->fingerprint,
-                                             &print_len);
-    if (rc < 0) {
-        tls_say(why, why_size, "the certificate: %s", gnutls_strerror(rc));
-        return -ERR_SYNTAX;
-    }
-    cert->leaf = chain->certs[0];
+    memcpy(cert->prints[cert->count], chain->print, sizeof(chain->print));
+    cert->not_before[cert->count] = gnutls_x509_crt_get_activation_time(chain->certs[0]);
+    cert->not_after[cert->count] = gnutls_x509_crt_get_expiration_time(chain->certs[0]);
+    cert->leaves[cert->count++] = chain->certs[0];
     chain->certs[0] = chain->certs[--chain->count];
     return 0;
 }
 
-int tls_cert_parse(struct tls_cert **out, const char *chain_pem, const char *key_pem, char *why,
-                   size_t why_size)
+int tls_cert_add(struct tls_cert *cert, const char *chain_pem, const char *key_pem, char *why,
+                 size_t why_size)
 {
     struct chain chain = {.count = 0};
-    struct tls_cert *cert = calloc(1, sizeof(*cert));
     gnutls_x509_privkey_t key = NULL;
-    int rc = -ERR_NOMEM;
+    int rc;
 
-    *out = NULL;
-    if (!cert || gnutls_x509_privkey_init(&key) < 0) {
-        key = NULL;
+    must(cert->count < TLS_CERT_PAIRS_MAX);
+    if (gnutls_x509_privkey_init(&key) < 0) {
         tls_say(why, why_size, "the certificate: %s", err_text(-ERR_NOMEM));
-        goto out;
+        return -ERR_NOMEM;
     }
-    atomic_init(&cert->refs, 1);
     rc = chain_parse(&chain, chain_pem, why, why_size);
     if (rc == 0)
         rc = key_parse(key, key_pem, why, why_size);
     if (rc == 0)
         rc = key_check(key, &chain, why, why_size);
     if (rc == 0)
+        rc = kind_check(cert, key, why, why_size);
+    if (rc == 0)
         rc = cert_build(cert, &chain, key, why, why_size);
-out:
-    if (key)
-        gnutls_x509_privkey_deinit(key);
+    gnutls_x509_privkey_deinit(key);
     chain_fini(&chain);
+    return rc;
+}
+
+int tls_cert_parse(struct tls_cert **out, const char *chain_pem, const char *key_pem, char *why,
+                   size_t why_size)
+{
+    struct tls_cert *cert = calloc(1, sizeof(*cert));
+    int rc;
+
+    *out = NULL;
+    if (!cert || gnutls_certificate_allocate_credentials(&cert->creds) < 0) {
+        free(cert);
+        tls_say(why, why_size, "the certificate: %s", err_text(-ERR_NOMEM));
+        return -ERR_NOMEM;
+    }
+    gnutls_certificate_set_flags(cert->creds, GNUTLS_CERTIFICATE_SKIP_KEY_CERT_MATCH);
+    atomic_init(&cert->refs, 1);
+    rc = tls_cert_add(cert, chain_pem, key_pem, why, why_size);
     if (rc == 0)
         *out = cert;
-    else if (cert)
+    else
         tls_cert_unref(cert);
     return rc;
 }
@@ -252,45 +322,68 @@ void tls_cert_unref(struct tls_cert *cert)
 {
     if (!cert || atomic_fetch_sub_explicit(&cert->refs, 1, memory_order_acq_rel) > 1)
         return;
-    if (cert->creds)
-        gnutls_certificate_free_credentials(cert->creds);
-    if (cert->leaf)
-        gnutls_x509_crt_deinit(cert->leaf);
+    gnutls_certificate_free_credentials(cert->creds);
+    for (unsigned i = 0; i < cert->count; i++)
+        gnutls_x509_crt_deinit(cert->leaves[i]);
     free(cert);
+}
+
+unsigned tls_cert_count(const struct tls_cert *cert)
+{
+    return cert->count;
+}
+
+static gnutls_x509_crt_t leaf(const struct tls_cert *cert, unsigned i)
+{
+    must(i < cert->count);
+    return cert->leaves[i];
+}
+
+const char *tls_cert_key_kind(const struct tls_cert *cert, unsigned i)
+{
+    int kind = gnutls_x509_crt_get_pk_algorithm(leaf(cert, i), NULL);
+
+    return kind == GNUTLS_PK_ECDSA ? "ECDSA"
+                                   : gnutls_pk_algorithm_get_name((gnutls_pk_algorithm_t)kind);
 }
 
 void tls_cert_pin(const struct tls_cert *cert, uint8_t out[TLS_PIN_BYTES])
 {
-    memcpy(out, cert->pin, TLS_PIN_BYTES);
+    size_t n = TLS_PIN_BYTES;
+
+    must(gnutls_x509_crt_get_key_id(leaf(cert, 0), GNUTLS_KEYID_USE_SHA256, out, &n) == 0);
 }
 
-void tls_cert_fingerprint(const struct tls_cert *cert, uint8_t out[32])
+void tls_cert_fingerprint(const struct tls_cert *cert, unsigned i, uint8_t out[32])
 {
-    memcpy(out, cert->fingerprint, 32);
+    must(i < cert->count);
+    memcpy(out, cert->prints[i], 32);
 }
 
-int64_t tls_cert_not_before(const struct tls_cert *cert)
+int64_t tls_cert_not_before(const struct tls_cert *cert, unsigned i)
 {
-    return (int64_t)gnutls_x509_crt_get_activation_time(cert->leaf);
+    must(i < cert->count);
+    return cert->not_before[i];
 }
 
-int64_t tls_cert_not_after(const struct tls_cert *cert)
+int64_t tls_cert_not_after(const struct tls_cert *cert, unsigned i)
 {
-    return (int64_t)gnutls_x509_crt_get_expiration_time(cert->leaf);
+    must(i < cert->count);
+    return cert->not_after[i];
 }
 
-bool tls_cert_covers(const struct tls_cert *cert, const char *host)
+bool tls_cert_covers(const struct tls_cert *cert, unsigned i, const char *host)
 {
-    return gnutls_x509_crt_check_hostname(cert->leaf, host) != 0;
+    return gnutls_x509_crt_check_hostname(leaf(cert, i), host) != 0;
 }
 
-void tls_cert_each_name(const struct tls_cert *cert, void (*on_name)(const char *name, void *arg),
-                        void *arg)
+void tls_cert_each_name(const struct tls_cert *cert, unsigned part,
+                        void (*on_name)(const char *name, void *arg), void *arg)
 {
     for (unsigned i = 0;; i++) {
         char name[TLS_SNI_MAX + 1];
         size_t n = sizeof(name);
-        int type = gnutls_x509_crt_get_subject_alt_name(cert->leaf, i, name, &n, NULL);
+        int type = gnutls_x509_crt_get_subject_alt_name(leaf(cert, part), i, name, &n, NULL);
 
         if (type == GNUTLS_E_SHORT_MEMORY_BUFFER) /* longer than any host's name */
             continue;

@@ -75,6 +75,8 @@ int tls_ctx_new_server(struct tls_ctx **out, const struct tls_server_options *op
         return -ERR_TLS;
     ctx->cert = options->cert ? tls_cert_ref(options->cert) : NULL;
     ctx->select = options->select;
+    must(!options->tickets || options->select);
+    ctx->tickets = options->tickets;
     return 0;
 }
 
@@ -238,6 +240,13 @@ static int read_sni(const struct tls *t, char out[TLS_SNI_MAX + 1])
     return tls_name_normalise(out, sent, n);
 }
 
+static int set_tickets(struct tls *t)
+{
+    const struct tls_tickets *tickets = t->ctx->tickets ? t->ctx->tickets(t->select_arg) : NULL;
+
+    return tickets ? tls_tickets_enable(t, tickets) : 0;
+}
+
 /* After a HelloRetryRequest it comes a second time; a client must not change its mind then. */
 static int on_client_hello(gnutls_session_t session)
 {
@@ -269,12 +278,15 @@ static int on_client_hello(gnutls_session_t session)
         return GNUTLS_E_UNRECOGNIZED_NAME;
     }
     tls_cert_ref(t->cert);
-    return gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, t->cert->creds);
+    rc = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, t->cert->creds);
+    return rc == 0 ? set_tickets(t) : rc;
 }
 
 static int setup_server(struct tls *t)
 {
     gnutls_handshake_set_post_client_hello_function(t->session, on_client_hello);
+    if (t->ctx->tickets)
+        tls_tickets_setup(t);
     if (!t->ctx->cert)
         return 0;
     t->cert = tls_cert_ref(t->ctx->cert);

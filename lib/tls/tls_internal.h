@@ -20,15 +20,19 @@
 #define TLS_ALPN_MAX      8u
 /* The most that GnuTLS may take in before it is done with the handshake (a client's whole part, a
  * server's with its chain), and later before it gives data. */
-#define TLS_HELLO_BYTES 32768u
-#define TLS_CHAIN_BYTES (160u << 10)
-#define TLS_QUIET_BYTES (64u << 10)
+#define TLS_HELLO_BYTES       32768u
+#define TLS_CHAIN_BYTES       (160u << 10)
+#define TLS_QUIET_BYTES       (64u << 10)
+#define TLS_TICKET_NAME_BYTES 16u
 
 struct tls_cert {
     atomic_uint refs;
     gnutls_certificate_credentials_t creds; /* owned; only read once the cert is published */
-    gnutls_x509_crt_t leaf;                 /* owned */
-    uint8_t pin[TLS_PIN_BYTES], fingerprint[32];
+    /* Owned: of each pair of chain and key its own certificate, the first one's first. */
+    gnutls_x509_crt_t leaves[TLS_CERT_PAIRS_MAX];
+    uint8_t prints[TLS_CERT_PAIRS_MAX][32]; /* SHA-256 of each */
+    int64_t not_before[TLS_CERT_PAIRS_MAX], not_after[TLS_CERT_PAIRS_MAX];
+    unsigned count;
 };
 
 struct tls_ctx {
@@ -42,6 +46,7 @@ struct tls_ctx {
     /* server */
     struct tls_cert *cert; /* counted; or NULL, then: */
     struct tls_cert *(*select)(void *arg, const char *sni);
+    const struct tls_tickets *(*tickets)(void *arg); /* or NULL: none */
     /* client */
     gnutls_certificate_credentials_t creds; /* owned */
     bool has_pin, has_ca;
@@ -62,6 +67,12 @@ enum tls_source {
     SOURCE_EOF,
 };
 
+/* Of the ticket in a client's hello: says which key sealed it. */
+struct tls_ticket_name {
+    bool is_known;
+    uint8_t bytes[TLS_TICKET_NAME_BYTES];
+};
+
 struct tls {
     gnutls_session_t session; /* owned */
     struct tls_ctx *ctx;      /* counted */
@@ -70,15 +81,17 @@ struct tls {
     int fd;                   /* borrowed from the caller */
     enum tls_state state;
     enum tls_source source;
-    bool is_quic;               /* a tls_session: no socket, no records; GnuTLS's session pointer is
-                                 * the owner's */
-    size_t quiet_bytes;         /* that GnuTLS took since it gave anything */
-    unsigned pieces;            /* chunks to read into the next time */
-    gnutls_packet_t packet;     /* owned: the plaintext lent by the last tls_read() */
-    bool is_starved;            /* GnuTLS asked for input that was not there */
-    bool is_checked;            /* the server's certificate passed what ctx asks for */
-    bool is_bye;                /* close_notify is queued: nothing may be written behind it */
-    bool is_eof;                /* close_notify came in */
+    bool is_quic;           /* a tls_session: no socket, no records; GnuTLS's session pointer is
+                             * the owner's */
+    size_t quiet_bytes;     /* that GnuTLS took since it gave anything */
+    unsigned pieces;        /* chunks to read into the next time */
+    gnutls_packet_t packet; /* owned: the plaintext lent by the last tls_read() */
+    bool is_starved;        /* GnuTLS asked for input that was not there */
+    bool is_checked;        /* the server's certificate passed what ctx asks for */
+    bool is_bye;            /* close_notify is queued: nothing may be written behind it */
+    bool is_eof;            /* close_notify came in */
+    bool is_resumed;        /* by a ticket */
+    struct tls_ticket_name ticket_name;
     void *select_arg;           /* borrowed from the caller */
     char name[TLS_SNI_MAX + 1]; /* server: what the client asked for; client: whom it dialled */
     char alpn[TLS_ALPN_NAME_MAX + 1];
@@ -115,6 +128,11 @@ static inline struct tls *tls_of(gnutls_session_t session)
 MUST_USE int tls_ctx_setup(struct tls *t);
 /* tls_ctx.c: a client's check of the server is complete, or was not asked for. */
 bool tls_ctx_is_satisfied(const struct tls *t);
+
+/* tls_tickets.c: looks at the hellos of a session that may have tickets. */
+void tls_tickets_setup(struct tls *t);
+/* For the name and the certificate that were chosen, once.  A GnuTLS code. */
+MUST_USE int tls_tickets_enable(struct tls *t, const struct tls_tickets *tickets);
 
 /* tls_socket.c: the queues between GnuTLS and the socket. */
 void tls_socket_setup(struct tls *t);

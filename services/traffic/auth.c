@@ -16,6 +16,11 @@ void auth_key_init(struct auth_key *key)
     tls_random(key->bytes, sizeof(key->bytes));
 }
 
+void auth_key_derive(struct auth_key *key, const char *secret)
+{
+    tls_sha256(secret, strlen(secret), key->bytes);
+}
+
 void auth_key_fini(struct auth_key *key)
 {
     tls_wipe(key, sizeof(*key));
@@ -48,6 +53,47 @@ struct route_auth *route_auth_new(const struct auth_key *key, const char *user, 
     return auth;
 }
 
+struct route_auth *route_auth_new_hashed(const struct auth_key *key, const char *user,
+                                         const char *hash)
+{
+    struct route_auth *auth = must_alloc(sizeof(*auth));
+
+    must(strlen(user) <= AUTH_USER_MAX);
+    auth->user = must_strdup(user);
+    auth->hash = must_strdup(hash);
+    auth->key = key;
+    text_mac(key, 'u', user, strlen(user), auth->user_mac);
+    tls_sha256(hash, strlen(hash), auth->pass_mac); /* tells one from another in digests */
+    return auth;
+}
+
+static bool unhex(const char *text, uint8_t out[AUTH_MAC_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < 2 * AUTH_MAC_BYTES; i++) {
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+
+        if (!digit)
+            return false;
+        out[i / 2] = (uint8_t)(out[i / 2] << 4 | (digit - digits));
+    }
+    return true;
+}
+
+struct route_auth *route_auth_restore(const struct auth_key *key, const char *user,
+                                      const char *user_mac, const char *pass_mac)
+{
+    struct route_auth *auth = must_alloc(sizeof(*auth));
+
+    auth->user = must_strdup(user);
+    auth->key = key;
+    if (unhex(user_mac, auth->user_mac) && unhex(pass_mac, auth->pass_mac))
+        return auth;
+    route_auth_free(auth);
+    return NULL;
+}
+
 struct route_auth *route_auth_copy(const struct route_auth *auth)
 {
     struct route_auth *copy;
@@ -57,6 +103,7 @@ struct route_auth *route_auth_copy(const struct route_auth *auth)
     copy = must_alloc(sizeof(*copy));
     *copy = *auth;
     copy->user = must_strdup(auth->user);
+    copy->hash = auth->hash ? must_strdup(auth->hash) : NULL;
     return copy;
 }
 
@@ -65,6 +112,7 @@ void route_auth_free(struct route_auth *auth)
     if (!auth)
         return;
     free(auth->user);
+    free(auth->hash);
     tls_wipe(auth, sizeof(*auth));
     free(auth);
 }
@@ -125,6 +173,31 @@ static int credentials_decode(const char *value, size_t n, char out[CREDENTIALS_
         if ((unsigned char)out[i] < 0x20 || out[i] == 0x7f)
             return -1;
     return len;
+}
+
+bool route_auth_read(const struct route_auth *auth, const char *value, size_t n,
+                     struct auth_credentials *out)
+{
+    char text[1 + AUTH_MAC_BYTES + CREDENTIALS_MAX];
+    char *credentials = text + 1 + AUTH_MAC_BYTES;
+    int len = credentials_decode(value, n, credentials);
+    char *colon = len > 0 ? memchr(credentials, ':', (size_t)len) : NULL;
+    size_t pass_len = colon ? (size_t)(credentials + len - colon - 1) : 0;
+
+    memset(out, 0, sizeof(*out));
+    if (colon && pass_len <= AUTH_PASS_MAX && colon - credentials <= AUTH_USER_MAX) {
+        uint8_t mac[AUTH_MAC_BYTES];
+
+        text_mac(auth->key, 'u', credentials, (size_t)(colon - credentials), mac);
+        out->is_user_right = tls_is_equal(mac, auth->user_mac, AUTH_MAC_BYTES);
+        memcpy(out->pass, colon + 1, pass_len);
+        text[0] = 'c';
+        memcpy(text + 1, auth->pass_mac, AUTH_MAC_BYTES);
+        tls_hmac_sha256(auth->key->bytes, sizeof(auth->key->bytes), text,
+                        1 + AUTH_MAC_BYTES + (size_t)len, out->id);
+    }
+    tls_wipe(text, sizeof(text));
+    return colon && pass_len <= AUTH_PASS_MAX;
 }
 
 enum auth_verdict route_auth_check(const struct route_auth *auth, const char *value, size_t n)

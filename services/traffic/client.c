@@ -330,6 +330,8 @@ static enum step open_session(struct client *c)
     c->requester.tls_version = tls_version(c->tls);
     c->is_readable = true;
     worker_count_handshake(c->worker, clock_now_us() - c->accepted_us);
+    if (tls_is_resumed(c->tls))
+        COUNT(c->worker, handshakes_resumed);
     client_enter(c, CLIENT_OPEN);
     c->session =
         strcmp(tls_alpn(c->tls), "h2") == 0 ? &h2_session_of_client : &h1_session_of_client;

@@ -7,13 +7,14 @@
 #include "base/err.h"
 #include "loop/loop.h"
 #include "traffic/access_log.h"
-#include "traffic/auth.h"
+#include "traffic/forward_rules.h"
 #include "traffic/h1_emit.h"
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
 #define HEAD_PIECES_MAX 5u /* chunks of a request's head: it is one text of the worker at most */
 #define HEAD_BYTES      (HEAD_PIECES_MAX * CHUNK_ROOM)
+#define EXTRAS_MAX      (FORWARD_EXTRAS_MAX + ROUTE_HEADERS_BYTES) /* and the route's own fields */
 #define TRAILER_BYTES   (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
 
 static_assert(WORKER_TEXT_BYTES <= HEAD_BYTES, "a request's head fits");
@@ -60,7 +61,7 @@ static void let_go_of_routes(struct exchange *x)
     x->hold = NULL;
     x->route = NULL;
     x->pool = NULL;
-    x->attempts = 0; /* of `tried` */
+    x->choice.attempts = 0; /* of `tried` */
 }
 
 static void drop_bytes(struct exchange *x)
@@ -91,6 +92,7 @@ void exchange_reset(struct exchange *x)
     if (x->is_counted)
         COUNT_DOWN(x->worker, exchanges_open);
     let_go_of_routes(x);
+    route_options_unref(x->options);
     drop_bytes(x);
     exchange_init(x, requester, codec);
 }
@@ -101,6 +103,7 @@ static void finish(struct exchange *x, enum traffic_reason reason)
     struct upstream *u = x->upstream;
 
     x->upstream = NULL;
+    auth_check_cancel(&x->check);
     if (reason != REASON_NONE && x->reason == REASON_NONE)
         x->reason = reason;
     exchange_enter(x, EXCHANGE_DONE);
@@ -116,38 +119,6 @@ static void fail(struct exchange *x, enum traffic_reason reason)
 }
 
 /* --- destinations ------------------------------------------------------------------------- */
-
-static bool was_tried(const struct exchange *x, const struct upstream_pool *pool)
-{
-    for (unsigned i = 0; i < x->attempts; i++)
-        if (x->tried[i] == pool)
-            return true;
-    return false;
-}
-
-/* Round robin over those that are up, then over the others that did not fail this request yet. */
-static struct upstream_pool *next_pool(struct exchange *x, const struct route_slot *slot)
-{
-    unsigned n = (unsigned)x->route->destination_count;
-    uint64_t now = loop_now_ms(x->worker->loop);
-
-    while (x->attempts < EXCHANGE_ATTEMPTS_MAX) {
-        struct upstream_pool *pool;
-
-        if (x->offset == n) {
-            if (x->takes_down_ones)
-                return NULL;
-            x->takes_down_ones = true;
-            x->offset = 0;
-        }
-        pool = slot->pools[(x->first + x->offset++) % n];
-        if (was_tried(x, pool) || (!x->takes_down_ones && upstream_pool_is_down(pool, now)))
-            continue;
-        x->tried[x->attempts++] = pool;
-        return pool;
-    }
-    return NULL;
-}
 
 static void note_unreachable(struct exchange *x, struct upstream_pool *pool)
 {
@@ -169,7 +140,8 @@ static enum traffic_reason find_upstream(struct exchange *x)
     struct upstream_pool *pool;
     bool was_full = false;
 
-    while ((pool = next_pool(x, slot))) {
+    while ((pool = upstream_choice_next(&x->choice, slot, x->route, loop_now_ms(x->worker->loop),
+                                        &x->worker->dice))) {
         int rc;
 
         set_pool(x, pool);
@@ -233,39 +205,29 @@ void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reaso
     access_log_request(x, status, us, reason);
 }
 
-static enum traffic_reason check_auth(const struct route *route, const struct http_request *r)
-{
-    if (!route->auth)
-        return REASON_NONE;
-    if (r->authorization_count > 1)
-        return REASON_AUTH_DUPLICATE;
-    switch (route_auth_check(route->auth, r->authorization_count > 0 ? r->authorization.p : NULL,
-                             r->authorization.n)) {
-    case AUTH_OK:
-        return REASON_NONE;
-    case AUTH_MISSING:
-        return REASON_AUTH_REQUIRED;
-    case AUTH_MALFORMED:
-    case AUTH_WRONG:
-        break;
-    }
-    return REASON_AUTH_FAILED;
-}
-
 /* The request as it goes to the origin, into x->head. */
 static enum traffic_reason build_head(struct exchange *x, struct http_request *r)
 {
-    char extras[FORWARD_EXTRAS_MAX];
+    char extras[EXTRAS_MAX];
     struct h1_text text = {.p = x->worker->text, .size = sizeof(x->worker->text)};
-    size_t n = forward_extras(extras, &x->requester->forward, r->authority);
+    struct h1_text more = {.p = extras, .size = sizeof(extras)};
 
-    if (n == 0)
+    more.n = forward_extras(extras, &x->requester->forward, r->authority);
+    if (more.n == 0)
         return REASON_HEADER_TOO_LARGE;
-    forward_request_filter(r, x->route->auth && !x->route->forwards_authorization);
-    h1_request_emit(&text, r, (struct http_text){extras, n});
+    forward_request_filter(r, x->route->auth && !x->options->forwards_authorization);
+    forward_rules_request(x->options, r, &more);
+    if (more.is_cut)
+        return REASON_HEADER_TOO_LARGE;
+    h1_request_emit(&text, r, (struct http_text){extras, more.n});
     if (text.is_cut)
         return REASON_HEADER_TOO_LARGE;
     return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
+}
+
+static bool is_body_too_large(const struct exchange *x, uint64_t bytes)
+{
+    return bytes > x->options->max_body_bytes && !x->is_upgrade;
 }
 
 static void note_upgrade(struct exchange *x, const struct http_request *r)
@@ -278,18 +240,32 @@ static void note_upgrade(struct exchange *x, const struct http_request *r)
     copy_text(x->accept, sizeof(x->accept), r->websocket_accept);
 }
 
+/* The credentials were right, or wrong. */
+static void on_verdict(struct auth_check *check, enum traffic_reason reason)
+{
+    struct exchange *x = container_of(check, struct exchange, check);
+
+    must(x->state == EXCHANGE_CHECKING);
+    if (reason == REASON_NONE)
+        reason = find_upstream(x);
+    if (reason != REASON_NONE)
+        fail(x, reason);
+}
+
 enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
 {
     const struct route *route = requester_route(x->requester);
     struct route_slot *slot;
     enum traffic_reason reason;
+    bool waits;
 
     must(x->state == EXCHANGE_IDLE && !x->hold && route);
-    reason = check_auth(route, r);
+    reason = auth_gate_ask(x->worker, route, r, x->requester->forward.address, &x->check, &waits);
     if (reason != REASON_NONE)
         return reason;
     x->hold = route_hold_ref(x->requester->hold);
     x->route = route;
+    x->options = route_options_ref(route->options);
     x->is_counted = true;
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
@@ -302,9 +278,15 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
         finish(x, REASON_NO_MEMORY);
         return REASON_NO_MEMORY;
     }
-    x->first = slot->next;
-    slot->next = (slot->next + 1) % (unsigned)route->destination_count;
-    reason = build_head(x, r);
+    upstream_choice_start(&x->choice, slot, route);
+    reason = is_body_too_large(x, r->framing == HTTP_LENGTH ? r->length : 0)
+                 ? REASON_LENGTH_TOO_LARGE
+                 : build_head(x, r);
+    if (reason == REASON_NONE && waits) {
+        x->check.on_verdict = on_verdict;
+        exchange_enter(x, EXCHANGE_CHECKING);
+        return REASON_NONE;
+    }
     if (reason == REASON_NONE)
         reason = find_upstream(x);
     if (reason != REASON_NONE)
@@ -326,6 +308,10 @@ void exchange_push_body(struct exchange *x, const uint8_t *bytes, size_t n)
     must(n <= exchange_room(x) && !x->is_ended);
     if (n == 0)
         return;
+    if (is_body_too_large(x, x->bytes_in + n)) {
+        fail(x, REASON_LENGTH_TOO_LARGE);
+        return;
+    }
     if (bufq_push(&x->body, bytes, n) != 0) {
         fail(x, REASON_NO_MEMORY);
         return;
@@ -549,6 +535,12 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
     } else if (r->status < 200) {
         return on_interim(x, r);
     } else {
+        enum traffic_reason reason = forward_rules_response(x->options, r);
+
+        if (reason != REASON_NONE) {
+            fail(x, REASON_UPSTREAM_INVALID);
+            return false;
+        }
         x->status = r->status;
         exchange_enter(x, EXCHANGE_ANSWERING);
     }
@@ -587,28 +579,47 @@ void exchange_on_relay_over(struct exchange *x)
     x->codec->wake(x);
 }
 
+/* Whether the origin cannot have acted on the request, or may act on it twice. */
+static bool may_send_again(const struct exchange *x, bool had_answer)
+{
+    bool is_untouched = x->head_sent == 0 && x->body_taken == 0;
+
+    return x->state == EXCHANGE_WAITING && !had_answer && !x->is_retried && x->interims == 0 &&
+           x->body_taken == 0 && (x->is_idempotent || is_untouched);
+}
+
+/* REASON_NONE: another connection is being made for it. */
+static enum traffic_reason send_again(struct exchange *x, bool to_the_same)
+{
+    int rc = -ERR_LIMIT;
+
+    x->is_retried = true;
+    x->head_sent = 0;
+    h1_framer_rewind(&x->framer);
+    COUNT(x->worker, upstream_retries);
+    exchange_enter(x, EXCHANGE_CONNECTING);
+    if (to_the_same)
+        rc = upstream_connect(x->worker, x->pool, x, &x->upstream);
+    if (rc == 0)
+        return REASON_NONE;
+    if (rc == -ERR_CONNECT)
+        note_unreachable(x, x->pool);
+    return find_upstream(x);
+}
+
 void exchange_on_lost(struct exchange *x, enum traffic_reason reason, bool had_answer,
                       bool was_kept)
 {
-    x->upstream = NULL;
-    if (x->state == EXCHANGE_WAITING && was_kept && !had_answer && !x->is_retried &&
-        x->is_idempotent && x->body_taken == 0 && x->interims == 0 &&
-        reason == REASON_UPSTREAM_CLOSED) {
-        int rc;
+    enum traffic_reason again;
 
-        x->is_retried = true;
-        x->head_sent = 0;
-        h1_framer_rewind(&x->framer);
-        COUNT(x->worker, upstream_retries);
-        exchange_enter(x, EXCHANGE_CONNECTING);
-        rc = upstream_connect(x->worker, x->pool, x, &x->upstream);
-        if (rc == 0)
+    x->upstream = NULL;
+    if (reason == REASON_UPSTREAM_CLOSED && may_send_again(x, had_answer)) {
+        again = send_again(x, was_kept);
+        if (again == REASON_NONE)
             return;
-        if (rc == -ERR_CONNECT)
-            note_unreachable(x, x->pool);
-        reason = find_upstream(x);
-        if (reason == REASON_NONE)
-            return;
+        /* Nobody else to ask: what happened first is the better word for it. */
+        if (was_kept)
+            reason = again;
     }
     fail(x, reason);
 }

@@ -11,12 +11,13 @@
  * What is alike in every version of HTTP is here too: whether a request has a route and may have
  * it, what is counted and logged of it (exchange_log()).
  *
- *   IDLE -> CONNECTING -> WAITING -> ANSWERING -> DONE
+ *   IDLE -> [CHECKING ->] CONNECTING -> WAITING -> ANSWERING -> DONE
  *              ^____________|  \-> RELAYING -> DONE      any -> DONE (failed)
  *
- * Retries: a destination that cannot be reached is passed over for the next.  A request that was
- * sent is sent once more, on a new connection, only when the connection was a kept one that ended
- * before the first byte of an answer, the method is idempotent, and nothing of a body was sent.
+ * Retries: a destination that cannot be reached is passed over for the next.  A request whose
+ * connection ended before the first byte of an answer is sent once more: when none of it had left,
+ * or when its method is idempotent and nothing of a body was sent.  After a kept connection, which
+ * the origin may have closed meanwhile, the same destination is asked again; else the next one.
  *
  * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room()),
  * and the codec hears what left (codec->taken()); towards the client the codec says how much it
@@ -27,10 +28,12 @@
 #define TRAFFIC_EXCHANGE_H
 
 #include "buf/bufq.h"
+#include "traffic/auth_gate.h"
 #include "traffic/h1_framer.h"
 #include "traffic/http_head.h"
 #include "traffic/requester.h"
 #include "traffic/route.h"
+#include "traffic/upstream_choice.h"
 
 struct exchange;
 struct route_hold;
@@ -38,13 +41,14 @@ struct traffic_worker;
 struct upstream;
 struct upstream_pool;
 
-#define EXCHANGE_ATTEMPTS_MAX 8u  /* destinations tried for one request */
 #define EXCHANGE_INTERIMS_MAX 16u /* 1xx answers in front of the last one */
 #define EXCHANGE_METHOD_MAX   16u
 #define EXCHANGE_PATH_MAX     256u /* of the access log */
 
 #define EXCHANGE_STATES(X)                                                                         \
-    X(IDLE, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                 \
+    X(IDLE, BIT(EXCHANGE_CHECKING) | BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) |            \
+                BIT(EXCHANGE_DONE))                                                                \
+    X(CHECKING, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))             \
     X(CONNECTING, BIT(EXCHANGE_WAITING) | BIT(EXCHANGE_DONE))                                      \
     X(WAITING, BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_ANSWERING) | BIT(EXCHANGE_RELAYING) |       \
                    BIT(EXCHANGE_DONE))                                                             \
@@ -91,9 +95,9 @@ struct exchange {
     char accept[HTTP_ACCEPT_MAX];   /* Sec-WebSocket-Accept that the 101 must have; "": any */
 
     /* Destinations. */
-    unsigned first, offset, attempts;
-    const struct upstream_pool *tried[EXCHANGE_ATTEMPTS_MAX]; /* borrowed from the slot */
-    bool takes_down_ones;                                     /* second round */
+    struct upstream_choice choice;
+    struct route_options *options; /* counted */
+    struct auth_check check;       /* of a password, in CHECKING */
     bool is_retried, is_timed_out, is_counted;
 
     /* The answer. */

@@ -1,17 +1,23 @@
 /* main - penstock-traffic: reads the configuration, starts the service, waits for signals. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "admin/process.h"
+#include "base/err.h"
 #include "base/log.h"
+#include "tls/tls.h"
+#include "traffic/pass_hash.h"
 #include "traffic/traffic.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
 static const struct conf_command commands[] = {
     {"healthcheck", "asks the running service for /healthz; --ready: for /readyz"},
+    {"hash-password", "reads a password from standard input and prints its hash for passHash; "
+                      "yescrypt, or the method that is named: bcrypt, sha512"},
     {"management-token", "prints the management token, which is made when missing"},
     {NULL, NULL},
 };
@@ -97,6 +103,39 @@ static int serve(struct program *p, int argc, char **argv)
     return service_begin(&start, &p->traffic.crash, &status) ? run(p) : status;
 }
 
+/* A line feed at the end is the terminal's, not the password's. */
+static int hash_password(const char *method)
+{
+    char password[AUTH_PASS_MAX + 2], hash[PASS_HASH_MAX];
+    size_t n = fread(password, 1, sizeof(password) - 1, stdin);
+    int rc;
+
+    if (n > 0 && password[n - 1] == '\n')
+        n--;
+    password[n] = '\0';
+    if (n == 0 || n > AUTH_PASS_MAX || strlen(password) != n) {
+        fprintf(stderr, "penstock-traffic: standard input must be a password of 1 to %d bytes\n",
+                AUTH_PASS_MAX);
+        return STATUS_BAD;
+    }
+    rc = pass_hash_make(method, password, hash, sizeof(hash));
+    tls_wipe(password, sizeof(password));
+    if (rc != 0) {
+        fprintf(stderr, "penstock-traffic: hash-password: %s\n",
+                rc == -ERR_NOT_FOUND ? "the method must be yescrypt, bcrypt or sha512"
+                                     : "no hash could be made");
+        return STATUS_BAD;
+    }
+    return puts(hash) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int run_command(const char *command, char **rest, const struct service_conf *conf)
+{
+    if (strcmp(command, "hash-password") == 0)
+        return hash_password(rest && rest[0] ? rest[0] : "yescrypt");
+    return service_command(command, rest, conf);
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -116,8 +155,7 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    status =
-        command ? service_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
+    status = command ? run_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }

@@ -16,7 +16,9 @@ void own_answer_set(struct own_answer *a, const struct exchange *x, enum traffic
                              .is_head = x->is_head,
                              .date = x->worker->date,
                              .version_header = route ? settings->version_header : NULL,
-                             .version = settings->version};
+                             .version = settings->version,
+                             .hsts = route ? route->options->hsts : NULL,
+                             .explains = route && route->options->explains};
     must(a->status != 0);
     if (a->status == 401)
         a->realm = route->host;
@@ -57,6 +59,10 @@ void own_answer_make(struct own_answer *a, struct http_response *out)
         must(len > 0 && (size_t)len < sizeof(a->challenge));
         put_field(&out->fields, "WWW-Authenticate", text_of(a->challenge));
     }
+    if (a->hsts)
+        put_field(&out->fields, "Strict-Transport-Security", text_of(a->hsts));
+    if (a->explains)
+        put_field(&out->fields, "penstock-reason", text_of(a->word));
     if (a->status == 405)
         put_field(&out->fields, "Allow", text_of("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     if (a->location.n > 0)

@@ -21,6 +21,8 @@ struct own_answer {
     const char *date;
     const char *version_header, *version; /* NULL: none */
     const char *realm;                    /* 401 */
+    const char *hsts;                     /* of the route; or NULL */
+    bool explains;                        /* the word in a field too: HEAD has no body */
     struct http_text location;            /* 301; empty: none */
     /* Of own_answer_make(). */
     char body[OWN_ANSWER_BODY_MAX], challenge[320];

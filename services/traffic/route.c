@@ -4,12 +4,14 @@
 #include "traffic/route.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
 #include "tls/tls.h"
+#include "traffic/health.h"
 
 static uint64_t name_hash(const char *name)
 {
@@ -38,13 +40,93 @@ struct route_set *route_set_ref(struct route_set *set)
     return set;
 }
 
+/* --- the end of a set --------------------------------------------------------------------------
+ */
+
+struct route_bin {
+    _Atomic unsigned refs;
+    pthread_mutex_t lock;
+    struct route_set *sets; /* owned: linked by `next` */
+    bool is_open;
+    void (*wake)(void *arg);
+    void *arg;
+};
+
+struct route_bin *route_bin_new(void (*wake)(void *arg), void *arg)
+{
+    struct route_bin *bin = must_alloc(sizeof(*bin));
+    int rc = pthread_mutex_init(&bin->lock, NULL);
+
+    must(rc == 0);
+    atomic_init(&bin->refs, 1);
+    bin->is_open = true;
+    bin->wake = wake;
+    bin->arg = arg;
+    return bin;
+}
+
+void route_bin_unref(struct route_bin *bin)
+{
+    if (!bin || atomic_fetch_sub_explicit(&bin->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    must(!bin->sets);
+    pthread_mutex_destroy(&bin->lock);
+    free(bin);
+}
+
 static void destroy(struct route_set *set)
 {
+    route_bin_unref(set->bin);
     for (size_t i = 0; i < set->count; i++)
         route_fini(&set->routes[i]);
     free(set->routes);
     free(set->table);
     free(set);
+}
+
+void route_bin_empty(struct route_bin *bin)
+{
+    struct route_set *set, *next;
+
+    pthread_mutex_lock(&bin->lock);
+    set = bin->sets;
+    bin->sets = NULL;
+    pthread_mutex_unlock(&bin->lock);
+    for (; set; set = next) {
+        next = set->next;
+        destroy(set);
+    }
+}
+
+void route_bin_close(struct route_bin *bin)
+{
+    pthread_mutex_lock(&bin->lock);
+    bin->is_open = false;
+    pthread_mutex_unlock(&bin->lock);
+    route_bin_empty(bin);
+}
+
+/* False: it is closed. */
+static bool throw_in(struct route_bin *bin, struct route_set *set)
+{
+    bool is_open;
+
+    pthread_mutex_lock(&bin->lock);
+    is_open = bin->is_open;
+    if (is_open) {
+        set->next = bin->sets;
+        bin->sets = set;
+        bin->wake(bin->arg);
+    }
+    pthread_mutex_unlock(&bin->lock);
+    return is_open;
+}
+
+void route_set_end_in(struct route_set *set, struct route_bin *bin)
+{
+    must(!set->bin);
+    atomic_fetch_add_explicit(&bin->refs, 1, memory_order_relaxed);
+    set->bin = bin;
 }
 
 void route_set_unref(struct route_set *set)
@@ -55,7 +137,7 @@ void route_set_unref(struct route_set *set)
     unsigned before = atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel);
 
     must(before > 0);
-    if (before == 1)
+    if (before == 1 && !(set->bin && throw_in(set->bin, set)))
         destroy(set);
 }
 
@@ -111,29 +193,41 @@ static void digest_set(struct route_set *set)
     free(all);
 }
 
-/* Everything a client or the origin could notice goes in.  Each text is written with its end, so
- * that no two different routes give the same bytes. */
+/* Puts n bytes and a zero, so that no two different routes give the same text. */
+static char *put(char *at, const void *bytes, size_t n)
+{
+    memcpy(at, bytes, n);
+    at[n] = '\0';
+    return at + n + 1;
+}
+
+/* Everything a client or the origin could notice goes in. */
 static void digest_route(struct route *route)
 {
-    char *text = NULL;
-    size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
+    const struct route_options *options = route->options;
+    size_t host = strlen(route->host), text = strlen(options->text);
+    size_t room = host + text + 2 + 3 * (ROUTE_DIGEST_BYTES + 1) + 2 * (AUTH_MAC_BYTES + 1) +
+                  (route->destination_count + 1) * (ADDR_TEXT_MAX + 1);
+    char *all = must_alloc(room), *at = all;
 
-    must(out != NULL);
-    fprintf(out, "%s%c%d%c%zu%c", route->host, 0, route->forwards_authorization, 0,
-            route->port_count, 0);
+    at = put(at, route->host, host);
+    at = put(at, options->text, text);
+    at = put(at, &route->port_count, sizeof(route->port_count));
     for (size_t i = 0; i < route->destination_count; i++)
-        fprintf(out, "%s%c", route->destinations[i].key, 0);
-    fwrite(route->cert_id, 1, sizeof(route->cert_id), out);
+        at = put(at, route->destinations[i].key, strlen(route->destinations[i].key));
+    if (route->cert)
+        at = put(at, route->cert->id, sizeof(route->cert->id));
+    if (options->tls) /* a CA file may say something else behind the same name */
+        at = put(at, options->tls->id, sizeof(options->tls->id));
     if (route->auth) {
-        fwrite(route->auth->user_mac, 1, AUTH_MAC_BYTES, out);
-        fwrite(route->auth->pass_mac, 1, AUTH_MAC_BYTES, out);
+        at = put(at, route->auth->user_mac, AUTH_MAC_BYTES);
+        at = put(at, route->auth->pass_mac, AUTH_MAC_BYTES);
     }
-    int failed = fclose(out);
-    must(failed == 0);
-    tls_sha256(text, len, route->digest);
-    tls_wipe(text, len);
-    free(text);
+    must((size_t)(at - all) <= room);
+    tls_sha256(all, (size_t)(at - all), route->digest);
+    tls_wipe(all, room);
+    free(all);
+    route->has_digest = true;
 }
 
 void route_set_seal(struct route_set *set)
@@ -141,7 +235,10 @@ void route_set_seal(struct route_set *set)
     must(set->table == NULL);
     for (size_t i = 0; i < set->count; i++) {
         set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
-        digest_route(&set->routes[i]);
+        if (!set->routes[i].options)
+            set->routes[i].options = route_options_new();
+        if (!set->routes[i].has_digest)
+            digest_route(&set->routes[i]);
     }
     build_table(set);
     digest_set(set);
@@ -186,20 +283,21 @@ void route_copy(struct route *to, const struct route *from)
 
     *to = *from;
     to->host = must_strdup(from->host);
-    to->chain_pem = must_strdup(from->chain_pem);
-    to->cert = tls_cert_ref(from->cert);
+    to->cert = route_cert_ref(from->cert);
+    to->options = route_options_ref(from->options);
     to->destinations = must_alloc(bytes);
     memcpy(to->destinations, from->destinations, bytes);
     to->auth = route_auth_copy(from->auth);
+    to->marks = NULL; /* a set gets them when it is published */
 }
 
 void route_fini(struct route *route)
 {
     free(route->host);
-    free(route->chain_pem);
+    health_marks_free(route->marks, route->destination_count);
     free(route->destinations);
-    if (route->cert)
-        tls_cert_unref(route->cert);
+    route_cert_unref(route->cert);
+    route_options_unref(route->options);
     route_auth_free(route->auth);
     memset(route, 0, sizeof(*route));
 }

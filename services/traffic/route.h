@@ -15,8 +15,10 @@
 #include "base/must.h"
 #include "loop/listener.h"
 #include "traffic/auth.h"
+#include "traffic/route_cert.h"
+#include "traffic/route_options.h"
 
-struct tls_cert;
+struct health_mark;
 
 #define ROUTE_HOST_MAX     253
 #define ROUTE_DIGEST_BYTES 32
@@ -27,21 +29,26 @@ struct destination {
 };
 
 struct route {
-    char *host;            /* owned: lower case A-labels, no trailing dot; "*.example.com" */
-    bool is_wildcard;      /* host + 1 is then the suffix ".example.com" */
-    struct tls_cert *cert; /* counted */
-    char *chain_pem;       /* owned: publicKey as it came, for GET /v1/routes */
+    char *host;              /* owned: lower case A-labels, no trailing dot; "*.example.com" */
+    bool is_wildcard;        /* host + 1 is then the suffix ".example.com" */
+    struct route_cert *cert; /* counted */
+    struct route_options *options;    /* counted */
     struct destination *destinations; /* owned: destinationIps x destinationPorts, IPs outside */
     size_t destination_count;
-    size_t port_count;       /* destinations of one IP: destination_count / port_count IPs */
-    struct route_auth *auth; /* owned, or NULL (auth.h) */
-    bool forwards_authorization;
-    uint8_t cert_id[ROUTE_DIGEST_BYTES]; /* of chain and key: the same content is parsed once */
-    uint8_t digest[ROUTE_DIGEST_BYTES];  /* of everything above: tells what an update changed */
+    size_t port_count;          /* destinations of one IP: destination_count / port_count IPs */
+    struct route_auth *auth;    /* owned, or NULL (auth.h) */
+    struct health_mark **marks; /* owned, each counted: of the destinations; NULL: no checks */
+    bool is_covered;            /* by the names of its certificates */
+    bool has_digest;            /* a copy has the digest of what it was copied from */
+    uint8_t digest[ROUTE_DIGEST_BYTES]; /* of all that is served: tells what an update changed */
 };
+
+struct route_bin;
 
 struct route_set {
     _Atomic unsigned refs;
+    struct route_bin *bin;  /* counted: where it goes at its end; NULL: freed on the spot */
+    struct route_set *next; /* in the bin */
     uint64_t revision;
     char etag[32];                      /* "<revision>-<sha256 prefix>" */
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of the routes' digests, whatever their order */
@@ -55,6 +62,18 @@ struct route_set {
 struct route_set *route_set_new(size_t count);
 struct route_set *route_set_ref(struct route_set *set);
 void route_set_unref(struct route_set *set); /* any thread; fine with NULL */
+/* Where sets end that were the last one's to hold: to free thousands of routes and certificates
+ * takes milliseconds, which no loop has.  `wake` is called, from any thread, when there is
+ * something in it. */
+struct route_bin *route_bin_new(void (*wake)(void *arg), void *arg);
+/* Frees what is in it now. */
+void route_bin_empty(struct route_bin *bin);
+/* From now on sets are freed on the spot; what is in it too. */
+void route_bin_close(struct route_bin *bin);
+void route_bin_unref(struct route_bin *bin); /* after route_bin_close(); fine with NULL */
+/* Once, before others see the set. */
+void route_set_end_in(struct route_set *set, struct route_bin *bin);
+
 /* Builds the look-up table and the digests; after it only route_set_number() changes anything.
  * Every host must be there once. */
 void route_set_seal(struct route_set *set);
@@ -67,7 +86,7 @@ const struct route *route_set_find(const struct route_set *set, const char *host
 /* The entry of exactly this host name, "*.example.com" too; for the management API.  Or NULL. */
 const struct route *route_set_entry(const struct route_set *set, const char *host);
 
-/* A deep copy but for the certificate, which is counted.  `to` is zeroed. */
+/* A deep copy but for what is counted.  `to` is zeroed. */
 void route_copy(struct route *to, const struct route *from);
 void route_fini(struct route *route); /* fine with a zeroed one */
 

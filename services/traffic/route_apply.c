@@ -21,16 +21,19 @@ struct route_apply {
     struct route_apply_options options;
     struct route_set *live;       /* counted */
     struct list waiting;          /* of struct route_update, oldest first */
+    struct list readings;         /* of struct route_reading: all that are not answered yet */
     struct route_update *running; /* owned */
     uint64_t last_number;
     struct route_apply_stats stats;
     bool is_stopped;
 
     pthread_t thread;
-    pthread_mutex_t lock; /* guards slot and quits */
+    pthread_mutex_t lock; /* guards the four below */
     pthread_cond_t wake;
+    struct list queue;         /* of struct route_reading */
     struct route_update *slot; /* borrowed from running */
-    bool quits;
+    bool quits, has_waste;
+    struct route_bin *bin; /* counted: sets that nobody holds any more */
 };
 
 static const char *const fate_names[] = {
@@ -145,28 +148,78 @@ static void build(struct route_update *u)
     u->built_us = clock_now_us();
 }
 
+static void store(const struct route_apply *a, struct route_update *u)
+{
+    char why[256] = "";
+
+    if (!a->options.store)
+        return;
+    u->is_store_failed = a->options.store(a->options.arg, u->set, why, sizeof(why)) != 0;
+    u->stored_us = clock_now_us();
+    if (!u->is_store_failed)
+        return;
+    json_fault(&u->build.warnings, "", "notStored",
+               "the set is served, but a restart would not find it: %s", why);
+    log_err("routes", "store_failed", LOG_U("revision", u->set->revision), LOG_S("error", why));
+}
+
+/* What is there to do: a reading, an update, or only sets to free (both NULL); false: nothing any
+ * more. */
+static bool wait_for_work(struct route_apply *a, struct route_update **u, struct route_reading **r)
+{
+    struct list *node;
+    bool goes_on;
+
+    pthread_mutex_lock(&a->lock);
+    while (!a->slot && !a->quits && !a->has_waste && list_is_empty(&a->queue))
+        pthread_cond_wait(&a->wake, &a->lock);
+    node = a->quits ? NULL : list_pop(&a->queue);
+    *r = node ? container_of(node, struct route_reading, queued) : NULL;
+    *u = a->slot; /* what was handed over is finished even when it shall end */
+    a->slot = NULL;
+    a->has_waste = false;
+    goes_on = *u || !a->quits;
+    pthread_mutex_unlock(&a->lock);
+    return goes_on;
+}
+
 static void *thread_main(void *arg)
 {
     struct route_apply *a = arg;
+    struct route_reading *r;
+    struct route_update *u;
 
     crash_log_thread_start();
     pthread_setname_np(pthread_self(), "apply");
-    for (;;) {
-        struct route_update *u;
-
-        pthread_mutex_lock(&a->lock);
-        while (!a->slot && !a->quits)
-            pthread_cond_wait(&a->wake, &a->lock);
-        u = a->slot; /* what was handed over is finished even when it shall end */
-        a->slot = NULL;
-        pthread_mutex_unlock(&a->lock);
-        if (!u)
-            break;
-        build(u);
-        loop_post(a->options.loop, &u->task);
+    while (wait_for_work(a, &u, &r)) {
+        if (r) {
+            r->text = r->emit(r->set, &r->len);
+            loop_post(a->options.loop, &r->task);
+        }
+        if (u) {
+            build(u);
+            if (u->fate == ROUTE_APPLIED) {
+                route_set_number(u->set, u->number);
+                route_set_end_in(u->set, a->bin);
+                loop_post(a->options.loop, &u->built);
+                store(a, u);
+            }
+            loop_post(a->options.loop, &u->ended);
+        }
+        route_bin_empty(a->bin);
     }
     crash_log_thread_end();
     return NULL;
+}
+
+static void on_waste(void *arg)
+{
+    struct route_apply *a = arg;
+
+    pthread_mutex_lock(&a->lock);
+    a->has_waste = true;
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
 }
 
 /* --- the control thread ---------------------------------------------------------------------- */
@@ -196,7 +249,8 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
            LOG_U("changed", u->changed.count), LOG_U("removed", u->removed.count),
            LOG_U("faults", u->build.faults.total), LOG_U("warnings", u->build.warnings.total),
            LOG_U("certificates_parsed", u->build.parsed),
-           LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0));
+           LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0),
+           LOG_U("store_ms", u->stored_us ? (u->stored_us - u->built_us) / 1000 : 0));
 }
 
 /* The end of every update: counted, logged, answered. */
@@ -221,6 +275,7 @@ static void return_number(struct route_apply *a, const struct route_update *u)
 }
 
 static void on_built(struct task *task);
+static void on_ended(struct task *task);
 
 /* The next update goes to the thread; those that their sender drops are freed. */
 static void start_next(struct route_apply *a)
@@ -241,7 +296,8 @@ static void start_next(struct route_apply *a)
         u->build.shape = u->shape;
         u->build.routes_max = a->options.routes_max;
         u->build.destinations_max = a->options.destinations_max;
-        u->task.run = on_built;
+        u->built.run = on_built;
+        u->ended.run = on_ended;
         a->running = u;
         pthread_mutex_lock(&a->lock);
         a->slot = u;
@@ -252,21 +308,31 @@ static void start_next(struct route_apply *a)
 
 static void on_built(struct task *task)
 {
-    struct route_update *u = container_of(task, struct route_update, task);
+    struct route_update *u = container_of(task, struct route_update, built);
     struct route_apply *a = u->apply;
 
-    if (u->is_settled) { /* answered when the service ended; the apply object may be gone */
+    if (u->is_settled) /* answered when the service ended */
+        return;
+    must(a->running == u);
+    route_set_unref(a->live);
+    a->live = route_set_ref(u->set);
+    a->options.on_publish(a->options.arg, a->live);
+}
+
+static void on_ended(struct task *task)
+{
+    struct route_update *u = container_of(task, struct route_update, ended);
+    struct route_apply *a = u->apply;
+
+    if (u->is_settled) { /* the apply object may be gone */
         route_update_free(u);
         return;
     }
     must(a->running == u);
     a->running = NULL;
-    if (u->fate == ROUTE_APPLIED) {
-        route_set_number(u->set, u->number);
-        route_set_unref(a->live);
-        a->live = route_set_ref(u->set);
-        a->options.on_publish(a->options.arg, a->live);
-    }
+    a->stats.store_failures += u->is_store_failed;
+    if (u->stored_us && !u->is_store_failed)
+        a->stats.stored = u->set->revision;
     settle(a, u);
     return_number(a, u);
     route_update_free(u);
@@ -325,6 +391,59 @@ int route_apply_submit(struct route_apply *a, struct route_update *u)
     return 0;
 }
 
+/* --- readings ------------------------------------------------------------------------------- */
+
+static void reading_free(struct route_reading *r)
+{
+    route_set_unref(r->set);
+    free(r->text);
+    free(r);
+}
+
+static void on_read(struct task *task)
+{
+    struct route_reading *r = container_of(task, struct route_reading, task);
+
+    if (!r->is_settled) {
+        list_remove(&r->node);
+        r->on_done(r);
+    }
+    reading_free(r);
+}
+
+void route_apply_read(struct route_apply *a, struct route_reading *r)
+{
+    r->apply = a;
+    r->set = route_set_ref(a->live);
+    r->task.run = on_read;
+    list_init(&r->queued);
+    list_push(&a->readings, &r->node);
+    pthread_mutex_lock(&a->lock);
+    list_push(&a->queue, &r->queued);
+    pthread_cond_signal(&a->wake);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* The thread has ended: what it wrote is on its way to a loop that does not run any more. */
+static void stop_readings(struct route_apply *a)
+{
+    struct list *node;
+
+    while ((node = list_pop(&a->readings))) {
+        struct route_reading *r = container_of(node, struct route_reading, node);
+        bool is_posted = r->text != NULL;
+
+        free(r->text);
+        r->text = NULL;
+        r->is_settled = true;
+        r->on_done(r);
+        if (is_posted)
+            continue; /* on_read() frees it */
+        list_remove(&r->queued);
+        reading_free(r);
+    }
+}
+
 int route_apply_new(struct route_apply **out, const struct route_apply_options *options,
                     struct route_set *first)
 {
@@ -335,12 +454,16 @@ int route_apply_new(struct route_apply **out, const struct route_apply_options *
     *out = NULL;
     a->options = *options;
     list_init(&a->waiting);
+    list_init(&a->readings);
+    list_init(&a->queue);
     a->live = route_set_ref(first);
-    a->last_number = first->revision;
+    a->last_number = a->stats.stored = first->revision;
     rc = pthread_mutex_init(&a->lock, NULL);
     must(rc == 0);
     rc = pthread_cond_init(&a->wake, NULL);
     must(rc == 0);
+    a->bin = route_bin_new(on_waste, a);
+    route_set_end_in(first, a->bin);
     /* Signals are the control loop's. */
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -348,6 +471,7 @@ int route_apply_new(struct route_apply **out, const struct route_apply_options *
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {
         a->is_stopped = true;
+        route_bin_close(a->bin);
         route_apply_free(a);
         return -ERR_SYS;
     }
@@ -367,7 +491,9 @@ void route_apply_stop(struct route_apply *a)
     pthread_cond_signal(&a->wake);
     pthread_mutex_unlock(&a->lock);
     pthread_join(a->thread, NULL);
-    /* The one that was built has been posted, but this loop has not run it: on_built() frees it. */
+    stop_readings(a);
+    route_bin_close(a->bin);
+    /* The one that was built has been posted, but this loop has not run it: on_ended() frees it. */
     if (a->running) {
         a->running->fate = ROUTE_STOPPED;
         a->running->is_settled = true;
@@ -390,6 +516,7 @@ void route_apply_free(struct route_apply *a)
         return;
     must(a->is_stopped && !a->running);
     route_set_unref(a->live);
+    route_bin_unref(a->bin);
     free(a->stats.last_error);
     pthread_cond_destroy(&a->wake);
     pthread_mutex_destroy(&a->lock);

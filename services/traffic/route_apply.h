@@ -1,9 +1,11 @@
 /* route_apply - updates of the route table, one after another, built on a thread of their own.
  *
- *   submit --> waiting line --> apply thread: JSON, certificates --> control loop: publish, answer
+ *   submit --> waiting line --> apply thread: JSON, certificates --> control loop: publish
+ *                                             file of the new set  -->               answer
  *
- * One update is built at a time; the control thread does no work that grows with the number of
- * routes but the answer's text.  While one is built others wait:
+ * A set is served as soon as it is built; its sender hears of it once it is on the disk too.  Old
+ * sets are freed by the apply thread.  One update is built at a time; the control thread does no
+ * work that grows with the number of routes but the answer's text.  While one is built others wait:
  * - of whole sets at most one waits: a newer one takes its place (fate superseded), and that of the
  *   edits in front of it, since it says what all routes shall be;
  * - edits of single hosts wait in line, at most `waiting_max` updates in all: they say nothing
@@ -80,12 +82,30 @@ struct route_update {
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    uint64_t taken_us, built_us; /* clock_now_us(): from submit to built */
+    bool is_store_failed;
+    uint64_t taken_us, built_us, stored_us; /* clock_now_us(); 0: it did not come to that */
 
     struct list node; /* in the waiting line */
-    struct task task;
+    struct task built, ended;
     struct route_apply *apply; /* borrowed until it is settled */
     bool is_settled;           /* on_done was called while the thread still had it */
+};
+
+/* A text about the live set that is too long to be written on the control thread. */
+struct route_reading {
+    /* On the apply thread: the text, the reading's from then on. */
+    char *(*emit)(const struct route_set *set, size_t *len);
+    /* Once; text NULL: the service ends.  Then the reading is freed. */
+    void (*on_done)(struct route_reading *r);
+    struct admin_request *request; /* borrowed; NULL once the client went away */
+    struct route_set *set;         /* counted: live when it was asked for */
+    char *text;                    /* owned; on_done may take it */
+    size_t len;
+
+    struct list node, queued; /* of all; of those that wait for the thread */
+    struct task task;
+    struct route_apply *apply; /* borrowed until it is settled */
+    bool is_settled;
 };
 
 struct route_apply_options {
@@ -97,12 +117,17 @@ struct route_apply_options {
     void (*on_publish)(void *arg, struct route_set *set);
     /* An update (no dry run) was rejected; or NULL. */
     void (*on_rejected)(void *arg, uint64_t number, size_t faults);
+    /* Keeps a set that is live for the next start: on the apply thread.  0; -ERR_* with `why`: the
+     * set is served all the same, with a warning.  May be NULL. */
+    int (*store)(void *arg, const struct route_set *set, char *why, size_t why_size);
     void *arg;
 };
 
 struct route_apply_stats {
     uint64_t fates[ROUTE_FATE_COUNT];
     uint64_t refused; /* the line was full */
+    uint64_t store_failures;
+    uint64_t stored; /* revision of the set that a restart would begin with */
     unsigned waiting;
     bool is_busy;
     uint64_t desired; /* the newest update that waits, is built or is live */
@@ -124,6 +149,9 @@ struct route_update *route_update_new(enum route_update_kind kind);
 void route_update_free(struct route_update *u); /* one that was not submitted */
 /* Takes the update over.  0; -ERR_LIMIT (it stays the caller's): the line is full. */
 MUST_USE int route_apply_submit(struct route_apply *a, struct route_update *u);
+
+/* Takes the reading over, whose two functions and request are set. */
+void route_apply_read(struct route_apply *a, struct route_reading *r);
 
 struct route_set *route_apply_live(const struct route_apply *a); /* borrowed; never NULL */
 const struct route_apply_stats *route_apply_stats(struct route_apply *a);

@@ -1,34 +1,53 @@
-/* route_cert - see route_cert.h.  The id is a hash of chain and key already, so its first bytes are
- * the place in the table. */
+/* route_cert - see route_cert.h.  The id is a hash of the texts already, so its first bytes are the
+ * place in the table. */
 #include "traffic/route_cert.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "tls/tls.h"
+#include "traffic/route.h"
 
-static struct route_cert_slot *find_slot(const struct route_certs *certs, const uint8_t *id)
+struct route_cert *route_cert_ref(struct route_cert *cert)
+{
+    unsigned before = atomic_fetch_add_explicit(&cert->refs, 1, memory_order_relaxed);
+
+    must(before > 0);
+    return cert;
+}
+
+void route_cert_unref(struct route_cert *cert)
+{
+    if (!cert || atomic_fetch_sub_explicit(&cert->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (unsigned i = 0; i < cert->count; i++) {
+        free(cert->texts[i].chain_pem);
+        tls_wipe(cert->texts[i].key_pem, strlen(cert->texts[i].key_pem));
+        free(cert->texts[i].key_pem);
+    }
+    tls_cert_unref(cert->cert);
+    free(cert);
+}
+
+static struct route_cert **find_slot(const struct route_certs *certs, const uint8_t *id)
 {
     uint64_t at;
 
     memcpy(&at, id, sizeof(at));
     for (;; at++) {
-        struct route_cert_slot *slot = &certs->slots[at & (certs->size - 1)];
+        struct route_cert **slot = &certs->slots[at & (certs->size - 1)];
 
-        if (!slot->cert || memcmp(slot->id, id, ROUTE_DIGEST_BYTES) == 0)
+        if (!*slot || memcmp((*slot)->id, id, ROUTE_CERT_ID_BYTES) == 0)
             return slot;
     }
 }
 
-static void remember(struct route_certs *certs, const uint8_t *id, struct tls_cert *cert)
+static void remember(struct route_certs *certs, struct route_cert *cert)
 {
-    struct route_cert_slot *slot = find_slot(certs, id);
+    struct route_cert **slot = find_slot(certs, cert->id);
 
-    if (slot->cert)
-        return;
-    memcpy(slot->id, id, sizeof(slot->id));
-    slot->cert = tls_cert_ref(cert);
+    if (!*slot)
+        *slot = route_cert_ref(cert);
 }
 
 void route_certs_init(struct route_certs *certs, const struct route_set *base, size_t more)
@@ -38,63 +57,104 @@ void route_certs_init(struct route_certs *certs, const struct route_set *base, s
     *certs = (struct route_certs){.size = 2};
     while (certs->size < 2 * (known + more))
         certs->size *= 2;
-    certs->slots = must_alloc(certs->size * sizeof(*certs->slots));
+    certs->slots = must_alloc(certs->size * sizeof(struct route_cert *));
     for (size_t i = 0; i < known; i++)
-        remember(certs, base->routes[i].cert_id, base->routes[i].cert);
+        remember(certs, base->routes[i].cert);
 }
 
 void route_certs_fini(struct route_certs *certs)
 {
     for (size_t i = 0; i < certs->size; i++)
-        if (certs->slots[i].cert)
-            tls_cert_unref(certs->slots[i].cert);
+        route_cert_unref(certs->slots[i]);
     free(certs->slots);
     memset(certs, 0, sizeof(*certs));
 }
 
-/* Hashed one by one, so that no third copy of the key comes to be. */
-static void content_id(const char *chain_pem, const char *key_pem, uint8_t id[ROUTE_DIGEST_BYTES])
+/* Hashed one by one, so that no further copy of a key comes to be. */
+static void content_id(const struct route_pair *pairs, unsigned count,
+                       uint8_t id[ROUTE_CERT_ID_BYTES])
 {
-    uint8_t both[2 * ROUTE_DIGEST_BYTES];
+    uint8_t all[2 * TLS_CERT_PAIRS_MAX][ROUTE_CERT_ID_BYTES];
 
-    tls_sha256(chain_pem, strlen(chain_pem), both);
-    tls_sha256(key_pem, strlen(key_pem), both + ROUTE_DIGEST_BYTES);
-    tls_sha256(both, sizeof(both), id);
-    tls_wipe(both, sizeof(both));
+    for (unsigned i = 0; i < count; i++) {
+        tls_sha256(pairs[i].chain_pem, strlen(pairs[i].chain_pem), all[2 * i]);
+        tls_sha256(pairs[i].key_pem, strlen(pairs[i].key_pem), all[2 * i + 1]);
+    }
+    tls_sha256(all, 2u * count * ROUTE_CERT_ID_BYTES, id);
+    tls_wipe(all, sizeof(all));
 }
 
-struct tls_cert *route_certs_get(struct route_certs *certs, struct json_check *faults,
-                                 const char *base, const char *chain_pem, const char *key_pem,
-                                 uint8_t id[ROUTE_DIGEST_BYTES])
+/* Both faults at once, where both are plain. */
+static bool looks_right(struct json_check *faults, const char *base, const struct route_pair *pair)
 {
-    struct tls_cert *cert = NULL;
-    char why[256] = "";
-    bool has_chain = strstr(chain_pem, "CERTIFICATE-----") != NULL;
-    bool has_key = strstr(key_pem, "PRIVATE KEY-----") != NULL;
+    bool has_chain = strstr(pair->chain_pem, "CERTIFICATE-----") != NULL;
+    bool has_key = strstr(pair->key_pem, "PRIVATE KEY-----") != NULL;
 
-    /* Both faults at once, where both are plain. */
     if (!has_chain)
         json_fault_at(faults, base, "publicKey", "invalid", "holds no PEM certificate");
     if (!has_key)
         json_fault_at(faults, base, "privateKey", "invalid", "holds no PEM private key");
-    if (!has_chain || !has_key)
-        return NULL;
-    content_id(chain_pem, key_pem, id);
-    struct route_cert_slot *slot = find_slot(certs, id);
-    if (slot->cert) {
-        certs->reused++;
-        return tls_cert_ref(slot->cert);
-    }
-    int rc = tls_cert_parse(&cert, chain_pem, key_pem, why, sizeof(why));
-    if (rc == 0) {
-        certs->parsed++;
-        remember(certs, id, cert);
-        return cert;
-    }
+    return has_chain && has_key;
+}
+
+static bool parse_pair(struct tls_cert **cert, struct json_check *faults, const char *base,
+                       const struct route_pair *pair)
+{
+    char why[256] = "";
+    int rc = *cert ? tls_cert_add(*cert, pair->chain_pem, pair->key_pem, why, sizeof(why))
+                   : tls_cert_parse(cert, pair->chain_pem, pair->key_pem, why, sizeof(why));
+
     if (rc == -ERR_CERT)
         json_fault_at(faults, base, "privateKey", "mismatch", "%s", why);
-    else /* tls begins with the part that it could not read */
+    else if (rc != 0) /* tls begins with the part that it could not read */
         json_fault_at(faults, base, strncmp(why, "the key", 7) == 0 ? "privateKey" : "publicKey",
                       "invalid", "%s", why);
-    return NULL;
+    return rc == 0;
+}
+
+static struct route_cert *cert_new(struct tls_cert *cert, const struct route_pair *pairs,
+                                   unsigned count, const uint8_t id[ROUTE_CERT_ID_BYTES])
+{
+    struct route_cert *made = must_alloc(sizeof(*made));
+
+    atomic_init(&made->refs, 1);
+    memcpy(made->id, id, sizeof(made->id));
+    made->cert = cert;
+    made->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        made->texts[i].chain_pem = must_strdup(pairs[i].chain_pem);
+        made->texts[i].key_pem = must_strdup(pairs[i].key_pem);
+    }
+    return made;
+}
+
+struct route_cert *route_certs_get(struct route_certs *certs, struct json_check *faults,
+                                   const char *const *bases, const struct route_pair *pairs,
+                                   unsigned count)
+{
+    uint8_t id[ROUTE_CERT_ID_BYTES];
+    struct tls_cert *cert = NULL;
+    struct route_cert **slot;
+    bool is_right = true;
+
+    must(count > 0 && count <= TLS_CERT_PAIRS_MAX);
+    for (unsigned i = 0; i < count; i++)
+        is_right &= looks_right(faults, bases[i], &pairs[i]);
+    if (!is_right)
+        return NULL;
+    content_id(pairs, count, id);
+    slot = find_slot(certs, id);
+    if (*slot) {
+        certs->reused++;
+        return route_cert_ref(*slot);
+    }
+    for (unsigned i = 0; i < count && is_right; i++)
+        is_right = parse_pair(&cert, faults, bases[i], &pairs[i]);
+    if (!is_right) {
+        tls_cert_unref(cert);
+        return NULL;
+    }
+    certs->parsed++;
+    *slot = cert_new(cert, pairs, count, id);
+    return route_cert_ref(*slot);
 }

@@ -15,14 +15,32 @@
 
 #include "base/err.h"
 #include "tls/tls.h"
+#include "traffic/pass_hash.h"
 #include "traffic/route_cert.h"
 
 #define PEM_MAX     (256 * 1024)
 #define POINTER_MAX 64
 
 static const char *const route_keys[] = {
-    "hostName",   "destinationIps", "destinationPorts", "destinationIp",        "destinationPort",
-    "privateKey", "publicKey",      "authentication",   "forwardAuthorization", NULL,
+    "hostName",
+    "destinationIps",
+    "destinationPorts",
+    "destinationIp",
+    "destinationPort",
+    "privateKey",
+    "publicKey",
+    "authentication",
+    "moreKeys",
+    "balance",
+    "explain",
+    "headers",
+    "forwardAuthorization",
+    "healthCheck",
+    "hsts",
+    "maxBodyBytes",
+    "timeouts",
+    "upstreamTls",
+    NULL,
 };
 
 const struct route_shape route_shape_rest = {.key = "routes"};
@@ -40,12 +58,16 @@ void route_build_init(struct route_build *b, const struct auth_key *key,
     };
     json_check_init(&b->faults);
     json_check_init(&b->warnings);
+    for (size_t i = 0; base && i < base->count; i++)
+        if (base->routes[i].options->tls)
+            origin_tls_cache_add(&b->origin_tls, base->routes[i].options->tls);
 }
 
 void route_build_fini(struct route_build *b)
 {
     json_check_fini(&b->faults);
     json_check_fini(&b->warnings);
+    origin_tls_cache_fini(&b->origin_tls);
 }
 
 /* --- the parts of one route ------------------------------------------------------------------ */
@@ -233,30 +255,77 @@ static void parse_destinations(struct route_build *b, const char *base, struct j
     free(port);
 }
 
+/* What the state file has in place of a password.  NULL after a fault. */
+static struct route_auth *parse_stored_auth(struct route_build *b, const char *at,
+                                            struct json_object *auth, const char *user)
+{
+    const size_t n = 2 * AUTH_MAC_BYTES;
+    const char *user_mac = json_str(&b->faults, at, auth, "userMac", JSON_REQUIRED, n, n);
+    const char *pass_mac = json_str(&b->faults, at, auth, "passMac", JSON_REQUIRED, n, n);
+    struct route_auth *stored = NULL;
+
+    if (user && user_mac && pass_mac)
+        stored = route_auth_restore(b->auth_key, user, user_mac, pass_mac);
+    if (user_mac && pass_mac && user && !stored)
+        json_fault_at(&b->faults, at, "passMac", "invalid", "is no hexadecimal text");
+    return stored;
+}
+
+/* The user's name, borrowed from the document; NULL after a fault. */
+static const char *parse_user(struct route_build *b, const char *at, struct json_object *auth)
+{
+    const char *type = json_str(&b->faults, at, auth, "type", JSON_REQUIRED, 1, 32);
+    const char *user = json_str(&b->faults, at, auth, "user", JSON_REQUIRED, 1, AUTH_USER_MAX);
+
+    if (type && strcmp(type, "Basic") != 0)
+        json_fault_at(&b->faults, at, "type", "invalid", "must be \"Basic\"");
+    if (!user || !strchr(user, ':'))
+        return user;
+    json_fault_at(&b->faults, at, "user", "invalid", "must not have a colon (RFC 7617)");
+    return NULL;
+}
+
+/* NULL after a fault. */
+static struct route_auth *parse_hash(struct route_build *b, const char *at,
+                                     struct json_object *auth, const char *user)
+{
+    const char *hash = json_str(&b->faults, at, auth, "passHash", JSON_REQUIRED, 1, PASS_HASH_MAX);
+    const char *fault = hash ? pass_hash_fault(hash) : NULL;
+
+    if (json_has(auth, "pass"))
+        json_fault_at(&b->faults, at, "passHash", "conflict",
+                      "stands beside \"pass\": give one of them");
+    if (fault)
+        json_fault_at(&b->faults, at, "passHash", "invalid", "%s", fault);
+    return user && hash && !fault ? route_auth_new_hashed(b->auth_key, user, hash) : NULL;
+}
+
 static void parse_auth(struct route_build *b, const char *base, struct json_object *obj,
                        const struct route_auth *present, struct route *route)
 {
-    static const char *const keys[] = {"type", "user", "pass", NULL};
+    static const char *const keys[] = {"type", "user", "pass", "passHash", NULL};
+    static const char *const stored_keys[] = {"type",    "user",     "userMac",
+                                              "passMac", "passHash", NULL};
     struct json_object *auth = json_obj(&b->faults, base, obj, "authentication", JSON_OPTIONAL);
     char at[POINTER_MAX + 32];
-    struct json_check *c = &b->faults;
 
     if (!auth)
         return;
     snprintf(at, sizeof(at), "%s/authentication", base);
-    json_only(c, at, auth, keys);
-    const char *type = json_str(c, at, auth, "type", JSON_REQUIRED, 1, 32);
-    const char *user = json_str(c, at, auth, "user", JSON_REQUIRED, 1, AUTH_USER_MAX);
-    bool keeps = present && user && strcmp(present->user, user) == 0 && !json_has(auth, "pass");
-    const char *pass =
-        json_str(c, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, AUTH_PASS_MAX);
-
-    if (type && strcmp(type, "Basic") != 0)
-        json_fault_at(c, at, "type", "invalid", "must be \"Basic\"");
-    if (user && strchr(user, ':')) {
-        json_fault_at(c, at, "user", "invalid", "must not have a colon (RFC 7617)");
-        user = NULL;
+    json_only(&b->faults, at, auth, b->is_stored ? stored_keys : keys);
+    const char *user = parse_user(b, at, auth);
+    if (json_has(auth, "passHash")) {
+        route->auth = parse_hash(b, at, auth, user);
+        return;
     }
+    if (b->is_stored) {
+        route->auth = parse_stored_auth(b, at, auth, user);
+        return;
+    }
+    bool keeps = present && user && strcmp(present->user, user) == 0 && !json_has(auth, "pass");
+    const char *pass = json_str(&b->faults, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED,
+                                1, AUTH_PASS_MAX);
+
     if (keeps)
         route->auth = route_auth_copy(present);
     else if (user && pass)
@@ -265,52 +334,136 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
 
 /* --- one route ------------------------------------------------------------------------------- */
 
-static void warn_certificate(struct route_build *b, const char *base, const struct route *route)
+/* A wildcard is covered by what covers any one name below it. */
+static bool covers(const struct tls_cert *cert, unsigned i, const char *host)
 {
     char probe[ROUTE_HOST_MAX + 32];
-    const struct tls_cert *cert = route->cert;
 
-    if (tls_cert_not_after(cert) < b->now)
+    if (host[0] != '*')
+        return tls_cert_covers(cert, i, host);
+    snprintf(probe, sizeof(probe), "penstock-probe%s", host + 1);
+    return tls_cert_covers(cert, i, probe);
+}
+
+/* The i-th pair of the route's certificate: what is no fault, but hardly meant. */
+static void warn_pair(struct route_build *b, const char *base, const struct route *route,
+                      unsigned i)
+{
+    const struct tls_cert *cert = route->cert->cert;
+
+    if (tls_cert_not_after(cert, i) < b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateExpired",
                       "the certificate has expired");
-    if (tls_cert_not_before(cert) > b->now)
+    if (tls_cert_not_before(cert, i) > b->now)
         json_fault_at(&b->warnings, base, "publicKey", "certificateNotYetValid",
                       "the certificate is not valid yet");
-    if (!route->host)
-        return;
-    /* A wildcard is covered by what covers any one name below it. */
-    if (route->host[0] == '*')
-        snprintf(probe, sizeof(probe), "penstock-probe%s", route->host + 1);
-    else
-        snprintf(probe, sizeof(probe), "%s", route->host);
-    if (!tls_cert_covers(cert, probe))
+    if (!route->is_covered && route->host && !covers(cert, i, route->host))
         json_fault_at(&b->warnings, base, "publicKey", "certificateNameMismatch",
                       "no name in the certificate covers \"%s\"", route->host);
+}
+
+/* Whether every pair is for the host.  What the set before knows is not looked up again. */
+static bool is_covered(const struct route_build *b, const struct route *route)
+{
+    const struct route *before =
+        route->host && b->base ? route_set_entry(b->base, route->host) : NULL;
+    bool all = route->host != NULL;
+
+    if (before && before->cert == route->cert)
+        return before->is_covered;
+    for (unsigned i = 0; all && i < route->cert->count; i++)
+        all = covers(route->cert->cert, i, route->host);
+    return all;
+}
+
+/* The pairs of a route's object: the first of the route itself, then those of moreKeys. */
+struct pairs {
+    struct route_pair list[TLS_CERT_PAIRS_MAX]; /* NULL where a text is absent or at fault */
+    char bases[TLS_CERT_PAIRS_MAX][POINTER_MAX + 32];
+    unsigned count;
+};
+
+static void add_pair(struct route_build *b, struct pairs *pairs, const char *base,
+                     struct json_object *obj, enum json_need chain, enum json_need key)
+{
+    unsigned i = pairs->count++;
+
+    snprintf(pairs->bases[i], sizeof(pairs->bases[i]), "%s", base);
+    pairs->list[i].chain_pem = json_text(&b->faults, base, obj, "publicKey", chain, 1, PEM_MAX);
+    pairs->list[i].key_pem = json_text(&b->faults, base, obj, "privateKey", key, 1, PEM_MAX);
+}
+
+static void find_pairs(struct route_build *b, const char *base, struct json_object *obj,
+                       const struct route *present, struct pairs *pairs)
+{
+    static const char *const keys[] = {"publicKey", "privateKey", NULL};
+    struct json_object *more =
+        json_array(&b->faults, base, obj, "moreKeys", JSON_OPTIONAL, 0, TLS_CERT_PAIRS_MAX - 1);
+    enum json_need key = present ? JSON_OPTIONAL : JSON_REQUIRED;
+    size_t count = more ? json_object_array_length(more) : 0;
+
+    pairs->count = 0;
+    add_pair(b, pairs, base, obj, key, key);
+    for (size_t i = 0; i < count; i++) {
+        struct json_object *pair = json_object_array_get_idx(more, i);
+        char at[POINTER_MAX + 32];
+
+        snprintf(at, sizeof(at), "%s/moreKeys/%zu", base, i);
+        json_only(&b->faults, at, pair, keys);
+        add_pair(b, pairs, at, pair, JSON_REQUIRED, key);
+    }
+}
+
+/* Nothing but what is there already: no key, and no chain but the present ones. */
+static bool is_as_before(const struct pairs *pairs, const struct route_cert *present, bool has_more)
+{
+    bool says_nothing = !pairs->list[0].chain_pem && !has_more;
+
+    if (!says_nothing && pairs->count != present->count)
+        return false;
+    for (unsigned i = 0; i < pairs->count; i++)
+        if (pairs->list[i].key_pem ||
+            (pairs->list[i].chain_pem &&
+             strcmp(pairs->list[i].chain_pem, present->texts[i].chain_pem) != 0))
+            return false;
+    return true;
+}
+
+static bool require_pairs(struct route_build *b, const struct pairs *pairs)
+{
+    bool is_whole = true;
+
+    for (unsigned i = 0; i < pairs->count; i++) {
+        if (!pairs->list[i].chain_pem)
+            json_fault_at(&b->faults, pairs->bases[i], "publicKey", "required", "is missing");
+        if (!pairs->list[i].key_pem)
+            json_fault_at(&b->faults, pairs->bases[i], "privateKey", "required", "is missing");
+        is_whole &= pairs->list[i].chain_pem && pairs->list[i].key_pem;
+    }
+    return is_whole;
 }
 
 static void parse_certificate(struct route_build *b, struct route_certs *certs, const char *base,
                               struct json_object *obj, const struct route *present,
                               struct route *route)
 {
-    struct json_check *c = &b->faults;
-    bool keeps = present && !json_has(obj, "privateKey");
-    const char *chain =
-        json_text(c, base, obj, "publicKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
-    const char *key;
+    const char *bases[TLS_CERT_PAIRS_MAX];
+    size_t faults = b->faults.total;
+    struct pairs pairs;
 
-    if (keeps && json_has(obj, "publicKey"))
-        keeps = chain && strcmp(chain, present->chain_pem) == 0;
-    key = json_text(c, base, obj, "privateKey", keeps ? JSON_OPTIONAL : JSON_REQUIRED, 1, PEM_MAX);
-    if (keeps) {
-        route->chain_pem = must_strdup(present->chain_pem);
-        route->cert = tls_cert_ref(present->cert);
-        memcpy(route->cert_id, present->cert_id, sizeof(route->cert_id));
-    } else if (chain && key) {
-        route->chain_pem = must_strdup(chain);
-        route->cert = route_certs_get(certs, c, base, chain, key, route->cert_id);
-    }
+    find_pairs(b, base, obj, present, &pairs);
+    if (b->faults.total != faults)
+        return;
+    for (unsigned i = 0; i < pairs.count; i++)
+        bases[i] = pairs.bases[i];
+    if (present && is_as_before(&pairs, present->cert, json_has(obj, "moreKeys")))
+        route->cert = route_cert_ref(present->cert);
+    else if (require_pairs(b, &pairs))
+        route->cert = route_certs_get(certs, &b->faults, bases, pairs.list, pairs.count);
     if (route->cert)
-        warn_certificate(b, base, route);
+        route->is_covered = is_covered(b, route);
+    for (unsigned i = 0; route->cert && i < route->cert->count; i++)
+        warn_pair(b, i < pairs.count ? bases[i] : base, route, i);
 }
 
 /* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:
@@ -328,8 +481,7 @@ static void parse_route(struct route_build *b, struct route_certs *certs, const 
     parse_destinations(b, base, obj, route);
     parse_certificate(b, certs, base, obj, present, route);
     parse_auth(b, base, obj, present ? present->auth : NULL, route);
-    route->forwards_authorization =
-        json_flag(&b->faults, base, obj, "forwardAuthorization", JSON_OPTIONAL, false);
+    route->options = route_options_parse(&b->faults, base, obj, route->host, &b->origin_tls);
 }
 
 /* --- a set ----------------------------------------------------------------------------------- */

@@ -1,9 +1,9 @@
 /* route_json - routes as JSON: parse and validate (every fault in one go), and emit.
  *
  * A route is {hostName, destinationIps[], destinationPorts[], privateKey, publicKey,
- * authentication?: {type: "Basic", user, pass}, forwardAuthorization?}; the older destinationIp and
- * destinationPort stand for a list of one.  A key that is not known is a fault: nobody shall
- * believe that something works which is not there.
+ * moreKeys?: [{privateKey, publicKey}], authentication?: {type: "Basic", user, pass}} and what
+ * route_options.h lists; the older destinationIp and destinationPort stand for a list of one.  A
+ * key that is not known is a fault: nobody shall believe that something works which is not there.
  *
  * Runs on the apply thread (and at the start on the main thread).  It only reads the document; what
  * is secret in it is wiped by route_json_wipe().
@@ -32,10 +32,12 @@ struct route_build {
     const struct auth_key *auth_key; /* borrowed */
     const struct route_set *base; /* borrowed: what an edit changes; its certificates are reused */
     size_t routes_max, destinations_max;
+    bool is_stored;             /* out of the state file: MACs stand for passwords */
     int64_t now;                /* seconds since 1970, for the warnings */
     struct json_check faults;   /* any of them: no set */
     struct json_check warnings; /* certificate expired, not yet valid, of another name; ... */
     size_t parsed, reused;      /* certificates */
+    struct origin_tls_cache origin_tls;
 };
 
 void route_build_init(struct route_build *b, const struct auth_key *key,

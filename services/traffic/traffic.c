@@ -12,7 +12,9 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "loop/listener.h"
+#include "tls/tls.h"
 #include "traffic/route_file.h"
+#include "traffic/route_store.h"
 #include "traffic/traffic_api_json.h"
 #include "traffic/traffic_events.h"
 #include "json/json.h"
@@ -27,6 +29,7 @@ static void on_publish(void *arg, struct route_set *set)
 {
     struct traffic *t = arg;
 
+    health_take(&t->health, set);
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_routes(t->workers[i], set);
     traffic_event_routes(t->events, set);
@@ -45,6 +48,29 @@ static void on_trust(struct trust_watch *w, struct proxy_trust *trust)
 
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_trust(t->workers[i], trust);
+}
+
+/* A fresh key for session tickets; a ticket lives as long as its key is kept in any case. */
+static void rotate_tickets(struct traffic *t)
+{
+    const struct traffic_tickets *conf = &t->conf.tickets;
+    unsigned keys = (unsigned)conf->keys;
+    unsigned good_secs = (unsigned)conf->rotate_secs * (keys > 1 ? keys - 1 : 1);
+    struct tls_tickets *next;
+
+    if (keys == 0)
+        return;
+    next = tls_tickets_new(t->tickets, keys, good_secs);
+    tls_tickets_unref(t->tickets);
+    t->tickets = next;
+    for (unsigned i = 0; i < t->workers_count; i++)
+        traffic_worker_publish_tickets(t->workers[i], next);
+    deadline_set(&t->rotation, (uint64_t)conf->rotate_secs * 1000);
+}
+
+static void on_rotation(struct deadline *d)
+{
+    rotate_tickets(container_of(d, struct traffic, rotation));
 }
 
 /* From a worker's thread. */
@@ -66,6 +92,49 @@ void traffic_sum(const struct traffic *t, struct traffic_stats *out)
 
 /* --- start ----------------------------------------------------------------------------------- */
 
+/* The key of passwords' MACs: of the state folder, so that stored routes stay good; without a
+ * folder that can be written it is one for this process, and nothing is stored. */
+static void start_state(struct traffic *t)
+{
+    char *path = must_printf("%s/auth-key", t->conf.service.state_dir), *secret, why[256] = "";
+
+    t->has_state = admin_secret_file(path, &secret, why, sizeof(why)) == 0;
+    if (t->has_state) {
+        auth_key_derive(&t->auth_key, secret);
+        tls_wipe(secret, strlen(secret));
+        free(secret);
+    } else {
+        auth_key_init(&t->auth_key);
+        log_err("routes", "state_unusable", LOG_S("error", why),
+                LOG_S("effect", "routes end with the process"));
+    }
+    free(path);
+}
+
+static int store_routes(void *arg, const struct route_set *set, char *why, size_t why_size)
+{
+    const struct traffic *t = arg;
+
+    return route_store_write(t->conf.service.state_dir, set, why, why_size);
+}
+
+/* The set to begin with: the last good one; routesFile only where there is none. */
+static struct route_set *first_routes(struct traffic *t)
+{
+    struct route_set *set = NULL;
+    char why[512] = "";
+    int rc = t->has_state
+                 ? route_store_read(t->conf.service.state_dir, &t->auth_key, &set, why, sizeof(why))
+                 : -ERR_NOT_FOUND;
+
+    if (rc == 0)
+        return set;
+    if (rc != -ERR_NOT_FOUND)
+        log_err("routes", "state_unreadable", LOG_S("folder", t->conf.service.state_dir),
+                LOG_S("error", why));
+    return route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
+}
+
 static int start_routes(struct traffic *t)
 {
     struct route_apply_options options = {
@@ -76,14 +145,16 @@ static int start_routes(struct traffic *t)
         .waiting_max = (unsigned)t->conf.limits.waiting_updates,
         .on_publish = on_publish,
         .on_rejected = on_rejected,
+        .store = t->has_state ? store_routes : NULL,
         .arg = t,
     };
-    struct route_set *first =
-        route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
+    struct route_set *first = first_routes(t);
     int rc;
 
     if (!first)
         return -ERR_SYNTAX;
+    health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets);
+    health_take(&t->health, first);
     rc = route_apply_new(&t->apply, &options, first);
     if (rc == 0)
         log_info("routes", "loaded", LOG_U("revision", first->revision),
@@ -94,7 +165,12 @@ static int start_routes(struct traffic *t)
 
 static int start_workers(struct traffic *t)
 {
-    struct traffic_shared_options options = {.on_target = on_target, .arg = t};
+    struct traffic_shared_options options = {
+        .auth_threads = (unsigned)t->conf.auth.threads,
+        .auth_waiting = (unsigned)t->conf.limits.auth_waiting,
+        .on_target = on_target,
+        .arg = t,
+    };
     unsigned count =
         t->conf.service.workers > 0 ? (unsigned)t->conf.service.workers : worker_default_count();
     int rc = traffic_shared_new(&t->shared, &options);
@@ -112,6 +188,7 @@ static int start_workers(struct traffic *t)
         t->workers[i] = traffic_worker_new(t->threads[i].loop, i, t->shared, t->settings,
                                            route_apply_live(t->apply), t->trust.present);
     t->workers_count = count;
+    rotate_tickets(t);
     return 0;
 }
 
@@ -209,7 +286,7 @@ int traffic_start(struct traffic *t)
     int rc;
 
     t->started_us = clock_now_us();
-    auth_key_init(&t->auth_key);
+    start_state(t);
     rlimit_raise_files();
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
     t->events = service_events_new(&t->conf.service, t->loop, traffic_event_types);
@@ -220,6 +297,7 @@ int traffic_start(struct traffic *t)
         return -ERR_SYS;
     }
     trust_watch_init(&t->trust, t->loop, t->resolver, t->conf.proxy_trusted, on_trust);
+    deadline_init(&t->rotation, t->loop, on_rotation);
     rc = start_routes(t);
     if (rc == 0)
         rc = start_workers(t);
@@ -284,6 +362,7 @@ static void stop_workers(struct traffic *t)
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_stop(t->workers[i]);
     workers_stop(t->threads, t->workers_count);
+    traffic_shared_stop(t->shared);
     for (unsigned i = 0; i < t->workers_count; i++)
         loop_settle(t->threads[i].loop); /* messages that came after it had stopped */
     for (unsigned i = 0; i < t->workers_count; i++)
@@ -303,7 +382,10 @@ void traffic_stop(struct traffic *t)
     traffic_api_stop(t);
     service_drain_fini(&t->drain);
     trust_watch_fini(&t->trust);
+    deadline_off(&t->rotation);
+    health_fini(&t->health);
     stop_workers(t);
+    tls_tickets_unref(t->tickets);
     resolver_free(t->resolver);
     if (t->loop)
         loop_free(t->loop);

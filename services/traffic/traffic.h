@@ -10,6 +10,7 @@
 #include "admin/service_drain.h"
 #include "loop/worker.h"
 #include "traffic/coreflow.h"
+#include "traffic/health.h"
 #include "traffic/route_apply.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
@@ -21,10 +22,14 @@ struct traffic {
     struct traffic_conf conf;
     struct loop *loop;         /* owned */
     struct resolver *resolver; /* owned */
-    struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
+    struct auth_key auth_key;  /* of the basic auth passwords */
+    bool has_state;            /* the state folder can be used */
     struct route_apply *apply; /* owned */
     struct trust_watch trust;
     struct coreflow coreflow;
+    struct health health;
+    struct tls_tickets *tickets; /* counted: in force; NULL: none */
+    struct deadline rotation;    /* of the tickets' keys */
 
     struct worker *threads;          /* owned: workers_count of them */
     struct traffic_worker **workers; /* owned */

@@ -17,9 +17,10 @@
 #include "traffic/traffic.h"
 #include "traffic/traffic_metrics.h"
 
-#define HOST_TEXT_MAX  (ROUTE_HOST_MAX + 1)
-#define ROUTE_ETAG_MAX 24
-#define BODIES_MIN     (128u << 20)
+#define HOST_TEXT_MAX    (ROUTE_HOST_MAX + 1)
+#define ROUTE_ETAG_MAX   24
+#define BODIES_MIN       (128u << 20)
+#define READ_AT_ONCE_MAX 50u /* routes */
 
 static void add(struct json_object *obj, const char *key, struct json_object *value)
 {
@@ -103,6 +104,7 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "listeners", emit_listeners(t));
     add(obj, "routes", number(live->count));
     add(obj, "revision", number(live->revision));
+    add(obj, "stored", t->has_state ? number(s->stored) : NULL);
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));
@@ -114,26 +116,89 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "upgradesOpen", number(sums.upgrades_open));
     add(obj, "upstreamConnections", number(sums.upstreams_open));
     add(obj, "targetsDown", number(sums.targets_down));
+    add(obj, "healthTargets", number(t->health.count));
+    add(obj, "healthDown", health_emit_down(&t->health));
     add(obj, "bytesIn", number(sums.bytes_in));
     add(obj, "bytesOut", number(sums.bytes_out));
     admin_reply(r, 200, obj, NULL);
 }
 
+/* The text of a document, the caller's. */
+static char *take_text(struct json_object *obj, size_t *len)
+{
+    const char *made = json_object_to_json_string_length(
+        obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, len);
+    char *copy = must_alloc(*len + 1);
+
+    memcpy(copy, made, *len);
+    json_object_put(obj);
+    return copy;
+}
+
+static char *emit_routes(const struct route_set *set, size_t *len)
+{
+    return take_text(route_json_emit_set(set), len);
+}
+
+static char *emit_certificates(const struct route_set *set, size_t *len)
+{
+    return take_text(route_json_emit_certificates(set, (int64_t)time(NULL)), len);
+}
+
+static void on_reading_gone(struct admin_request *r, void *arg)
+{
+    struct route_reading *reading = arg;
+
+    must(reading->request == r);
+    reading->request = NULL;
+}
+
+static void on_read(struct route_reading *reading)
+{
+    bool has_etag = reading->emit == emit_routes;
+
+    if (!reading->request)
+        return;
+    if (!reading->text) {
+        admin_problem(reading->request, 503, "stopping", "the service ends");
+        return;
+    }
+    admin_reply_text(reading->request, 200, reading->text, reading->len,
+                     has_etag ? reading->set->etag : NULL);
+    reading->text = NULL; /* taken over */
+}
+
+/* A few routes are written here; many take tens of milliseconds, which the control thread does not
+ * have. */
+static void reply_reading(struct traffic *t, struct admin_request *r,
+                          char *(*emit)(const struct route_set *set, size_t *len))
+{
+    const struct route_set *live = route_apply_live(t->apply);
+    struct route_reading *reading;
+    size_t len;
+    char *made;
+
+    if (live->count <= READ_AT_ONCE_MAX) {
+        made = emit(live, &len);
+        admin_reply_text(r, 200, made, len, emit == emit_routes ? live->etag : NULL);
+        return;
+    }
+    reading = must_alloc(sizeof(*reading));
+    reading->emit = emit;
+    reading->on_done = on_read;
+    reading->request = r;
+    admin_defer(r, on_reading_gone, reading);
+    route_apply_read(t->apply, reading);
+}
+
 static void get_routes(void *service, struct admin_request *r)
 {
-    struct traffic *t = service;
-    const struct route_set *live = route_apply_live(t->apply);
-
-    admin_reply(r, 200, route_json_emit_set(live), live->etag);
+    reply_reading(service, r, emit_routes);
 }
 
 static void get_certificates(void *service, struct admin_request *r)
 {
-    struct traffic *t = service;
-
-    admin_reply(r, 200,
-                route_json_emit_certificates(route_apply_live(t->apply), (int64_t)time(NULL)),
-                NULL);
+    reply_reading(service, r, emit_certificates);
 }
 
 /* A route's own ETag is of its content, so that an edit of another host does not disturb it. */

@@ -27,6 +27,19 @@ struct traffic_timeouts {
     int64_t coreflow_message_secs;   /* from a message's first byte to its last */
 };
 
+/* Session tickets. */
+struct traffic_tickets {
+    int64_t keys;        /* that open; the newest seals; 0: no tickets */
+    int64_t rotate_secs; /* how long a key seals */
+};
+
+/* Basic authentication. */
+struct traffic_auth {
+    int64_t failures;   /* wrong credentials in a row from one address, of one worker; 0: any */
+    int64_t cache_secs; /* how long a password that a hash was right for is taken for right */
+    int64_t threads;    /* that check hashes */
+};
+
 struct traffic_limits {
     int64_t connections;             /* client connections at once, both listeners */
     int64_t connections_per_address; /* of one client: an IPv4 address or an IPv6 /64 */
@@ -49,6 +62,8 @@ struct traffic_limits {
     int64_t routes_bytes;            /* body of PUT /v1/routes, and routesFile */
     int64_t route_bytes;             /* body of PUT /v1/routes/{hostName} */
     int64_t route_destinations;      /* destinationIps x destinationPorts of a route */
+    int64_t health_targets;          /* destinations with an active check */
+    int64_t auth_waiting;            /* passwords that wait for a thread */
     int64_t waiting_updates;         /* updates of the routes that wait for their turn */
     int64_t coreflow_answers;        /* messages to Coreflow that wait to be sent */
 };
@@ -64,6 +79,8 @@ struct traffic_conf {
     char *coreflow_ca_file;
     char *version_header; /* the field's name */
     struct traffic_timeouts timeouts;
+    struct traffic_tickets tickets;
+    struct traffic_auth auth;
     struct traffic_limits limits;
     bool log_access; /* one line a request */
 };

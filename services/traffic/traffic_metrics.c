@@ -51,6 +51,12 @@ static void collect_updates(struct metrics *m, const struct route_apply_stats *s
     metrics_family(m, "penstock_traffic_route_updates_refused_total", METRIC_COUNTER,
                    "updates refused since limits.waitingUpdates were waiting");
     metrics_value(m, (double)s->refused, NULL);
+    metrics_family(m, "penstock_traffic_route_store_failures_total", METRIC_COUNTER,
+                   "sets that are served but could not be written into the state folder");
+    metrics_value(m, (double)s->store_failures, NULL);
+    metrics_family(m, "penstock_traffic_route_stored_revision", METRIC_GAUGE,
+                   "revision of the set that a restart would begin with");
+    metrics_value(m, (double)s->stored, NULL);
     metrics_family(m, "penstock_traffic_route_updates_waiting", METRIC_GAUGE,
                    "updates that wait for their turn");
     metrics_value(m, (double)s->waiting, NULL);
@@ -62,9 +68,13 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     int64_t first = 0;
 
     for (size_t i = 0; i < set->count; i++) {
-        int64_t end = tls_cert_not_after(set->routes[i].cert);
+        const struct tls_cert *cert = set->routes[i].cert->cert;
 
-        first = i == 0 || end < first ? end : first;
+        for (unsigned pair = 0; pair < tls_cert_count(cert); pair++) {
+            int64_t end = tls_cert_not_after(cert, pair);
+
+            first = first == 0 || end < first ? end : first;
+        }
     }
     metrics_family(m, "penstock_traffic_routes", METRIC_GAUGE, "routes in force");
     metrics_value(m, (double)set->count, NULL);
@@ -119,4 +129,5 @@ void traffic_collect(struct traffic *t, struct metrics *m)
     collect_updates(m, route_apply_stats(t->apply));
     collect_routes(m, route_apply_live(t->apply));
     collect_coreflow(m, &t->coreflow);
+    health_collect(&t->health, m);
 }

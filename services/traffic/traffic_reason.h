@@ -45,6 +45,8 @@
     X(AUTH_REQUIRED, "auth_required", 401)                                                         \
     X(AUTH_FAILED, "auth_failed", 401)                                                             \
     X(AUTH_DUPLICATE, "auth_duplicate", 400)                                                       \
+    X(AUTH_BACKOFF, "auth_backoff", 429) /* too many wrong ones from this address */               \
+    X(AUTH_BUSY, "auth_busy", 503)       /* limits.authWaiting wait already */                     \
     /* the bytes of a body */                                                                      \
     X(CHUNK_INVALID, "chunk_invalid", 400)                                                         \
     X(CHUNK_EXTENSION, "chunk_extension", 400)                                                     \

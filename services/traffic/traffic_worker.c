@@ -36,6 +36,7 @@ struct traffic_settings *traffic_settings_new(const struct traffic_conf *conf, c
     atomic_init(&s->refs, 1);
     s->timeouts = conf->timeouts;
     s->limits = conf->limits;
+    s->auth = conf->auth;
     s->version_header = must_strdup(conf->version_header);
     s->version = must_strdup(version);
     s->redirect_port = (uint16_t)conf->http_redirect_port;
@@ -70,7 +71,8 @@ void traffic_settings_unref(struct traffic_settings *s)
 
 struct traffic_shared {
     struct traffic_shared_options options;
-    struct tls_ctx *tls_ctx; /* counted */
+    struct tls_ctx *tls_ctx;     /* counted */
+    struct auth_pool *auth_pool; /* owned */
     _Atomic uint64_t open;
     struct address_count addresses;
 };
@@ -80,7 +82,14 @@ static struct tls_cert *select_cert(void *arg, const char *sni)
     struct client *c = arg;
     const struct route *route = sni ? route_set_find(c->worker->hold->set, sni) : NULL;
 
-    return route ? route->cert : NULL;
+    return route ? route->cert->cert : NULL;
+}
+
+static const struct tls_tickets *get_tickets(void *arg)
+{
+    struct client *c = arg;
+
+    return c->worker->tickets;
 }
 
 int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_options *options)
@@ -88,9 +97,11 @@ int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_
     static const char *const alpn[] = {"h2", "http/1.1", NULL};
     struct traffic_shared *shared = must_alloc(sizeof(*shared));
     uint64_t key[2];
-    int rc = tls_ctx_new_server(
-        &shared->tls_ctx, &(struct tls_server_options){
-                              .versions = TLS_12_AND_13, .alpn = alpn, .select = select_cert});
+    int rc =
+        tls_ctx_new_server(&shared->tls_ctx, &(struct tls_server_options){.versions = TLS_12_AND_13,
+                                                                          .alpn = alpn,
+                                                                          .select = select_cert,
+                                                                          .tickets = get_tickets});
 
     *out = NULL;
     if (rc != 0) {
@@ -99,16 +110,31 @@ int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_
     }
     if (options)
         shared->options = *options;
+    rc = auth_pool_new(&shared->auth_pool, MAX(shared->options.auth_threads, 1u),
+                       MAX(shared->options.auth_waiting, 1u));
+    if (rc != 0) {
+        traffic_shared_free(shared);
+        return rc;
+    }
     tls_random(key, sizeof(key));
     address_count_init(&shared->addresses, key);
     *out = shared;
     return 0;
 }
 
+void traffic_shared_stop(struct traffic_shared *shared)
+{
+    if (!shared)
+        return;
+    auth_pool_free(shared->auth_pool);
+    shared->auth_pool = NULL;
+}
+
 void traffic_shared_free(struct traffic_shared *shared)
 {
     if (!shared)
         return;
+    traffic_shared_stop(shared);
     tls_ctx_unref(shared->tls_ctx);
     free(shared);
 }
@@ -198,7 +224,7 @@ static struct upstream_pool **find_pools(struct traffic_worker *w, const struct 
     struct upstream_pool **pools = calloc(route->destination_count, sizeof(struct upstream_pool *));
 
     for (size_t i = 0; pools && i < route->destination_count; i++) {
-        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i]);
+        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i], route->options->tls);
         if (pools[i])
             continue;
         while (i-- > 0)
@@ -345,7 +371,7 @@ static void apply_limits(struct traffic_worker *w)
 
 /* --- messages from control -------------------------------------------------------------------- */
 
-enum message_kind { START, ROUTES, SETTINGS, TRUST, DRAIN, STOP };
+enum message_kind { START, ROUTES, SETTINGS, TRUST, TICKETS, DRAIN, STOP };
 
 struct message {
     struct task task;
@@ -355,6 +381,7 @@ struct message {
         struct route_set *routes;          /* counted */
         struct traffic_settings *settings; /* counted */
         struct proxy_trust *trust;         /* counted */
+        struct tls_tickets *tickets;       /* counted */
     };
 };
 
@@ -424,6 +451,10 @@ static void on_message(struct task *task)
         proxy_trust_unref(w->trust);
         w->trust = m->trust;
         break;
+    case TICKETS:
+        tls_tickets_unref(w->tickets);
+        w->tickets = m->tickets;
+        break;
     case DRAIN:
         drain(w);
         break;
@@ -473,6 +504,14 @@ void traffic_worker_publish_trust(struct traffic_worker *w, struct proxy_trust *
     post(m);
 }
 
+void traffic_worker_publish_tickets(struct traffic_worker *w, struct tls_tickets *tickets)
+{
+    struct message *m = message_new(w, TICKETS);
+
+    m->tickets = tickets ? tls_tickets_ref(tickets) : NULL;
+    post(m);
+}
+
 void traffic_worker_drain(struct traffic_worker *w)
 {
     post(message_new(w, DRAIN));
@@ -496,10 +535,13 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->index = index;
     w->shared = shared;
     w->tls_ctx = shared->tls_ctx;
+    w->auth_pool = shared->auth_pool;
     w->settings = traffic_settings_ref(settings);
     w->trust = proxy_trust_ref(trust);
     w->hold = hold_new(w, routes);
     set_counter(&w->counters.revision, routes->revision);
+    tls_random(&w->dice, sizeof(w->dice));
+    w->dice |= 1;
     list_init(&w->clients);
     list_init(&w->redirects);
     list_init(&w->upstreams);
@@ -535,6 +577,8 @@ void traffic_worker_free(struct traffic_worker *w)
     upstream_pools_fini(&w->pools);
     traffic_settings_unref(w->settings);
     proxy_trust_unref(w->trust);
+    tls_tickets_unref(w->tickets);
+    auth_gate_fini(&w->auth);
     free(w->listeners);
     free(w);
 }

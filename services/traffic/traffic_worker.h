@@ -28,11 +28,14 @@
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_reason.h"
 
+struct tls_tickets;
+
 /* What may change by a reload.  Immutable after the first publishing. */
 struct traffic_settings {
     _Atomic unsigned refs;
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
+    struct traffic_auth auth;
     char *version_header; /* owned: "servezone_coretraffic_version" */
     char *version;        /* owned: what it says */
     uint16_t redirect_port;
@@ -48,14 +51,18 @@ void traffic_settings_unref(struct traffic_settings *settings); /* any thread; f
 struct traffic_shared;
 
 struct traffic_shared_options {
+    unsigned auth_threads, auth_waiting; /* 0: 1 */
     /* A destination went down or came back.  Called from a worker's thread: post it on.  Or NULL.
      */
     void (*on_target)(void *arg, const char *key, bool is_up);
     void *arg;
 };
 
-MUST_USE int traffic_shared_new(struct traffic_shared **out,
-                                const struct traffic_shared_options *options); /* 0, -ERR_TLS */
+MUST_USE int
+traffic_shared_new(struct traffic_shared **out,
+                   const struct traffic_shared_options *options); /* 0, -ERR_TLS, -ERR_SYS */
+/* After the worker threads were joined, before their loops are freed.  Fine with NULL. */
+void traffic_shared_stop(struct traffic_shared *shared);
 void traffic_shared_free(struct traffic_shared *shared); /* after the last worker; fine with NULL */
 
 struct traffic_worker;
@@ -71,6 +78,8 @@ void traffic_worker_start(struct traffic_worker *w, const int *https_fds, size_t
 void traffic_worker_publish_routes(struct traffic_worker *w, struct route_set *routes);
 void traffic_worker_publish_settings(struct traffic_worker *w, struct traffic_settings *settings);
 void traffic_worker_publish_trust(struct traffic_worker *w, struct proxy_trust *trust);
+/* The keys of session tickets from now on; NULL: no tickets. */
+void traffic_worker_publish_tickets(struct traffic_worker *w, struct tls_tickets *tickets);
 /* Stops accepting; idle connections are closed, the others after their answer. */
 void traffic_worker_drain(struct traffic_worker *w);
 /* Closes everything that is left. */
@@ -85,6 +94,7 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(connections, "client connections accepted")                                                  \
     X(redirects, "answers 301 of the plain listener")                                              \
     X(handshakes, "TLS handshakes finished")                                                       \
+    X(handshakes_resumed, "of them by a session ticket")                                           \
     X(requests, "requests read on the TLS listener")                                               \
     X(h2_connections, "client connections that speak HTTP/2")                                      \
     X(upgrades, "connections upgraded (101)")                                                      \

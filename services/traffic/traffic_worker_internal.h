@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
@@ -65,13 +66,17 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 struct traffic_worker {
     struct loop *loop; /* borrowed */
     unsigned index;
-    struct traffic_shared *shared;     /* borrowed */
-    struct tls_ctx *tls_ctx;           /* borrowed from shared */
+    struct traffic_shared *shared; /* borrowed */
+    struct tls_ctx *tls_ctx;       /* borrowed from shared */
+    struct auth_pool *auth_pool;   /* borrowed from shared */
+    struct auth_gate auth;
     struct traffic_settings *settings; /* counted */
     struct proxy_trust *trust;         /* counted */
+    struct tls_tickets *tickets;       /* counted; or NULL */
     struct route_hold *hold;           /* counted: the set in force */
     struct h1_limits limits;
     bool is_draining, is_stopped;
+    uint64_t dice;                  /* random, never 0 */
     struct list clients, redirects; /* open connections */
     struct upstream_pools pools;
     struct list upstreams;              /* all open ones */

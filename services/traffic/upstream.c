@@ -5,8 +5,11 @@
  * which hands it to the client's encryption.  So no answer's byte waits here, and never more is
  * read than the client has room for.
  *
- * Writing: the exchange's pieces in one sendmsg.  When the origin takes no more because it closed
- * (EPIPE), its answer may be there all the same (413 to a large upload): reading goes on.
+ * Over TLS the plaintext of a record stays where TLS put it until there is room for all of it.
+ *
+ * Writing: the exchange's pieces in one sendmsg; over TLS gathered into records, which wait in
+ * TLS's queue when the socket is full.  When the origin takes no more because it closed (EPIPE),
+ * its answer may be there all the same (413 to a large upload): reading goes on.
  */
 #include "traffic/upstream.h"
 
@@ -16,11 +19,13 @@
 #include <unistd.h>
 
 #include "loop/socket.h"
+#include "tls/tls.h"
 #include "traffic/exchange.h"
 #include "traffic/h1_response.h"
 #include "traffic/traffic_worker_internal.h"
 
 #define OUTPUT_PIECES 12u
+#define TLS_OUT_MAX   65536u /* ciphertext that waits: then no more is encrypted */
 
 static const unsigned next_of[] = {
 #define X(name, next) [UPSTREAM_##name] = (next),
@@ -33,6 +38,16 @@ static void upstream_free(struct reap *reap)
     free(container_of(reap, struct upstream, reap));
 }
 
+/* What TLS holds, as far as the socket takes it. */
+static void flush_tls(struct upstream *u)
+{
+    enum io io = u->tls && !u->is_write_broken ? tls_flush(u->tls) : IO_OK;
+
+    u->is_write_blocked = io == IO_WAIT || (u->is_write_blocked && !u->tls);
+    u->is_write_broken |= io == IO_FAIL;
+    u->is_readable |= io == IO_FAIL;
+}
+
 static void close_upstream(struct upstream *u)
 {
     struct traffic_worker *w = u->worker;
@@ -40,6 +55,13 @@ static void close_upstream(struct upstream *u)
     deadline_off(&u->deadline);
     loop_io_arm(&u->io, 0);
     ready_cancel(&u->ready);
+    if (u->tls && tls_error(u->tls) == 0) {
+        tls_bye(u->tls);
+        flush_tls(u); /* what the socket takes */
+    }
+    tls_free(u->tls);
+    u->tls = NULL;
+    u->in_len = 0;
     close(u->fd);
     u->fd = -1;
     h1_gather_fini(&u->gather);
@@ -58,20 +80,28 @@ static void leave_idle(struct upstream *u)
     COUNT_DOWN(u->worker, upstreams_idle);
 }
 
+/* Something moved: the origin's time begins anew.  The route's own, or the service's. */
+static void touch(struct upstream *u)
+{
+    const struct route_options *options = u->exchange ? u->exchange->options : NULL;
+    uint64_t ms = (uint64_t)u->worker->settings->timeouts.body_idle_secs * 1000;
+
+    deadline_set(&u->deadline, options && options->silence_ms ? options->silence_ms : ms);
+}
+
 /* The only writer of u->state. */
 static void upstream_enter(struct upstream *u, enum upstream_state to)
 {
-    const struct traffic_settings *s = u->worker->settings;
-
     must(next_of[u->state] & BIT(to));
     if (u->state == UPSTREAM_IDLE)
         leave_idle(u);
     u->state = to;
     switch (to) {
     case UPSTREAM_CONNECTING:
+    case UPSTREAM_HANDSHAKE: /* of the time for the whole attempt */
         break;
     case UPSTREAM_ACTIVE:
-        deadline_set(&u->deadline, (uint64_t)s->timeouts.body_idle_secs * 1000);
+        touch(u);
         break;
     case UPSTREAM_IDLE:
         deadline_set(&u->deadline, UPSTREAM_IDLE_MS);
@@ -110,7 +140,11 @@ static void finish_answer(struct upstream *u, struct http_fields *trailers, size
     struct exchange *x = u->exchange;
     struct upstream_pool *pool = u->pool;
     bool is_sent = exchange_is_sent(x);
-    bool is_good = is_sent && extra == 0 && !u->closes && !u->is_eof && !u->is_write_broken;
+    bool is_good;
+
+    extra += u->in_len;
+    is_good = is_sent && extra == 0 && !u->closes && !u->is_eof && !u->is_write_broken &&
+              !(u->tls && tls_out_len(u->tls) > 0);
 
     u->exchange = NULL;
     if (extra > 0)
@@ -261,40 +295,106 @@ static void on_end_of_file(struct upstream *u)
     lose(u, REASON_UPSTREAM_CLOSED);
 }
 
+/* The next bytes, at most `want`. */
+static enum io receive_plain(struct upstream *u, size_t want, const uint8_t **bytes, size_t *n)
+{
+    ssize_t got;
+
+    do
+        got = recv(u->fd, u->worker->read, want, MSG_DONTWAIT);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return errno == EAGAIN ? IO_WAIT : IO_FAIL;
+    *bytes = u->worker->read;
+    *n = (size_t)got;
+    u->is_readable = *n == want;
+    return got == 0 ? IO_EOF : IO_OK;
+}
+
+static enum io receive_tls(struct upstream *u, size_t want, const uint8_t **bytes, size_t *n)
+{
+    enum io io = u->in_len > 0 ? IO_OK : tls_read(u->tls, &u->in, &u->in_len);
+
+    if (io == IO_WAIT && tls_flush(u->tls) == IO_FAIL) /* TLS may have answered by itself */
+        return IO_FAIL;
+    if (io != IO_OK)
+        return io;
+    *bytes = u->in;
+    *n = MIN(want, u->in_len);
+    u->in += *n;
+    u->in_len -= *n;
+    return IO_OK;
+}
+
 static void read_some(struct upstream *u)
 {
     struct traffic_worker *w = u->worker;
 
     for (unsigned i = 0; u->exchange && u->is_readable && !u->is_eof; i++) {
-        size_t room = exchange_client_room(u->exchange), want = MIN(room, sizeof(w->read));
-        ssize_t n;
+        size_t room = exchange_client_room(u->exchange), want = MIN(room, sizeof(w->read)), n = 0;
+        const uint8_t *bytes = NULL;
 
         u->is_paused = room < UPSTREAM_READ_MIN;
-        if (u->is_paused || i == UPSTREAM_STEPS_MAX)
-            return; /* level-triggered: the loop comes back */
-        n = recv(u->fd, w->read, want, MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
+        if (u->is_paused)
+            return;
+        if (i == UPSTREAM_STEPS_MAX) {
+            if (u->tls) /* what it holds makes no socket readable */
+                loop_again(w->loop, &u->ready);
+            return; /* else level-triggered: the loop comes back */
+        }
+        switch (u->tls ? receive_tls(u, want, &bytes, &n) : receive_plain(u, want, &bytes, &n)) {
+        case IO_OK:
+            break;
+        case IO_WAIT:
             u->is_readable = false;
             return;
-        }
-        if (n < 0) {
+        case IO_EOF:
+            on_end_of_file(u);
+            return;
+        case IO_FAIL:
             lose(u, REASON_UPSTREAM_CLOSED);
             return;
         }
-        if (n == 0) {
-            on_end_of_file(u);
-            return;
-        }
-        u->is_readable = (size_t)n == want;
         if (u->state == UPSTREAM_ACTIVE)
-            deadline_set(&u->deadline, (uint64_t)w->settings->timeouts.body_idle_secs * 1000);
-        feed(u, w->read, (size_t)n);
+            touch(u);
+        feed(u, bytes, n);
     }
 }
 
 /* --- writing ------------------------------------------------------------------------------ */
+
+/* Sends pieces; how many bytes left, or -1. */
+static ssize_t send_plain(struct upstream *u, struct iovec *pieces, size_t count)
+{
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    size_t offered = 0;
+    ssize_t n;
+
+    for (size_t i = 0; i < count; i++)
+        offered += pieces[i].iov_len;
+    do
+        n = sendmsg(u->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno == EAGAIN)
+        n = 0;
+    u->is_write_blocked = n >= 0 && (size_t)n < offered;
+    return n;
+}
+
+/* Into one record, which is TLS's from then on. */
+static ssize_t send_tls(struct upstream *u, const struct iovec *pieces, size_t count)
+{
+    uint8_t *record = u->worker->read;
+    size_t n = 0;
+
+    for (size_t i = 0; i < count && n < TLS_RECORD_BYTES; i++) {
+        size_t part = MIN(pieces[i].iov_len, TLS_RECORD_BYTES - n);
+
+        memcpy(record + n, pieces[i].iov_base, part);
+        n += part;
+    }
+    return tls_write(u->tls, record, n) == IO_OK ? (ssize_t)n : -1;
+}
 
 static void write_some(struct upstream *u)
 {
@@ -302,36 +402,34 @@ static void write_some(struct upstream *u)
 
     while (!u->is_write_broken && !u->is_write_blocked) {
         struct iovec pieces[OUTPUT_PIECES];
-        struct msghdr message = {.msg_iov = pieces};
-        size_t offered = 0;
+        size_t count = exchange_output(x, pieces, OUTPUT_PIECES);
         ssize_t n;
 
-        message.msg_iovlen = exchange_output(x, pieces, OUTPUT_PIECES);
-        if (message.msg_iovlen == 0)
+        if (count == 0)
             break;
-        for (size_t i = 0; i < message.msg_iovlen; i++)
-            offered += pieces[i].iov_len;
-        n = sendmsg(u->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
-            u->is_write_blocked = true;
-            return;
-        }
+        n = u->tls ? send_tls(u, pieces, count) : send_plain(u, pieces, count);
         if (n < 0) {
             u->is_write_broken = true;
             u->is_readable = true; /* what it said before it closed */
             return;
         }
-        u->is_write_blocked = (size_t)n < offered;
+        if (n == 0)
+            return;
         exchange_sent(x, (size_t)n);
         if (u->state == UPSTREAM_ACTIVE)
-            deadline_set(&u->deadline,
-                         (uint64_t)u->worker->settings->timeouts.body_idle_secs * 1000);
+            touch(u);
+        if (u->tls && tls_out_len(u->tls) >= TLS_OUT_MAX)
+            flush_tls(u);
     }
+    flush_tls(u);
     if (u->state == UPSTREAM_RELAY && !u->is_write_shut && exchange_is_sent(x)) {
         u->is_write_shut = true;
-        shutdown(u->fd, SHUT_WR);
+        if (u->tls)
+            tls_bye(u->tls);
+        if (u->tls)
+            flush_tls(u);
+        else
+            shutdown(u->fd, SHUT_WR);
     }
 }
 
@@ -345,6 +443,9 @@ static void upstream_arm(struct upstream *u)
     switch (u->state) {
     case UPSTREAM_CONNECTING:
         events = LOOP_WRITE;
+        break;
+    case UPSTREAM_HANDSHAKE:
+        events = tls_wants(u->tls);
         break;
     case UPSTREAM_ACTIVE:
     case UPSTREAM_RELAY:
@@ -380,33 +481,85 @@ static void upstream_run(struct upstream *u)
     upstream_arm(u);
 }
 
-static void on_connected(struct upstream *u)
+static void fail_to_connect(struct upstream *u, bool is_timeout)
 {
-    int error = 0;
-    socklen_t len = sizeof(error);
     struct exchange *x = u->exchange;
 
-    if (getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-        u->exchange = NULL;
-        upstream_enter(u, UPSTREAM_DEAD);
-        exchange_on_unreachable(x, false);
-        return;
-    }
+    u->exchange = NULL;
+    upstream_enter(u, UPSTREAM_DEAD);
+    exchange_on_unreachable(x, is_timeout);
+}
+
+static void become_active(struct upstream *u)
+{
     COUNT(u->worker, upstream_connects);
     upstream_enter(u, UPSTREAM_ACTIVE);
-    exchange_on_connected(x);
+    exchange_on_connected(u->exchange);
+}
+
+static void handshake_step(struct upstream *u)
+{
+    struct traffic_worker *w = u->worker;
+
+    switch (tls_handshake(u->tls)) {
+    case IO_OK:
+        u->is_readable = true; /* its first records may be here already */
+        become_active(u);
+        return;
+    case IO_WAIT:
+        return;
+    case IO_EOF:
+    case IO_FAIL:
+        break;
+    }
+    if (log_limit_pass(&w->refusals, loop_now_ms(w->loop)))
+        log_warn("traffic", "upstream_tls_failed", LOG_S("target", u->pool->key),
+                 LOG_S("error", tls_error_text(u->tls)));
+    fail_to_connect(u, false);
+}
+
+static void on_connected(struct upstream *u)
+{
+    const struct origin_tls *tls = u->pool->tls;
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
+        fail_to_connect(u, false);
+    } else if (!tls) {
+        become_active(u);
+    } else if (tls_new_client(&u->tls, tls->ctx, loop_pool(u->worker->loop), u->fd,
+                              tls->name[0] ? tls->name : NULL) != 0) {
+        fail_to_connect(u, false);
+    } else {
+        upstream_enter(u, UPSTREAM_HANDSHAKE);
+        handshake_step(u);
+    }
+}
+
+/* What comes while nobody asked: the end, or bytes that belong to nothing.  TLS may have said
+ * something of its own (a session ticket). */
+static bool is_still_silent(struct upstream *u)
+{
+    const uint8_t *bytes;
+    size_t n;
+
+    return u->tls && tls_read(u->tls, &bytes, &n) == IO_WAIT && tls_flush(u->tls) == IO_OK;
 }
 
 static void on_event(struct loop_io *io, unsigned events)
 {
     struct upstream *u = container_of(io, struct upstream, io);
 
-    if (u->state == UPSTREAM_IDLE) { /* nobody asked: the end, or bytes that belong to nothing */
-        upstream_enter(u, UPSTREAM_DEAD);
+    if (u->state == UPSTREAM_IDLE) {
+        if (!is_still_silent(u))
+            upstream_enter(u, UPSTREAM_DEAD);
         return;
     }
     if (u->state == UPSTREAM_CONNECTING)
         on_connected(u);
+    else if (u->state == UPSTREAM_HANDSHAKE)
+        handshake_step(u);
     else if (events & LOOP_WRITE)
         u->is_write_blocked = false;
     if (events & LOOP_READ)
@@ -421,17 +574,15 @@ static void on_due(struct deadline *d)
 
     switch (u->state) {
     case UPSTREAM_CONNECTING:
-        u->exchange = NULL;
-        upstream_enter(u, UPSTREAM_DEAD);
-        exchange_on_unreachable(x, true);
+    case UPSTREAM_HANDSHAKE:
+        fail_to_connect(u, true);
         return;
     case UPSTREAM_IDLE:
         upstream_enter(u, UPSTREAM_DEAD);
         return;
     case UPSTREAM_ACTIVE:
         if (u->is_paused || exchange_waits_for_client(x)) { /* the client's deadlines count */
-            deadline_set(&u->deadline,
-                         (uint64_t)u->worker->settings->timeouts.body_idle_secs * 1000);
+            touch(u);
             return;
         }
         lose(u, REASON_UPSTREAM_TIMEOUT);
@@ -460,10 +611,12 @@ static void begin(struct upstream *u, struct exchange *x)
 
 /* Bytes or an end that the kernel has already and the loop did not tell yet would be taken for the
  * answer to the next request. */
-static bool is_silent(const struct upstream *u)
+static bool is_silent(struct upstream *u)
 {
     char byte;
 
+    if (u->tls)
+        return is_still_silent(u);
     return recv(u->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
@@ -477,8 +630,8 @@ struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *p
             upstream_enter(u, UPSTREAM_DEAD);
             continue;
         }
-        upstream_enter(u, UPSTREAM_ACTIVE);
         begin(u, x);
+        upstream_enter(u, UPSTREAM_ACTIVE);
         COUNT(w, upstream_reuses);
         loop_again(w->loop, &u->ready);
         return u;
@@ -531,7 +684,9 @@ int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool, struc
     reap_init(&u->reap, upstream_free);
     list_init(&u->idle_node);
     begin(u, x);
-    deadline_set(&u->deadline, (uint64_t)w->settings->timeouts.connect_secs * 1000);
+    deadline_set(&u->deadline, x->options && x->options->connect_ms
+                                   ? x->options->connect_ms
+                                   : (uint64_t)w->settings->timeouts.connect_secs * 1000);
     upstream_arm(u);
     pool->open++;
     COUNT(w, upstreams_open);

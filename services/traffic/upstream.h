@@ -1,9 +1,10 @@
-/* upstream - one connection to an origin, HTTP/1.1.
+/* upstream - one connection to an origin, HTTP/1.1, plain or over TLS (upstreamTls of its route).
  *
- *   CONNECTING -> ACTIVE <-> IDLE        ACTIVE -> RELAY (101)        any -> DEAD
+ *   CONNECTING -> [HANDSHAKE ->] ACTIVE <-> IDLE      ACTIVE -> RELAY (101)        any -> DEAD
  *
  * state       deadline                                            at its end
- * CONNECTING  timeouts.connectSecs                                the next destination, or 504
+ * CONNECTING  timeouts.connectSecs, the handshake included        the next destination, or 504
+ * HANDSHAKE   the rest of it                                      the same
  * ACTIVE      timeouts.bodyIdleSecs, while the origin owes        504, or the answer is cut
  * IDLE        60 s                                                closed
  * RELAY       the client's
@@ -22,6 +23,7 @@
 #include "traffic/h1_gather.h"
 
 struct exchange;
+struct tls;
 struct traffic_worker;
 struct upstream_pool;
 
@@ -30,7 +32,8 @@ struct upstream_pool;
 #define UPSTREAM_STEPS_MAX 4u    /* reads in one turn */
 
 #define UPSTREAM_STATES(X)                                                                         \
-    X(CONNECTING, BIT(UPSTREAM_ACTIVE) | BIT(UPSTREAM_DEAD))                                       \
+    X(CONNECTING, BIT(UPSTREAM_HANDSHAKE) | BIT(UPSTREAM_ACTIVE) | BIT(UPSTREAM_DEAD))             \
+    X(HANDSHAKE, BIT(UPSTREAM_ACTIVE) | BIT(UPSTREAM_DEAD))                                        \
     X(ACTIVE, BIT(UPSTREAM_IDLE) | BIT(UPSTREAM_RELAY) | BIT(UPSTREAM_DEAD))                       \
     X(IDLE, BIT(UPSTREAM_ACTIVE) | BIT(UPSTREAM_DEAD))                                             \
     X(RELAY, BIT(UPSTREAM_DEAD))                                                                   \
@@ -52,7 +55,10 @@ struct upstream {
     struct traffic_worker *worker; /* borrowed */
     struct upstream_pool *pool;    /* borrowed: it outlives its connections */
     struct exchange *exchange;     /* borrowed, while it works for one */
-    unsigned served;               /* exchanges before this one */
+    struct tls *tls;               /* owned; NULL: plain */
+    const uint8_t *in;             /* borrowed from tls: plaintext that is not used up yet */
+    size_t in_len;
+    unsigned served; /* exchanges before this one */
     bool is_readable, is_write_blocked, is_write_broken, is_paused, is_write_shut, is_eof;
     /* The answer under way. */
     bool has_head, has_bytes, closes;

@@ -15,12 +15,26 @@ static struct upstream_pool **bucket_of(struct upstream_pools *pools, const char
     return &pools->buckets[(hash ^ hash >> 16) % POOL_BUCKETS];
 }
 
-struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const struct destination *d)
+static bool is_spoken_to_alike(const struct origin_tls *a, const struct origin_tls *b)
+{
+    if (!a || !b)
+        return a == b;
+    return memcmp(a->id, b->id, sizeof(a->id)) == 0;
+}
+
+static void pool_free(struct upstream_pool *pool)
+{
+    origin_tls_unref(pool->tls);
+    free(pool);
+}
+
+struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const struct destination *d,
+                                        struct origin_tls *tls)
 {
     struct upstream_pool **bucket = bucket_of(pools, d->key), *pool;
 
     for (pool = *bucket; pool; pool = pool->next)
-        if (strcmp(pool->key, d->key) == 0)
+        if (strcmp(pool->key, d->key) == 0 && is_spoken_to_alike(pool->tls, tls))
             break;
     if (!pool) {
         pool = calloc(1, sizeof(*pool));
@@ -28,6 +42,7 @@ struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const stru
             return NULL;
         memcpy(pool->key, d->key, sizeof(pool->key));
         pool->addr = d->addr;
+        pool->tls = tls ? origin_tls_ref(tls) : NULL;
         list_init(&pool->idle);
         pool->next = *bucket;
         *bucket = pool;
@@ -59,7 +74,7 @@ unsigned upstream_pools_sweep(struct upstream_pools *pools, uint64_t now_ms)
             }
             down -= pool->down_until_ms != 0;
             *at = pool->next;
-            free(pool);
+            pool_free(pool);
         }
     }
     return down;
@@ -73,7 +88,7 @@ void upstream_pools_fini(struct upstream_pools *pools)
 
             must(pool->users == 0 && pool->open == 0);
             pools->buckets[i] = pool->next;
-            free(pool);
+            pool_free(pool);
         }
 }
 

@@ -1,8 +1,9 @@
 /* upstream_pool - the destinations of one worker: for each its kept connections and its health.
  *
- * A pool belongs to an address ("192.0.2.1:80"), whatever routes name it, so kept connections and
- * health outlive a change of routes.  Health is passive: a connection that fails marks the
- * destination down for 5 s, then 10, ... up to 60; one that succeeds marks it up.
+ * A pool belongs to an address ("192.0.2.1:80") and to how it is spoken to (origin_tls.h), whatever
+ * routes name it, so kept connections and health outlive a change of routes.  Health is passive: a
+ * connection that fails marks the destination down for 5 s, then 10, ... up to 60; one that
+ * succeeds marks it up.
  */
 #ifndef TRAFFIC_UPSTREAM_POOL_H
 #define TRAFFIC_UPSTREAM_POOL_H
@@ -21,6 +22,7 @@ struct upstream;
 struct upstream_pool {
     struct upstream_pool *next; /* in its bucket */
     char key[ADDR_TEXT_MAX];
+    struct origin_tls *tls; /* counted; NULL: plain */
     union addr addr;
     unsigned users;   /* slots of routes that name it */
     unsigned open;    /* connections, idle or not */
@@ -35,7 +37,8 @@ struct upstream_pools {
 };
 
 /* Finds or makes the pool of a destination and counts one user.  NULL: no memory. */
-struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const struct destination *d);
+struct upstream_pool *upstream_pool_ref(struct upstream_pools *pools, const struct destination *d,
+                                        struct origin_tls *tls);
 void upstream_pool_unref(struct upstream_pool *pool);
 /* Frees the pools that nobody uses; those that are down are kept while they are.  Returns how many
  * are down. */

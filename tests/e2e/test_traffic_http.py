@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
 import unittest
@@ -470,6 +471,41 @@ class Http(unittest.TestCase):
         self.assertEqual(self.stand.traffic.metric("penstock_traffic_upstream_retries_total"), before + 1)
 
 
+class Tickets(unittest.TestCase):
+    """Session tickets: all workers open what one sealed, for the same name only."""
+
+    def visit(self, stand, name, session=None):
+        with contextlib.closing(socket.create_connection(stand.https, SECS)) as plain:
+            context = self.contexts.setdefault(self.version, stack.tls_context())
+            context.minimum_version = context.maximum_version = self.version
+            with context.wrap_socket(plain, server_hostname=name, session=session) as s:
+                s.sendall(f"GET / HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+                self.assertIn(b" 200 ", Reader(s).rest())
+                return s.session_reused, s.session
+
+    def test_tickets(self):
+        self.contexts = {}
+        with Stand(workers=2) as stand:
+            stand.routes([stand.route(HOST), stand.route("other.example.test")])
+            for self.version in ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2:
+                reused, session = self.visit(stand, HOST)
+                self.assertFalse(reused)
+                self.assertFalse(self.visit(stand, "other.example.test", session)[0])
+                for _ in range(8):  # both workers
+                    reused, session = self.visit(stand, HOST, session)
+                    self.assertTrue(reused)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_handshakes_resumed_total"), 16)
+            del stand.certificates[HOST]  # renewed: who comes back sees the new one
+            stand.routes([stand.route(HOST), stand.route("other.example.test")])
+            self.assertFalse(self.visit(stand, HOST, session)[0])
+
+    def test_none(self):
+        self.contexts, self.version = {}, ssl.TLSVersion.TLSv1_3
+        with Stand(tickets={"keys": 0}) as stand:
+            session = self.visit(stand, HOST)[1]
+            self.assertFalse(session.has_ticket)
+
+
 class Auth(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -508,6 +544,54 @@ class Auth(unittest.TestCase):
         with self.stand.client(sni="pass.example.test") as c:
             self.assertEqual(c.get("/pass", "pass.example.test", ("Authorization", good)).status, 200)
         self.assertEqual(self.origin.seen("/pass")[0].one("authorization"), good)
+
+    def test_hash(self):
+        """passHash: checked off the loop, remembered for a while, kept over a restart."""
+        program = self.stand.traffic.program
+        for method in "yescrypt", "bcrypt", "sha512":
+            with self.subTest(method=method), Stand(auth={"failures": 3}, workers=1) as stand:
+                done = subprocess.run([program, "hash-password", method], input="s3cret:ü\n".encode(),
+                                      capture_output=True, check=True)
+                auth = {"type": "Basic", "user": "ann", "passHash": done.stdout.decode().strip()}
+                stand.routes([stand.route(HOST, authentication=auth)])
+                good, wrong = (("Authorization", basic(u, p)) for u, p in (("ann", "s3cret:ü"), ("ann", "wrong")))
+                with stand.client() as c:
+                    self.assertEqual(c.get("/", HOST).status, 401)
+                    self.assertEqual(c.get("/", HOST, wrong).status, 401)
+                    self.assertEqual(c.get("/", HOST, ("Authorization", basic("bob", "s3cret:ü"))).status, 401)
+                    c.send(f"POST /hash HTTP/1.1\r\n{H}{good[0]}: {good[1]}\r\nContent-Length: 100000\r\n\r\n"
+                           + "x" * 100000)
+                    self.assertEqual(c.answer().status, 200)
+                    self.assertEqual(len(stand.origin.seen("/hash")[0].body), 100000)
+                    for _ in range(200):  # 200 hashes would take a minute
+                        self.assertEqual(c.get("/", HOST, good).status, 200)
+                shown = stand.traffic.api("GET", f"/v1/routes/{HOST}", expect=200)
+                self.assertNotIn(auth["passHash"], shown.body.decode())
+                self.assertEqual(stand.traffic.api("PUT", f"/v1/routes/{HOST}", shown.json, expect=200).json["changed"], [])
+                with stand.client() as c:  # who asks and goes away
+                    c.send(f"GET / HTTP/1.1\r\n{H}{wrong[0]}: {wrong[1]}\r\n\r\n")
+                stand.traffic.stop()
+                stand.traffic.start()
+                stand.https = stand.traffic.address("https")
+                with stand.client() as c:
+                    self.assertEqual(c.get("/", HOST, good).status, 200)
+                    self.assertEqual(c.get("/", HOST, wrong).status, 401)
+
+    def test_back_off(self):
+        """Wrong ones in a row from an address are not looked at any more; others are not harmed."""
+        good, wrong = (("Authorization", basic("ann", p)) for p in ("s3cret:ü", "wrong"))
+        with Stand(auth={"failures": 3}, workers=1) as stand:
+            stand.routes([stand.route(HOST, authentication={"type": "Basic", "user": "ann", "pass": "s3cret:ü"})])
+            with stand.client() as c, stand.client(source="127.0.0.9") as other:
+                for _ in range(2):
+                    self.assertEqual([c.get("/", HOST, f).status for f in (wrong, wrong, good)], [401, 401, 200])
+                self.assertEqual([c.get("/", HOST, wrong).status for _ in range(3)], [401] * 3)
+                a = c.get("/", HOST, good)
+                self.assertEqual((a.status, a.body), (429, b"429 auth_backoff\n"))
+                self.assertEqual(c.get("/", HOST).status, 401)
+                self.assertEqual(other.get("/", HOST, good).status, 200)
+                stack.wait_for("the second to be over", lambda: c.get("/", HOST, good).status == 200)
+            self.assertGreater(stand.reason("auth_backoff"), 0)
 
     def test_with_a_body(self):
         with self.stand.client() as c:

@@ -58,8 +58,8 @@ START_TEST(good_ones_parse)
     struct tls_cert *cert = parse(&leaf), *again = tls_cert_ref(cert);
 
     tls_cert_unref(cert);
-    ck_assert_int_lt(tls_cert_not_before(again), time(NULL));
-    ck_assert_int_gt(tls_cert_not_after(again), time(NULL));
+    ck_assert_int_lt(tls_cert_not_before(again, 0), time(NULL));
+    ck_assert_int_gt(tls_cert_not_after(again, 0), time(NULL));
     tls_cert_unref(again);
     tls_cert_unref(NULL);
     tls_cert_unref(parse(&rsa));
@@ -94,7 +94,7 @@ START_TEST(expired_parses_and_says_so)
 
     tls_pem_make(&pem, &(struct tls_pem_options){.name = "old.test", .is_expired = true});
     cert = parse(&pem);
-    ck_assert_int_lt(tls_cert_not_after(cert), time(NULL));
+    ck_assert_int_lt(tls_cert_not_after(cert, 0), time(NULL));
     tls_cert_unref(cert);
     tls_pem_fini(&pem);
 }
@@ -165,6 +165,56 @@ START_TEST(key_must_belong_to_the_certificate)
 }
 END_TEST
 
+/* The scalar of one key with the point of another: such a key belongs to the certificate by its
+ * public part, and would fail at the first handshake. */
+START_TEST(key_must_be_sound)
+{
+    gnutls_x509_privkey_t right, wrong, forged;
+    gnutls_datum_t x, y, k, unused[2], pem;
+    gnutls_datum_t right_pem = {(unsigned char *)leaf.key, (unsigned)strlen(leaf.key)};
+    gnutls_datum_t wrong_pem = {(unsigned char *)other.key, (unsigned)strlen(other.key)};
+    gnutls_ecc_curve_t curve;
+
+    gnutls_x509_privkey_init(&right);
+    gnutls_x509_privkey_init(&wrong);
+    gnutls_x509_privkey_init(&forged);
+    ck_assert_int_eq(gnutls_x509_privkey_import(right, &right_pem, GNUTLS_X509_FMT_PEM), 0);
+    ck_assert_int_eq(gnutls_x509_privkey_import(wrong, &wrong_pem, GNUTLS_X509_FMT_PEM), 0);
+    ck_assert_int_eq(gnutls_x509_privkey_export_ecc_raw(right, &curve, &x, &y, NULL), 0);
+    ck_assert_int_eq(gnutls_x509_privkey_export_ecc_raw(wrong, &curve, &unused[0], &unused[1], &k),
+                     0);
+    ck_assert_int_eq(gnutls_x509_privkey_import_ecc_raw(forged, curve, &x, &y, &k), 0);
+    ck_assert_int_eq(gnutls_x509_privkey_export2(forged, GNUTLS_X509_FMT_PEM, &pem), 0);
+    refuse(leaf.chain, (char *)pem.data, -ERR_SYNTAX, "do not belong together");
+    gnutls_free(pem.data);
+    gnutls_free(x.data);
+    gnutls_free(y.data);
+    gnutls_free(k.data);
+    gnutls_free(unused[0].data);
+    gnutls_free(unused[1].data);
+    gnutls_x509_privkey_deinit(right);
+    gnutls_x509_privkey_deinit(wrong);
+    gnutls_x509_privkey_deinit(forged);
+}
+END_TEST
+
+START_TEST(two_of_a_kind_are_refused)
+{
+    struct tls_cert *cert = parse(&leaf);
+    char why[160] = "";
+
+    ck_assert_int_eq(tls_cert_add(cert, other.chain, other.key, why, sizeof(why)), -ERR_CERT);
+    ck_assert_ptr_nonnull(strstr(why, "of the same kind as another one: ECDSA"));
+    ck_assert_uint_eq(tls_cert_count(cert), 1);
+    ck_assert_int_eq(tls_cert_add(cert, rsa.chain, leaf.key, why, sizeof(why)), -ERR_CERT);
+    ck_assert_int_eq(tls_cert_add(cert, rsa.chain, rsa.key, why, sizeof(why)), 0);
+    ck_assert_uint_eq(tls_cert_count(cert), 2);
+    ck_assert_str_eq(tls_cert_key_kind(cert, 0), "ECDSA");
+    ck_assert_str_eq(tls_cert_key_kind(cert, 1), "RSA");
+    tls_cert_unref(cert);
+}
+END_TEST
+
 START_TEST(rsa_key_too_short_to_sign)
 {
     struct tls_pem small;
@@ -200,24 +250,24 @@ START_TEST(names_and_what_they_cover)
     struct tls_pem address;
     char all[300] = "";
 
-    tls_cert_each_name(cert, on_name, all);
+    tls_cert_each_name(cert, 0, on_name, all);
     ck_assert_str_eq(all, "a.test,*.b.test,");
-    ck_assert(tls_cert_covers(cert, "a.test"));
-    ck_assert(tls_cert_covers(cert, "A.Test"));
-    ck_assert(tls_cert_covers(cert, "x.b.test"));
-    ck_assert(tls_cert_covers(cert, "*.b.test")); /* a route's own wildcard */
-    ck_assert(!tls_cert_covers(cert, "b.test"));
-    ck_assert(!tls_cert_covers(cert, "x.y.b.test"));
-    ck_assert(!tls_cert_covers(cert, "*.test"));
-    ck_assert(!tls_cert_covers(cert, "other.test"));
-    ck_assert(!tls_cert_covers(cert, ""));
+    ck_assert(tls_cert_covers(cert, 0, "a.test"));
+    ck_assert(tls_cert_covers(cert, 0, "A.Test"));
+    ck_assert(tls_cert_covers(cert, 0, "x.b.test"));
+    ck_assert(tls_cert_covers(cert, 0, "*.b.test")); /* a route's own wildcard */
+    ck_assert(!tls_cert_covers(cert, 0, "b.test"));
+    ck_assert(!tls_cert_covers(cert, 0, "x.y.b.test"));
+    ck_assert(!tls_cert_covers(cert, 0, "*.test"));
+    ck_assert(!tls_cert_covers(cert, 0, "other.test"));
+    ck_assert(!tls_cert_covers(cert, 0, ""));
     plain = parse(&rsa);
-    ck_assert(!tls_cert_covers(plain, "*.test"));
+    ck_assert(!tls_cert_covers(plain, 0, "*.test"));
     tls_cert_unref(plain);
     tls_pem_make(&address, &(struct tls_pem_options){.name = "192.0.2.7"});
     plain = parse(&address);
-    ck_assert(tls_cert_covers(plain, "192.0.2.7"));
-    ck_assert(!tls_cert_covers(plain, "192.0.2.8"));
+    ck_assert(tls_cert_covers(plain, 0, "192.0.2.7"));
+    ck_assert(!tls_cert_covers(plain, 0, "192.0.2.8"));
     tls_cert_unref(plain);
     tls_cert_unref(cert);
     tls_pem_fini(&address);
@@ -234,7 +284,7 @@ START_TEST(pin_and_fingerprint)
     gnutls_pubkey_t key;
 
     tls_cert_pin(cert, pin);
-    tls_cert_fingerprint(cert, print);
+    tls_cert_fingerprint(cert, 0, print);
     gnutls_x509_crt_init(&crt);
     gnutls_pubkey_init(&key);
     ck_assert_int_eq(gnutls_x509_crt_import(crt, &text, GNUTLS_X509_FMT_PEM), 0);
@@ -271,11 +321,11 @@ START_TEST(made_one_is_usable)
 
     ck_assert_int_eq(tls_cert_make_pem(names[_i], &pem.chain, &pem.key), 0);
     cert = parse(&pem);
-    ck_assert(tls_cert_covers(cert, names[_i]));
-    ck_assert(!tls_cert_covers(cert, "other.test"));
-    ck_assert_int_le(tls_cert_not_before(cert), time(NULL));
-    ck_assert_int_ge(tls_cert_not_after(cert), time(NULL) + ten_years - 60);
-    ck_assert_int_le(tls_cert_not_after(cert), time(NULL) + ten_years);
+    ck_assert(tls_cert_covers(cert, 0, names[_i]));
+    ck_assert(!tls_cert_covers(cert, 0, "other.test"));
+    ck_assert_int_le(tls_cert_not_before(cert, 0), time(NULL));
+    ck_assert_int_ge(tls_cert_not_after(cert, 0), time(NULL) + ten_years - 60);
+    ck_assert_int_le(tls_cert_not_after(cert, 0), time(NULL) + ten_years);
     tls_cert_unref(cert);
 
     text = (gnutls_datum_t){(unsigned char *)pem.chain, (unsigned)strlen(pem.chain)};
@@ -322,7 +372,7 @@ START_TEST(files)
     struct tls_cert *cert;
 
     ck_assert_int_eq(tls_cert_load(&cert, chain, key, why, sizeof(why)), 0);
-    ck_assert(tls_cert_covers(cert, "a.test"));
+    ck_assert(tls_cert_covers(cert, 0, "a.test"));
     tls_cert_unref(cert);
     ck_assert_int_eq(tls_cert_load(&cert, chain, wrong, why, sizeof(why)), -ERR_CERT);
     ck_assert_ptr_nonnull(strstr(why, wrong));
@@ -370,6 +420,8 @@ int main(void)
     tcase_add_test(tcase, bad_chains_are_named);
     tcase_add_test(tcase, bad_keys_are_named);
     tcase_add_test(tcase, key_must_belong_to_the_certificate);
+    tcase_add_test(tcase, key_must_be_sound);
+    tcase_add_test(tcase, two_of_a_kind_are_refused);
     tcase_add_test(tcase, rsa_key_too_short_to_sign);
     tcase_add_test(tcase, why_may_be_short_or_absent);
     tcase_add_test(tcase, names_and_what_they_cover);

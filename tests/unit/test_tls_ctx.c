@@ -1,6 +1,7 @@
 /* test_tls_ctx - what two sides agree on, and what they refuse: versions, ciphers, ALPN, names; and
  * that the peer of a refusal is told why. */
 #include <check.h>
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,57 @@ START_TEST(others_offers)
     tls_pair_close(&p);
     tls_ctx_unref(server);
     tls_pem_fini(&pem);
+}
+END_TEST
+
+/* ECDSA and RSA for one name: a client gets the one that it can check. */
+START_TEST(two_kinds_of_key)
+{
+    static const struct {
+        const char *offer;
+        gnutls_pk_algorithm_t kind;
+    } row[] = {
+        {"NORMAL", GNUTLS_PK_ECDSA},
+        {"NORMAL:-SIGN-ALL:+SIGN-RSA-PSS-RSAE-SHA256", GNUTLS_PK_RSA},
+        {"NORMAL:-SIGN-ALL:+SIGN-ECDSA-SECP256R1-SHA256", GNUTLS_PK_ECDSA},
+        {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-RSA", GNUTLS_PK_RSA},
+        {"NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA", GNUTLS_PK_ECDSA},
+    };
+    struct tls_server_options options = {.versions = TLS_12_AND_13};
+    struct tls_pem ecdsa, rsa;
+    struct tls_ctx *server;
+    char why[160] = "";
+
+    tls_pem_make(&ecdsa, &(struct tls_pem_options){.name = "a.test"});
+    tls_pem_make(&rsa, &(struct tls_pem_options){.name = "a.test", .rsa_bits = 2048});
+    options.cert = parse(&ecdsa);
+    ck_assert_int_eq(tls_cert_add(options.cert, rsa.chain, rsa.key, why, sizeof(why)), 0);
+    ck_assert_int_eq(tls_ctx_new_server(&server, &options), 0);
+    tls_cert_unref(options.cert);
+    for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+        const gnutls_datum_t *chain;
+        gnutls_x509_crt_t cert;
+        struct raw_client raw;
+        struct tls_pair p;
+        unsigned count;
+        enum io io;
+
+        tls_pair_open(&p, PAIR_DIRECT, 0);
+        tls_pair_join(&p, NULL, NULL, server, NULL);
+        raw_client_open(&raw, p.client_fd, row[i].offer, "a.test");
+        ck_assert_msg(raw_client_handshake(&raw, &p, &io) == 0, "%s", row[i].offer);
+        chain = gnutls_certificate_get_peers(raw.session, &count);
+        gnutls_x509_crt_init(&cert);
+        ck_assert_int_eq(gnutls_x509_crt_import(cert, &chain[0], GNUTLS_X509_FMT_DER), 0);
+        ck_assert_msg(gnutls_x509_crt_get_pk_algorithm(cert, NULL) == (int)row[i].kind, "%s",
+                      row[i].offer);
+        gnutls_x509_crt_deinit(cert);
+        raw_client_close(&raw);
+        tls_pair_close(&p);
+    }
+    tls_ctx_unref(server);
+    tls_pem_fini(&ecdsa);
+    tls_pem_fini(&rsa);
 }
 END_TEST
 
@@ -424,6 +476,7 @@ int main(void)
     tcase_add_loop_test(tcase, ours_agree, 0, 4);
     tcase_add_test(tcase, exporters_of_two_connections_differ);
     tcase_add_loop_test(tcase, others_offers, 0, OFFERS);
+    tcase_add_test(tcase, two_kinds_of_key);
     tcase_add_loop_test(tcase, alpn, 0, 6);
     tcase_add_loop_test(tcase, sni_chooses, 0, 8);
     tcase_add_loop_test(tcase, sni_denial_as_others_see_it, 0, 2);

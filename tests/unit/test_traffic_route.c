@@ -80,23 +80,45 @@ START_TEST(normalise_lengths)
 }
 END_TEST
 
-static struct tls_cert *one_cert(void)
+static struct route_cert *one_cert(void)
 {
-    struct tls_cert *cert;
-    char why[256];
-    int rc = tls_cert_parse(&cert, a_test_chain, a_test_key, why, sizeof(why));
+    const struct route_pair pair = {a_test_chain, a_test_key};
+    const char *base = "";
+    struct route_certs certs;
+    struct json_check faults;
+    struct route_cert *cert;
 
-    ck_assert_msg(rc == 0, "%s", why);
+    json_check_init(&faults);
+    route_certs_init(&certs, NULL, 1);
+    cert = route_certs_get(&certs, &faults, &base, &pair, 1);
+    ck_assert_ptr_nonnull(cert);
+    route_certs_fini(&certs);
+    json_check_fini(&faults);
     return cert;
 }
 
-static void fill(struct route *route, const char *host, struct tls_cert *cert)
+static struct route_options *options_of(const char *text)
+{
+    struct json_object *obj = json_tokener_parse(text);
+    struct origin_tls_cache tls = {.list = NULL};
+    struct json_check faults;
+    struct route_options *options;
+
+    json_check_init(&faults);
+    options = route_options_parse(&faults, "", obj, "a.test", &tls);
+    ck_assert_ptr_nonnull(options);
+    json_check_fini(&faults);
+    json_object_put(obj);
+    return options;
+}
+
+static void fill(struct route *route, const char *host, struct route_cert *cert)
 {
     int rc;
 
     route->host = must_strdup(host);
-    route->cert = tls_cert_ref(cert);
-    route->chain_pem = must_strdup(a_test_chain);
+    route->cert = route_cert_ref(cert);
+    route->options = options_of("{}");
     route->destinations = must_alloc(sizeof(*route->destinations));
     route->destination_count = route->port_count = 1;
     rc = addr_parse(&route->destinations[0].addr, "192.0.2.1:80");
@@ -106,7 +128,7 @@ static void fill(struct route *route, const char *host, struct tls_cert *cert)
 
 static struct route_set *set_of(const char *const *hosts)
 {
-    struct tls_cert *cert = one_cert();
+    struct route_cert *cert = one_cert();
     struct route_set *set;
     size_t count = 0;
 
@@ -115,7 +137,7 @@ static struct route_set *set_of(const char *const *hosts)
     set = route_set_new(count);
     for (size_t i = 0; i < count; i++)
         fill(&set->routes[i], hosts[i], cert);
-    tls_cert_unref(cert);
+    route_cert_unref(cert);
     route_set_seal(set);
     return set;
 }
@@ -163,7 +185,7 @@ END_TEST
 START_TEST(many_names)
 {
     enum { COUNT = 5000 };
-    struct tls_cert *cert = one_cert();
+    struct route_cert *cert = one_cert();
     struct route_set *set = route_set_new(COUNT);
     char host[64];
 
@@ -179,7 +201,7 @@ START_TEST(many_names)
         snprintf(host, sizeof(host), "host-%d.other", i);
         ck_assert_ptr_null(route_set_find(set, host));
     }
-    tls_cert_unref(cert);
+    route_cert_unref(cert);
     route_set_unref(set);
 }
 END_TEST
@@ -196,7 +218,9 @@ START_TEST(digests)
     ck_assert_mem_ne(a->digest, c->digest, ROUTE_DIGEST_BYTES);
     route_copy(&d->routes[0], &a->routes[0]);
     route_copy(&d->routes[1], &a->routes[1]);
-    d->routes[1].forwards_authorization = true;
+    route_options_unref(d->routes[1].options);
+    d->routes[1].has_digest = false;
+    d->routes[1].options = options_of("{\"forwardAuthorization\": true}");
     route_set_seal(d);
     ck_assert_mem_eq(a->routes[0].digest, d->routes[0].digest, ROUTE_DIGEST_BYTES);
     ck_assert_mem_ne(a->routes[1].digest, d->routes[1].digest, ROUTE_DIGEST_BYTES);
@@ -212,7 +236,7 @@ END_TEST
 START_TEST(with_and_without)
 {
     struct route_set *a = set_of((const char *const[]){"x.test", "y.test", NULL}), *b, *c, *d;
-    struct tls_cert *cert = one_cert();
+    struct route_cert *cert = one_cert();
     struct route more = {.host = NULL}, again = {.host = NULL};
 
     fill(&more, "z.test", cert);
@@ -223,24 +247,55 @@ START_TEST(with_and_without)
     ck_assert_ptr_eq(b->routes[0].cert, a->routes[0].cert);
 
     fill(&again, "x.test", cert);
-    again.forwards_authorization = true;
+    route_options_unref(again.options);
+    again.options = options_of("{\"forwardAuthorization\": true}");
     c = route_set_with(b, &again);
     ck_assert_uint_eq(c->count, 3);
-    ck_assert(c->routes[0].forwards_authorization);
-    ck_assert(!route_set_find(b, "x.test")->forwards_authorization);
+    ck_assert(c->routes[0].options->forwards_authorization);
+    ck_assert(!route_set_find(b, "x.test")->options->forwards_authorization);
 
     d = route_set_without(c, route_set_entry(c, "y.test"));
     ck_assert_uint_eq(d->count, 2);
     ck_assert_str_eq(found(d, "y.test"), "none");
     ck_assert_str_eq(found(d, "z.test"), "z.test");
     ck_assert_str_eq(found(a, "y.test"), "y.test");
-    tls_cert_unref(cert);
+    route_cert_unref(cert);
     route_set_unref(route_set_ref(a));
     route_set_unref(a);
     route_set_unref(b);
     route_set_unref(c);
     ck_assert_str_eq(found(d, "x.test"), "x.test");
     route_set_unref(d);
+}
+END_TEST
+
+/* Who holds a set last only throws it in. */
+static void on_wake(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+START_TEST(ends_in_the_bin)
+{
+    unsigned woken = 0;
+    struct route_bin *bin = route_bin_new(on_wake, &woken);
+    struct route_set *a = set_of((const char *const[]){"x.test", NULL});
+    struct route_set *b = set_of((const char *const[]){"y.test", NULL});
+    struct route_cert *cert = route_cert_ref(a->routes[0].cert);
+
+    route_set_end_in(a, bin);
+    route_set_end_in(b, bin);
+    route_set_unref(a);
+    ck_assert_uint_eq(woken, 1);
+    ck_assert_uint_eq(cert->refs, 2);
+    route_bin_empty(bin);
+    ck_assert_uint_eq(cert->refs, 1);
+    route_bin_close(bin);
+    route_bin_unref(bin);
+    ck_assert_str_eq(found(b, "y.test"), "y.test");
+    route_set_unref(b); /* on the spot, and the bin with it */
+    ck_assert_uint_eq(woken, 1);
+    route_cert_unref(cert);
 }
 END_TEST
 
@@ -258,6 +313,7 @@ int main(void)
     tcase_add_test(tcase, many_names);
     tcase_add_test(tcase, digests);
     tcase_add_test(tcase, with_and_without);
+    tcase_add_test(tcase, ends_in_the_bin);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

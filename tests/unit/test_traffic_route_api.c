@@ -31,6 +31,9 @@ struct answer {
     struct json_object *json; /* owned */
 };
 
+static const char *const state_files[] = {"auth-key", "routes.json"};
+static char folder[64];
+
 static void *run_loop(void *arg)
 {
     loop_run(arg);
@@ -56,6 +59,10 @@ static void setup(void)
     rc = conf_read(&traffic_conf_table, NULL, no_environment, sets, &t.conf, &faults);
     ck_assert_msg(rc == 0, "%s", faults.count ? faults.faults[0].detail : "?");
     json_check_fini(&faults);
+    snprintf(folder, sizeof(folder), "/tmp/penstock-api-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    free(t.conf.service.state_dir);
+    t.conf.service.state_dir = must_strdup(folder);
     free(t.conf.service.management_token);
     free(t.conf.service.management_read_token);
     t.conf.service.management_token = must_strdup(TOKEN);
@@ -73,6 +80,13 @@ static void teardown(void)
     pthread_join(thread, NULL);
     traffic_stop(&t);
     conf_free(&traffic_conf_table, &t.conf);
+    for (size_t i = 0; i < ARRAY_LEN(state_files); i++) {
+        char *path = must_printf("%s/%s", folder, state_files[i]);
+
+        unlink(path);
+        free(path);
+    }
+    ck_assert_int_eq(rmdir(folder), 0);
 }
 
 static int dial(const char *address)
@@ -442,6 +456,8 @@ static void reload(struct reload *r, const char *extra, const char *token)
     rc = conf_read(&traffic_conf_table, NULL, no_environment, sets, &r->next, &faults);
     ck_assert_int_eq(rc, 0);
     json_check_fini(&faults);
+    free(r->next.service.state_dir);
+    r->next.service.state_dir = must_strdup(folder);
     free(r->next.service.management_token);
     r->next.service.management_token = must_strdup(token);
     free(r->next.service.management_read_token);

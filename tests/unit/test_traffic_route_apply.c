@@ -43,6 +43,20 @@ static void on_done(struct route_update *u, const struct route_set *live)
         loop_stop(loop);
 }
 
+/* On the apply thread, before the answer. */
+static unsigned stores;
+static uint64_t stored;
+static bool store_fails;
+
+static int on_store(void *arg, const struct route_set *set, char *why, size_t why_size)
+{
+    ck_assert_ptr_eq(arg, &apply);
+    stores++;
+    stored = set->revision;
+    snprintf(why, why_size, "as it was told to");
+    return store_fails ? -ERR_IO : 0;
+}
+
 static void start(unsigned waiting_max)
 {
     struct route_set *empty = route_set_new(0);
@@ -52,6 +66,7 @@ static void start(unsigned waiting_max)
         .destinations_max = 16,
         .waiting_max = waiting_max,
         .on_publish = on_publish,
+        .store = on_store,
         .arg = &apply,
     };
 
@@ -362,6 +377,89 @@ START_TEST(the_text_is_wiped)
 }
 END_TEST
 
+/* --- readings -------------------------------------------------------------------------------- */
+
+static char *emit_revision(const struct route_set *set, size_t *len)
+{
+    char *text = must_printf("revision %d", (int)set->revision);
+
+    *len = strlen(text);
+    return text;
+}
+
+static void on_read(struct route_reading *r)
+{
+    ck_assert_uint_lt(ended_count, ENDED_MAX);
+    snprintf(ended[ended_count++], sizeof(ended[0]), "%s", r->text ? r->text : "stopped");
+    if (ended_count == expected_count)
+        loop_stop(loop);
+}
+
+static void read_revision(void)
+{
+    struct route_reading *r = must_alloc(sizeof(*r));
+
+    r->emit = emit_revision;
+    r->on_done = on_read;
+    route_apply_read(apply, r);
+}
+
+/* What was live when it was asked for, whatever comes meanwhile. */
+START_TEST(readings)
+{
+    read_revision();
+    submit(a_set("a.test", 80));
+    read_revision();
+    run_until(3);
+    unsigned of_none = 0;
+    for (unsigned i = 0; i < 3; i++)
+        of_none += strcmp(ended[i], "revision 0") == 0;
+    ck_assert_uint_eq(of_none, 2);
+    read_revision();
+    run_until(4);
+    ck_assert_str_eq(ended[3], "revision 1");
+    finish();
+}
+END_TEST
+
+START_TEST(readings_at_the_end)
+{
+    for (int i = 0; i < 5; i++)
+        read_revision();
+    route_apply_stop(apply);
+    ck_assert_uint_eq(ended_count, 5);
+    for (int i = 0; i < 5; i++)
+        ck_assert_str_eq(ended[i], "stopped");
+    finish();
+}
+END_TEST
+
+/* --- the state file ----------------------------------------------------------------------------
+ */
+
+/* Answered after it was stored, whether or not that worked; only applied ones are stored. */
+START_TEST(stored_before_it_is_answered)
+{
+    submit(a_set("a.test", 80));
+    run_until(1);
+    ck_assert_uint_eq(stored, 1);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 1);
+    submit(a_set("a.test", 80));
+    submit(dry(an_edit("b.test", 80)));
+    run_until(3);
+    ck_assert_uint_eq(stores, 1);
+    store_fails = true;
+    submit(an_edit("b.test", 80));
+    run_until(4);
+    ck_assert_str_eq(ended[3], "put 3 applied r3 +1 ~0 -0");
+    ck_assert_uint_eq(stores, 2);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 1);
+    ck_assert_uint_eq(route_apply_stats(apply)->store_failures, 1);
+    store_fails = false;
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("traffic_route_apply");
@@ -378,6 +476,9 @@ int main(void)
     tcase_add_test(tcase, the_line_is_bounded);
     tcase_add_test(tcase, a_sender_may_drop_it);
     tcase_add_test(tcase, stop_answers_all);
+    tcase_add_test(tcase, readings);
+    tcase_add_test(tcase, readings_at_the_end);
+    tcase_add_test(tcase, stored_before_it_is_answered);
     tcase_add_test(tcase, no_json);
     tcase_add_test(tcase, the_text_is_wiped);
     suite_add_tcase(suite, tcase);

@@ -144,11 +144,14 @@ static const struct {
     {"[{'hostName':'*'," TO "," PAIR "}]", {"/routes/0/hostName invalid"}},
     {"[{'hostName':''," TO "," PAIR "}]", {"/routes/0/hostName range"}},
     {"[{'hostName':1," TO "," PAIR "}]", {"/routes/0/hostName type"}},
-    {"[{'hostName':'a.test','balance':'least'," TO "," PAIR "}]", {"/routes/0/balance unknown"}},
-    {"[{'hostName':'a.test','healthCheck':{},'hsts':true,'headers':{},'timeouts':{}," TO "," PAIR
-     "}]",
-     {"/routes/0/healthCheck unknown", "/routes/0/hsts unknown", "/routes/0/headers unknown",
-      "/routes/0/timeouts unknown"}},
+    {"[{'hostName':'a.test','balance':'least'," TO "," PAIR "}]", {"/routes/0/balance invalid"}},
+    {"[{'hostName':'a.test','ballance':'p2c'," TO "," PAIR "}]", {"/routes/0/ballance unknown"}},
+    {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD},7]}]",
+     {"/routes/0/moreKeys/0/privateKey required", "/routes/0/moreKeys/1 type"}},
+    {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD,'privateKey':@KEY}]}]",
+     {"/routes/0/moreKeys/0/privateKey mismatch"}},
+    {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD,'privateKey':@OLDKEY}]}]",
+     {"/routes/0/moreKeys/0/privateKey mismatch"}}, /* two of a kind */
     {"[{'hostName':'a.test','destinationIps':[],'destinationPorts':[]," PAIR "}]",
      {"/routes/0/destinationIps range", "/routes/0/destinationPorts range"}},
     {"[{'hostName':'a.test','destinationIps':['1.2.3','::g','localhost',4,'0.0.0.0','224.0.0.1'],"
@@ -186,8 +189,14 @@ static const struct {
       "/routes/0/authentication/pass required"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Digest','user':'a:b','pass':'','passHash':'x'}}]",
-     {"/routes/0/authentication/passHash unknown", "/routes/0/authentication/pass range",
-      "/routes/0/authentication/type invalid", "/routes/0/authentication/user invalid"}},
+     {"/routes/0/authentication/type invalid", "/routes/0/authentication/user invalid",
+      "/routes/0/authentication/passHash conflict", "/routes/0/authentication/passHash invalid"}},
+    {"[{'hostName':'a.test'," TO "," PAIR
+     ",'authentication':{'type':'Basic','user':'a','pass':''}}]",
+     {"/routes/0/authentication/pass range"}},
+    {"[{'hostName':'a.test'," TO "," PAIR
+     ",'authentication':{'type':'Basic','user':'a','pass':'b','passMac':'00'}}]",
+     {"/routes/0/authentication/passMac unknown"}}, /* only the state file may */
     {"[" GOOD ",{'hostName':'b.test'," TO "," PAIR "},{'hostName':'A.TEST.'," TO "," PAIR
      "},{'hostName':'a.Test'," TO "," PAIR "}]",
      {"/routes/2/hostName duplicate", "/routes/3/hostName duplicate"}},
@@ -248,8 +257,8 @@ START_TEST(a_whole_route)
     ck_assert_uint_eq(r->port_count, 2);
     for (size_t i = 0; i < 6; i++)
         ck_assert_str_eq(r->destinations[i].key, expected[i]);
-    ck_assert_str_eq(r->chain_pem, a_test_chain);
-    ck_assert(r->forwards_authorization);
+    ck_assert_str_eq(r->cert->texts[0].chain_pem, a_test_chain);
+    ck_assert(r->options->forwards_authorization);
     ck_assert_int_eq(route_auth_check(r->auth, "Basic YWxpY2U6czM6Y3JldA==", 26), AUTH_OK);
     route_set_unref(set);
 }
@@ -263,7 +272,7 @@ START_TEST(the_older_form)
     ck_assert_uint_eq(set->routes[0].destination_count, 1);
     ck_assert_str_eq(set->routes[0].destinations[0].key, "[::1]:3000");
     ck_assert(set->routes[0].is_wildcard);
-    ck_assert(!set->routes[0].forwards_authorization);
+    ck_assert(!set->routes[0].options->forwards_authorization);
     ck_assert_ptr_null(set->routes[0].auth);
     route_set_unref(set);
 }
@@ -436,7 +445,7 @@ START_TEST(certificates_are_shown)
 {
     struct route_set *set = good("[{'hostName':'www.a.test'," TO "," PAIR "},{'hostName':"
                                  "'old.test'," TO ",'publicKey':@OLD,'privateKey':@OLDKEY}]");
-    int64_t now = tls_cert_not_after(set->routes[1].cert) + 1;
+    int64_t now = tls_cert_not_after(set->routes[1].cert->cert, 0) + 1;
     struct json_object *shown = route_json_emit_certificates(set, now), *list, *one;
 
     json_object_object_get_ex(shown, "certificates", &list);

@@ -19,17 +19,17 @@ START_TEST(an_address_has_one_pool)
 {
     struct upstream_pools pools = {0};
     struct destination a = destination(80), b = destination(81);
-    struct upstream_pool *first = upstream_pool_ref(&pools, &a);
+    struct upstream_pool *first = upstream_pool_ref(&pools, &a, NULL);
 
-    ck_assert_ptr_eq(upstream_pool_ref(&pools, &a), first);
-    ck_assert_ptr_ne(upstream_pool_ref(&pools, &b), first);
+    ck_assert_ptr_eq(upstream_pool_ref(&pools, &a, NULL), first);
+    ck_assert_ptr_ne(upstream_pool_ref(&pools, &b, NULL), first);
     ck_assert_uint_eq(first->users, 2);
     ck_assert_str_eq(first->key, "192.0.2.1:80");
     ck_assert_uint_eq(addr_port(&first->addr), 80);
     upstream_pool_unref(first);
     upstream_pool_unref(first);
     ck_assert_uint_eq(upstream_pools_sweep(&pools, 0), 0);
-    first = upstream_pool_ref(&pools, &b); /* it was in use, so it is there still */
+    first = upstream_pool_ref(&pools, &b, NULL); /* it was in use, so it is there still */
     ck_assert_uint_eq(first->users, 2);
     upstream_pool_unref(first);
     upstream_pool_unref(first);
@@ -45,12 +45,12 @@ START_TEST(many_pools_share_buckets)
     for (unsigned i = 0; i < ARRAY_LEN(made); i++) {
         struct destination d = destination(1 + i);
 
-        made[i] = upstream_pool_ref(&pools, &d);
+        made[i] = upstream_pool_ref(&pools, &d, NULL);
     }
     for (unsigned i = 0; i < ARRAY_LEN(made); i++) {
         struct destination d = destination(1 + i);
 
-        ck_assert_ptr_eq(upstream_pool_ref(&pools, &d), made[i]);
+        ck_assert_ptr_eq(upstream_pool_ref(&pools, &d, NULL), made[i]);
         upstream_pool_unref(made[i]);
         upstream_pool_unref(made[i]);
     }
@@ -65,7 +65,7 @@ START_TEST(a_failure_marks_it_down_for_a_growing_time)
     static const uint64_t times[] = {5000, 10000, 20000, 40000, 60000, 60000};
     struct upstream_pools pools = {0};
     struct destination d = destination(80);
-    struct upstream_pool *pool = upstream_pool_ref(&pools, &d);
+    struct upstream_pool *pool = upstream_pool_ref(&pools, &d, NULL);
     uint64_t now = 1000;
 
     ck_assert(!upstream_pool_is_down(pool, now));
@@ -90,12 +90,12 @@ START_TEST(who_is_down_is_remembered_while_nobody_uses_it)
 {
     struct upstream_pools pools = {0};
     struct destination d = destination(80);
-    struct upstream_pool *pool = upstream_pool_ref(&pools, &d);
+    struct upstream_pool *pool = upstream_pool_ref(&pools, &d, NULL);
 
     ck_assert(upstream_pool_failed(pool, 1000));
     upstream_pool_unref(pool);
     ck_assert_uint_eq(upstream_pools_sweep(&pools, 2000), 1);
-    ck_assert_ptr_eq(upstream_pool_ref(&pools, &d), pool);
+    ck_assert_ptr_eq(upstream_pool_ref(&pools, &d, NULL), pool);
     ck_assert(upstream_pool_is_down(pool, 2000));
     upstream_pool_unref(pool);
     ck_assert_uint_eq(upstream_pools_sweep(&pools, 6000), 0);

@@ -1,0 +1,341 @@
+/* route_store - see route_store.h.  The text is that of PUT /v1/routes, with the MACs of a password
+ * in its place and the revision beside the list; so the same reader reads it. */
+#include "traffic/route_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "tls/tls.h"
+#include "traffic/route_json.h"
+
+#define FILE_NAME    "routes.json"
+#define STORE_FORMAT 1
+#define BYTES_MAX    (2LL << 30)
+#define ROOM_FIRST   (256u << 10)
+
+/* --- the text ----------------------------------------------------------------------------------
+ */
+
+/* Grows; nothing of it is left behind in memory. */
+struct text {
+    char *bytes; /* owned */
+    size_t len, room;
+};
+
+static void text_fini(struct text *t)
+{
+    if (t->bytes)
+        tls_wipe(t->bytes, t->len);
+    free(t->bytes);
+}
+
+/* Not realloc(), which would leave copies of the keys behind. */
+static char *text_reserve(struct text *t, size_t n)
+{
+    if (t->room - t->len < n) {
+        size_t room = MAX(MAX(2 * t->room, ROOM_FIRST), t->len + n);
+        char *bytes = malloc(room);
+
+        must(bytes != NULL);
+        if (t->bytes) {
+            memcpy(bytes, t->bytes, t->len);
+            tls_wipe(t->bytes, t->len);
+            free(t->bytes);
+        }
+        t->bytes = bytes;
+        t->room = room;
+    }
+    return t->bytes + t->len;
+}
+
+static void put(struct text *t, const char *s)
+{
+    size_t n = strlen(s);
+
+    memcpy(text_reserve(t, n), s, n);
+    t->len += n;
+}
+
+/* As a JSON string.  What is in a set was a JSON string once: it is UTF-8 without NUL.  Runs of
+ * plain characters are copied at once: a PEM text has one line feed in 65. */
+static void put_string(struct text *t, const char *s)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *end = s + strlen(s);
+    char *at = text_reserve(t, 6 * (size_t)(end - s) + 2), *begin = at;
+
+    *at++ = '"';
+    while (s < end) {
+        const char *run = s;
+
+        while ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+            s++;
+        memcpy(at, run, (size_t)(s - run));
+        at += s - run;
+        if (s == end)
+            break;
+        *at++ = '\\';
+        if (*s == '\n') {
+            *at++ = 'n';
+        } else if (*s == '"' || *s == '\\') {
+            *at++ = *s;
+        } else {
+            memcpy(at, "u00", 3);
+            at[3] = digits[(unsigned char)*s >> 4];
+            at[4] = digits[(unsigned char)*s & 15];
+            at += 5;
+        }
+        s++;
+    }
+    *at++ = '"';
+    t->len += (size_t)(at - begin);
+}
+
+static void put_member(struct text *t, const char *name, const char *value)
+{
+    put(t, ",\"");
+    put(t, name);
+    put(t, "\":");
+    put_string(t, value);
+}
+
+static void put_destinations(struct text *t, const struct route *route)
+{
+    char host[ADDR_TEXT_MAX], port[16];
+
+    put(t, ",\"destinationIps\":[");
+    for (size_t i = 0; i < route->destination_count; i += route->port_count) {
+        put(t, i > 0 ? "," : "");
+        put_string(t, addr_format_host(&route->destinations[i].addr, host));
+    }
+    put(t, "],\"destinationPorts\":[");
+    for (size_t i = 0; i < route->port_count; i++) {
+        snprintf(port, sizeof(port), "%s%u", i > 0 ? "," : "",
+                 addr_port(&route->destinations[i].addr));
+        put(t, port);
+    }
+    put(t, "]");
+}
+
+static void put_certificate(struct text *t, const struct route_cert *cert)
+{
+    put_member(t, "publicKey", cert->texts[0].chain_pem);
+    put_member(t, "privateKey", cert->texts[0].key_pem);
+    for (unsigned i = 1; i < cert->count; i++) {
+        put(t, i == 1 ? ",\"moreKeys\":[{\"publicKey\":" : ",{\"publicKey\":");
+        put_string(t, cert->texts[i].chain_pem);
+        put_member(t, "privateKey", cert->texts[i].key_pem);
+        put(t, i + 1 == cert->count ? "}]" : "}");
+    }
+}
+
+static void put_auth(struct text *t, const struct route_auth *auth)
+{
+    char user_mac[2 * AUTH_MAC_BYTES + 1], pass_mac[2 * AUTH_MAC_BYTES + 1];
+
+    for (size_t i = 0; i < AUTH_MAC_BYTES; i++) {
+        snprintf(user_mac + 2 * i, 3, "%02x", auth->user_mac[i]);
+        snprintf(pass_mac + 2 * i, 3, "%02x", auth->pass_mac[i]);
+    }
+    put(t, ",\"authentication\":{\"type\":\"Basic\"");
+    put_member(t, "user", auth->user);
+    if (auth->hash) {
+        put_member(t, "passHash", auth->hash);
+    } else {
+        put_member(t, "userMac", user_mac);
+        put_member(t, "passMac", pass_mac);
+    }
+    put(t, "}");
+}
+
+static void put_route(struct text *t, const struct route *route)
+{
+    const char *options = route->options->text;
+
+    put(t, "{\"hostName\":");
+    put_string(t, route->host);
+    put_destinations(t, route);
+    put_certificate(t, route->cert);
+    if (route->auth)
+        put_auth(t, route->auth);
+    if (options[0]) { /* an object: its members, and the end */
+        put(t, ",");
+        put(t, options + 1);
+    } else {
+        put(t, "}");
+    }
+}
+
+static void put_set(struct text *t, const struct route_set *set)
+{
+    char head[96];
+
+    snprintf(head, sizeof(head), "{\"format\":%d,\"revision\":%" PRIu64 ",\"routes\":[",
+             STORE_FORMAT, set->revision);
+    put(t, head);
+    for (size_t i = 0; i < set->count; i++) {
+        put(t, i > 0 ? ",\n" : "\n");
+        put_route(t, &set->routes[i]);
+    }
+    put(t, "\n]}\n");
+}
+
+/* --- the files ---------------------------------------------------------------------------------
+ */
+
+static int say(char *why, size_t why_size, const char *folder, const char *what)
+{
+    snprintf(why, why_size, "%s/" FILE_NAME ": %s: %s", folder, what, strerrordesc_np(errno));
+    return -ERR_IO;
+}
+
+static bool write_all(int fd, const char *bytes, size_t n)
+{
+    while (n > 0) {
+        ssize_t sent = write(fd, bytes, n);
+
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return false;
+        bytes += sent;
+        n -= (size_t)sent;
+    }
+    return true;
+}
+
+/* The new file, whole and on the disk. */
+static int write_new(int folder_fd, const char *folder, const struct text *t, char *why,
+                     size_t why_size)
+{
+    int fd;
+
+    (void)unlinkat(folder_fd, FILE_NAME ".new", 0); /* of one that was killed */
+    fd = openat(folder_fd, FILE_NAME ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return say(why, why_size, folder, "create");
+    if (!write_all(fd, t->bytes, t->len) || fsync(fd) != 0) {
+        int rc = say(why, why_size, folder, "write");
+
+        close(fd);
+        (void)unlinkat(folder_fd, FILE_NAME ".new", 0);
+        return rc;
+    }
+    close(fd);
+    return 0;
+}
+
+int route_store_write(const char *folder, const struct route_set *set, char *why, size_t why_size)
+{
+    struct text t = {.bytes = NULL};
+    int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+    if (folder_fd < 0)
+        return say(why, why_size, folder, "open");
+    put_set(&t, set);
+    rc = write_new(folder_fd, folder, &t, why, why_size);
+    text_fini(&t);
+    if (rc == 0 && renameat(folder_fd, FILE_NAME ".new", folder_fd, FILE_NAME) != 0)
+        rc = say(why, why_size, folder, "rename");
+    if (rc == 0 && fsync(folder_fd) != 0)
+        rc = say(why, why_size, folder, "fsync");
+    close(folder_fd);
+    return rc;
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+static int read_all(int fd, struct text *t)
+{
+    struct stat info;
+
+    if (fstat(fd, &info) != 0 || info.st_size > BYTES_MAX)
+        return -ERR_IO;
+    text_reserve(t, (size_t)info.st_size + 1);
+    for (;;) {
+        ssize_t n = read(fd, t->bytes + t->len, t->room - t->len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -ERR_IO;
+        if (n == 0)
+            return 0;
+        t->len += (size_t)n;
+        text_reserve(t, 1);
+    }
+}
+
+static struct route_set *parse_set(struct json_object *body, const struct auth_key *key, char *why,
+                                   size_t why_size)
+{
+    struct json_object *list = NULL;
+    struct route_set *set = NULL;
+    struct route_build b;
+    int64_t format, revision;
+
+    route_build_init(&b, key, NULL);
+    b.is_stored = true;
+    format = json_int(&b.faults, "", body, "format", JSON_REQUIRED, STORE_FORMAT, STORE_FORMAT, 0);
+    revision = json_int(&b.faults, "", body, "revision", JSON_REQUIRED, 0, INT64_MAX, 0);
+    if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &list))
+        set = route_json_parse(&b, list);
+    if (set)
+        route_set_number(set, (uint64_t)revision);
+    else
+        snprintf(why, why_size, "%s %s", b.faults.count ? b.faults.faults[0].pointer : "",
+                 b.faults.count ? b.faults.faults[0].detail : "there are no routes in it");
+    route_build_fini(&b);
+    return set;
+}
+
+static int parse(struct text *t, const struct auth_key *key, struct route_set **out, char *why,
+                 size_t why_size)
+{
+    struct json_syntax syntax;
+    struct json_object *body;
+
+    if (json_read(&body, t->bytes, t->len, &syntax) != 0) {
+        snprintf(why, why_size, "byte %zu: %s", syntax.offset, syntax.reason);
+        return -ERR_SYNTAX;
+    }
+    *out = parse_set(body, key, why, why_size);
+    route_json_wipe(body);
+    json_object_put(body);
+    return *out ? 0 : -ERR_SYNTAX;
+}
+
+int route_store_read(const char *folder, const struct auth_key *key, struct route_set **out,
+                     char *why, size_t why_size)
+{
+    struct text t = {.bytes = NULL};
+    char *path = must_printf("%s/" FILE_NAME, folder), *aside;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+
+    *out = NULL;
+    if (fd < 0)
+        rc = errno == ENOENT || errno == ENOTDIR ? -ERR_NOT_FOUND
+                                                 : say(why, why_size, folder, "open");
+    else if (read_all(fd, &t) != 0)
+        rc = say(why, why_size, folder, "read");
+    else
+        rc = parse(&t, key, out, why, why_size);
+    text_fini(&t);
+    if (fd >= 0)
+        close(fd);
+    if (rc == -ERR_SYNTAX) {
+        aside = must_printf("%s.bad", path);
+        (void)rename(path, aside); /* for people to look at; the next set takes its place */
+        free(aside);
+    }
+    free(path);
+    return rc;
+}

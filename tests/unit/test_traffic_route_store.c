@@ -1,0 +1,261 @@
+/* The last good set on disk: what comes back is what was there, and nothing else is taken for it.
+ */
+#include <check.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "traffic/route_json.h"
+#include "traffic/route_store.h"
+#include "unit/traffic_route_fixture.h"
+
+#define CREDENTIALS "Basic YWxpY2U6czM6Y3JldA==" /* alice, s3:cret */
+
+static struct auth_key key;
+static char folder[64];
+
+static char *in_folder(const char *name)
+{
+    return must_printf("%s/%s", folder, name);
+}
+
+static void setup(void)
+{
+    auth_key_derive(&key, "a secret of the state folder");
+    snprintf(folder, sizeof(folder), "/tmp/penstock-store-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+}
+
+static void teardown(void)
+{
+    static const char *const names[] = {"routes.json", "routes.json.new", "routes.json.bad"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char *path = in_folder(names[i]);
+
+        unlink(path);
+        free(path);
+    }
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+
+static struct json_object *route_of(const char *host, const char *options)
+{
+    char *text =
+        must_printf("{\"hostName\":\"%s\",\"destinationIps\":[\"192.0.2.1\",\"2001:db8::1\"],"
+                    "\"destinationPorts\":[80,8080]%s}",
+                    host, options);
+    struct json_object *route = json_tokener_parse(text);
+
+    ck_assert_ptr_nonnull(route);
+    json_object_object_add(route, "publicKey", json_object_new_string(a_test_chain));
+    json_object_object_add(route, "privateKey", json_object_new_string(a_test_key));
+    free(text);
+    return route;
+}
+
+/* Some routes with all that there is, numbered. */
+static struct route_set *make(uint64_t revision, unsigned plain_ones)
+{
+    struct json_object *list = json_object_new_array();
+    struct route_build b;
+    struct route_set *set;
+
+    json_object_array_add(
+        list, route_of("*.a.test", ",\"authentication\":{\"type\":\"Basic\",\"user\":\"alice\","
+                                   "\"pass\":\"s3:cret\"},\"balance\":\"p2c\",\"headers\":"
+                                   "{\"request\":{\"set\":{\"X-A\":\"\\\"q\\\\ \\u00e9\"}}}"));
+    for (unsigned i = 0; i < plain_ones; i++) {
+        char *host = must_printf("h%u.a.test", i);
+
+        json_object_array_add(list, route_of(host, ""));
+        free(host);
+    }
+    route_build_init(&b, &key, NULL);
+    set = route_json_parse(&b, list);
+    ck_assert_msg(set != NULL, "%s", b.faults.count ? b.faults.faults[0].detail : "");
+    route_build_fini(&b);
+    json_object_put(list);
+    route_set_number(set, revision);
+    return set;
+}
+
+static void write_set(const struct route_set *set)
+{
+    char why[256] = "";
+    int rc = route_store_write(folder, set, why, sizeof(why));
+
+    ck_assert_msg(rc == 0, "%s", why);
+}
+
+static void write_text(const char *text, size_t n)
+{
+    char *path = in_folder("routes.json");
+    FILE *out = fopen(path, "w");
+
+    fwrite(text, 1, n, out);
+    fclose(out);
+    free(path);
+}
+
+START_TEST(comes_back_as_it_was)
+{
+    struct route_set *set = make(77, 5), *back;
+    char *path = in_folder("routes.json"), why[256] = "";
+    struct stat info;
+
+    write_set(set);
+    ck_assert_int_eq(stat(path, &info), 0);
+    ck_assert_uint_eq(info.st_mode & 0777, 0600);
+    ck_assert_msg(route_store_read(folder, &key, &back, why, sizeof(why)) == 0, "%s", why);
+    ck_assert_uint_eq(back->revision, 77);
+    ck_assert_str_eq(back->etag, set->etag);
+    ck_assert_mem_eq(back->digest, set->digest, ROUTE_DIGEST_BYTES);
+    ck_assert_int_eq(route_auth_check(back->routes[0].auth, CREDENTIALS, sizeof(CREDENTIALS) - 1),
+                     AUTH_OK);
+    ck_assert_str_eq(back->routes[0].cert->texts[0].key_pem, a_test_key);
+    free(path);
+    route_set_unref(set);
+    route_set_unref(back);
+}
+END_TEST
+
+START_TEST(the_password_is_not_in_it)
+{
+    static char text[65536];
+    struct route_set *set = make(1, 0);
+    char *path = in_folder("routes.json");
+    FILE *in;
+
+    write_set(set);
+    in = fopen(path, "r");
+    text[fread(text, 1, sizeof(text) - 1, in)] = '\0';
+    fclose(in);
+    ck_assert_ptr_nonnull(strstr(text, "PRIVATE KEY"));
+    ck_assert_ptr_null(strstr(text, "s3:cret"));
+    free(path);
+    route_set_unref(set);
+}
+END_TEST
+
+START_TEST(the_newer_takes_the_place)
+{
+    struct route_set *a = make(1, 3), *b = make(2, 1), *back;
+    char *left = in_folder("routes.json.new"), why[256];
+    FILE *file;
+
+    write_set(a);
+    file = fopen(left, "w"); /* of a process that was killed */
+    fputs("{\"format\":1,\"revision\":9,\"rou", file);
+    fclose(file);
+    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), 0);
+    ck_assert_uint_eq(back->revision, 1);
+    route_set_unref(back);
+    write_set(b);
+    ck_assert_int_ne(access(left, F_OK), 0);
+    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), 0);
+    ck_assert_uint_eq(back->revision, 2);
+    ck_assert_uint_eq(back->count, 2);
+    free(left);
+    route_set_unref(a);
+    route_set_unref(b);
+    route_set_unref(back);
+}
+END_TEST
+
+START_TEST(none_there)
+{
+    struct route_set *back;
+    char why[256];
+
+    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), -ERR_NOT_FOUND);
+    ck_assert_int_eq(route_store_read("/nowhere/at/all", &key, &back, why, sizeof(why)),
+                     -ERR_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(what_is_no_set_is_put_aside)
+{
+    static const char *const texts[] = {
+        "",
+        "{",
+        "[]",
+        "{\"format\":2,\"revision\":1,\"routes\":[]}",
+        "{\"format\":1,\"routes\":[]}",
+        "{\"format\":1,\"revision\":1}",
+        "{\"format\":1,\"revision\":1,\"routes\":[{}]}",
+        "{\"format\":1,\"revision\":-1,\"routes\":[]}",
+    };
+    char *path = in_folder("routes.json"), *aside = in_folder("routes.json.bad"), why[256] = "";
+    struct route_set *back;
+
+    write_text(texts[_i], strlen(texts[_i]));
+    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_ptr_null(back);
+    ck_assert_str_ne(why, "");
+    ck_assert_int_ne(access(path, F_OK), 0);
+    ck_assert_int_eq(access(aside, F_OK), 0);
+    free(path);
+    free(aside);
+}
+END_TEST
+
+/* However the file was cut, nothing but the whole of it is taken. */
+START_TEST(no_part_of_it_is_a_set)
+{
+    static char text[65536];
+    struct route_set *set = make(5, 2), *back;
+    char *path = in_folder("routes.json"), why[256];
+    FILE *in;
+    size_t n;
+
+    write_set(set);
+    in = fopen(path, "r");
+    n = fread(text, 1, sizeof(text), in);
+    fclose(in);
+    for (size_t cut = 0; cut + 2 < n; cut += 1 + cut / 16) { /* the last byte is a line feed */
+        write_text(text, cut);
+        ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), -ERR_SYNTAX);
+    }
+    free(path);
+    route_set_unref(set);
+}
+END_TEST
+
+START_TEST(a_folder_that_is_not_there)
+{
+    struct route_set *set = make(1, 0);
+    char why[256] = "";
+
+    ck_assert_int_eq(route_store_write("/nowhere/at/all", set, why, sizeof(why)), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, "No such file"));
+    route_set_unref(set);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("traffic_route_store");
+    TCase *tcase = tcase_create("store");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, comes_back_as_it_was);
+    tcase_add_test(tcase, the_password_is_not_in_it);
+    tcase_add_test(tcase, the_newer_takes_the_place);
+    tcase_add_test(tcase, none_there);
+    tcase_add_loop_test(tcase, what_is_no_set_is_put_aside, 0, 8);
+    tcase_add_test(tcase, no_part_of_it_is_a_set);
+    tcase_add_test(tcase, a_folder_that_is_not_there);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
