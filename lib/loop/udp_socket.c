@@ -15,11 +15,6 @@
 #define UDP_SEGMENT 103
 #endif
 
-#define SEGMENT_MAX  1472u  /* larger ones are fragmented, which segments cannot be */
-#define SEGMENTS_MAX 64u    /* the kernel's UDP_MAX_SEGMENTS */
-#define BUNDLE_MAX   65000u /* with headers it has to fit into one packet */
-#define PLAIN_AFTER  1000u  /* bundles that go one by one after one was refused */
-
 #define CONTROL_BYTES                                                                              \
     (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(int)) +                            \
      CMSG_SPACE(sizeof(uint32_t)) + CMSG_SPACE(sizeof(struct in_pktinfo)))
@@ -146,14 +141,11 @@ int udp_socket_connect(const union addr *to)
     return -err;
 }
 
-#define SEND_CONTROL_BYTES (CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t)))
-
 /* The answer leaves from the address that was asked. */
-static void put_local(struct msghdr *m, uint8_t *control, const union addr *local)
+static void put_local(struct msghdr *m, const union addr *local)
 {
-    struct cmsghdr *c = (struct cmsghdr *)(void *)control;
+    struct cmsghdr *c = m->msg_control;
 
-    m->msg_control = control;
     if (local->sa.sa_family == AF_INET) {
         struct in_pktinfo info = {.ipi_spec_dst = local->in.sin_addr};
 
@@ -174,144 +166,40 @@ static void put_local(struct msghdr *m, uint8_t *control, const union addr *loca
     }
 }
 
-/* Behind what put_local() made. */
-static void put_segment(struct msghdr *m, uint8_t *control, uint16_t segment)
+static void put_segment(struct msghdr *m, struct udp_control *control, uint16_t segment)
 {
-    struct cmsghdr *c = (struct cmsghdr *)(void *)(control + m->msg_controllen);
+    struct cmsghdr *c = (struct cmsghdr *)(void *)(control->bytes + m->msg_controllen);
 
-    m->msg_control = control;
     *c = (struct cmsghdr){
         .cmsg_len = CMSG_LEN(sizeof(segment)), .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT};
     memcpy(CMSG_DATA(c), &segment, sizeof(segment));
     m->msg_controllen += CMSG_SPACE(sizeof(segment));
 }
 
-static int send_message(int fd, const union addr *peer, const union addr *local, uint16_t segment,
-                        const struct iovec *pieces, size_t count)
+void udp_control_put(struct msghdr *m, struct udp_control *control, const union addr *local,
+                     uint16_t segment)
 {
-    _Alignas(struct cmsghdr) uint8_t control[SEND_CONTROL_BYTES] = {0};
-    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
-
-    if (peer) {
-        m.msg_name = (void *)(uintptr_t)peer;
-        m.msg_namelen = addr_len(peer);
-    }
+    memset(control->bytes, 0, sizeof(control->bytes)); /* the kernel sees the gaps too */
+    m->msg_control = control->bytes;
+    m->msg_controllen = 0;
     if (local && local->sa.sa_family != 0)
-        put_local(&m, control, local);
+        put_local(m, local);
     if (segment > 0)
-        put_segment(&m, control, segment);
-    return sendmsg(fd, &m, MSG_NOSIGNAL) >= 0 ? 0 : -errno;
+        put_segment(m, control, segment);
+    if (m->msg_controllen == 0)
+        m->msg_control = NULL;
 }
 
 int udp_socket_send(int fd, const union addr *peer, const union addr *local,
                     const struct iovec *pieces, size_t count)
 {
-    return send_message(fd, peer, local, 0, pieces, count);
-}
+    struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
+    struct udp_control control;
 
-/* --- outbox ----------------------------------------------------------------------------------- */
-
-void udp_outbox_init(struct udp_outbox *box, void *owner,
-                     void (*on_error)(struct udp_outbox *box, int err))
-{
-    memset(box, 0, offsetof(struct udp_outbox, bytes));
-    box->fd = -1;
-    box->owner = owner;
-    box->on_error = on_error;
-}
-
-/* Is about this datagram, and would be so again. */
-static bool is_own_error(int err)
-{
-    return err == -EAGAIN || err == -ENOBUFS || err == -EMSGSIZE;
-}
-
-/* An error that waited on the socket (ICMP) is about an earlier datagram, and a firewall's EPERM
- * may be once: so each is tried twice. */
-static void send_plain(struct udp_outbox *box, size_t at, size_t n)
-{
-    const union addr *peer = box->has_peer ? &box->peer : NULL;
-    struct iovec piece = {box->bytes + at, n};
-    int err = udp_socket_send(box->fd, peer, &box->local, &piece, 1);
-
-    if (err && !is_own_error(err))
-        err = udp_socket_send(box->fd, peer, &box->local, &piece, 1);
-    if (err)
-        box->on_error(box, err);
-}
-
-static bool send_bundle(struct udp_outbox *box)
-{
-    struct iovec piece = {box->bytes, box->len};
-    int err;
-
-    if (box->plain_left > 0) {
-        box->plain_left--;
-        return false;
+    if (peer) {
+        m.msg_name = (void *)(uintptr_t)peer;
+        m.msg_namelen = addr_len(peer);
     }
-    err = send_message(box->fd, box->has_peer ? &box->peer : NULL, &box->local,
-                       (uint16_t)box->segment, &piece, 1);
-    if (err == 0) {
-        box->bundles++;
-        return true;
-    }
-    if (err == -EIO || err == -EINVAL || err == -EOPNOTSUPP || err == -EMSGSIZE) {
-        box->refused++; /* the device, or the path's MTU: told only here, and even after it worked
-                         */
-        box->plain_left = PLAIN_AFTER;
-    }
-    return false;
-}
-
-void udp_outbox_flush(struct udp_outbox *box)
-{
-    if (box->fd < 0)
-        return;
-    if (box->count == 1 || !send_bundle(box))
-        for (size_t i = 0; i < box->count; i++)
-            send_plain(box, i * box->segment, MIN(box->segment, box->len - i * box->segment));
-    box->fd = -1;
-    box->len = box->count = 0;
-}
-
-void udp_outbox_forget(struct udp_outbox *box, int fd)
-{
-    if (fd >= 0 && box->fd == fd)
-        udp_outbox_flush(box);
-}
-
-static bool fits(const struct udp_outbox *box, int fd, const union addr *peer,
-                 const union addr *local, size_t n)
-{
-    return box->fd == fd && !box->is_closed && box->count < SEGMENTS_MAX && n > 0 &&
-           n <= box->segment && box->segment <= SEGMENT_MAX && box->len + n <= BUNDLE_MAX &&
-           box->has_peer == (peer != NULL) &&
-           (!peer || memcmp(peer, &box->peer, addr_len(peer)) == 0) &&
-           (!local || memcmp(local, &box->local, sizeof(*local)) == 0);
-}
-
-void udp_outbox_add(struct udp_outbox *box, int fd, const union addr *peer, const union addr *local,
-                    const struct iovec *pieces, size_t count)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].iov_len;
-    must(n <= sizeof(box->bytes));
-    if (!fits(box, fd, peer, local, n)) {
-        udp_outbox_flush(box);
-        box->fd = fd;
-        box->has_peer = peer != NULL;
-        box->segment = n;
-        box->peer = peer ? *peer : (union addr){0};
-        box->local = local ? *local : (union addr){0};
-        box->is_closed = false;
-    }
-    box->is_closed = n < box->segment;
-    for (size_t i = 0; i < count; i++) {
-        if (pieces[i].iov_len > 0)
-            memcpy(box->bytes + box->len, pieces[i].iov_base, pieces[i].iov_len);
-        box->len += pieces[i].iov_len;
-    }
-    box->count++;
+    udp_control_put(&m, &control, local, 0);
+    return sendmsg(fd, &m, MSG_NOSIGNAL) >= 0 ? 0 : -errno;
 }

@@ -1,4 +1,4 @@
-/* udp_socket - datagrams in and out of UDP sockets, many in one call.
+/* udp_socket - UDP sockets: their options, and datagrams in, many in one call (out: udp_outbox.h).
  *
  * A udp_batch is a worker's: its buffers take the largest datagram each, and are made once.  What a
  * kernel with UDP_GRO gives in one piece is told as such: arrival.segment says how long each
@@ -8,10 +8,11 @@
 #ifndef LOOP_UDP_SOCKET_H
 #define LOOP_UDP_SOCKET_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
+#include <sys/socket.h>
 
 #include "base/must.h"
 #include "loop/addr.h"
@@ -47,34 +48,19 @@ void udp_batch_get(const struct udp_batch *b, unsigned i, struct udp_arrival *ou
 void udp_socket_set_public(int fd, int family);
 /* A connected, non-blocking socket, that counts what overflows; -errno. */
 MUST_USE int udp_socket_connect(const union addr *to);
+/* Room for the control data of one message that leaves. */
+struct udp_control {
+    _Alignas(struct cmsghdr)
+        uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+};
+
+/* Makes the message's control data: the address that it leaves from (`local`, or NULL or without a
+ * family: the kernel's choice), and the length of each datagram in it (0: it is one). */
+void udp_control_put(struct msghdr *m, struct udp_control *control, const union addr *local,
+                     uint16_t segment);
 /* At once: one datagram of several pieces; `peer` NULL on a connected socket; `local` (or NULL) is
  * the address that it leaves from.  0, -errno (-EAGAIN: the kernel's queue is full). */
 MUST_USE int udp_socket_send(int fd, const union addr *peer, const union addr *local,
                              const struct iovec *pieces, size_t count);
-
-/* What a worker is about to send: datagrams of one size to one peer, in a row, leave in one call
- * (UDP_SEGMENT), which costs a fraction of many.  Another peer, socket or size, or the end of the
- * turn (udp_outbox_flush()), sends what is there. */
-struct udp_outbox {
-    int fd; /* borrowed; -1: empty */
-    bool has_peer;
-    union addr peer, local;
-    size_t len, segment, count;
-    bool is_closed;      /* its last datagram is shorter: nothing may follow */
-    unsigned plain_left; /* after a kernel or device refused segments: so many go one by one */
-    uint64_t bundles, refused;                         /* sent in segments; refused by the kernel */
-    void (*on_error)(struct udp_outbox *box, int err); /* -errno of one datagram that is lost */
-    void *owner;                                       /* borrowed */
-    uint8_t bytes[UDP_BUFFER_BYTES];
-};
-
-void udp_outbox_init(struct udp_outbox *box, void *owner,
-                     void (*on_error)(struct udp_outbox *box, int err));
-/* Copies the datagram; arguments as udp_socket_send(). */
-void udp_outbox_add(struct udp_outbox *box, int fd, const union addr *peer, const union addr *local,
-                    const struct iovec *pieces, size_t count);
-void udp_outbox_flush(struct udp_outbox *box);
-/* The socket is about to be closed: what is for it leaves first. */
-void udp_outbox_forget(struct udp_outbox *box, int fd);
 
 #endif

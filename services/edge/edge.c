@@ -235,6 +235,13 @@ static void sum_udp(struct edge_udp_sums *out, const struct edge_udp_stats *s)
     out->flows += s->flows;
 }
 
+static void sum_sent(struct edge_udp_sums *out, const struct udp_out_counters *s)
+{
+    out->send_calls += load(&s->calls);
+    out->bundles += load(&s->bundles);
+    out->bundles_refused += load(&s->refused);
+}
+
 void edge_sum(const struct edge *e, struct edge_sums *out)
 {
     *out = (struct edge_sums){0};
@@ -261,5 +268,6 @@ void edge_sum(const struct edge *e, struct edge_sums *out)
         out->depth_sustained += s->depth_sustained;
         out->depth_udp += s->depth_udp;
         sum_udp(&out->udp, &s->udp);
+        sum_sent(&out->udp, &e->workers[i].udp.sent);
     }
 }

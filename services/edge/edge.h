@@ -42,6 +42,7 @@ struct edge_sums {
     struct edge_udp_sums {
         uint64_t opened, closed, evicted, idle, errors, flows;
         uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out, dropped[UDP_DROP_COUNT];
+        uint64_t send_calls, bundles, bundles_refused;
     } udp;
 };
 void edge_sum(const struct edge *e, struct edge_sums *out);

@@ -119,6 +119,12 @@ static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_s
                    "Datagrams dropped, by why.");
     for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
         metrics_value(m, (double)s->dropped[i], "reason", udp_drop_name((enum udp_drop)i), NULL);
+    one(m, "penstock_edge_udp_send_calls_total", METRIC_COUNTER,
+        "Calls of the kernel that sent datagrams to clients.", s->send_calls);
+    one(m, "penstock_edge_udp_bundles_total", METRIC_COUNTER,
+        "Messages of several datagrams that the kernel cut (UDP_SEGMENT).", s->bundles);
+    one(m, "penstock_edge_udp_bundles_refused_total", METRIC_COUNTER,
+        "Those that a device or the path's MTU refused: they left one by one.", s->bundles_refused);
     one(m, "penstock_edge_udp_memory_bytes", METRIC_GAUGE, "Taken of limits.udpMemory.",
         e->shared.budget.udp.taken);
 }

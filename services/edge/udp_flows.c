@@ -10,7 +10,6 @@
 #include "base/hash.h"
 #include "edge/edge_worker.h"
 #include "link/link.h"
-#include "loop/udp_socket.h"
 #include "tls/tls.h"
 #include "wire/proxy.h"
 
@@ -417,8 +416,7 @@ static void make_room(struct udp_flows *f)
         return;
     f->batch = udp_batch_new();
     must(f->batch != NULL);
-    f->out = must_alloc(sizeof(*f->out));
-    udp_outbox_init(f->out, f, on_send_error);
+    f->out = udp_outbox_new(&f->sent, f, on_send_error);
     f->buckets = must_alloc(UDP_FLOW_BUCKETS * sizeof(*f->buckets));
     for (unsigned i = 0; i < UDP_FLOW_BUCKETS; i++)
         list_init(&f->buckets[i]);
@@ -502,7 +500,7 @@ void udp_flows_fini(struct udp_flows *f)
     }
     ready_cancel(&f->flush);
     udp_batch_free(f->batch);
-    free(f->out);
+    udp_outbox_free(f->out);
     free(f->buckets);
     *f = (struct udp_flows){0};
 }

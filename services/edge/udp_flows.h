@@ -24,11 +24,11 @@
 #include "base/list.h"
 #include "loop/addr.h"
 #include "loop/loop.h"
+#include "loop/udp_outbox.h"
 #include "tunnel/udp_session.h"
 
 struct edge_worker;
 struct udp_batch;
-struct udp_outbox;
 
 #define UDP_SHUT_MS         100u  /* after an orderly UDP_CLOSE */
 #define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
@@ -46,6 +46,7 @@ struct udp_flows {
     struct list sockets;
     struct udp_batch *batch; /* owned; the same */
     struct udp_outbox *out;  /* owned; the same */
+    struct udp_out_counters sent;
     struct ready flush;      /* at the end of the turn */
     uint64_t seed;
     uint32_t count;

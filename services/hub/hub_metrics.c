@@ -146,6 +146,25 @@ static void streams(struct metrics *m, const struct hub *h, const struct lane_su
     metrics_value(m, (double)sums->queue_udp, "tier", "udp", NULL);
 }
 
+static void udp_sends(struct metrics *m, const struct hub *h)
+{
+    uint64_t calls = 0, bundles = 0, refused = 0;
+
+    for (unsigned i = 0; i < h->worker_count; i++) {
+        const struct udp_out_counters *sent = &h->workers[i].udp.sent;
+
+        calls += counted(&sent->calls);
+        bundles += counted(&sent->bundles);
+        refused += counted(&sent->refused);
+    }
+    one(m, "penstock_hub_udp_send_calls_total", METRIC_COUNTER,
+        "Calls of the kernel that sent datagrams to targets.", calls);
+    one(m, "penstock_hub_udp_bundles_total", METRIC_COUNTER,
+        "Messages of several datagrams that the kernel cut (UDP_SEGMENT).", bundles);
+    one(m, "penstock_hub_udp_bundles_refused_total", METRIC_COUNTER,
+        "Those that a device or the path's MTU refused: they left one by one.", refused);
+}
+
 static void udp(struct metrics *m, const struct hub *h, const struct lane_sums *sums)
 {
     const struct hub_counters *c = &h->shared.counters;
@@ -269,6 +288,7 @@ void hub_collect(void *service, struct metrics *m)
     sessions(m, h);
     streams(m, h, &sums);
     udp(m, h, &sums);
+    udp_sends(m, h);
     memory(m, h);
     durable(m, h);
     bytes(m, h, &sums);

@@ -7,7 +7,6 @@
 
 #include "base/hash.h"
 #include "hub/hub_lane.h"
-#include "loop/udp_socket.h"
 
 /* Who holds the flow of this name. */
 struct udp_name {
@@ -306,8 +305,7 @@ static bool make_room(struct udp_book *b)
         b->flows = buckets_new();
         b->batch = udp_batch_new();
         must(b->batch != NULL);
-        b->out = must_alloc(sizeof(*b->out));
-        udp_outbox_init(b->out, b, on_send_error);
+        b->out = udp_outbox_new(&b->sent, b, on_send_error);
     }
     if (atomic_load_explicit(&shared->udp_flows, memory_order_relaxed) <
         shared->budget.udp.limit_sessions)
@@ -436,7 +434,7 @@ void udp_book_fini(struct udp_book *b)
     free(b->names);
     free(b->flows);
     udp_batch_free(b->batch);
-    free(b->out);
+    udp_outbox_free(b->out);
     b->names = b->flows = NULL;
     b->batch = NULL;
     b->out = NULL;

@@ -17,10 +17,10 @@
 #define HUB_UDP_BOOK_H
 
 #include "hub/udp_flow.h"
+#include "loop/udp_outbox.h"
 
 struct hub_worker;
 struct udp_batch;
-struct udp_outbox;
 
 #define UDP_BOOK_BUCKETS 4096u  /* a power of two */
 #define UDP_ORPHAN_MS    30000u /* without a lane: as long as a session may be without one */
@@ -34,7 +34,8 @@ struct udp_book {
     struct io_set sockets;     /* made with the first flow: theirs, which may go to others */
     struct udp_batch *batch;   /* owned; made with the first flow */
     struct udp_outbox *out;    /* owned; the same */
-    struct ready flush;        /* at the end of the turn */
+    struct udp_out_counters sent;
+    struct ready flush; /* at the end of the turn */
     size_t count;
     uint64_t next_serial;
     bool is_closed;

@@ -8,7 +8,6 @@
 
 #include "base/err.h"
 #include "hub/hub_lane.h"
-#include "loop/udp_socket.h"
 
 #define OVERFLOW_UNKNOWN UINT32_MAX
 

@@ -5,38 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "loop/listener.h"
-#include "loop/udp_socket.h"
-
-static uint8_t content[UDP_BUFFER_BYTES];
-
-static int bound(const char *host, unsigned count, int *fds, union addr *at)
-{
-    unsigned sets;
-
-    ck_assert_int_eq(addr_parse_host(at, host, 0), 0);
-    return listen_bind_udp(at, count, fds, &sets, at);
-}
-
-/* Until n datagrams have come, counted by their segments. */
-static unsigned receive(struct udp_batch *b, int fd, unsigned n, struct udp_arrival *last)
-{
-    unsigned got = 0;
-
-    while (got < n) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
-        int count;
-
-        ck_assert_int_eq(poll(&wait, 1, 10000), 1);
-        count = udp_batch_receive(b, fd);
-        ck_assert_int_ge(count, 0);
-        for (int i = 0; i < count; i++) {
-            udp_batch_get(b, (unsigned)i, last);
-            got += last->len == 0 ? 1 : (unsigned)((last->len + last->segment - 1) / last->segment);
-        }
-    }
-    return got;
-}
+#include "udp_fixture.h"
 
 START_TEST(every_size_comes_whole_and_says_where_it_was_sent_to)
 {
@@ -128,74 +97,6 @@ START_TEST(an_icmp_error_is_told_and_passes)
 }
 END_TEST
 
-static unsigned lost;
-
-static void on_error(struct udp_outbox *box, int err)
-{
-    (void)box, (void)err;
-    lost++;
-}
-
-/* Runs of one size, sizes that change, empty ones, and two peers in turns: all of it in order. */
-START_TEST(an_outbox_sends_all_in_order)
-{
-    static struct udp_outbox box;
-    static const size_t sizes[] = {1200, 1200, 1200, 700, 1200, 0, 0, 1200, 9000, 9000, 5, 5, 5, 6};
-    struct udp_batch *b = udp_batch_new();
-    union addr at[2];
-    int fds[2], out;
-
-    lost = 0;
-    udp_outbox_init(&box, NULL, on_error);
-    for (unsigned i = 0; i < 2; i++) {
-        ck_assert_int_eq(bound("127.0.0.1", 1, &fds[i], &at[i]), 0);
-        udp_socket_set_public(fds[i], AF_INET);
-    }
-    out = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-    for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
-        struct iovec pieces[2] = {{content, sizes[i] / 3},
-                                  {content + sizes[i] / 3, sizes[i] - sizes[i] / 3}};
-
-        memset(content, (int)i, sizes[i]);
-        udp_outbox_add(&box, out, &at[0], NULL, pieces, 2);
-        if (i % 5 == 4)
-            udp_outbox_add(&box, out, &at[1], NULL, pieces, 2);
-    }
-    udp_outbox_forget(&box, out + 1); /* not for it */
-    ck_assert_uint_gt(box.count, 0);
-    udp_outbox_forget(&box, out);
-    ck_assert_int_eq(box.fd, -1);
-    ck_assert_uint_eq(lost, 0);
-    ck_assert_uint_ge(box.bundles + box.refused, 1);
-    for (unsigned i = 0; i < ARRAY_LEN(sizes);) {
-        struct udp_arrival a;
-        struct pollfd wait = {.fd = fds[0], .events = POLLIN};
-        int count;
-
-        ck_assert_int_eq(poll(&wait, 1, 10000), 1);
-        count = udp_batch_receive(b, fds[0]);
-        ck_assert_int_gt(count, 0);
-        for (int k = 0; k < count; k++) {
-            udp_batch_get(b, (unsigned)k, &a);
-            for (size_t pos = 0; pos < a.len || (a.len == 0 && pos == 0); pos += a.segment, i++) {
-                size_t n = MIN(a.segment, a.len - pos);
-
-                ck_assert_uint_eq(a.len == 0 ? 0 : n, sizes[i]);
-                if (sizes[i] > 0)
-                    ck_assert_uint_eq(a.bytes[pos + n - 1], i);
-            }
-        }
-    }
-    udp_outbox_add(&box, out, &at[0], NULL, &(struct iovec){content, 65508}, 1);
-    udp_outbox_flush(&box);
-    ck_assert_uint_eq(lost, 1); /* EMSGSIZE */
-    for (unsigned i = 0; i < 2; i++)
-        close(fds[i]);
-    close(out);
-    udp_batch_free(b);
-}
-END_TEST
-
 START_TEST(all_workers_are_bound_or_none)
 {
     union addr at, again;
@@ -223,7 +124,6 @@ int main(void)
     tcase_add_test(tc, every_size_comes_whole_and_says_where_it_was_sent_to);
     tcase_add_test(tc, an_answer_leaves_from_the_address_that_was_asked);
     tcase_add_test(tc, an_icmp_error_is_told_and_passes);
-    tcase_add_test(tc, an_outbox_sends_all_in_order);
     tcase_add_test(tc, all_workers_are_bound_or_none);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
