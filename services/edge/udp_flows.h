@@ -47,7 +47,7 @@ struct udp_flows {
     struct udp_batch *batch; /* owned; the same */
     struct udp_outbox *out;  /* owned; the same */
     struct udp_out_counters sent;
-    struct ready flush;      /* at the end of the turn */
+    struct ready flush; /* at the end of the turn */
     uint64_t seed;
     uint32_t count;
     bool has_strays;                  /* some flow may have to follow to another lane */
