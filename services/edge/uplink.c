@@ -265,6 +265,8 @@ static void acknowledge(void *arg)
     if (!lowest)
         return;
     public_ports_describe(&u->ports, &ack);
+    snprintf(ack.public_ip, sizeof(ack.public_ip), "%.*s", (int)sizeof(ack.public_ip) - 1,
+             u->stun.public_ip);
     json = config_ack_emit(&ack, NULL);
     edge_worker_send_config_ack(lowest->worker, lowest->serial, json);
     free(json);
@@ -280,14 +282,24 @@ static void on_ports_changed(void *arg)
     acknowledge(u);
 }
 
+static void on_public_ip(struct stun_client *stun)
+{
+    struct uplink *u = container_of(stun, struct uplink, stun);
+
+    edge_event_public_ip(u->shared->events, stun->public_ip);
+    acknowledge(u);
+}
+
 static void apply(struct uplink *u, struct wire_config *config)
 {
     wire_config_fini(&u->config);
     u->config = *config; /* moves */
     *config = (struct wire_config){0};
     u->has_config = true;
-    if (!u->is_ending)
+    if (!u->is_ending) {
         public_ports_assign(&u->ports, &u->config.ports, &u->config.ports_udp);
+        stun_client_set_interval(&u->stun, u->config.stun_interval_secs);
+    }
     log_info("edge", "config_applied", LOG_U("revision", u->config.revision),
              LOG_U("ports", u->config.ports.count + u->config.ports_udp.count));
 }
@@ -574,6 +586,7 @@ void uplink_init(struct uplink *u, struct edge_shared *shared, const char *bind_
     deadline_init(&u->move, shared->control, on_move_due);
     transport_choice_init(&u->choice, TRANSPORT_TLS, 0);
     public_ports_init(&u->ports, shared, bind_address, on_ports_changed, u);
+    stun_client_init(&u->stun, shared->control, on_public_ip);
     u->slots = must_alloc(shared->count * sizeof(*u->slots));
     for (unsigned i = 0; i < shared->count; i++) {
         u->slots[i].uplink = u;
@@ -595,6 +608,7 @@ void uplink_fini(struct uplink *u)
     deadline_off(&u->move);
     while ((node = list_pop(&u->lanes)))
         free(container_of(node, struct uplink_lane, node));
+    stun_client_fini(&u->stun);
     public_ports_fini(&u->ports);
     wire_config_fini(&u->config);
     credentials_unref(u->credentials);
@@ -608,15 +622,18 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
 
     u->credentials = credentials ? credentials_ref(credentials) : NULL;
     if (old) {
+        stun_client_stop(&u->stun);
         stop_all(u);
         credentials_unref(old);
     }
     deadline_off(&u->parked);
     u->is_parked = false;
-    if (u->credentials)
+    if (u->credentials) {
+        stun_client_start(&u->stun);
         dial_all(u);
-    else
+    } else {
         forget_config(u);
+    }
 }
 
 void uplink_drain(struct uplink *u, unsigned secs)
@@ -625,6 +642,7 @@ void uplink_drain(struct uplink *u, unsigned secs)
 
     u->is_ending = true;
     deadline_off(&u->move);
+    stun_client_set_interval(&u->stun, 0);
     public_ports_assign(&u->ports, &none, &none);
     acknowledge(u);
     for (unsigned i = 0; i < u->shared->count; i++)

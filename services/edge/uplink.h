@@ -19,6 +19,7 @@
 #define EDGE_UPLINK_H
 
 #include "edge/public_ports.h"
+#include "edge/stun_client.h"
 #include "edge/transport_choice.h"
 #include "tunnel/backoff.h"
 
@@ -54,6 +55,7 @@ struct uplink_lane {
 struct uplink {
     struct edge_shared *shared; /* borrowed */
     struct public_ports ports;
+    struct stun_client stun;         /* stun_client_configure() is the owner's to call */
     struct transport_choice choice;  /* transport_choice_init() is the owner's to call */
     struct deadline move;            /* QUIC is to be tried again, or a move to be finished */
     struct credentials *credentials; /* counted; NULL: nothing to dial */
