@@ -26,6 +26,7 @@ enum attribute {
     INTEGRITY_SHA256 = 0x001c,
     XOR_MAPPED_ADDRESS = 0x0020,
     OPTIONAL = 0x8000, /* from here on an attribute may be passed over */
+    ALTERNATE_SERVER = 0x8023,
     FINGERPRINT = 0x8028,
 };
 
@@ -80,13 +81,13 @@ void stun_request_emit(uint8_t out[STUN_REQUEST_BYTES], const uint8_t id[STUN_ID
 /* The attributes of one answer, the first of each kind. */
 struct attributes {
     const uint8_t *message; /* borrowed */
-    bool has_xor_mapped, has_mapped, has_error, has_unknown;
+    bool has_xor_mapped, has_mapped, has_alternate, has_error, has_unknown;
     bool is_behind_integrity; /* what follows it, but a FINGERPRINT, does not count (14.5) */
-    struct stun_answer xor_mapped, mapped;
+    struct stun_answer xor_mapped, mapped, alternate;
     unsigned error_code;
 };
 
-/* Sections 14.1 and 14.2; `mask` is what an XORed address is XORed with: cookie and id. */
+/* Sections 14.1, 14.2 and 14.15; `mask` is what an XORed address is XORed with: cookie and id. */
 static int parse_address(struct stun_answer *out, const uint8_t *value, size_t len,
                          const uint8_t *mask)
 {
@@ -98,6 +99,7 @@ static int parse_address(struct stun_answer *out, const uint8_t *value, size_t l
     size = out->is_ipv6 ? 16 : 4;
     if ((!out->is_ipv6 && value[1] != FAMILY_IPV4) || len != 4 + size)
         return -ERR_PROTO;
+    out->has_address = true;
     out->port = get16(value + 2);
     memcpy(out->address, value + 4, size);
     if (mask) {
@@ -151,6 +153,11 @@ static int take_attribute(struct attributes *a, uint16_t type, const uint8_t *va
             return 0;
         a->has_mapped = true;
         return parse_address(&a->mapped, value, len, NULL);
+    case ALTERNATE_SERVER:
+        if (a->has_alternate)
+            return 0;
+        a->has_alternate = true;
+        return parse_address(&a->alternate, value, len, NULL);
     case ERROR_CODE:
         if (a->has_error)
             return 0;
@@ -203,7 +210,11 @@ static void conclude_success(struct stun_answer *out, const struct attributes *a
 /* Section 6.3.4 */
 static void conclude_error(struct stun_answer *out, const struct attributes *a)
 {
-    out->kind = a->has_error && !a->has_unknown ? STUN_ERROR : STUN_USELESS;
+    if (!a->has_error || a->has_unknown)
+        return;
+    if (a->error_code == STUN_TRY_ALTERNATE)
+        *out = a->alternate;
+    out->kind = STUN_ERROR;
     out->error_code = a->error_code;
 }
 

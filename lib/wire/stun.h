@@ -20,17 +20,18 @@
 #define STUN_PORT          3478
 #define STUN_ID_BYTES      12
 #define STUN_REQUEST_BYTES 28   /* the header and a FINGERPRINT */
+#define STUN_TRY_ALTERNATE 300  /* section 10: an error code */
 #define STUN_ANSWER_MAX    1500 /* what is read of a datagram; a longer one is no answer */
 
 enum stun_kind {
     STUN_MAPPED,  /* address and port */
-    STUN_ERROR,   /* error_code: the server refuses */
+    STUN_ERROR,   /* error_code: the server refuses; an address when it names another server */
     STUN_USELESS, /* no address and no error, or it demands to understand what we do not */
 };
 
 struct stun_answer {
     enum stun_kind kind;
-    bool is_ipv6;
+    bool has_address, is_ipv6;
     uint8_t address[16]; /* IPv4: the first four */
     uint16_t port;
     unsigned error_code; /* 300 to 699 */

@@ -73,10 +73,18 @@ static void stun_client_enter(struct stun_client *c, enum stun_client_state to)
     c->state = to;
 }
 
+uint64_t stun_retry_ms(unsigned failures, uint64_t random)
+{
+    uint64_t whole_ms = (uint64_t)STUN_RETRY_MS << MIN(failures - 1, 30u);
+
+    must(failures > 0);
+    return whole_ms - random % (whole_ms / 2 + 1);
+}
+
 static void arm_interval(struct stun_client *c)
 {
-    uint64_t now_ms = loop_now_ms(c->loop);
-    uint64_t due_ms = c->asked_ms + (uint64_t)c->interval_secs * 1000;
+    uint64_t now_ms = loop_now_ms(c->loop), pause_ms = (uint64_t)c->interval_secs * 1000;
+    uint64_t due_ms = c->asked_ms + (c->failures ? MIN(pause_ms, c->retry_ms) : pause_ms);
 
     if (c->interval_secs == 0)
         deadline_off(&c->deadline);
@@ -101,6 +109,13 @@ static void end_question(struct stun_client *c, enum stun_result result)
     c->results[result]++;
     log_result(c, result);
     c->last = result;
+    c->failures = result == STUN_RESULT_OK ? 0 : c->failures + 1;
+    if (c->failures) {
+        uint64_t random;
+
+        tls_random(&random, sizeof(random));
+        c->retry_ms = stun_retry_ms(c->failures, random);
+    }
     c->asked_ms = loop_now_ms(c->loop);
     stun_client_enter(c, STUN_WAITING);
     arm_interval(c);
@@ -144,9 +159,8 @@ static bool is_usable(const union addr *a)
     return !IN_MULTICAST(host) && !IN_BADCLASS(host);
 }
 
-static void take_address(struct stun_client *c, const struct stun_answer *answer)
+static union addr address_of(const struct stun_answer *answer)
 {
-    char text[ADDR_TEXT_MAX];
     union addr a = {0};
 
     a.sa.sa_family = answer->is_ipv6 ? AF_INET6 : AF_INET;
@@ -155,6 +169,15 @@ static void take_address(struct stun_client *c, const struct stun_answer *answer
     else
         memcpy(&a.in.sin_addr, answer->address, 4);
     addr_unmap(&a);
+    addr_set_port(&a, answer->port);
+    return a;
+}
+
+static void take_address(struct stun_client *c, const struct stun_answer *answer)
+{
+    char text[ADDR_TEXT_MAX];
+    union addr a = address_of(answer);
+
     if (!is_usable(&a)) {
         ask_next_server(c, STUN_RESULT_USELESS);
         return;
@@ -167,6 +190,22 @@ static void take_address(struct stun_client *c, const struct stun_answer *answer
     c->on_changed(c);
 }
 
+static void take_error(struct stun_client *c, const struct stun_answer *answer)
+{
+    enum stun_result result =
+        answer->error_code == STUN_TRY_ALTERNATE ? STUN_RESULT_REDIRECTED : STUN_RESULT_REFUSED;
+    char alternate[ADDR_TEXT_MAX] = "";
+
+    if (answer->has_address) {
+        union addr a = address_of(answer);
+
+        addr_format(&a, alternate);
+    }
+    LOG_AT(c->last == result ? LOG_DEBUG : LOG_WARN, "edge", "stun_refused",
+           LOG_U("code", answer->error_code), LOG_S("alternate", alternate));
+    ask_next_server(c, result);
+}
+
 static void take_answer(struct stun_client *c, const struct stun_answer *answer)
 {
     switch (answer->kind) {
@@ -174,8 +213,7 @@ static void take_answer(struct stun_client *c, const struct stun_answer *answer)
         take_address(c, answer);
         break;
     case STUN_ERROR:
-        log_debug("edge", "stun_refused", LOG_U("code", answer->error_code));
-        ask_next_server(c, STUN_RESULT_REFUSED);
+        take_error(c, answer);
         break;
     case STUN_USELESS:
         ask_next_server(c, STUN_RESULT_USELESS);
@@ -323,6 +361,7 @@ void stun_client_stop(struct stun_client *c)
     c->public_ip[0] = '\0';
     c->interval_secs = STUN_INTERVAL_SECS;
     c->last = STUN_RESULT_OK;
+    c->failures = 0;
 }
 
 void stun_client_set_interval(struct stun_client *c, uint32_t secs)

@@ -6,7 +6,12 @@
  * The server's name is looked up anew each time.  IPv4 is what is asked by; IPv6 when the server
  * has no IPv4 address, or this machine no way to it.  There is a socket in ASKING only, a new one
  * and a new transaction for each address.  A failure changes nothing: the address that was known
- * stays, and the next question comes when it is due.
+ * stays.  After one the next question comes sooner than the interval says: 10 s later, after each
+ * further one in a row twice as late, all with jitter, until that is as long as the interval.
+ *
+ * A server that names another one (300 Try Alternate) is not followed: the answer is no more
+ * authentic than any other, and would send us wherever it likes.  It is said in the log, with the
+ * address.
  */
 #ifndef EDGE_STUN_CLIENT_H
 #define EDGE_STUN_CLIENT_H
@@ -17,8 +22,9 @@
 #include "wire/identity.h"
 #include "wire/stun.h"
 
-#define STUN_SERVERS_MAX        2u   /* addresses that are asked in one question */
-#define STUN_INTERVAL_SECS      300u /* until the hub has said another */
+#define STUN_SERVERS_MAX        2u     /* addresses that are asked in one question */
+#define STUN_INTERVAL_SECS      300u   /* until the hub has said another */
+#define STUN_RETRY_MS           10000u /* after a failure, or half of it */
 #define STUN_DATAGRAMS_PER_TURN 16u
 
 /* What came of a question: X(name, text). */
@@ -26,6 +32,7 @@
     X(OK, "ok")                                                                                    \
     X(TIMEOUT, "timeout")         /* no answer that counts */                                      \
     X(REFUSED, "refused")         /* an error answer */                                            \
+    X(REDIRECTED, "redirected")   /* one that names another server */                              \
     X(USELESS, "useless")         /* an answer without an address that can be one */               \
     X(UNRESOLVED, "unresolved")   /* the name has no address */                                    \
     X(UNREACHABLE, "unreachable") /* no route, nobody there, or no socket */
@@ -52,6 +59,8 @@ struct stun_client {
     unsigned rto_ms, tries;
     uint32_t interval_secs; /* 0: none after the first question */
     uint64_t asked_ms;      /* when the newest question ended */
+    unsigned failures;      /* in a row */
+    uint64_t retry_ms;      /* after a failure: then the next one, or earlier */
     struct resolve query;
     struct deadline deadline; /* the next request, or the next question */
     struct loop_io io;
@@ -80,6 +89,9 @@ void stun_client_fini(struct stun_client *c); /* fine zeroed or twice */
 
 /* In OFF: asks at once. */
 void stun_client_start(struct stun_client *c);
+/* How long after the end of failure number `failures` in a row (from 1) the next question comes,
+ * were there no interval: between half of it and all of it.  `random` is uniform over 64 bits. */
+uint64_t stun_retry_ms(unsigned failures, uint64_t random);
 /* What was under way is given up, and the address forgotten; on_changed() is not called. */
 void stun_client_stop(struct stun_client *c);
 /* What the hub assigned: counts from the end of the newest question; one that is open goes on. */

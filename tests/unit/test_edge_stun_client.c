@@ -2,6 +2,7 @@
  * address, nothing, garbage, another transaction, too late, an error. */
 #include <arpa/inet.h>
 #include <check.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,7 +15,15 @@
 #define PATIENCE_MS 20000
 #define RTO_MS      10u
 
-enum says { SAYS_ADDRESS, SAYS_NOTHING, SAYS_GARBAGE, SAYS_OTHER_ID, SAYS_ERROR, SAYS_NO_ADDRESS };
+enum says {
+    SAYS_ADDRESS,
+    SAYS_NOTHING,
+    SAYS_GARBAGE,
+    SAYS_OTHER_ID,
+    SAYS_ERROR,
+    SAYS_ALTERNATE,
+    SAYS_NO_ADDRESS
+};
 
 static struct loop *loop;
 static struct stun_client client;
@@ -47,8 +56,11 @@ static void put_answer(uint8_t out[32], const uint8_t *id)
 static void answer(const uint8_t *id)
 {
     static const uint8_t error[] = {0, 9, 0, 4, 0, 0, 5, 0};
-    uint8_t out[32];
-    size_t n = sizeof(out);
+    static const uint8_t alternate[] = {
+        0,    9,    0, 4, 0, 0, 3,    0, /* 300, and 192.0.2.9:3478 */
+        0x80, 0x23, 0, 8, 0, 1, 0x0d, 0x96, 192, 0, 2, 9};
+    uint8_t out[40];
+    size_t n = 32;
 
     put_answer(out, id);
     switch (server.says) {
@@ -67,6 +79,12 @@ static void answer(const uint8_t *id)
         out[3] = 8;
         memcpy(out + 20, error, sizeof(error));
         n = 28;
+        break;
+    case SAYS_ALTERNATE:
+        out[1] = 0x11;
+        out[3] = sizeof(alternate);
+        memcpy(out + 20, alternate, sizeof(alternate));
+        n = 40;
         break;
     case SAYS_NO_ADDRESS:
         out[3] = 0;
@@ -239,7 +257,7 @@ static const struct {
 } failures[] = {
     {SAYS_NOTHING, STUN_RESULT_TIMEOUT, 3, 0},    {SAYS_GARBAGE, STUN_RESULT_TIMEOUT, 3, 3},
     {SAYS_OTHER_ID, STUN_RESULT_TIMEOUT, 3, 3},   {SAYS_ERROR, STUN_RESULT_REFUSED, 1, 0},
-    {SAYS_NO_ADDRESS, STUN_RESULT_USELESS, 1, 0},
+    {SAYS_NO_ADDRESS, STUN_RESULT_USELESS, 1, 0}, {SAYS_ALTERNATE, STUN_RESULT_REDIRECTED, 1, 0},
 };
 
 START_TEST(what_is_no_answer_ends_in_its_result)
@@ -293,6 +311,49 @@ START_TEST(a_change_is_seen_at_the_next_interval)
     ck_assert_str_eq(client.public_ip, "192.0.2.8");
     ck_assert_uint_eq(changes, 2);
     ck_assert_mem_ne(server.ids[0], server.ids[1], STUN_ID_BYTES);
+}
+END_TEST
+
+static uint64_t pause_ms(void)
+{
+    return client.deadline.due_ms - client.asked_ms;
+}
+
+/* 10 s, doubled with each, jitter taken off; never later than the interval. */
+START_TEST(a_failure_is_tried_again_before_the_interval_is_over)
+{
+    static const uint64_t whole_ms[] = {10000, 20000, 40000, 80000, 160000, 300000};
+
+    use(server_text);
+    server.says = SAYS_ERROR;
+    for (unsigned i = 0; i < ARRAY_LEN(whole_ms); i++) {
+        stun_client_start(&client);
+        client.failures = i; /* a start of its own begins with none */
+        UNTIL(one_is_over);
+        ck_assert_uint_ge(pause_ms(), MIN(whole_ms[i] / 2, 160000u));
+        ck_assert_uint_le(pause_ms(), whole_ms[i]);
+        client.results[STUN_RESULT_REFUSED] = 0;
+        stun_client_set_interval(&client, 3); /* the hub wants it more often */
+        ck_assert_uint_le(pause_ms(), 3000);
+        stun_client_set_interval(&client, 0);
+        ck_assert_uint_eq(client.deadline.due_ms, 0);
+        stun_client_stop(&client);
+    }
+    server.says = SAYS_ADDRESS;
+    stun_client_start(&client);
+    expect_one(STUN_RESULT_OK);
+    ck_assert_uint_eq(pause_ms(), STUN_INTERVAL_SECS * 1000);
+}
+END_TEST
+
+START_TEST(the_pause_after_a_failure_has_jitter_and_an_end)
+{
+    ck_assert_uint_eq(stun_retry_ms(1, 0), STUN_RETRY_MS);
+    ck_assert_uint_eq(stun_retry_ms(1, STUN_RETRY_MS / 2), STUN_RETRY_MS / 2);
+    ck_assert_uint_eq(stun_retry_ms(3, 1), 4 * STUN_RETRY_MS - 1);
+    ck_assert_uint_eq(stun_retry_ms(31, 0), stun_retry_ms(UINT_MAX, 0));
+    for (unsigned random = 0; random < 10000; random += 7)
+        ck_assert_uint_ge(stun_retry_ms(1, random), STUN_RETRY_MS / 2);
 }
 END_TEST
 
@@ -480,6 +541,8 @@ int main(void)
     tcase_add_loop_test(tcase, what_is_no_answer_ends_in_its_result, 0, (int)ARRAY_LEN(failures));
     tcase_add_test(tcase, an_address_that_nobody_can_have_is_none);
     tcase_add_test(tcase, a_change_is_seen_at_the_next_interval);
+    tcase_add_test(tcase, a_failure_is_tried_again_before_the_interval_is_over);
+    tcase_add_test(tcase, the_pause_after_a_failure_has_jitter_and_an_end);
     tcase_add_test(tcase, a_failure_leaves_the_address_and_the_same_one_is_no_change);
     tcase_add_test(tcase, an_interval_of_0_ends_it);
     tcase_add_test(tcase, an_answer_after_the_end_meets_nobody);

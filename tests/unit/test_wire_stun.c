@@ -95,6 +95,7 @@ END_TEST
 #define FAILURE(len, attributes) "\x01\x11\x00" len HEAD attributes
 #define XOR4                     "\x00\x20\x00\x08\x00\x01\xa1\x47\xe1\x12\xa6\x43"
 #define PLAIN4                   "\x00\x01\x00\x08\x00\x01\x80\x55\xc0\x00\x02\x01"
+#define ALTERNATE4               "\x80\x23\x00\x08\x00\x01\x80\x55\xc0\x00\x02\x01"
 #define OTHER4                   "\x00\x01\x00\x08\x00\x01\x80\x55\xc0\x00\x02\x09"
 #define INTEGRITY                                                                                  \
     "\x00\x08\x00\x14"                                                                             \
@@ -158,6 +159,12 @@ static const struct {
       FAILURE("\x0c", "\x00\x09\x00\x07\x00\x00\x05\x00"
                       "Err\x20"),
       500),
+    A("another server", FAILURE("\x14", CODE("\x03", "\x00") ALTERNATE4), 300),
+    A("another server behind an error of its own", FAILURE("\x14", CODE("\x04", "\x14") ALTERNATE4),
+      420),
+    A("another server that is cut",
+      FAILURE("\x10", CODE("\x03", "\x00") "\x80\x23\x00\x04\0\1\1\1"), -ERR_PROTO),
+    A("another server in a success", SUCCESS("\x18", ALTERNATE4 XOR4), MAPPED),
     A("an error of no class", FAILURE("\x08", CODE("\x02", "\x00")), -ERR_PROTO),
     A("an error above 99", FAILURE("\x08", CODE("\x04", "\x64")), -ERR_PROTO),
     A("an error cut short", FAILURE("\x04", "\x00\x09\x00\x00"), -ERR_PROTO),
@@ -189,6 +196,11 @@ START_TEST(an_answer_is_taken_for_what_it_is)
     } else if (expect >= ERROR) {
         ck_assert_msg(a.kind == STUN_ERROR, "%s", answers[_i].what);
         ck_assert_uint_eq(a.error_code, (unsigned)expect);
+        ck_assert_msg(a.has_address == (expect == STUN_TRY_ALTERNATE), "%s", answers[_i].what);
+        if (a.has_address) {
+            ck_assert_mem_eq(a.address, ipv4, sizeof(ipv4));
+            ck_assert_uint_eq(a.port, 32853);
+        }
     }
 }
 END_TEST
