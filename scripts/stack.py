@@ -342,7 +342,8 @@ class Stack:
         return self.service("hub", base)
 
     def edge(self, token=None, management_port=0, **conf):
-        base = {"bindAddress": "127.0.0.1", "management": {"listen": f"127.0.0.1:{management_port}"}}
+        base = {"bindAddress": "127.0.0.1", "management": {"listen": f"127.0.0.1:{management_port}"},
+                "stun": {"server": ""}}  # nothing here asks the internet
         if token:
             base["token"] = token
         if TRANSPORT:

@@ -1,6 +1,7 @@
 /* assignment - see assignment.h. */
 #include "edge/assignment.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -14,6 +15,8 @@ static void acknowledge(struct assignment *a)
     if (!a->has_config)
         return;
     public_ports_describe(&a->ports, &ack);
+    snprintf(ack.public_ip, sizeof(ack.public_ip), "%.*s", (int)sizeof(ack.public_ip) - 1,
+             a->stun.public_ip);
     json = config_ack_emit(&ack, NULL);
     a->send_ack(a->arg, json);
     free(json);
@@ -26,6 +29,14 @@ static void on_ports_changed(void *arg)
     struct assignment *a = arg;
 
     edge_event_ports(a->shared->events, EDGE_EVENT_PORTS_UPDATED, a);
+    acknowledge(a);
+}
+
+static void on_public_ip(struct stun_client *stun)
+{
+    struct assignment *a = container_of(stun, struct assignment, stun);
+
+    edge_event_public_ip(a->shared->events, stun->public_ip);
     acknowledge(a);
 }
 
@@ -42,8 +53,10 @@ static void apply(struct assignment *a, struct wire_config *config)
     a->config = *config; /* moves */
     *config = (struct wire_config){0};
     a->has_config = true;
-    if (!a->has_ended)
+    if (!a->has_ended) {
         public_ports_assign(&a->ports, &a->config.ports, &a->config.ports_udp);
+        stun_client_set_interval(&a->stun, a->config.stun_interval_secs);
+    }
     log_info("edge", "config_applied", LOG_U("revision", a->config.revision),
              LOG_U("ports", a->config.ports.count + a->config.ports_udp.count));
 }
@@ -65,6 +78,13 @@ static void flush_held(struct assignment *a, bool is_over)
 {
     for (unsigned i = 0; i < a->shared->count; i++)
         edge_worker_flush_held(&a->shared->workers[i], is_over);
+}
+
+void assignment_begin(struct assignment *a)
+{
+    stun_client_stop(&a->stun);
+    if (!a->has_ended)
+        stun_client_start(&a->stun);
 }
 
 void assignment_up(struct assignment *a)
@@ -116,6 +136,7 @@ static void close_ports(struct assignment *a)
 
 void assignment_forget(struct assignment *a)
 {
+    stun_client_stop(&a->stun);
     deadline_off(&a->hold);
     atomic_store_explicit(&a->shared->is_holding, false, memory_order_relaxed);
     close_ports(a);
@@ -128,6 +149,7 @@ void assignment_forget(struct assignment *a)
 void assignment_end(struct assignment *a)
 {
     a->has_ended = true;
+    stun_client_set_interval(&a->stun, 0);
     close_ports(a);
     acknowledge(a);
 }
@@ -137,12 +159,14 @@ void assignment_init(struct assignment *a, struct edge_shared *shared, const cha
 {
     *a = (struct assignment){.shared = shared, .send_ack = send_ack, .arg = arg};
     public_ports_init(&a->ports, shared, bind_address, on_ports_changed, a);
+    stun_client_init(&a->stun, shared->control, on_public_ip);
     deadline_init(&a->hold, shared->control, on_hold_over);
 }
 
 void assignment_fini(struct assignment *a)
 {
     deadline_off(&a->hold);
+    stun_client_fini(&a->stun);
     public_ports_fini(&a->ports);
     wire_config_fini(&a->config);
 }

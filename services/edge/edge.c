@@ -87,6 +87,17 @@ static int find_credentials(struct edge *e, struct credentials **out)
     return err == -ERR_NOT_FOUND ? 0 : err;
 }
 
+static int start_stun(struct edge *e)
+{
+    const struct stun_options options = {.server = e->conf.stun_server,
+                                         .rto_ms = (unsigned)e->conf.stun_rto_ms,
+                                         .tries = (unsigned)e->conf.stun_tries};
+
+    if (stun_client_configure(&e->uplink.assignment.stun, &options) != 0)
+        return tell(-ERR_SYS, "stun", "the resolver cannot be started");
+    return 0;
+}
+
 static int start_admin(struct edge *e)
 {
     struct admin_options options = {
@@ -165,8 +176,10 @@ int edge_start(struct edge *e)
         uplink_init(&e->uplink, &e->shared, e->conf.bind_address,
                     (enum transport_mode)e->conf.transport_mode,
                     (uint64_t)e->conf.quic_retry_secs * 1000);
-        err = start_admin(e);
+        err = start_stun(e);
     }
+    if (!err)
+        err = start_admin(e);
     if (!err)
         service_tell_crash("edge", &e->crash, e->events, EDGE_EVENT_CRASH_RECOVERED);
     if (!err && credentials)

@@ -69,7 +69,7 @@ static void get_status(void *service, struct admin_request *r)
     add_str(o, "transport", is_up ? link_transport_name(uplink_transport(u)) : NULL);
     add_str(o, "transportReason", is_up ? transport_reason_name(u->choice.reason) : NULL);
     add_str(o, "hubVerified", is_up ? credentials_verified_by(u->credentials) : NULL);
-    add_str(o, "publicIp", NULL);
+    add_str(o, "publicIp", *u->assignment.stun.public_ip ? u->assignment.stun.public_ip : NULL);
     add_int(o, "lanes", u->lane_count);
     add_int(o, "activeStreams", e->shared.budget.streams);
     add_int(o, "udpSessions", e->shared.budget.udp.sessions);

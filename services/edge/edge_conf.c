@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "edge/credentials.h"
+#include "edge/stun_client.h"
 #include "loop/addr.h"
 #include "tunnel/udp_session.h"
 #include "json/json.h"
@@ -21,6 +22,17 @@ static void check_address(struct json_check *faults, const char *pointer, const 
 
     if (**text && addr_parse_host(&addr, *text, 0) != 0)
         json_fault(faults, pointer, "invalid", "must be an IPv4 or IPv6 address, or empty");
+}
+
+static void check_stun_server(struct json_check *faults, const char *pointer, const void *member)
+{
+    const char *const *text = member;
+    char host[HOST_MAX + 1];
+    uint16_t port;
+
+    if (**text && stun_server_parse(host, &port, *text) != 0)
+        json_fault(faults, pointer, "invalid",
+                   "must be a host, host:port or [IPv6 address]:port, or empty");
 }
 
 static void check_all(struct json_check *faults, const void *member)
@@ -114,6 +126,33 @@ static const struct conf_key keys[] = {
      .unit = "s",
      .is_hot = true,
      .doc = "How long clients wait, and ports stay bound, while the tunnel is away."},
+    {.path = "stun.server",
+     .kind = CONF_STRING,
+     .offset = AT(stun_server),
+     .max = 261,
+     .fallback = "stun.cloudflare.com:3478",
+     .check = check_stun_server,
+     .doc = "Who is asked for this edge's public address (STUN): host, or host:port; empty: "
+            "nobody."},
+    {.path = "stun.rtoMs",
+     .kind = CONF_INT,
+     .offset = AT(stun_rto_ms),
+     .min = 10,
+     .max = 60000,
+     .fallback = "500",
+     .unit = "ms",
+     .counter = "penstock_edge_stun_requests_total{result=\"timeout\"}",
+     .doc = "How long the first STUN request waits for its answer; each further one twice as "
+            "long, the last one 16 times as long as the first."},
+    {.path = "stun.tries",
+     .kind = CONF_INT,
+     .offset = AT(stun_tries),
+     .min = 1,
+     .max = 16,
+     .fallback = "7",
+     .unit = "requests",
+     .counter = "penstock_edge_stun_requests_total{result=\"timeout\"}",
+     .doc = "How often an address of the STUN server is asked before it counts as silent."},
     {.path = "tunnel.memoryBudget",
      .kind = CONF_INT,
      .offset = AT(memory_budget),

@@ -26,6 +26,8 @@ struct edge_conf {
     int transport_mode; /* enum transport_mode */
     int64_t quic_retry_secs;
     int64_t hold_secs;
+    char *stun_server; /* empty: STUN is off */
+    int64_t stun_rto_ms, stun_tries;
     int64_t memory_budget, max_window; /* bytes */
     char *tls_congestion;
     int quic_congestion; /* enum quic_congestion */

@@ -4,7 +4,7 @@
 
 #include "admin/events.h"
 
-/* X(name, text).  publicIpDiscovered comes with STUN. */
+/* X(name, text) */
 #define EDGE_EVENTS(X)                                                                             \
     X(CRASH_RECOVERED, "crashRecovered")                                                           \
     X(TUNNEL_CONNECTED, "tunnelConnected")                                                         \
@@ -23,6 +23,8 @@ extern const struct event_type edge_event_types[];
 
 /* tunnelConnected, tunnelDisconnected. */
 void edge_event_tunnel(struct events *e, enum edge_event type, const struct uplink *u);
+/* publicIpDiscovered: it became known, or is another now. */
+void edge_event_public_ip(struct events *e, const char *public_ip);
 /* portsAssigned, portsUpdated. */
 void edge_event_ports(struct events *e, enum edge_event type, const struct assignment *a);
 

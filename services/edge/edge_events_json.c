@@ -23,6 +23,14 @@ void edge_event_tunnel(struct events *e, enum edge_event type, const struct upli
     events_raise(e, type, o);
 }
 
+void edge_event_public_ip(struct events *e, const char *public_ip)
+{
+    struct json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "publicIp", json_object_new_string(public_ip));
+    events_raise(e, EDGE_EVENT_PUBLIC_IP_DISCOVERED, o);
+}
+
 void edge_event_ports(struct events *e, enum edge_event type, const struct assignment *a)
 {
     struct json_object *o = json_object_new_object();

@@ -129,6 +129,17 @@ static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_s
         e->shared.budget.udp.taken);
 }
 
+static void stun(struct metrics *m, const struct stun_client *c)
+{
+    metrics_family(m, "penstock_edge_stun_requests_total", METRIC_COUNTER,
+                   "Questions for the public address, by what came of them.");
+    for (unsigned i = 0; i < STUN_RESULT_COUNT; i++)
+        metrics_value(m, (double)c->results[i], "result", stun_result_name((enum stun_result)i),
+                      NULL);
+    one(m, "penstock_edge_stun_ignored_total", METRIC_COUNTER,
+        "Datagrams to an open question that do not answer it.", c->ignored);
+}
+
 static void memory(struct metrics *m, const struct edge *e, const struct edge_sums *s)
 {
     const struct budget *b = &e->shared.budget;
@@ -154,6 +165,7 @@ void edge_collect(void *service, struct metrics *m)
     clients(m, e, &sums);
     transport(m, e);
     udp(m, e, &sums.udp);
+    stun(m, &e->uplink.assignment.stun);
     memory(m, e, &sums);
     one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
         e->uplink.assignment.ports.count);

@@ -511,10 +511,12 @@ void uplink_set_credentials(struct uplink *u, struct credentials *credentials)
     }
     deadline_off(&u->parked);
     u->is_parked = false;
-    if (u->credentials)
+    if (u->credentials) {
+        assignment_begin(&u->assignment);
         dial_all(u);
-    else
+    } else {
         assignment_forget(&u->assignment);
+    }
 }
 
 void uplink_drain(struct uplink *u, unsigned secs)

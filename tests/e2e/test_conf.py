@@ -410,7 +410,8 @@ class Edge(Conf):
         self.assertNotIn(self.token(), text)
 
     def test_values(self):
-        for key, value in (("bindAddress", "host.test"), ("transportMode", "sctp"), ("holdSecs", "-1"), ("holdSecs", "1e3"),
+        for key, value in (("bindAddress", "host.test"), ("stun.server", "host:0"), ("stun.server", "::1"),
+                           ("stun.rtoMs", "9"), ("stun.tries", "17"), ("transportMode", "sctp"), ("holdSecs", "-1"), ("holdSecs", "1e3"),
                            ("tunnel.maxWindow", "1"), ("limits.heldClients", "x"), ("instance", "i" * 254)):
             with self.subTest(key=key):
                 self.refused("edge", "--set", f"{key}={value}", words=[key])

@@ -1,0 +1,25 @@
+"""STUN over IPv6: the public address of an edge whose STUN server has no other.  A file of its own, since
+it is not run where loopback has no IPv6."""
+import socket
+import unittest
+
+import e2e
+from stun_stand import Case, Coturn
+
+
+class StunByIpv6(Case):
+    def test_coturn(self):
+        coturn = Coturn(self.stack.folder, "::1")
+        self.addCleanup(coturn.close)
+        hub, edge = self.edge_of(coturn.address)
+        self.wait_ip(hub, edge, "::1")
+        self.assertEqual(edge.metric("penstock_edge_stun_requests_total", result="ok"), 1)
+
+
+if __name__ == "__main__":
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.bind(("::1", 0))
+    except OSError as why:
+        e2e.not_run(f"loopback has no IPv6: {why}")
+    unittest.main(verbosity=2)
