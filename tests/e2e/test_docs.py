@@ -10,7 +10,7 @@ import unittest
 import e2e
 
 BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "helm/penstock/README.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
              *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "services").glob("*/README.md"))]
 
 
@@ -20,6 +20,11 @@ class Documents(unittest.TestCase):
                               capture_output=True, text=True).stdout
         self.assertEqual(made, (e2e.SOURCE / "docs" / "limits.md").read_text(),
                          "docs/limits.md is out of date: run `make docs`")
+
+    def test_values_of_the_chart(self):
+        done = subprocess.run([sys.executable, e2e.SOURCE / "scripts" / "chart_docs.py", "--check"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_links_lead_somewhere(self):
         links = 0
