@@ -76,7 +76,7 @@ ENTRYPOINT ["/penstock-traffic"]
 
 FROM debian:trixie-slim AS demo
 RUN apt-get -qq update \
-    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 openssl >/dev/null \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends python3 openssl curl >/dev/null \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o 65532 -g 65532 -m 700 /var/lib/penstock/traffic
 COPY scripts/origin.py scripts/demo.py /demo/

@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """helm/penstock with each ci/*-values.yaml: linted, rendered, checked against Kubernetes' types and the
-restricted pod security standard; the services' own programs check the configurations that it renders,
-with every file that they name coming from a mount; made secrets are kept; bad values are refused.
+restricted pod security standard; the same as in golden/, but for what is random; the services' own programs
+check the configurations that it renders, with every file that they name coming from a mount; made secrets
+are kept; bad values are refused.
 
-usage: tests/chart/run.py --validate COMMAND [--bin DIR]
+usage: tests/chart/run.py --validate COMMAND [--bin DIR]     all of it
+       tests/chart/run.py --golden                           makes golden/ anew: look at the difference
 COMMAND reads manifests on standard input and fails with the faults; helm is looked for in PATH.
 """
 import argparse
 import base64
+import difflib
+import hashlib
 import http.server
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +27,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "helm" / "penstock"
 CI = sorted(CHART.glob("ci/*-values.yaml"))
+GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
+DIFFERENCE_LINES = 80
 SAFE_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start"}  # of the safe ones, what is used here
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 
@@ -31,12 +38,25 @@ REFUSED = [
     ({"edge": {"listenPorts": [70000]}}, "listenPorts"),
     ({"edge": {"listenPorts": []}}, "listenPorts"),
     ({"edge": {"id": "a b"}}, "/edge/id"),
+    ({"edge": {"kind": "StatefulSet"}}, "/edge/kind"),
     ({"hub": {"config": {"edges": []}}}, "/hub/config"),
     ({"hub": {"edges": [{"id": "x", "listenPorts": [1], "secret": "never here"}]}}, "secret"),
     ({"hub": {"edges": [{"id": "edge", "listenPorts": [1]}]}}, "two edges are called edge"),
     ({"hub": {"enabled": False}}, "secrets.edges.existingSecret is needed"),
     ({"hub": {"enabled": False}, "secrets": {"edges": {"existingSecret": "s"}}}, "edge.hub.host is needed"),
     ({"traffic": {"enabled": False}}, "hub.target.host is needed"),
+    ({s: {"enabled": False} for s in ("hub", "edge", "traffic")}, "nothing is enabled"),
+    ({"edge": {"token": {"existingSecret": "t"}}}, "edge.token.existingSecret is for an edge whose hub is elsewhere"),
+    ({"edge": {"kind": "DaemonSet", "service": {"type": "LoadBalancer"}}}, "a DaemonSet has the nodes' addresses"),
+    ({"edge": {"listenPortsUdp": [53]}}, "UDP port 53 leads nowhere"),
+    ({"traffic": {"replicaCount": 2}}, "several replicas of traffic share no routes"),
+    ({"traffic": {"autoscaling": {"enabled": True}}}, "several replicas of traffic share no routes"),
+    ({"traffic": {"autoscaling": {"minReplicas": 11}}}, "minReplicas is above maxReplicas"),
+    ({"traffic": {"autoscaling": {"enabled": True, "targetCPUUtilizationPercentage": 0},
+                  "routes": {"existingSecret": "r"}}}, "both targets are 0"),
+    ({"metrics": {"serviceMonitor": {"enabled": True}}}, "metrics.serviceMonitor.enabled needs metrics.enabled"),
+    ({"metrics": {"prometheusRule": {"disabled": ["Other"]}}}, "/metrics/prometheusRule/disabled"),
+    ({"tests": {"path": "x"}}, "/tests/path"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"replicas": 2}, "replicas"),
 ]
@@ -62,6 +82,30 @@ def of_kind(objects, kind):
     return [o for o in objects if o["kind"] == kind]
 
 
+def pod_specs(objects):
+    """(name, spec) of every pod that comes to be."""
+    for o in objects:
+        if o["kind"] == "Pod":
+            yield o["metadata"]["name"], o["spec"]
+        elif o["kind"] in ("Deployment", "DaemonSet"):
+            yield o["metadata"]["name"], o["spec"]["template"]["spec"]
+
+
+def check_on_host(pod):
+    """The one pod that is more than restricted has what it needs for the node's ports and nothing else."""
+    expect(pod["hostNetwork"] is True and not pod.get("hostPID") and not pod.get("hostIPC"), "namespaces of the node")
+    expect(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "no seccomp profile")
+    expect({next(iter(set(v) - {"name"})) for v in pod["volumes"]} <= VOLUMES, "a volume of the node")
+    [container] = pod["containers"]
+    own = container["securityContext"]
+    expect(own["allowPrivilegeEscalation"] is False and not own.get("privileged"), "privileges")
+    expect(own["capabilities"] == {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, "capabilities")
+    expect(own["readOnlyRootFilesystem"] is True, "a writable image")
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        expect(container[probe]["httpGet"]["host"] == "127.0.0.1", f"the {probe} is not the node's own")
+    expect(pod["enableServiceLinks"] is False and pod["automountServiceAccountToken"] is False, "links or token")
+
+
 def check_restricted(pod):
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/, restricted."""
     context = pod["securityContext"]
@@ -77,8 +121,18 @@ def check_restricted(pod):
         expect(own["allowPrivilegeEscalation"] is False and not own.get("privileged"), "privileges")
         expect(own["capabilities"] == {"drop": ["ALL"]}, "capabilities")
         expect(own["readOnlyRootFilesystem"] is True, "a writable image")
-        expect(not any("hostPort" in p for p in container["ports"]), "a host port")
+        expect(not any("hostPort" in p for p in container.get("ports", [])), "a host port")
     expect(pod["enableServiceLinks"] is False and pod["automountServiceAccountToken"] is False, "links or token")
+
+
+def sample(path):
+    """What a prepared Secret would have there."""
+    if path.endswith(".json"):
+        return '{"routes": []}'
+    if path.endswith("/token"):
+        fields = {"hubHost": "hub.example.com", "hubPort": 443, "edgeId": "fra-2", "secret": "A" * 43}
+        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+    return "A" * 43
 
 
 def mounted_files(pod, objects):
@@ -99,7 +153,7 @@ def mounted_files(pod, objects):
             for item in source["secret"]["items"]:
                 expect(name not in made or item["key"] in made[name], f"{name} has no {item['key']}")
                 path = f"{base}/{item['path']}"
-                files[path] = '{"routes": []}' if path.endswith(".json") else "A" * 43
+                files[path] = sample(path)
     return files
 
 
@@ -122,14 +176,88 @@ def check_configuration(deployment, objects, programs):
 
 
 def check_services(objects):
-    pods = [d["spec"]["template"] for d in of_kind(objects, "Deployment")]
+    pods = [o["spec"]["template"] for o in workloads(objects)]
     for service in of_kind(objects, "Service"):
         chosen = [p for p in pods if service["spec"]["selector"].items() <= p["metadata"]["labels"].items()]
-        expect(len(chosen) == 1, f"Service {service['metadata']['name']} chooses {len(chosen)} Deployments")
+        expect(len(chosen) == 1, f"Service {service['metadata']['name']} chooses {len(chosen)} workloads")
         names = {p["name"] for p in chosen[0]["spec"]["containers"][0]["ports"]}
         expect({p["targetPort"] for p in service["spec"]["ports"]} <= names, "a Service leads to no port")
         expect("management" not in [p["targetPort"] for p in service["spec"]["ports"]]
                or service["spec"]["type"] == "ClusterIP", "a management API is public")
+
+
+def check_policies(objects):
+    """Whatever a Service leads to is let in by the policy of its pods; the management APIs' peers are named."""
+    policies = of_kind(objects, "NetworkPolicy")
+    for service in of_kind(objects, "Service"):
+        selector = service["spec"]["selector"]
+        [pod] = [o["spec"]["template"] for o in workloads(objects)
+                 if selector.items() <= o["spec"]["template"]["metadata"]["labels"].items()]
+        if pod["spec"].get("hostNetwork"):
+            continue
+        [policy] = [p["spec"] for p in policies if p["spec"]["podSelector"]["matchLabels"] == selector]
+        numbers = {p["name"]: (p["containerPort"], p["protocol"]) for p in pod["spec"]["containers"][0]["ports"]}
+        for port in service["spec"]["ports"]:
+            rules = [r for r in policy["ingress"]
+                     if numbers[port["targetPort"]] in [(p["port"], p["protocol"]) for p in r["ports"]]]
+            expect(len(rules) == 1, f"{len(rules)} rules for {port['targetPort']} of {service['metadata']['name']}")
+            if port["targetPort"] == "management":
+                expect({"podSelector": {}} in rules[0]["from"], "the namespace does not reach the management API")
+            if service["spec"]["type"] != "ClusterIP":
+                expect("from" not in rules[0], f"{service['metadata']['name']} is public and its pods are closed")
+    management = [r for p in policies for r in p["spec"]["ingress"] if r["ports"][0]["port"] in (9001, 9002, 9003)]
+    expect(len(management) == len(policies) and all(r["from"] for r in management), "a management API is open")
+
+
+def check_monitoring(objects):
+    for monitor in of_kind(objects, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"]
+        chosen = [s for s in of_kind(objects, "Service") if wanted.items() <= s["metadata"]["labels"].items()]
+        expect(len(chosen) == len(workloads(objects)), f"the ServiceMonitor chooses {len(chosen)} Services")
+        expect(all([p["name"] for p in s["spec"]["ports"]] == ["metrics"] for s in chosen), "other ports are scraped")
+    for rule in of_kind(objects, "PrometheusRule"):
+        files = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+        expect([g["name"] for g in files["groups"]] == [g["name"] for g in rule["spec"]["groups"]], "groups of alerts")
+        left = [r["alert"] for g in files["groups"] for r in g["rules"]]
+        given = [r["alert"] for g in rule["spec"]["groups"] for r in g["rules"]]
+        expect(set(left) - set(given) == {"PenstockEdgeOnTls"}, f"not given: {set(left) - set(given)}")
+    for dashboard in of_kind(objects, "ConfigMap"):
+        if "penstock.json" in dashboard["data"]:
+            expect(json.loads(dashboard["data"]["penstock.json"])["uid"] == "penstock", "another dashboard")
+
+
+def workloads(objects):
+    return [o for o in objects if o["kind"] in ("Deployment", "DaemonSet")]
+
+
+def without_chance(text):
+    """What is random (made secrets) or has a file of its own in the chart (the dashboard) is left out."""
+    text = re.sub(r"^(  [\w.-]+): [A-Za-z0-9+/]{58}==$", r"\1: RANDOM", text, flags=re.M)
+    return re.sub(r"^(  penstock.json): (.*)$", lambda m: f"{m[1]}: sha256 {hashlib.sha256(m[2].encode()).hexdigest()}",
+                  text, flags=re.M)
+
+
+def golden_of(path):
+    return GOLDEN / f"{path.name.removesuffix('-values.yaml')}.yaml"
+
+
+def check_golden(path, text):
+    at = golden_of(path)
+    expect(at.exists(), f"there is no {at}: tests/chart/run.py --golden makes it")
+    difference = list(difflib.unified_diff(at.read_text().splitlines(), without_chance(text).splitlines(),
+                                           str(at.relative_to(ROOT)), "rendered", lineterm="", n=6))
+    shown = "\n".join(difference[:DIFFERENCE_LINES])
+    expect(not difference, f"{path.name} renders otherwise ({len(difference)} lines of difference; "
+                           f"if it is meant so: tests/chart/run.py --golden)\n{shown}")
+
+
+def make_golden():
+    GOLDEN.mkdir(exist_ok=True)
+    for old in GOLDEN.glob("*.yaml"):
+        old.unlink()
+    for path in CI:
+        golden_of(path).write_text(without_chance(render("--values", path)))
+    print(f"{len(CI)} files made in {GOLDEN.relative_to(ROOT)}")
 
 
 def check_values(path, options):
@@ -137,15 +265,23 @@ def check_values(path, options):
     text = render("--values", path)
     print(run(options.validate, given=text).stdout.splitlines()[-1], end=", ")
     objects = [o for o in yaml.safe_load_all(text) if o]
-    deployments = of_kind(objects, "Deployment")
-    expect(deployments, "no Deployment")
-    for deployment in deployments:
-        check_restricted(deployment["spec"]["template"]["spec"])
-        check_configuration(deployment, objects, options.bin)
+    expect(workloads(objects), "nothing that runs")
+    for name, pod in pod_specs(objects):
+        if pod.get("hostNetwork"):
+            expect(path.name == "daemonset-values.yaml", f"{name} is on the node's network")
+            check_on_host(pod)
+        else:
+            check_restricted(pod)
+    for workload in workloads(objects):
+        check_configuration(workload, objects, options.bin)
     check_services(objects)
+    if of_kind(objects, "NetworkPolicy"):
+        check_policies(objects)
+    check_monitoring(objects)
     values = [base64.b64decode(v).decode() for s in of_kind(objects, "Secret") for v in s["data"].values()]
     expect(len(set(values)) == len(values) and all(len(v) == 43 and v.isalnum() for v in values), "a weak secret")
-    print(f"{len(deployments)} configurations accepted")
+    check_golden(path, text)
+    print(f"{len(workloads(objects))} configurations accepted")
 
 
 def check_refused():
@@ -163,16 +299,19 @@ class Cluster(http.server.BaseHTTPRequestHandler):
     @staticmethod
     def resources(version, *kinds):
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": [
-            {"name": f"{k.lower()}s", "namespaced": True, "kind": k, "verbs": ["get"]} for k in kinds]}
+            {"name": re.sub(r"y$", "ie", k.lower()) + "s", "namespaced": True, "kind": k, "verbs": ["get"]} for k in kinds]}
 
     def do_GET(self):
         known = {
             "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
             "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [
-                {"name": "apps", "versions": [{"groupVersion": "apps/v1", "version": "v1"}]}]},
-            "/api/v1": self.resources("v1", "Secret", "ConfigMap", "Service", "PersistentVolumeClaim"),
+                {"name": name, "versions": [{"groupVersion": f"{name}/v1", "version": "v1"}]}
+                for name in ("apps", "networking.k8s.io")]},
+            "/api/v1": self.resources("v1", "Secret", "ConfigMap", "Service", "PersistentVolumeClaim",
+                                      "ServiceAccount", "Pod"),
             "/apis/apps/v1": self.resources("apps/v1", "Deployment"),
+            "/apis/networking.k8s.io/v1": self.resources("networking.k8s.io/v1", "NetworkPolicy"),
             "/api/v1/namespaces/web/secrets/r-penstock-edges": {
                 "apiVersion": "v1", "kind": "Secret", "data": self.kept,
                 "metadata": {"name": "r-penstock-edges", "namespace": "web",
@@ -208,11 +347,19 @@ def check_kept():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--validate", required=True)
+    parser.add_argument("--validate")
+    parser.add_argument("--golden", action="store_true")
     parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build" / "release" / "bin")
     options = parser.parse_args()
+    if options.golden:
+        return make_golden()
+    if not options.validate:
+        parser.error("--validate is needed")
     options.bin = options.bin.resolve()
     run("helm", "lint", "--strict", CHART)
+    expect(len(CI) >= 8, f"only {len(CI)} ci/*-values.yaml")
+    known = {golden_of(path) for path in CI}
+    expect(known == set(GOLDEN.glob("*.yaml")), "golden/ and ci/ differ: tests/chart/run.py --golden")
     for path in CI:
         print(f"{path.name.removesuffix('-values.yaml')}: ", end="", flush=True)
         check_values(path, options)

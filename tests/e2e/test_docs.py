@@ -10,7 +10,7 @@ import unittest
 import e2e
 
 BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "helm/penstock/README.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
              *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "services").glob("*/README.md"))]
 
 
@@ -20,6 +20,25 @@ class Documents(unittest.TestCase):
                               capture_output=True, text=True).stdout
         self.assertEqual(made, (e2e.SOURCE / "docs" / "limits.md").read_text(),
                          "docs/limits.md is out of date: run `make docs`")
+
+    def check_made(self, script):
+        done = subprocess.run([sys.executable, e2e.SOURCE / "scripts" / script, "--check"],
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_values_of_the_chart(self):
+        self.check_made("chart_docs.py")
+
+    def test_metrics(self):
+        self.check_made("metrics_docs.py")
+
+    def test_alerts_are_told(self):
+        """docs/operations.md has a heading for each alert, in the rules' order, and what to do under it."""
+        rules = (e2e.SOURCE / "helm" / "penstock" / "files" / "alerts.yaml").read_text()
+        told = re.findall(r"^#### (Penstock\w+)\n\n(.+)\n", (e2e.SOURCE / "docs" / "operations.md").read_text(), re.M)
+        self.assertEqual(re.findall(r"- alert: (\w+)", rules), [name for name, _ in told])
+        for name, text in told:
+            self.assertIn("**Do:**", text, name)
 
     def test_links_lead_somewhere(self):
         links = 0

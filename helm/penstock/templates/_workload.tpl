@@ -1,20 +1,25 @@
 {{/*
-One of the three Deployments.  (dict "root" $ "component" "hub" "config" JSON "ports" [{name, port, protocol}]
-"secrets" [projected volume sources] "state" volume source "sysctls" [...] "strategy" {...} "replicas" 1)
+The Deployment or DaemonSet of one service, with its ConfigMap and the Service of its management API.
+(dict "root" $ "component" "hub" "kind" "Deployment" "replicas" 1 or nothing "strategy" {...}
+"config" JSON "ports" [{name, port, protocol}] "secrets" [projected volume sources] "state" volume source
+"sysctls" [...] "mounts" [...] "volumes" [...])
 */}}
-{{- define "penstock.deployment" -}}
+{{- define "penstock.workload" -}}
 {{- $own := index .root.Values .component -}}
 {{- $name := printf "%s-%s" (include "penstock.fullname" .root) .component -}}
+{{- $onHost := eq .kind "DaemonSet" -}}
 apiVersion: apps/v1
-kind: Deployment
+kind: {{ .kind }}
 metadata:
   name: {{ $name }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "penstock.labels" . | nindent 4 }}
 spec:
+  {{- if hasKey . "replicas" }}
   replicas: {{ int .replicas }}
+  {{- end }}
   revisionHistoryLimit: 3
-  strategy: {{- toYaml .strategy | nindent 4 }}
+  {{ $onHost | ternary "updateStrategy" "strategy" }}: {{- toYaml .strategy | nindent 4 }}
   selector:
     matchLabels: {{- include "penstock.selectorLabels" . | nindent 6 }}
   template:
@@ -30,8 +35,13 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
+      serviceAccountName: {{ include "penstock.serviceAccount" .root }}
       automountServiceAccountToken: false
       enableServiceLinks: false
+      {{- if $onHost }}
+      hostNetwork: true
+      dnsPolicy: ClusterFirstWithHostNet
+      {{- end }}
       terminationGracePeriodSeconds: {{ int $own.terminationGracePeriodSeconds }}
       {{- with .root.Values.imagePullSecrets }}
       imagePullSecrets: {{- toYaml . | nindent 8 }}
@@ -40,14 +50,20 @@ spec:
       priorityClassName: {{ . }}
       {{- end }}
       securityContext:
+        {{- if $onHost }}
+        # ports below 1024 of the node are root's, whatever the capabilities of another user
+        runAsUser: 0
+        runAsGroup: 0
+        {{- else }}
         runAsNonRoot: true
         runAsUser: 65532
         runAsGroup: 65532
+        {{- end }}
         fsGroup: 65532
         fsGroupChangePolicy: OnRootMismatch
         seccompProfile: {type: RuntimeDefault}
-        {{- with .sysctls }}
-        sysctls: {{- toYaml . | nindent 10 }}
+        {{- if and .sysctls (not $onHost) }}
+        sysctls: {{- toYaml .sysctls | nindent 10 }}
         {{- end }}
       containers:
         - name: {{ .component }}
@@ -62,25 +78,32 @@ spec:
             - {name: {{ .name }}, containerPort: {{ int .port }}, protocol: {{ default "TCP" .protocol }}}
             {{- end }}
             - {name: management, containerPort: {{ include "penstock.managementPort" . }}, protocol: TCP}
+            {{- if .root.Values.metrics.enabled }}
+            - {name: metrics, containerPort: {{ include "penstock.metricsPort" . }}, protocol: TCP}
+            {{- end }}
           startupProbe:
-            httpGet: {path: /healthz, port: management}
+            httpGet: {{- include "penstock.probe" (dict "of" . "path" "/healthz") | nindent 14 }}
             periodSeconds: 2
             failureThreshold: 30
           livenessProbe:
-            httpGet: {path: /healthz, port: management}
+            httpGet: {{- include "penstock.probe" (dict "of" . "path" "/healthz") | nindent 14 }}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 3
           readinessProbe:
-            httpGet: {path: /readyz, port: management}
+            httpGet: {{- include "penstock.probe" (dict "of" . "path" "/readyz") | nindent 14 }}
             periodSeconds: 3
             timeoutSeconds: 3
             failureThreshold: 2
           securityContext:
             allowPrivilegeEscalation: false
             readOnlyRootFilesystem: true
+            {{- if $onHost }}
+            capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}
+            {{- else }}
             runAsNonRoot: true
             capabilities: {drop: [ALL]}
+            {{- end }}
           {{- with $own.resources }}
           resources: {{- toYaml . | nindent 12 }}
           {{- end }}
@@ -122,8 +145,14 @@ spec:
       {{- with $own.affinity }}
       affinity: {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $own.topologySpreadConstraints }}
-      topologySpreadConstraints: {{- toYaml . | nindent 8 }}
+      {{- if not $onHost }}
+      {{- $selector := dict "matchLabels" (include "penstock.selectorLabels" . | fromYaml) }}
+      {{- range $i, $spread := $own.topologySpreadConstraints }}
+      {{- if not $i }}
+      topologySpreadConstraints:
+      {{- end }}
+        - {{ merge (dict) $spread (dict "labelSelector" $selector) | toYaml | indent 10 | trim }}
+      {{- end }}
       {{- end }}
 ---
 apiVersion: v1
@@ -135,8 +164,9 @@ metadata:
 data:
   {{ .component }}.json: |
     {{- .config | nindent 4 }}
+{{- if not $onHost }}
 ---
-{{- /* a Service of its own: the other one may be public */}}
+# A Service of its own: the other one may be public.
 apiVersion: v1
 kind: Service
 metadata:
@@ -148,21 +178,52 @@ spec:
   selector: {{- include "penstock.selectorLabels" . | nindent 4 }}
   ports:
     - {name: management, port: {{ include "penstock.managementPort" . }}, targetPort: management, protocol: TCP}
+{{- end }}
+{{- if .root.Values.metrics.enabled }}
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ $name }}-metrics
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "penstock.labels" . | nindent 4 }}
+    penstock/scrape: "true"
+spec:
+  type: ClusterIP
+  clusterIP: None
+  # one that is not ready is looked at too
+  publishNotReadyAddresses: true
+  selector: {{- include "penstock.selectorLabels" . | nindent 4 }}
+  ports:
+    - {name: metrics, port: {{ include "penstock.metricsPort" . }}, targetPort: metrics, protocol: TCP}
+{{- end }}
 {{- end -}}
 
-{{/* The source of the management token, for penstock.deployment's "secrets". */}}
-{{- define "penstock.tokenSource" -}}
-secret:
-  name: {{ include "penstock.managementSecret" .root }}
-  items: [{key: {{ .component }}, path: management}]
+{{/* httpGet of a probe: (dict "of" the workload "path" "/healthz"). */}}
+{{- define "penstock.probe" -}}
+path: {{ .path }}
+port: management
+{{- if .of.root.Values.secrets.managementTls.existingSecret }}
+scheme: HTTPS
+{{- end }}
+{{- if eq .of.kind "DaemonSet" }}
+host: 127.0.0.1
+{{- end }}
 {{- end -}}
 
-{{/* What a Service that may be a load balancer adds to its spec. */}}
-{{- define "penstock.balancer" -}}
-{{- if and .externalTrafficPolicy (ne .type "ClusterIP") }}
-externalTrafficPolicy: {{ .externalTrafficPolicy }}
-{{- end }}
-{{- if and .loadBalancerClass (eq .type "LoadBalancer") }}
-loadBalancerClass: {{ .loadBalancerClass }}
-{{- end }}
+{{/* The sources of what every service has in /etc/penstock/secrets, as a JSON list. */}}
+{{- define "penstock.commonSecrets" -}}
+{{- $token := dict "key" .component "path" "management" -}}
+{{- $sources := list (dict "secret" (dict "name" (include "penstock.managementSecret" .root) "items" (list $token))) -}}
+{{- with .root.Values.secrets.managementTls.existingSecret -}}
+{{- $items := list (dict "key" "tls.crt" "path" "management-tls/tls.crt") (dict "key" "tls.key" "path" "management-tls/tls.key") -}}
+{{- $sources = append $sources (dict "secret" (dict "name" . "items" $items)) -}}
+{{- end -}}
+{{- toJson $sources -}}
+{{- end -}}
+
+{{/* One more of them: (dict "name" Secret "key" "ca.crt" "path" "hub-ca.crt"). */}}
+{{- define "penstock.secretSource" -}}
+{{- dict "secret" (dict "name" .name "items" (list (dict "key" .key "path" .path))) | toJson -}}
 {{- end -}}
