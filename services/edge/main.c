@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin/process.h"
+#include "admin/service.h"
 #include "base/log.h"
 #include "edge/edge.h"
 #include "loop/socket.h"
@@ -11,9 +12,8 @@
 extern char **environ;
 
 static const struct conf_command commands[] = {
-    {"healthcheck", "asks the running edge: /healthz, or /readyz with --ready; 0 when it is well"},
-    {"management-token", "prints the token of the management API"},
-    {NULL, NULL},
+    SERVICE_COMMANDS,
+    {.name = NULL},
 };
 
 struct program {

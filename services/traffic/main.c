@@ -5,15 +5,15 @@
 #include <unistd.h>
 
 #include "admin/process.h"
+#include "admin/service.h"
 #include "base/log.h"
 #include "traffic/traffic.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
 static const struct conf_command commands[] = {
-    {"healthcheck", "asks the running service for /healthz; --ready: for /readyz"},
-    {"management-token", "prints the management token, which is made when missing"},
-    {NULL, NULL},
+    SERVICE_COMMANDS,
+    {.name = NULL},
 };
 
 struct program {
