@@ -6,6 +6,7 @@
 #include "admin/process.h"
 #include "admin/service.h"
 #include "base/log.h"
+#include "doctor/command.h"
 #include "hub/hub.h"
 #include "hub/token_command_json.h"
 #include "loop/socket.h"
@@ -19,6 +20,7 @@ static const struct conf_option token_options[] = {
 
 static const struct conf_command commands[] = {
     SERVICE_COMMANDS,
+    DOCTOR_COMMANDS,
     {.name = "token",
      .doc = "Makes a connection token of JSON with the secret on standard input, or shows one.",
      .synopsis = "encode|decode [hubHost=... hubPort=... edgeId=... pin=... | FILE]",

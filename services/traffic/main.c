@@ -7,12 +7,14 @@
 #include "admin/process.h"
 #include "admin/service.h"
 #include "base/log.h"
+#include "doctor/command.h"
 #include "traffic/traffic.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
 static const struct conf_command commands[] = {
     SERVICE_COMMANDS,
+    DOCTOR_COMMANDS,
     {.name = NULL},
 };
 
