@@ -14,7 +14,8 @@ option(PENSTOCK_FUZZ "build the fuzz targets with libFuzzer (clang)" OFF)
 set(PENSTOCK_SANITIZE "" CACHE STRING "value of -fsanitize=, empty for none")
 
 add_library(penstock_flags INTERFACE)
-target_compile_definitions(penstock_flags INTERFACE _GNU_SOURCE PENSTOCK_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(penstock_flags INTERFACE _GNU_SOURCE PENSTOCK_VERSION="${PROJECT_VERSION}"
+    PENSTOCK_DATE="${PENSTOCK_DATE}")
 target_compile_options(penstock_flags INTERFACE
     -Wall -Wextra -Werror -Wconversion -Wswitch-enum -Wshadow -Wvla -Wformat=2 -Wundef
     -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wpointer-arith

@@ -7,11 +7,11 @@ build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev li
 ngtcp2="libngtcp2-dev libngtcp2-crypto-gnutls-dev"
 ngtcp2_least=1.11
 run="python3 curl openssl ca-certificates"
-tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables coturn python3-h2 nghttp2-client"
+tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables coturn python3-h2 nghttp2-client mandoc"
 bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"
-extra="slowhttptest testssl.sh haproxy"
+extra="slowhttptest testssl.sh haproxy zsh fish"
 fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }

@@ -8,18 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "loop/addr.h"
 #include "loop/loop.h"
-
-#define ANSWER_MAX 65536
 
 struct call {
     int fd; /* owned; -1 */
     uint64_t due_us;
     gnutls_session_t tls; /* owned; NULL: plain */
     gnutls_certificate_credentials_t credentials;
-    char answer[ANSWER_MAX + 1];
-    size_t len;
+    unsigned quiet_ms; /* a silence that ends the answer; 0: none does */
+    char *answer;      /* owned */
+    size_t len, size;
 };
 
 /* Waits for the socket until the deadline.  False: it is over. */
@@ -113,12 +113,44 @@ static bool send_all(struct call *c, const char *text, size_t n)
     return true;
 }
 
-/* Until the server closes, as it was asked to. */
+/* Room for more, up to CLIENT_ANSWER_MAX and the NUL.  False: there is none. */
+static bool make_room(struct call *c)
+{
+    size_t size = c->size ? 2 * c->size : 65536;
+    char *longer;
+
+    if (c->len + 1 < c->size)
+        return true;
+    if (size > CLIENT_ANSWER_MAX)
+        return false;
+    longer = must_alloc(size);
+    if (c->len)
+        memcpy(longer, c->answer, c->len);
+    free(c->answer);
+    c->answer = longer;
+    c->size = size;
+    return true;
+}
+
+/* Waits for more of the answer.  IO_EOF: it was quiet for so long that this was all. */
+static enum io await_more(struct call *c)
+{
+    struct pollfd fd = {.fd = c->fd, .events = c->tls ? direction(c) : POLLIN};
+
+    if (c->len && c->quiet_ms)
+        return poll(&fd, 1, (int)c->quiet_ms) == 1 ? IO_OK : IO_EOF;
+    return await(c, fd.events) ? IO_OK : IO_FAIL;
+}
+
+/* Until the server closes, as it was asked to, or the answer rests. */
 static bool receive_all(struct call *c)
 {
-    while (c->len < ANSWER_MAX) {
-        ssize_t got = c->tls ? gnutls_record_recv(c->tls, c->answer + c->len, ANSWER_MAX - c->len)
-                             : recv(c->fd, c->answer + c->len, ANSWER_MAX - c->len, 0);
+    enum io more = IO_OK;
+
+    while (more == IO_OK && make_room(c)) {
+        size_t room = c->size - c->len - 1;
+        ssize_t got = c->tls ? gnutls_record_recv(c->tls, c->answer + c->len, room)
+                             : recv(c->fd, c->answer + c->len, room, 0);
 
         if (got == 0 || got == GNUTLS_E_PREMATURE_TERMINATION)
             return true;
@@ -128,53 +160,110 @@ static bool receive_all(struct call *c)
         }
         if (c->tls ? gnutls_error_is_fatal((int)got) != 0 : errno != EAGAIN && errno != EINTR)
             return false;
-        if (!await(c, c->tls ? direction(c) : POLLIN))
-            return false;
+        more = await_more(c);
     }
-    return true;
+    return more == IO_EOF;
 }
 
-/* NULL when the service is well; else what to print. */
-static const char *judge(struct call *c)
+/* Chunks become a text; one that is cut short ends it. */
+static size_t join_chunks(char *body, size_t n)
 {
-    char *body = strstr(c->answer, "\r\n\r\n");
+    char *to = body, *from = body, *end = body + n;
 
+    while (from < end) {
+        char *data;
+        size_t size = strtoul(from, &data, 16);
+
+        if (size == 0 || !(data = memchr(data, '\n', (size_t)(end - data))))
+            break;
+        data++;
+        size = MIN(size, (size_t)(end - data));
+        memmove(to, data, size);
+        to += size;
+        from = data + size + 2; /* CRLF */
+    }
+    return (size_t)(to - body);
+}
+
+/* NULL; else why it is no answer. */
+static const char *take_answer(struct client_answer *out, struct call *c)
+{
+    char *body;
+    bool is_chunked;
+
+    c->answer[c->len] = '\0';
+    body = strstr(c->answer, "\r\n\r\n");
     if (strncmp(c->answer, "HTTP/1.1 ", 9) != 0 || !body)
         return "the answer is no HTTP";
-    return strncmp(c->answer + 9, "200 ", 4) == 0 ? NULL : body + 4;
+    *body = '\0';
+    is_chunked = strcasestr(c->answer, "\r\ntransfer-encoding: chunked") != NULL;
+    body += 4;
+    out->status = (unsigned)strtoul(c->answer + 9, NULL, 10);
+    out->len = c->len - (size_t)(body - c->answer);
+    if (is_chunked)
+        out->len = join_chunks(body, out->len);
+    memmove(c->answer, body, out->len);
+    c->answer[out->len] = '\0';
+    out->body = c->answer;
+    c->answer = NULL;
+    return NULL;
 }
 
-static const char *ask(struct call *c, const char *listen, bool is_tls, const char *path)
+static const char *ask(struct call *c, const struct client_where *where, const char *path)
 {
-    char request[128];
-    int n = snprintf(request, sizeof(request),
-                     "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    const char *fault = NULL;
+    char *request = must_printf("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                                "Last-Event-ID: 0-0\r\n%s%s%s\r\n",
+                                path, where->token ? "Authorization: Bearer " : "",
+                                where->token ? where->token : "", where->token ? "\r\n" : "");
 
-    if (!dial_listen(c, listen))
-        return "no connection";
-    if (is_tls && !shake_hands(c))
-        return "no TLS handshake";
-    if (!send_all(c, request, (size_t)n) || !receive_all(c))
-        return "no answer";
-    return judge(c);
+    if (!dial_listen(c, where->listen))
+        fault = "no connection";
+    else if (where->is_tls && !shake_hands(c))
+        fault = "no TLS handshake";
+    else if (!send_all(c, request, strlen(request)) || !receive_all(c))
+        fault = "no answer";
+    gnutls_memset(request, 0, strlen(request));
+    free(request);
+    return fault;
+}
+
+const char *client_get(struct client_answer *out, const struct client_where *where,
+                       const char *path, unsigned quiet_ms)
+{
+    struct call c = {.fd = -1, .quiet_ms = quiet_ms};
+    const char *fault;
+
+    c.due_us = clock_now_us() + CLIENT_LIMIT_MS * 1000ull;
+    fault = ask(&c, where, path);
+    *out = (struct client_answer){0};
+    if (!fault)
+        fault = c.len ? take_answer(out, &c) : "the answer is no HTTP";
+    if (c.tls)
+        gnutls_deinit(c.tls);
+    if (c.credentials)
+        gnutls_certificate_free_credentials(c.credentials);
+    if (c.fd >= 0)
+        close(c.fd);
+    free(c.answer);
+    return fault;
+}
+
+void client_answer_fini(struct client_answer *a)
+{
+    free(a->body);
+    *a = (struct client_answer){0};
 }
 
 int client_check(const char *listen, bool is_tls, bool wants_ready, FILE *err)
 {
-    struct call *c = must_alloc(sizeof(*c));
-    const char *fault;
+    struct client_where where = {.listen = listen, .is_tls = is_tls};
+    struct client_answer answer;
+    const char *fault = client_get(&answer, &where, wants_ready ? "/readyz" : "/healthz", 0);
+    int status = fault || answer.status != 200 ? 1 : 0;
 
-    c->fd = -1;
-    c->due_us = clock_now_us() + CLIENT_LIMIT_MS * 1000ull;
-    fault = ask(c, listen, is_tls, wants_ready ? "/readyz" : "/healthz");
-    if (fault)
-        fprintf(err, "%s\n", fault);
-    if (c->tls)
-        gnutls_deinit(c->tls);
-    if (c->credentials)
-        gnutls_certificate_free_credentials(c->credentials);
-    if (c->fd >= 0)
-        close(c->fd);
-    free(c);
-    return fault ? 1 : 0;
+    if (status)
+        fprintf(err, "%s\n", fault ? fault : answer.body);
+    client_answer_fini(&answer);
+    return status;
 }

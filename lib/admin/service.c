@@ -205,6 +205,11 @@ static int print_token(const struct service_conf *conf)
     return err ? 1 : 0;
 }
 
+const struct conf_option service_healthcheck_options[] = {
+    {"--ready", NULL, "ask whether it can serve (/readyz)"},
+    {NULL, NULL, NULL},
+};
+
 int service_command(const char *command, char **rest, const struct service_conf *conf)
 {
     if (strcmp(command, "management-token") == 0)

@@ -55,6 +55,17 @@ void service_tell_crash(const char *service, const struct crash *crash, struct e
 struct events *service_events_new(const struct service_conf *conf, struct loop *loop,
                                   const struct event_type *types);
 
+/* The commands that every program has, for its table of them. */
+extern const struct conf_option service_healthcheck_options[];
+#define SERVICE_COMMANDS                                                                           \
+    {.name = "healthcheck",                                                                        \
+     .doc = "Asks the running service whether it lives; status 0 when it is well.",                \
+     .options = service_healthcheck_options},                                                      \
+    {                                                                                              \
+        .name = "management-token",                                                                \
+        .doc = "Prints the token of the management API, which is made when missing."               \
+    }
+
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */
 int service_command(const char *command, char **rest, const struct service_conf *conf);
 

@@ -1,5 +1,6 @@
 /* conf - one table of keys drives everything about configuration: the JSON file, the environment,
- * --set, secrets from files, --check, --print-config, --help and the table in docs/.
+ * --set, secrets from files, --check, --print-config, --help, the table in docs/, the man pages and
+ * the completions of shells.
  *
  * Order, later wins: default, file (--config), environment (PENSTOCK_*), --set key=value.
  * An unknown key, a wrong type or a value out of range is an error that names the source (file,
@@ -68,18 +69,31 @@ enum conf_verdict {
     CONF_BAD,  /* told on standard error; end with status 2 */
 };
 
-struct conf_command {
-    const char *name; /* "healthcheck": a first argument that is no option */
+/* One option, for --help, the man page and completions. */
+struct conf_option {
+    const char *name;     /* "--ready" */
+    const char *argument; /* NULL: none.  FILE is a path, "bash|zsh" one of these words */
     const char *doc;
 };
 
+struct conf_command {
+    const char *name;     /* "healthcheck": a first argument that is no option */
+    const char *doc;      /* one line */
+    const char *synopsis; /* what stands behind it beside options; or NULL.  "a|b ..." begins with
+                             one of these words */
+    /* Its own, ended by a NULL name: another one is refused.  NULL: none. */
+    const struct conf_option *options;
+    /* Tells what is wrong with the configuration in its own way; NULL: on standard error. */
+    void (*on_faults)(const struct conf_table *table, const struct json_check *faults, char **rest);
+};
+
 /* Reads argv and environ.  Options: --config FILE, --set key=value (repeatable), --check,
- * --print-config, --print-keys (the Markdown table for docs/), --help, --version, --no-supervise
- * (the same as --set supervise=false).  A first argument that stands in `commands` (ended by a NULL
- * name) is reported in *command, with the arguments behind it in *rest (NULL-ended, part of argv);
- * conf is filled as well, for commands need it.  --config and --set are taken behind a command too,
- * up to a
- * "--".  conf must be zeroed, of table->size bytes. */
+ * --print-config, --print-keys (the Markdown table for docs/), --print-man 1|5, --print-completion
+ * SHELL, --help, --version, --no-supervise (the same as --set supervise=false).  A first argument
+ * that stands in `commands` (ended by a NULL name) is reported in *command, with the arguments
+ * behind it in *rest (NULL-ended, part of argv); conf is filled as well, for commands need it.
+ * --config, --set and --help are taken behind a command too, up to a "--".  conf must be zeroed, of
+ * table->size bytes. */
 MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
                                      const struct conf_command *commands, int argc, char **argv,
                                      char **environ_, void *conf, const char **command,

@@ -95,8 +95,7 @@ struct json_object *conf_emit(const struct conf_table *table, const void *conf)
     return top;
 }
 
-/* "tunnel.listen" and "tunnel.keyFile" are of one group, "workers" of none. */
-static bool is_same_group(const char *a, const char *b)
+bool conf_is_same_group(const char *a, const char *b)
 {
     size_t n = strcspn(a, ".");
 
@@ -105,8 +104,7 @@ static bool is_same_group(const char *a, const char *b)
     return b && strcspn(b, ".") == n && b[n] && memcmp(a, b, n) == 0;
 }
 
-/* What may be given, as a sentence behind the key's own. */
-static char *allowed(const struct conf_key *key)
+char *conf_allowed(const struct conf_key *key)
 {
     if (key->kind == CONF_INT)
         return must_printf(" %" PRId64 " to %" PRId64 ".", key->min, key->max);
@@ -125,9 +123,27 @@ static char *allowed(const struct conf_key *key)
     return ended;
 }
 
+bool conf_next_word(const char **at, const char **word, size_t *n)
+{
+    *word = *at;
+    *n = strcspn(*at, "| ");
+    *at += *n;
+    *at = **at == '|' ? *at + 1 : *at + strlen(*at);
+    return *n > 0;
+}
+
+static void print_option(FILE *out, const struct conf_option *o)
+{
+    char *left =
+        must_printf("%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+
+    fprintf(out, "  %-34s %s\n", left, o->doc);
+    free(left);
+}
+
 static void print_key_help(FILE *out, const struct conf_table *table, const struct conf_key *key)
 {
-    char *variable = conf_variable(key->path, false), *rule = allowed(key);
+    char *variable = conf_variable(key->path, false), *rule = conf_allowed(key);
 
     fprintf(out, "  %s  (%s)\n      %s%s", key->path, variable, key->doc, rule);
     if (key->fallback && *key->fallback)
@@ -145,30 +161,32 @@ static void print_key_help(FILE *out, const struct conf_table *table, const stru
     free(variable);
 }
 
+void conf_print_command_help(FILE *out, const struct conf_table *table,
+                             const struct conf_command *command)
+{
+    fprintf(out, "penstock-%s %s: %s\n\nUsage: penstock-%s %s [options]%s%s\n\nOptions:\n",
+            table->service, command->name, command->doc, table->service, command->name,
+            command->synopsis ? " " : "", command->synopsis ? command->synopsis : "");
+    for (const struct conf_option *o = command->options; o && o->name; o++)
+        print_option(out, o);
+    print_option(out, conf_line_option(0));
+    print_option(out, conf_line_option(1));
+}
+
 void conf_print_help(FILE *out, const struct conf_table *table, const struct conf_command *commands)
 {
-    fprintf(out,
-            "penstock-%s: %s\n\n"
-            "Usage: penstock-%s [options]%s\n\n"
-            "Options:\n"
-            "  --config FILE      read the JSON file FILE\n"
-            "  --set KEY=VALUE    give one key a value; may be repeated; not for secrets\n"
-            "  --check            check the configuration, print nothing when it is right\n"
-            "  --print-config     print what is in force, secrets masked\n"
-            "  --print-keys       print the keys as a Markdown table\n"
-            "  --no-supervise     run without a supervising parent process\n"
-            "  --version          print the version\n"
-            "  --help             print this\n",
-            table->service, table->summary, table->service,
-            commands && commands->name ? " [command]" : "");
+    fprintf(out, "penstock-%s: %s\n\nUsage: penstock-%s [options]%s\n\nOptions:\n", table->service,
+            table->summary, table->service, commands && commands->name ? " [command]" : "");
+    for (size_t i = 0; conf_line_option(i)->name; i++)
+        print_option(out, conf_line_option(i));
     if (commands && commands->name) {
-        fputs("\nCommands:\n", out);
+        fputs("\nCommands (with --help behind it each says more):\n", out);
         for (; commands->name; commands++)
             fprintf(out, "  %-18s %s\n", commands->name, commands->doc);
     }
     fputs("\nKeys; later wins: default, file, environment (the name in brackets), --set.\n", out);
     for (const struct conf_key *key = table->keys, *last = NULL; key->path; last = key++) {
-        if (!last || !is_same_group(key->path, last->path))
+        if (!last || !conf_is_same_group(key->path, last->path))
             fprintf(out, "\n%.*s\n",
                     strchr(key->path, '.') ? (int)strcspn(key->path, ".") : (int)strlen("general"),
                     strchr(key->path, '.') ? key->path : "general");
@@ -200,7 +218,7 @@ void conf_print_keys(FILE *out, const struct conf_table *table)
 {
     fputs("| name | default | unit | counter | what it is |\n|---|---|---|---|---|\n", out);
     for (const struct conf_key *key = table->keys; key->path; key++) {
-        char *rule = allowed(key);
+        char *rule = conf_allowed(key);
 
         fputs("| ", out);
         print_code(out, key->path);

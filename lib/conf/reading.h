@@ -72,8 +72,29 @@ char *conf_unknown_variables(const struct conf_table *table, char **environ_);
 /* A whole file, NUL-ended, at most CONF_FILE_MAX bytes; or NULL with *why a sentence (static). */
 char *conf_slurp(const char *path, size_t *n, const char **why);
 
+/* --- what is printed about a program: its command line and its keys */
+
+/* The options of every program, ended by a NULL name. */
+const struct conf_option *conf_line_option(size_t i);
+/* What may be given, as a sentence with a blank in front, or ""; the caller's. */
+char *conf_allowed(const struct conf_key *key);
+/* "tunnel.listen" and "tunnel.keyFile" are of one group, "workers" of none. */
+bool conf_is_same_group(const char *a, const char *b);
+/* The words of "a|b|c ...", one by one: where the next begins and how long it is; false: no more.
+ * *at begins with the text. */
+bool conf_next_word(const char **at, const char **word, size_t *n);
+
 void conf_print_help(FILE *out, const struct conf_table *table,
                      const struct conf_command *commands);
+void conf_print_command_help(FILE *out, const struct conf_table *table,
+                             const struct conf_command *command);
 void conf_print_keys(FILE *out, const struct conf_table *table);
+/* man.c: roff of man(7), sections 1 and 5. */
+void conf_print_man1(FILE *out, const struct conf_table *table,
+                     const struct conf_command *commands);
+void conf_print_man5(FILE *out, const struct conf_table *table);
+/* completion.c.  False: no such shell. */
+bool conf_print_completion(FILE *out, const char *shell, const struct conf_table *table,
+                           const struct conf_command *commands);
 
 #endif

@@ -27,6 +27,21 @@ static void log_faults(const struct json_check *faults)
                 LOG_S("why", faults->faults[i].detail));
 }
 
+struct quic_params edge_quic_params(const struct edge_conf *conf)
+{
+    return (struct quic_params){
+        .congestion = (enum quic_congestion)conf->quic_congestion,
+        .stream_window = BUDGET_STREAM_FREE,
+        .connection_window = 4 * (uint64_t)conf->max_window,
+        .unproven_window = BUDGET_STREAM_FREE,
+        .streams_uni = LANE_SIDES_MAX,
+        .idle_ms = QUIC_IDLE_MS,
+        .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
+        .handshake_ms = EDGE_DIAL_MS,
+        .qlog_dir = conf->qlog_dir,
+    };
+}
+
 static int start_workers(struct edge *e)
 {
     const struct edge_conf *conf = &e->conf;
@@ -46,17 +61,7 @@ static int start_workers(struct edge *e)
     e->shared.events = e->events;
     e->shared.congestion = conf->tls_congestion;
     e->shared.instance = e->instance;
-    e->shared.quic = (struct quic_params){
-        .congestion = (enum quic_congestion)conf->quic_congestion,
-        .stream_window = BUDGET_STREAM_FREE,
-        .connection_window = 4 * (uint64_t)conf->max_window,
-        .unproven_window = BUDGET_STREAM_FREE,
-        .streams_uni = LANE_SIDES_MAX,
-        .idle_ms = QUIC_IDLE_MS,
-        .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
-        .handshake_ms = EDGE_DIAL_MS,
-        .qlog_dir = conf->qlog_dir,
-    };
+    e->shared.quic = edge_quic_params(conf);
     e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;
     e->shared.held_max = (uint32_t)conf->limits.held_clients;
     e->shared.on_report = uplink_on_report;

@@ -34,6 +34,9 @@ void edge_stop(struct edge *e); /* everything but conf */
 /* Takes what is hot from `next`, or nothing: the key that only a start reads. */
 const char *edge_reload(struct edge *e, struct edge_conf *next);
 
+/* What its QUIC connections have in common. */
+struct quic_params edge_quic_params(const struct edge_conf *conf);
+
 /* The sums over all workers. */
 struct edge_sums {
     uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted, bytes_in, bytes_out;

@@ -4,16 +4,19 @@
 #include <string.h>
 
 #include "admin/process.h"
+#include "admin/service.h"
 #include "base/log.h"
+#include "doctor/command.h"
 #include "edge/edge.h"
+#include "edge/edge_check.h"
 #include "loop/socket.h"
 
 extern char **environ;
 
 static const struct conf_command commands[] = {
-    {"healthcheck", "asks the running edge: /healthz, or /readyz with --ready; 0 when it is well"},
-    {"management-token", "prints the token of the management API"},
-    {NULL, NULL},
+    SERVICE_COMMANDS,
+    DOCTOR_COMMANDS,
+    {.name = NULL},
 };
 
 struct program {
@@ -87,6 +90,13 @@ static int serve(struct program *p, int argc, char **argv)
     return service_begin(&start, &p->edge.crash, &status) ? run(p) : status;
 }
 
+static int run_command(const char *command, char **rest, const struct edge_conf *conf)
+{
+    if (strcmp(command, "check") == 0)
+        return doctor_check("edge", rest, edge_check, conf);
+    return service_command(command, rest, &conf->service);
+}
+
 int main(int argc, char **argv)
 {
     static struct program p;
@@ -105,7 +115,7 @@ int main(int argc, char **argv)
         return 2;
     }
     service_log_start(&conf->service);
-    status = command ? service_command(command, rest, &conf->service) : serve(&p, argc, argv);
+    status = command ? run_command(command, rest, conf) : serve(&p, argc, argv);
     conf_free(&edge_conf_table, conf);
     return status;
 }

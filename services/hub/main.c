@@ -4,20 +4,28 @@
 #include <string.h>
 
 #include "admin/process.h"
+#include "admin/service.h"
 #include "base/log.h"
+#include "doctor/command.h"
 #include "hub/hub.h"
 #include "hub/token_command_json.h"
 #include "loop/socket.h"
 
 extern char **environ;
 
+static const struct conf_option token_options[] = {
+    {"--show-secret", NULL, "decode: show the secret too"},
+    {NULL, NULL, NULL},
+};
+
 static const struct conf_command commands[] = {
-    {"healthcheck", "asks the running hub: /healthz, or /readyz with --ready; 0 when it is well"},
-    {"management-token", "prints the token of the management API, which is made when missing"},
-    {"token",
-     "encode [hubHost=... hubPort=... edgeId=...] (JSON with the secret on standard input), "
-     "or decode [--show-secret] [FILE]"},
-    {NULL, NULL},
+    SERVICE_COMMANDS,
+    DOCTOR_COMMANDS,
+    {.name = "token",
+     .doc = "Makes a connection token of JSON with the secret on standard input, or shows one.",
+     .synopsis = "encode|decode [hubHost=... hubPort=... edgeId=... pin=... | FILE]",
+     .options = token_options},
+    {.name = NULL},
 };
 
 struct program {

@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "admin/process.h"
+#include "admin/service.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "doctor/command.h"
 #include "tls/tls.h"
 #include "traffic/pass_hash.h"
 #include "traffic/traffic.h"
@@ -15,11 +17,12 @@
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
 static const struct conf_command commands[] = {
-    {"healthcheck", "asks the running service for /healthz; --ready: for /readyz"},
-    {"hash-password", "reads a password from standard input and prints its hash for passHash; "
-                      "yescrypt, or the method that is named: bcrypt, sha512"},
-    {"management-token", "prints the management token, which is made when missing"},
-    {NULL, NULL},
+    SERVICE_COMMANDS,
+    DOCTOR_COMMANDS,
+    {.name = "hash-password",
+     .doc = "Reads a password from standard input and prints its hash for passHash.",
+     .synopsis = "[yescrypt|bcrypt|sha512]"},
+    {.name = NULL},
 };
 
 struct program {

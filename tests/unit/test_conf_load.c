@@ -5,10 +5,19 @@
 #include "conf_fixture.h"
 
 static const struct conf_command commands[] = {
-    {"healthcheck", "ask a running service whether it is well"},
-    {"token", "read or write tokens"},
-    {NULL, NULL},
+    {.name = "healthcheck",
+     .doc = "Asks a running service whether it is well.",
+     .options = (const struct conf_option[]){{"--ready", NULL, "ask /readyz"}, {NULL, NULL, NULL}}},
+    {.name = "token",
+     .doc = "Reads or writes \"tokens\".",
+     .synopsis = "encode|decode [FILE]",
+     .options = (const struct conf_option[]){{"--out", "FILE", "it's written there"},
+                                             {"--form", "long|short", "of it: [one]"},
+                                             {NULL, NULL, NULL}}},
+    {.name = NULL},
 };
+
+static const struct conf_command *commands_now = commands;
 
 struct result {
     enum conf_verdict verdict;
@@ -48,7 +57,7 @@ static void load(struct result *result, char **env, int argc, const char *const 
     fflush(NULL);
     catch (1, &out);
     catch (2, &err);
-    result->verdict = conf_load(&sample_table, commands, argc, argv, env, &s, &command, &rest);
+    result->verdict = conf_load(&sample_table, commands_now, argc, argv, env, &s, &command, &rest);
     fflush(NULL);
     dup2(saved_out, 1);
     dup2(saved_err, 2);
@@ -102,6 +111,17 @@ START_TEST(commands_and_their_arguments)
     ck_assert_int_eq(r.lanes, 5);
     LOAD(&r, NULL, "healthcheck");
     ck_assert_str_eq(r.rest, "");
+    LOAD(&r, NULL, "token", "--form=long", "--", "--bare");
+    ck_assert_str_eq(r.rest, "[--form=long][--bare]");
+    LOAD(&r, NULL, "healthcheck", "--form");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    ck_assert_str_eq(r.err, "penstock-sample: healthcheck: --form: no such option (healthcheck "
+                            "--help lists them)\n");
+    LOAD(&r, NULL, "token", "--help");
+    ck_assert_int_eq(r.verdict, CONF_DONE);
+    ck_assert_ptr_nonnull(strstr(r.out, "Usage: penstock-sample token [options] encode|decode"));
+    ck_assert_ptr_nonnull(strstr(r.out, "  --out FILE "));
+    ck_assert_ptr_nonnull(strstr(r.out, "  --set KEY=VALUE "));
 }
 END_TEST
 
@@ -178,7 +198,44 @@ START_TEST(help_lists_every_key)
     ck_assert_ptr_nonnull(strstr(r.out, "  tunnel.lanes  (PENSTOCK_TUNNEL__LANES)\n      Lanes of "
                                         "one edge. 1 to 64. Default: 16 lanes.\n"));
     ck_assert_ptr_nonnull(strstr(r.out, "management.tokenFile  (PENSTOCK_MANAGEMENT__TOKEN_FILE)"));
-    ck_assert_ptr_nonnull(strstr(r.out, "  healthcheck        ask a running"));
+    ck_assert_ptr_nonnull(strstr(r.out, "  healthcheck        Asks a running"));
+}
+END_TEST
+
+static void tell_in_its_own_way(const struct conf_table *table, const struct json_check *faults,
+                                char **rest)
+{
+    printf("%s %s %s %s", table->service, faults->faults[0].pointer, faults->faults[0].code, *rest);
+}
+
+START_TEST(a_command_tells_faults_in_its_own_way)
+{
+    struct result r;
+    const struct conf_command own[] = {{.name = "check", .on_faults = tell_in_its_own_way},
+                                       {.name = NULL}};
+
+    commands_now = own;
+    LOAD(&r, NULL, "check", "--set=tunnel.lanes=0", "x");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    ck_assert_str_eq(r.out, "sample /tunnel/lanes range x");
+    ck_assert_str_eq(r.err, "");
+}
+END_TEST
+
+START_TEST(prints_only_what_it_knows)
+{
+    struct result r;
+
+    LOAD(&r, NULL, "--print-completion", "tcsh");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    ck_assert_str_eq(r.err, "penstock-sample: --print-completion: must be one of bash|zsh|fish\n");
+    LOAD(&r, NULL, "--print-man=11");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    LOAD(&r, NULL, "--print-man");
+    ck_assert_str_eq(r.err, "penstock-sample: --print-man needs a value\n");
+    LOAD(&r, NULL, "--print-man=5", "--print-man", "1");
+    ck_assert_int_eq(r.verdict, CONF_DONE);
+    ck_assert_ptr_nonnull(strstr(r.out, ".TH \"PENSTOCK\\-SAMPLE\" 5 "));
 }
 END_TEST
 
@@ -219,6 +276,8 @@ int main(void)
     const TTest *const tests[] = {
         runs_without_options,
         commands_and_their_arguments,
+        a_command_tells_faults_in_its_own_way,
+        prints_only_what_it_knows,
         wrong_lines,
         check_says_nothing_when_right,
         print_config_masks_secrets,

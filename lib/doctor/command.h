@@ -1,0 +1,31 @@
+/* command - the commands `check` and `diag` of every program: their options, and what is the same
+ * in all of them.  What is looked at is the service's own: it gives a function. */
+#ifndef DOCTOR_COMMAND_H
+#define DOCTOR_COMMAND_H
+
+#include "conf/service_conf.h"
+#include "doctor/report.h"
+
+#define DOCTOR_COMMANDS                                                                            \
+    {                                                                                              \
+        .name = "check",                                                                           \
+        .doc = "Looks at what the service needs, from here: configuration, files, ports, names, "  \
+               "peers. One line each: ok, warn or fail, what was seen and how to mend it. "        \
+               "Status 0, 1 when something fails, 2 when the configuration is wrong.",             \
+        .options = doctor_check_options, .on_faults = doctor_tell_faults                           \
+    }
+
+extern const struct conf_option doctor_check_options[];
+void doctor_tell_faults(const struct conf_table *table, const struct json_check *faults,
+                        char **rest);
+
+/* `examine` adds what it finds; `conf` is the service's own.  The exit status. */
+int doctor_check(const char *service, char **rest,
+                 void (*examine)(struct report *r, const void *conf), const void *conf);
+
+/* What every service has: its folder, its management API and metrics port, the clock. */
+void doctor_check_service(struct report *r, const struct service_conf *conf);
+/* Whether a service answers for this configuration: then its ports are held by it. */
+bool doctor_is_running(const struct service_conf *conf);
+
+#endif
