@@ -405,10 +405,11 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
     enum traffic_reason reason;
 
     if (s->head.is_extended) {
-        uint8_t random[H2_WEBSOCKET_KEY_BYTES];
+        uint8_t nonce[WS_NONCE_BYTES];
 
-        tls_random(random, sizeof(random));
-        h2_websocket_make(&websocket, random);
+        tls_random(nonce, sizeof(nonce));
+        ws_key_emit(nonce, websocket.key);
+        ws_accept_emit(websocket.key, websocket.accept);
     }
     reason = h2_head_request(&s->head, r, ended, &websocket);
     exchange_open(&st->exchange, "HTTP/2.0", r->method, r->target);

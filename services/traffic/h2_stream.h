@@ -30,7 +30,8 @@
 struct h2_session;
 
 #define H2_DIRECT_MIN 8192u /* shorter pieces are gathered */
-#define H2_LINGER_MS  1000u /* the client's time to read an answer and to stop its body by itself  \
+#define H2_LINGER_MS                                                                               \
+    1000u                   /* the client's time to read an answer and to stop its body by itself  \
                              */
 #define H2_BODY_RATE   250u /* bytes a second: a request's body, on the whole */
 #define H2_FRAME_BYTES 16375u /* of a DATA frame: with its head it fills a TLS record */
