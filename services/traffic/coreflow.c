@@ -224,8 +224,12 @@ static void on_data(void *arg, const uint8_t *bytes, size_t n)
 {
     struct coreflow *c = arg;
 
-    typed_message_reserve(&c->message, (size_t)ws_client_message_len(c->ws));
-    typed_message_push(&c->message, bytes, n);
+    /* How long it is was only said: that we have no memory for it is no bug of ours. */
+    if (typed_message_reserve(&c->message, (size_t)ws_client_message_len(c->ws)) == 0 &&
+        typed_message_push(&c->message, bytes, n) == 0)
+        return;
+    typed_message_clear(&c->message);
+    ws_client_close(c->ws, WS_CODE_TOO_BIG, "there is no memory for the message");
 }
 
 /* --- the link comes and goes ----------------------------------------------------------------- */

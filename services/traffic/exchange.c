@@ -424,6 +424,7 @@ void exchange_sent(struct exchange *x, size_t n)
     payload = h1_framer_sent(&x->framer, &n);
     if (n > 0)
         bufq_skip(&x->trailers, n);
+    x->trailers_taken += n;
     if (payload == 0)
         return;
     bufq_skip(&x->body, payload);
@@ -579,13 +580,14 @@ void exchange_on_relay_over(struct exchange *x)
     x->codec->wake(x);
 }
 
-/* Whether the origin cannot have acted on the request, or may act on it twice. */
+/* Whether the origin cannot have acted on the request, or may act on it twice; and we still have
+ * all of it. */
 static bool may_send_again(const struct exchange *x, bool had_answer)
 {
-    bool is_untouched = x->head_sent == 0 && x->body_taken == 0;
+    bool is_whole = x->body_taken == 0 && x->trailers_taken == 0;
 
     return x->state == EXCHANGE_WAITING && !had_answer && !x->is_retried && x->interims == 0 &&
-           x->body_taken == 0 && (x->is_idempotent || is_untouched);
+           is_whole && (x->is_idempotent || x->head_sent == 0);
 }
 
 /* REASON_NONE: another connection is being made for it. */

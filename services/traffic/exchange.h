@@ -16,8 +16,9 @@
  *
  * Retries: a destination that cannot be reached is passed over for the next.  A request whose
  * connection ended before the first byte of an answer is sent once more: when none of it had left,
- * or when its method is idempotent and nothing of a body was sent.  After a kept connection, which
- * the origin may have closed meanwhile, the same destination is asked again; else the next one.
+ * or when its method is idempotent and nothing of a body or its trailers was sent.  After a kept
+ * connection, which the origin may have closed meanwhile, the same destination is asked again; else
+ * the next one.
  *
  * Back-pressure: the body towards the origin is held up to limits.bufferBytes (exchange_room()),
  * and the codec hears what left (codec->taken()); towards the client the codec says how much it
@@ -87,8 +88,9 @@ struct exchange {
     struct bufq body;     /* payload */
     struct bufq trailers; /* with their empty line */
     struct h1_framer framer;
-    uint64_t body_taken; /* bytes of payload that left for the origin */
-    bool is_ended;       /* all of it is in `body`, or went */
+    uint64_t body_taken;   /* bytes of payload that left for the origin */
+    size_t trailers_taken; /* bytes of `trailers` that left: they are kept by nobody */
+    bool is_ended;         /* all of it is in `body`, or went */
     bool is_idempotent, is_head, is_upgrade, expects_continue;
     uint8_t upgrade_len;
     char upgrade[HTTP_UPGRADE_MAX]; /* protocols asked for */

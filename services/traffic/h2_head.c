@@ -1,9 +1,12 @@
 /* h2_head - see h2_head.h. */
 #include "traffic/h2_head.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "traffic/http_request.h"
+
+static_assert(HTTP_ACCEPT_MAX >= WS_ACCEPT_TEXT, "an accept and its end");
 
 /* In front of each field in h->text. */
 struct lengths {

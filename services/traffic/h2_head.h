@@ -11,10 +11,17 @@
 
 #include "traffic/h1_gather.h"
 #include "traffic/h1_scan.h"
-#include "traffic/h2_websocket.h"
+#include "ws/handshake.h"
 
 #define H2_FIELD_COST 32u /* RFC 9113 6.5.2: what each field counts besides its bytes */
 #define H2_HEAD_FLOOD 4u  /* so many times the limits is no mistake any more */
+
+/* The key of a WebSocket's opening handshake, made here: over HTTP/2 the client has none (RFC
+ * 8441), and the origin, which speaks HTTP/1.1, wants one (RFC 6455 4.2.2). */
+struct h2_websocket {
+    char key[WS_KEY_TEXT];       /* Sec-WebSocket-Key */
+    char accept[WS_ACCEPT_TEXT]; /* Sec-WebSocket-Accept that proves the origin understood */
+};
 
 struct h2_head {
     struct h1_gather text;      /* the fields, each with its lengths in front */

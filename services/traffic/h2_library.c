@@ -154,6 +154,21 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     return 0;
 }
 
+/* What the origin did, or an end without an error, says nothing against the client. */
+static void on_reset_sent(struct h2_session *s, struct h2_stream *st, const nghttp2_frame *frame)
+{
+    bool is_error = frame->rst_stream.error_code != NGHTTP2_NO_ERROR;
+
+    h2_closed_add(&s->closed, frame->hd.stream_id, true);
+    if (st) {
+        st->is_reset = true;
+        if (st->reason == REASON_NONE && is_error)
+            st->reason = REASON_H2_PROTOCOL;
+    }
+    if (is_error && (!st || traffic_reason_is_clients(st->reason)))
+        h2_session_count_reset(s);
+}
+
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct h2_session *s = arg;
@@ -169,12 +184,7 @@ static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *
             h2_stream_on_end_sent(st);
         break;
     case NGHTTP2_RST_STREAM:
-        if (st)
-            st->is_reset = true;
-        h2_closed_add(&s->closed, frame->hd.stream_id, true);
-        if (st && st->reason == REASON_NONE && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
-            st->reason = REASON_H2_PROTOCOL;
-        h2_session_count_reset(s);
+        on_reset_sent(s, st, frame);
         break;
     case NGHTTP2_GOAWAY:
         if (frame->goaway.error_code != NGHTTP2_NO_ERROR)

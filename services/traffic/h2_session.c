@@ -449,9 +449,13 @@ static int start(struct client *c)
     h2_bucket_init(&s->resets, (uint64_t)l->h2_resets, now);
     h2_bucket_init(&s->control, (uint64_t)l->h2_control_frames, now);
     s->data_ms = s->quiet_ms = now;
-    rc = h2_library_new(s, l);
-    if (rc != 0)
+    rc = h2_closed_init(&s->closed, (unsigned)l->h2_streams);
+    if (rc == 0)
+        rc = h2_library_new(s, l);
+    if (rc != 0) {
+        h2_closed_fini(&s->closed);
         return rc;
+    }
     COUNT(c->worker, h2_connections);
     h2_session_due_at(s, now + (uint64_t)c->worker->settings->timeouts.idle_secs * 1000);
     if (c->worker->is_draining)
@@ -467,6 +471,7 @@ static void fini(struct client *c)
     h2_head_fini(&s->head);
     nghttp2_session_del(s->ng);
     s->ng = NULL;
+    h2_closed_fini(&s->closed);
 }
 
 static bool is_over(const struct client *c)

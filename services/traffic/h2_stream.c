@@ -272,6 +272,27 @@ static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
     client_wake(st->session->client);
 }
 
+/* RFC 9113 8.1: the answer went, what still comes of the request is not wanted.  A reset right
+ * behind the answer would keep some clients from reading it (curl 7.88): they get time to stop by
+ * themselves, and no more window. */
+static void linger(struct h2_stream *st)
+{
+    if (st->state != H2_STREAM_ANSWERED || st->has_request_ended || !st->has_end_sent)
+        return;
+    stream_enter(st, H2_STREAM_LINGERING);
+    exchange_log(&st->exchange, st->status, st->reason);
+    st->body_due_ms = now_ms(st) + H2_LINGER_MS;
+    h2_session_due_at(st->session, st->body_due_ms);
+}
+
+static void stop_request(struct h2_stream *st)
+{
+    if (nghttp2_submit_rst_stream(st->session->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR) !=
+        0)
+        h2_session_fail(st->session, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
+    client_wake(st->session->client);
+}
+
 static void push_end(struct exchange *x, const struct http_fields *trailers)
 {
     struct h2_stream *st = stream_of(x);
@@ -293,6 +314,7 @@ static void push_end(struct exchange *x, const struct http_fields *trailers)
     st->moved_ms = now_ms(st);
     if (x->state != EXCHANGE_RELAYING)
         stream_enter(st, H2_STREAM_ANSWERED);
+    linger(st);
     resume(st);
     client_wake(st->session->client);
 }
@@ -383,10 +405,11 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
     enum traffic_reason reason;
 
     if (s->head.is_extended) {
-        uint8_t random[H2_WEBSOCKET_KEY_BYTES];
+        uint8_t nonce[WS_NONCE_BYTES];
 
-        tls_random(random, sizeof(random));
-        h2_websocket_make(&websocket, random);
+        tls_random(nonce, sizeof(nonce));
+        ws_key_emit(nonce, websocket.key);
+        ws_accept_emit(websocket.key, websocket.accept);
     }
     reason = h2_head_request(&s->head, r, ended, &websocket);
     exchange_open(&st->exchange, "HTTP/2.0", r->method, r->target);
@@ -441,6 +464,10 @@ void h2_stream_on_data(struct h2_stream *st, const uint8_t *bytes, size_t n)
 
     if (takes_body(st))
         exchange_push_body(x, bytes, n);
+    if (st->state == H2_STREAM_LINGERING) { /* its own window stays shut */
+        nghttp2_session_consume_connection(st->session->ng, n);
+        return;
+    }
     if (x->bytes_in == before) /* nobody will take it */
         nghttp2_session_consume(st->session->ng, st->id, n);
     st->moved_ms = now_ms(st);
@@ -457,22 +484,11 @@ void h2_stream_on_end(struct h2_stream *st)
         exchange_push_end(&st->exchange, NULL);
 }
 
-/* RFC 9113 8.1: the answer is whole, what still comes of the request is not wanted. */
-static void stop_request(struct h2_stream *st)
-{
-    if (st->has_request_ended || !st->has_end_sent)
-        return;
-    if (nghttp2_submit_rst_stream(st->session->ng, NGHTTP2_FLAG_NONE, st->id, NGHTTP2_NO_ERROR) !=
-        0)
-        h2_session_fail(st->session, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
-}
-
 void h2_stream_on_end_sent(struct h2_stream *st)
 {
     st->moved_ms = now_ms(st);
     st->has_end_sent = true;
-    if (st->exchange.state != EXCHANGE_RELAYING)
-        stop_request(st);
+    linger(st);
 }
 
 void h2_stream_on_closed(struct h2_stream *st, uint32_t code)
@@ -484,7 +500,8 @@ void h2_stream_on_closed(struct h2_stream *st, uint32_t code)
         stream_enter(st, H2_STREAM_PARTING);
         return;
     }
-    if (reason == REASON_NONE && (code != NGHTTP2_NO_ERROR || !st->has_answer_ended))
+    if (reason == REASON_NONE && st->state != H2_STREAM_LINGERING &&
+        (code != NGHTTP2_NO_ERROR || !st->has_answer_ended))
         reason = st->exchange.reason != REASON_NONE ? st->exchange.reason : REASON_CLIENT_GONE;
     h2_stream_end(st, reason);
 }
@@ -579,7 +596,7 @@ void h2_stream_attend(struct h2_stream *st)
         return;
     }
     stream_enter(st, H2_STREAM_ANSWERED); /* a relay is over: its end is on its way or was sent */
-    stop_request(st);
+    linger(st);
 }
 
 void h2_stream_resume(struct h2_stream *st)
@@ -626,6 +643,10 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
     if (st->state == H2_STREAM_PARTING) {
         if (due <= now)
             h2_stream_end(st, REASON_UPGRADE_IDLE);
+    } else if (st->state == H2_STREAM_LINGERING) {
+        due = st->body_due_ms;
+        if (due <= now)
+            stop_request(st);
     } else if (x->state == EXCHANGE_RELAYING) {
         if (!st->has_answer_ended && !st->has_request_ended)
             due = st->moved_ms + (uint64_t)t->upgrade_idle_secs * 1000;

@@ -1,6 +1,7 @@
 /* h2_stream - one request over HTTP/2 and its answer: between nghttp2's callbacks and an exchange.
  *
- *   HEAD -> EXCHANGE -> ANSWERED -> CLOSED        EXCHANGE -> PARTING -> CLOSED      any -> CLOSED
+ *   HEAD -> EXCHANGE -> ANSWERED [-> LINGERING] -> CLOSED      EXCHANGE -> PARTING -> CLOSED
+ *   any -> CLOSED
  *
  * state     what                                     deadline
  * HEAD      its first section of fields comes        the session's
@@ -8,6 +9,8 @@
  *                                                    owes it: 408, or reset; relayed:
  *                                                    upgradeIdleSecs
  * ANSWERED  all that is left is to be sent           bodyIdleSecs without movement: reset
+ * LINGERING the answer went, the client still sends   1 s: reset without an error
+ *           its body: dropped
  * PARTING   both sides of a relay have ended; the    bodyIdleSecs without movement
  *           origin still has to take the last bytes
  * CLOSED    over, logged                             freed behind this turn
@@ -26,14 +29,18 @@
 
 struct h2_session;
 
-#define H2_DIRECT_MIN  8192u  /* shorter pieces are gathered */
-#define H2_BODY_RATE   250u   /* bytes a second: a request's body, on the whole */
+#define H2_DIRECT_MIN 8192u /* shorter pieces are gathered */
+#define H2_LINGER_MS                                                                               \
+    1000u                   /* the client's time to read an answer and to stop its body by itself  \
+                             */
+#define H2_BODY_RATE   250u /* bytes a second: a request's body, on the whole */
 #define H2_FRAME_BYTES 16375u /* of a DATA frame: with its head it fills a TLS record */
 
 #define H2_STREAM_STATES(X)                                                                        \
     X(HEAD, BIT(H2_STREAM_EXCHANGE) | BIT(H2_STREAM_ANSWERED) | BIT(H2_STREAM_CLOSED))             \
     X(EXCHANGE, BIT(H2_STREAM_ANSWERED) | BIT(H2_STREAM_PARTING) | BIT(H2_STREAM_CLOSED))          \
-    X(ANSWERED, BIT(H2_STREAM_CLOSED))                                                             \
+    X(ANSWERED, BIT(H2_STREAM_LINGERING) | BIT(H2_STREAM_CLOSED))                                  \
+    X(LINGERING, BIT(H2_STREAM_CLOSED))                                                            \
     X(PARTING, BIT(H2_STREAM_CLOSED))                                                              \
     X(CLOSED, 0)
 
@@ -51,7 +58,7 @@ struct h2_stream {
     /* The request. */
     size_t head_bytes; /* counted in the session until the answer begins */
     bool has_request_ended;
-    uint64_t body_due_ms; /* when the client's body must have come further */
+    uint64_t body_due_ms; /* when the client's body must have come further, or to its end */
     /* The answer. */
     struct bufq out;       /* payload that waits for a window */
     const uint8_t *direct; /* borrowed for one call: payload behind `out` that is not copied */

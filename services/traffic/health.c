@@ -12,7 +12,6 @@
 
 #include "admin/metrics.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "loop/socket.h"
 #include "tls/tls.h"
 #include "json/json.h"
@@ -78,9 +77,11 @@ static void set_down(struct health_watch *w, bool down)
     atomic_store_explicit(&w->mark->is_down, down, memory_order_relaxed);
     h->down += down ? 1u : (unsigned)-1;
     w->since = (int64_t)time(NULL);
-    LOG_AT(down ? LOG_WARN : LOG_INFO, "traffic", down ? "target_down" : "target_up",
-           LOG_S("target", w->target), LOG_S("host", w->host),
-           LOG_S("path", w->options->health.path), LOG_S("by", "healthCheck"));
+    if (h->on_change)
+        h->on_change(h, &(struct health_change){.host = w->host,
+                                                .target = w->target,
+                                                .path = w->options->health.path,
+                                                .is_up = !down});
 }
 
 /* --- one check ---------------------------------------------------------------------------------
@@ -389,9 +390,10 @@ void health_take(struct health *h, struct route_set *set)
     }
 }
 
-void health_init(struct health *h, struct loop *loop, unsigned watches_max)
+void health_init(struct health *h, struct loop *loop, unsigned watches_max,
+                 void (*on_change)(struct health *h, const struct health_change *change))
 {
-    *h = (struct health){.loop = loop, .watches_max = watches_max};
+    *h = (struct health){.loop = loop, .on_change = on_change, .watches_max = watches_max};
     list_init(&h->watches);
     h->buckets = must_alloc(BUCKETS * sizeof(struct health_watch *));
 }

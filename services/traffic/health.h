@@ -38,8 +38,16 @@ static inline bool health_is_down(const struct route *route, size_t i)
 /* Gives the references back and frees the array; fine with NULL.  Any thread. */
 void health_marks_free(struct health_mark **marks, size_t count);
 
+/* Texts are borrowed for the call. */
+struct health_change {
+    const char *host, *target, *path;
+    bool is_up;
+};
+
 struct health {
-    struct loop *loop;             /* borrowed: the control loop */
+    struct loop *loop; /* borrowed: the control loop */
+    /* The checks changed their mind, once per change; or NULL. */
+    void (*on_change)(struct health *h, const struct health_change *change);
     struct list watches;           /* owned */
     struct health_watch **buckets; /* owned */
     unsigned count, down, watches_max;
@@ -48,7 +56,8 @@ struct health {
     uint64_t refused;   /* destinations not watched since watches_max were */
 };
 
-void health_init(struct health *h, struct loop *loop, unsigned watches_max);
+void health_init(struct health *h, struct loop *loop, unsigned watches_max,
+                 void (*on_change)(struct health *h, const struct health_change *change));
 void health_fini(struct health *h); /* fine with a zeroed one */
 /* A set is about to be published: its routes get their marks, watches that it does not name end. */
 void health_take(struct health *h, struct route_set *set);

@@ -242,6 +242,12 @@ static void remember_error(struct route_apply *a, const struct route_update *u)
 static void log_outcome(const struct route_apply *a, const struct route_update *u)
 {
     enum log_level level = u->fate == ROUTE_REJECTED ? LOG_WARN : LOG_INFO;
+    const struct json_check *warnings = &u->build.warnings;
+
+    if (warnings->count > 0) /* who pushes through Coreflow sees them nowhere else */
+        log_warn("routes", "warnings", LOG_U("number", u->number), LOG_S("peer", u->peer),
+                 LOG_U("count", warnings->total), LOG_S("first", warnings->faults[0].pointer),
+                 LOG_S("code", warnings->faults[0].code));
 
     LOG_AT(level, "routes", "update", LOG_S("fate", route_fate_name(u->fate)),
            LOG_U("number", u->number), LOG_U("revision", a->live->revision), LOG_S("peer", u->peer),

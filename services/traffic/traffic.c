@@ -79,8 +79,19 @@ static void on_target(void *arg, const char *key, bool is_up)
     enum log_level level = is_up ? LOG_INFO : LOG_WARN;
     struct traffic *t = arg;
 
-    traffic_event_target(t->events, key, is_up);
-    LOG_AT(level, "traffic", is_up ? "target_up" : "target_down", LOG_S("target", key));
+    traffic_event_target(t->events, key, "connection", NULL, is_up);
+    LOG_AT(level, "traffic", is_up ? "target_up" : "target_down", LOG_S("target", key),
+           LOG_S("by", "connection"));
+}
+
+static void on_health(struct health *h, const struct health_change *c)
+{
+    struct traffic *t = container_of(h, struct traffic, health);
+
+    traffic_event_target(t->events, c->target, "healthCheck", c->host, c->is_up);
+    LOG_AT(c->is_up ? LOG_INFO : LOG_WARN, "traffic", c->is_up ? "target_up" : "target_down",
+           LOG_S("target", c->target), LOG_S("host", c->host), LOG_S("path", c->path),
+           LOG_S("by", "healthCheck"));
 }
 
 void traffic_sum(const struct traffic *t, struct traffic_stats *out)
@@ -153,7 +164,7 @@ static int start_routes(struct traffic *t)
 
     if (!first)
         return -ERR_SYNTAX;
-    health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets);
+    health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets, on_health);
     health_take(&t->health, first);
     rc = route_apply_new(&t->apply, &options, first);
     if (rc == 0)

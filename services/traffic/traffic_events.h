@@ -23,7 +23,9 @@ extern const struct event_type traffic_event_types[];
 
 void traffic_event_routes(struct events *e, const struct route_set *live);
 void traffic_event_rejected(struct events *e, uint64_t number, size_t faults);
-/* From any thread. */
-void traffic_event_target(struct events *e, const char *target, bool is_up);
+/* From any thread.  `by`: "connection" (a worker's own) or "healthCheck", with the `host` that it
+ * asked for; else NULL. */
+void traffic_event_target(struct events *e, const char *target, const char *by, const char *host,
+                          bool is_up);
 
 #endif

@@ -29,10 +29,14 @@ void traffic_event_rejected(struct events *e, uint64_t number, size_t faults)
     events_raise(e, TRAFFIC_EVENT_ROUTES_REJECTED, o);
 }
 
-void traffic_event_target(struct events *e, const char *target, bool is_up)
+void traffic_event_target(struct events *e, const char *target, const char *by, const char *host,
+                          bool is_up)
 {
     struct json_object *o = json_object_new_object();
 
     json_object_object_add(o, "target", json_object_new_string(target));
+    json_object_object_add(o, "by", json_object_new_string(by));
+    if (host)
+        json_object_object_add(o, "host", json_object_new_string(host));
     events_post(e, is_up ? TRAFFIC_EVENT_TARGET_UP : TRAFFIC_EVENT_TARGET_DOWN, o);
 }

@@ -4,6 +4,8 @@
 #ifndef TRAFFIC_TRAFFIC_REASON_H
 #define TRAFFIC_TRAFFIC_REASON_H
 
+#include <stdbool.h>
+
 /* X(name, word, status): the status that is answered where an answer is still possible; 0: none. */
 #define TRAFFIC_REASONS(X)                                                                         \
     X(NONE, "none", 0)                                                                             \
@@ -91,6 +93,8 @@ enum traffic_reason { TRAFFIC_REASONS(X) REASON_COUNT };
 
 /* "bare_lf". */
 const char *traffic_reason_word(enum traffic_reason reason);
+/* It is the client's doing, not the origin's or ours. */
+bool traffic_reason_is_clients(enum traffic_reason reason);
 /* 400; 0 where no answer is sent. */
 unsigned traffic_reason_status(enum traffic_reason reason);
 

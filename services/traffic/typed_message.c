@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "tls/tls.h"
 
 #define ROOM_FIRST 4096u
@@ -29,12 +30,12 @@ void typed_message_clear(struct typed_message *m)
 }
 
 /* Not realloc(): it would leave what it moves from. */
-static void set_room(struct typed_message *m, size_t room)
+static int set_room(struct typed_message *m, size_t room)
 {
-    char *text;
+    char *text = malloc(room); /* not zeroed: of a large one only what is used costs memory */
 
-    text = malloc(room); /* not zeroed: of a large one only what is used costs memory */
-    must(text != NULL);
+    if (!text)
+        return -ERR_NOMEM;
     if (m->text) {
         memcpy(text, m->text, m->len);
         tls_wipe(m->text, m->len);
@@ -42,12 +43,12 @@ static void set_room(struct typed_message *m, size_t room)
     }
     m->text = text;
     m->room = room;
+    return 0;
 }
 
-void typed_message_reserve(struct typed_message *m, size_t len)
+int typed_message_reserve(struct typed_message *m, size_t len)
 {
-    if (len > m->room)
-        set_room(m, MAX(len, 2 * m->room));
+    return len > m->room ? set_room(m, MAX(len, 2 * m->room)) : 0;
 }
 
 /* --- finding the parts ----------------------------------------------------------------------- */
@@ -200,9 +201,10 @@ static void step(struct typed_message *m, char c)
     }
 }
 
-void typed_message_push(struct typed_message *m, const void *bytes, size_t n)
+int typed_message_push(struct typed_message *m, const void *bytes, size_t n)
 {
-    typed_message_reserve(m, MAX(m->len + n, ROOM_FIRST));
+    if (typed_message_reserve(m, MAX(m->len + n, ROOM_FIRST)) != 0)
+        return -ERR_NOMEM;
     memcpy(m->text + m->len, bytes, n);
     m->len += n;
     while (m->at < m->len) {
@@ -213,6 +215,7 @@ void typed_message_push(struct typed_message *m, const void *bytes, size_t n)
         step(m, m->text[m->at]);
         m->at++;
     }
+    return 0;
 }
 
 bool typed_message_is_object(const struct typed_message *m)

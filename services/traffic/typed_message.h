@@ -55,9 +55,9 @@ void typed_message_init(struct typed_message *m);
 void typed_message_clear(struct typed_message *m); /* empty again, everything wiped and freed */
 /* Makes room for so many bytes in all, so that a large message that tells its length is never
  * copied.  What is not used costs no memory. */
-void typed_message_reserve(struct typed_message *m, size_t len);
-/* Adds a piece.  The caller bounds the sum. */
-void typed_message_push(struct typed_message *m, const void *bytes, size_t n);
+MUST_USE int typed_message_reserve(struct typed_message *m, size_t len); /* 0, -ERR_NOMEM */
+/* Adds a piece, or nothing of it: 0, -ERR_NOMEM.  The caller bounds the sum. */
+MUST_USE int typed_message_push(struct typed_message *m, const void *bytes, size_t n);
 /* After the last piece: one JSON object, as far as quotes and brackets tell. */
 bool typed_message_is_object(const struct typed_message *m);
 /* The text of a part; NULL when it is not there. */

@@ -8,6 +8,7 @@ import threading
 
 import e2e
 from e2e import penstock, wait_for
+from traffic_stand import Origin, ok
 
 
 class Listener:
@@ -207,7 +208,32 @@ class Events(e2e.Case):
         with penstock.tls_context(certificate).wrap_socket(raw, server_hostname="app.example.test") as s:
             s.sendall(b"GET / HTTP/1.1\r\nHost: app.example.test\r\n\r\n")
             self.assertIn(b" 502 ", s.recv(4096))
-        self.assertIn(str(port), listener.wait("targetDown")[2]["target"])
+        down = listener.wait("targetDown")[2]
+        self.assertEqual((down["target"], down["by"]), (f"127.0.0.1:{port}", "connection"))
+        self.assertNotIn("host", down)
+
+    def test_health_checks(self):
+        """What the active checks find is told once per change, however often they find it."""
+        certificate = penstock.Certificate(self.stack.folder, "app.example.test")
+        traffic = self.stack.traffic()
+        listener = self.listen(traffic, "?types=targetDown,targetUp")
+        with Origin() as origin:
+            origin.answers["/health"] = ok()
+            traffic.api("PUT", "/v1/routes", {"routes": [{
+                "hostName": "app.example.test", "destinationIps": ["127.0.0.1"], "destinationPorts": [origin.port],
+                "publicKey": certificate.chain, "privateKey": certificate.key,
+                "healthCheck": {"path": "/health", "intervalSecs": 1, "timeoutSecs": 1, "healthyAfter": 1,
+                                "unhealthyAfter": 1}}]}, expect=200)
+            told = {"target": f"127.0.0.1:{origin.port}", "by": "healthCheck", "host": "app.example.test"}
+            for change in 1, 2:
+                origin.answers["/health"] = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+                self.assertEqual({k: v for k, v in listener.wait("targetDown", change)[2].items() if k != "time"}, told)
+                origin.wait_seen("/health", len(origin.seen("/health")) + 2)
+                self.assertEqual(listener.names(), ["targetDown", "targetUp"] * (change - 1) + ["targetDown"])
+                origin.answers["/health"] = ok()
+                self.assertEqual({k: v for k, v in listener.wait("targetUp", change)[2].items() if k != "time"}, told)
+                origin.wait_seen("/health", len(origin.seen("/health")) + 2)
+                self.assertEqual(listener.names(), ["targetDown", "targetUp"] * change)
 
     def test_a_crash_is_told(self):
         edge = self.stack.edge(supervise=True, management_port=penstock.free_port())

@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import struct
+import subprocess
 import unittest
 
 from coreflow_stand import BINARY, CLOSE, PING, PONG, TEXT, CoreflowStand, Ended, frame
@@ -359,6 +360,69 @@ class Time(unittest.TestCase):
         for _ in range(int(asked)):  # read on: every answer is there, and it goes on
             self.assertEqual(link.receive()[0], TEXT)
         stack.wait_for("more is read", lambda: stand.messages("unknown_method") > asked, SECS)
+
+
+class Options(unittest.TestCase):
+    """A pushed set takes the same way as one of REST: what a route says of itself is served, shown, kept on disk."""
+
+    def check_served(self, stand, port):
+        with stand.client() as c:
+            self.assertEqual(c.get("/", HOST).status, 401)
+            wrong, right = (("Authorization", f"Basic {t}") for t in ("YW5uOndyb25n", "YW5uOnMzY3JldA=="))
+            self.assertEqual(c.get("/", HOST, wrong).status, 401)
+            a = c.get("/served", HOST, right)
+            self.assertEqual((a.status, a.one("x-answer"), a.one("strict-transport-security")), (200, "route", "max-age=60"))
+            c.send(f"POST /large HTTP/1.1\r\nHost: {HOST}\r\n{right[0]}: {right[1]}\r\nContent-Length: 101\r\n\r\n")
+            self.assertEqual(c.answer().status, 413)
+        request = stand.origin.seen("/served")[-1]
+        self.assertEqual((request.one("x-set"), request.all("authorization")), ("route", []))
+        shown = stand.traffic.api("GET", f"/v1/routes/{HOST}", expect=200).json
+        self.assertEqual((shown["balance"], shown["maxBodyBytes"], shown["destinationPorts"]), ("p2c", 100, [port]))
+        self.assertEqual(shown["headers"]["request"]["set"], {"x-set": "route"})
+
+    def test_pushed_kept_and_served_without_coreflow(self):
+        with CoreflowStand() as stand:
+            link = stand.coreflow.tagged()
+            done = subprocess.run([stand.traffic.program, "hash-password", "sha512"], input=b"s3cret\n",
+                                  capture_output=True, check=True)
+            pass_hash = done.stdout.decode().strip()
+            route = stand.route(HOST, balance="p2c", maxBodyBytes=100, hsts={"maxAgeSecs": 60},
+                                headers={"request": {"set": {"X-Set": "route"}}, "response": {"set": {"X-Answer": "route"}}},
+                                authentication={"type": "Basic", "user": "ann", "passHash": pass_hash},
+                                rewriteHostHeader=True)
+            self.assertEqual(link.update({"reverseConfigs": [route]}), OK)
+            self.check_served(stand, stand.origin.port)
+            said = stand.traffic.wait_event("warnings")
+            self.assertEqual((said["count"], said["first"], said["code"]), (1, "/reverseConfigs/0/rewriteHostHeader", "unknown"))
+            status = stand.traffic.status()
+            self.assertEqual((status["revision"], status["stored"]), (1, 1))
+            etag = stand.traffic.api("GET", "/v1/routes", expect=200).etag
+            stored = json.loads((stand.traffic.state_dir / "routes.json").read_text())["routes"]
+            self.assertEqual([(r["hostName"], r["balance"]) for r in stored], [(HOST, "p2c")])
+            stand.coreflow.close()
+            for how in "stop", "kill":
+                getattr(stand.traffic, how)()
+                stand.traffic.start()
+                stand.https = stand.traffic.address("https")
+                stand.wait_link("waiting")
+                self.check_served(stand, stand.origin.port)
+                self.assertEqual(stand.traffic.api("GET", "/v1/routes", expect=200).etag, etag)
+            # it is back, and says the same: nothing changes
+            stand.coreflow = stand.listen(stand.coreflow.port)
+            self.assertEqual(stand.coreflow.tagged().update({"reverseConfigs": [route]}), OK)
+            self.assertEqual(stand.traffic.status()["revision"], 1)
+
+    def test_a_key_that_is_unknown_inside_is_a_fault(self):
+        """Only what a route may say beside what we know is no business of ours; a word that we do know is."""
+        with CoreflowStand() as stand:
+            link = stand.coreflow.tagged()
+            for more, pointer in (({"healthCheck": {"path": "/", "often": 1}}, "/reverseConfigs/0/healthCheck/often"),
+                                  ({"balance": "best"}, "/reverseConfigs/0/balance"),
+                                  ({"timeouts": {"readSecs": 1}}, "/reverseConfigs/0/timeouts/readSecs")):
+                answer = link.update({"reverseConfigs": [stand.route(HOST, **more)]})
+                self.assertEqual(answer["status"], "error")
+                self.assertIn(pointer, answer["errorText"])
+            self.assertEqual(stand.traffic.status()["revision"], 0)
 
 
 class Away(unittest.TestCase):

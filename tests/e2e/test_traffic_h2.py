@@ -30,10 +30,11 @@ def program(name):
     return path
 
 
-def curl(stand, *options, secs=120):
+def curl(stand, *options, secs=120, body=None):
+    """`body`: what it reads of its own input."""
     port = stand.https[1]
     return subprocess.run([program("curl"), "-sSk", "--http2", "--resolve", f"{HOST}:{port}:127.0.0.1", "--max-time", str(secs),
-                           *options], capture_output=True, timeout=secs + 30)
+                           *options], input=body, capture_output=True, timeout=secs + 30)
 
 
 def url(stand, path):

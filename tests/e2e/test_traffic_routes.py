@@ -7,6 +7,7 @@ import ssl
 import threading
 import unittest
 
+import h2_client
 from traffic_stand import HOST, SECS, Origin, Stand, ok, stack
 
 H = f"Host: {HOST}\r\n"
@@ -172,6 +173,29 @@ class Retries(Case):
                 statuses.append(c.answer().status)
         self.assertEqual(set(statuses), {200, 502})
         self.assertEqual(len(self.bad.seen("/post")) + len(self.good.seen("/post")), 6)
+
+    def test_not_without_the_trailers(self):
+        """An empty body whose trailers have left is not what was asked for any more when it is sent again."""
+        self.bad.answers["/trailers"] = lambda s, request: None
+        self.good.answers["/trailers"] = name_of(self.good)
+        self.serve(self.bad, self.good)
+        for version in "h1", "h2":
+            statuses = [getattr(self, f"put_with_trailers_{version}")() for _ in range(6)]
+            self.assertEqual(set(statuses), {200, 502}, version)
+        seen = self.bad.seen("/trailers") + self.good.seen("/trailers")
+        self.assertEqual([[(k.lower(), v) for k, v in r.trailers] for r in seen], [[("x-t", "1")]] * 12)
+
+    def put_with_trailers_h1(self):
+        with self.stand.client() as c:
+            c.send(f"PUT /trailers HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n0\r\nX-T: 1\r\n\r\n")
+            return c.answer().status
+
+    def put_with_trailers_h2(self):
+        with h2_client.H2(self.stand.https) as c:
+            stream = c.request("/trailers", method="PUT", end=False)
+            c.c.send_headers(stream, [("x-t", "1")], end_stream=True)
+            c.flush()
+            return c.wait(stream).status
 
     def test_not_once_the_answer_began(self):
         def half(s, request):

@@ -56,6 +56,12 @@ class Origin:
         self.open = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     def _accept(self):
         while True:
             try:

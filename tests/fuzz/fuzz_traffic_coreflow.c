@@ -23,7 +23,8 @@ static struct typed_message message;
 static void on_data(struct ws_frames *f, const uint8_t *bytes, size_t n)
 {
     must(f->code == WS_CODE_NONE && n > 0);
-    typed_message_push(&message, bytes, n);
+    if (typed_message_push(&message, bytes, n) != 0)
+        abort();
     must(message.len <= MESSAGE_MAX);
 }
 

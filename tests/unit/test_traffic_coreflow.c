@@ -239,6 +239,31 @@ START_TEST(what_is_no_object_closes)
 END_TEST
 
 /* The service ends while an update is on its way: its sender hears of it. */
+/* The sanitizer's malloc() says no as the real one does. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+/* A server that says "so much will come", and we have no memory for it. */
+START_TEST(a_size_that_nobody_has_closes)
+{
+    static const uint8_t head[] = {0x81, 127, 0x3f, 0, 0, 0, 0, 0, 0, 0, '{'};
+    const char *frame;
+
+    conf.limits.routes_bytes = INT64_MAX;
+    start();
+    ws_server_write(&server, head, sizeof(head));
+    frame = ws_server_frame(&server);
+    ck_assert_int_eq(frame[0], '8');
+    ck_assert_int_eq((uint8_t)frame[1] << 8 | (uint8_t)frame[2], 1009);
+    while (link_.state != COREFLOW_WAITING)
+        ws_server_spin(&server);
+    ck_assert_uint_eq(link_.stats.ends[WS_END_TOO_BIG], 1);
+}
+END_TEST
+
 START_TEST(the_end_is_told)
 {
     start();
@@ -265,6 +290,7 @@ int main(void)
     tcase_add_test(tc, superseded_and_busy);
     tcase_add_test(tc, a_link_that_breaks_comes_back);
     tcase_add_test(tc, what_is_no_object_closes);
+    tcase_add_test(tc, a_size_that_nobody_has_closes);
     tcase_add_test(tc, the_end_is_told);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);

@@ -14,7 +14,7 @@ static struct typed_head read_head(const char *text)
     struct typed_head head;
 
     typed_message_init(&m);
-    typed_message_push(&m, text, strlen(text));
+    ck_assert_int_eq(typed_message_push(&m, text, strlen(text)), 0);
     ck_assert(typed_message_is_object(&m));
     typed_head_read(&head, &m);
     typed_message_clear(&m);

@@ -7,6 +7,7 @@
 
 #include "loop/listener.h"
 #include "traffic/traffic_worker_internal.h"
+#include "traffic/upstream.h"
 #include "traffic_h1_fixture.h"
 
 static struct loop *loop;
@@ -185,6 +186,73 @@ START_TEST(an_answer_under_way_holds_no_set_of_routes)
 }
 END_TEST
 
+/* An idempotent request whose chunked body is empty, but for the trailers behind it. */
+static void start_with_trailers(void)
+{
+    static struct http_request request;
+    static struct http_fields trailers;
+
+    request = (struct http_request){.method = {"PUT", 3},
+                                    .target = {"/", 1},
+                                    .authority = {"a.test", 6},
+                                    .minor = 1,
+                                    .is_idempotent = true,
+                                    .framing = HTTP_CHUNKED};
+    trailers.count = 1;
+    trailers.list[0] =
+        (struct http_field){.name = "X-T", .value = "1", .name_len = 3, .value_len = 1};
+    ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
+    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
+    ck_assert_int_eq(exchange_start(&exchange, &request), REASON_NONE);
+    exchange_on_connected(&exchange);
+    exchange_push_end(&exchange, &trailers);
+}
+
+/* All that is to be sent now, but the last `but` bytes of it. */
+static void send_all_but(size_t but)
+{
+    struct iovec pieces[12];
+    size_t count = exchange_output(&exchange, pieces, ARRAY_LEN(pieces)), n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    ck_assert_uint_gt(n, but);
+    exchange_sent(&exchange, n - but);
+}
+
+/* The connection, which the exchange is told of as lost: it is the test that holds it then. */
+static void lose_connection(void)
+{
+    struct upstream *u = exchange.upstream;
+
+    exchange_on_lost(&exchange, REASON_UPSTREAM_CLOSED, false, true);
+    upstream_drop(u);
+}
+
+START_TEST(trailers_that_left_are_not_lost_by_a_retry)
+{
+    static const char trailers[] = "X-T: 1\r\n\r\n";
+    size_t held = sizeof(trailers) - 1;
+    /* bytes of the trailers that have left: none, one, all */
+    size_t left = _i == 0 ? 0 : _i == 1 ? 1 : held;
+
+    start_with_trailers();
+    send_all_but(held - left);
+    lose_connection();
+    if (left > 0) {
+        ck_assert_int_eq(exchange.state, EXCHANGE_DONE);
+        ck_assert_int_eq(exchange.reason, REASON_UPSTREAM_CLOSED);
+        ck_assert_uint_eq(worker->counters.upstream_retries, 0);
+        return;
+    }
+    ck_assert_uint_eq(worker->counters.upstream_retries, 1);
+    exchange_on_connected(&exchange);
+    send_all_but(0);
+    ck_assert_uint_eq(exchange.trailers_taken, held);
+    ck_assert(exchange_is_sent(&exchange));
+}
+END_TEST
+
 START_TEST(too_few_descriptors_mark_no_destination_down)
 {
     struct rlimit before, none = {0, 0};
@@ -318,6 +386,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_answer_before_the_head_is_sent_cuts_no_head);
     tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
+    tcase_add_loop_test(tcase, trailers_that_left_are_not_lost_by_a_retry, 0, 3);
     tcase_add_test(tcase, too_few_descriptors_mark_no_destination_down);
     tcase_add_loop_test(tcase, only_what_was_asked_for_is_switched_to, 0, ARRAY_LEN(switches));
     tcase_add_test(tcase, what_comes_behind_an_upgrade_waits);

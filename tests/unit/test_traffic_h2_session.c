@@ -312,6 +312,75 @@ START_TEST(a_failing_origin_cuts_the_stream)
 }
 END_TEST
 
+static ssize_t read_until_told(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t max,
+                               uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    const bool *has_ended = source->ptr;
+
+    (void)ng;
+    (void)id;
+    (void)buf;
+    (void)max;
+    (void)arg;
+    if (!*has_ended)
+        return NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return 0;
+}
+
+/* A connection of its own kind. */
+static void setup_anew(const struct traffic_conf *conf)
+{
+    teardown();
+    body_len = ended = goaways = 0;
+    h2_rig_init(&rig, conf);
+    peer_init();
+    pump();
+}
+
+/* An origin that dies under many streams is no attack of the client's: neither do the resets count
+ * against it, nor are they forgotten while its DATA is on the way. */
+START_TEST(an_origin_that_dies_under_many_streams_ends_no_connection)
+{
+    enum { STREAMS = 300 };
+    struct traffic_conf conf = h2_rig_conf();
+    bool has_ended = false;
+    nghttp2_nv nv[] = {NV(":method", "POST"), NV(":scheme", "https"), NV(":authority", "a.test"),
+                       NV(":path", "/")};
+    nghttp2_data_provider provider = {.source.ptr = &has_ended, .read_callback = read_until_told};
+
+    conf.limits.h2_streams = 1000;
+    conf.limits.h2_heads_bytes = 1 << 20;
+    conf.limits.upstream_connections = STREAMS;
+    setup_anew(&conf);
+    for (unsigned i = 0; i < STREAMS; i++)
+        ck_assert_int_gt(nghttp2_submit_request(peer, NULL, nv, 4, &provider, NULL), 0);
+    pump();
+    ck_assert_uint_eq(rig.client.h2.stream_count, STREAMS);
+    LIST_EACH (&rig.client.h2.streams, node, after) {
+        struct exchange *x = &container_of(node, struct h2_stream, node)->exchange;
+
+        exchange_on_connected(x);
+        answer_head(x, HTTP_LENGTH, 5);
+        x->upstream->exchange = NULL;
+        exchange_on_lost(x, REASON_UPSTREAM_CLOSED, true, false);
+    }
+    nghttp2_submit_ping(peer, 0, NULL); /* so that it runs */
+    pump();
+    ck_assert_uint_eq(reset_code, NGHTTP2_INTERNAL_ERROR);
+    ck_assert_uint_eq(rig.client.h2.stream_count, 0);
+    for (int32_t id = 1; id < 2 * STREAMS; id += 2) { /* what was on its way */
+        const uint8_t data[] = {0,           0,  1, NGHTTP2_DATA, 0, 0, 0, (uint8_t)(id >> 8),
+                                (uint8_t)id, 'x'};
+
+        h2_rig_feed(&rig, data, sizeof(data));
+    }
+    pump();
+    ck_assert_uint_eq(goaways, 0);
+    ck_assert_int_eq(rig.client.h2.state, H2_OPEN);
+}
+END_TEST
+
 START_TEST(leaving_takes_what_was_on_its_way)
 {
     struct exchange *x;
@@ -331,22 +400,6 @@ START_TEST(leaving_takes_what_was_on_its_way)
     ck_assert_uint_eq(rig.client.h2.stream_count, 0);
 }
 END_TEST
-
-static ssize_t read_until_told(nghttp2_session *ng, int32_t id, uint8_t *buf, size_t max,
-                               uint32_t *flags, nghttp2_data_source *source, void *arg)
-{
-    const bool *has_ended = source->ptr;
-
-    (void)ng;
-    (void)id;
-    (void)buf;
-    (void)max;
-    (void)arg;
-    if (!*has_ended)
-        return NGHTTP2_ERR_DEFERRED;
-    *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return 0;
-}
 
 /* A WebSocket that its origin has agreed to; the client's side ends with *has_ended. */
 static struct exchange *relay(int32_t *id, bool *has_ended)
@@ -470,6 +523,7 @@ int main(void)
     tcase_add_test(tcase, an_answer_is_read_as_far_as_the_window_goes);
     tcase_add_test(tcase, a_body_is_credited_when_the_origin_took_it);
     tcase_add_test(tcase, a_failing_origin_cuts_the_stream);
+    tcase_add_test(tcase, an_origin_that_dies_under_many_streams_ends_no_connection);
     tcase_add_test(tcase, leaving_takes_what_was_on_its_way);
     tcase_add_test(tcase, the_idle_time_begins_when_a_parted_relay_is_over);
     tcase_add_test(tcase, what_waits_is_due_unless_all_are_relays);

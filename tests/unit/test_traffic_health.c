@@ -13,7 +13,18 @@ static struct acceptor acceptor;
 static int listener;
 static union addr bound;
 static const char *answer;
-static unsigned asked, enough;
+static unsigned asked, enough, changes;
+
+static void on_change(struct health *h, const struct health_change *c)
+{
+    char target[ADDR_TEXT_MAX];
+
+    ck_assert_ptr_eq(h, &health);
+    ck_assert_str_eq(c->host, "a.test");
+    ck_assert_str_eq(c->path, "/up");
+    ck_assert_str_eq(c->target, addr_format(&bound, target));
+    ck_assert_int_eq(c->is_up, changes++ % 2); /* down first, then by turns */
+}
 
 static void on_accept(struct acceptor *a, int fd, const union addr *peer)
 {
@@ -79,7 +90,8 @@ static void setup(void)
     ck_assert_int_eq(listen_bind_any(&any, 1, &listener, &sets, &bound), 0);
     acceptor_init(&acceptor, loop, listener, on_accept);
     acceptor_start(&acceptor);
-    health_init(&health, loop, 2);
+    changes = 0;
+    health_init(&health, loop, 2, on_change);
 }
 
 static void teardown(void)
@@ -132,6 +144,9 @@ START_TEST(marks_follow_answers)
     ck_assert(!health_is_down(&set->routes[0], 0));
     answer = "HTTP/1.1 20"; /* and the end */
     wait_until(one_is_down);
+    enough = asked + 4; /* nothing new: nothing is told */
+    wait_until(has_asked);
+    ck_assert_uint_eq(changes, 3);
     route_set_unref(set);
 }
 END_TEST
@@ -165,6 +180,7 @@ START_TEST(as_many_as_may_be)
     ck_assert_uint_eq(health.refused, 3);
     ck_assert_ptr_null(set->routes[0].marks[4]);
     ck_assert(!health_is_down(&set->routes[0], 4));
+    health.on_change = NULL; /* none is needed */
     answer = "HTTP/1.1 200 OK\r\n\r\n";
     wait_until(one_is_down); /* the second: nothing listens there */
     ck_assert(health_is_down(&set->routes[0], 1));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "tls/tls.h"
 #include "traffic/typed_message.h"
 
@@ -26,7 +27,7 @@ static void push(const char *text, size_t step)
 
     typed_message_clear(&message);
     for (size_t at = 0; at < n; at += step)
-        typed_message_push(&message, text + at, MIN(step, n - at));
+        ck_assert_int_eq(typed_message_push(&message, text + at, MIN(step, n - at)), 0);
     ck_assert_uint_eq(message.len, n);
 }
 
@@ -134,20 +135,39 @@ START_TEST(room_is_made_once)
 {
     const char *before;
 
-    typed_message_reserve(&message, 1000000);
+    ck_assert_int_eq(typed_message_reserve(&message, 1000000), 0);
     before = message.text;
     for (unsigned i = 0; i < 1000; i++) {
         char piece[1000];
 
         memset(piece, ' ', sizeof(piece));
-        typed_message_reserve(&message, 1000000);
-        typed_message_push(&message, piece, sizeof(piece));
+        ck_assert_int_eq(typed_message_reserve(&message, 1000000), 0);
+        ck_assert_int_eq(typed_message_push(&message, piece, sizeof(piece)), 0);
     }
     ck_assert_ptr_eq(message.text, before);
     ck_assert_uint_eq(message.room, 1000000);
-    typed_message_push(&message, "{}", 2);
+    ck_assert_int_eq(typed_message_push(&message, "{}", 2), 0);
     ck_assert_uint_eq(message.len, 1000002);
     ck_assert(typed_message_is_object(&message));
+}
+END_TEST
+
+/* The sanitizer's malloc() says no as the real one does. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+START_TEST(there_is_no_memory)
+{
+    size_t n;
+
+    push("{\"method\":\"m\"", 100);
+    ck_assert_int_eq(typed_message_reserve(&message, SIZE_MAX / 4), -ERR_NOMEM);
+    ck_assert_int_eq(typed_message_push(&message, "}", 1), 0); /* what was there is there still */
+    ck_assert(typed_message_is_object(&message));
+    ck_assert_ptr_nonnull(typed_message_part(&message, TYPED_METHOD, &n));
 }
 END_TEST
 
@@ -160,10 +180,10 @@ START_TEST(a_large_one)
     memset(piece, 'x', sizeof(piece));
     for (size_t i = 63; i < sizeof(piece) - 1; i += 65)
         memcpy(piece + i, "\\n", 2);
-    typed_message_push(&message, "{\"request\":\"", 12);
+    ck_assert_int_eq(typed_message_push(&message, "{\"request\":\"", 12), 0);
     for (unsigned i = 0; i < 2048; i++)
-        typed_message_push(&message, piece, sizeof(piece));
-    typed_message_push(&message, "\",\"method\":\"m\"}", 15);
+        ck_assert_int_eq(typed_message_push(&message, piece, sizeof(piece)), 0);
+    ck_assert_int_eq(typed_message_push(&message, "\",\"method\":\"m\"}", 15), 0);
     ck_assert(typed_message_is_object(&message));
     ck_assert_str_eq(parts(), "\"m\"|-|-|-");
     ck_assert_uint_lt(message.room, 4 * message.len);
@@ -184,6 +204,7 @@ int main(void)
     tcase_add_loop_test(tc, what_is_no_object, 0, (int)(sizeof(bad) / sizeof(bad[0])));
     tcase_add_test(tc, it_is_handed_over);
     tcase_add_test(tc, room_is_made_once);
+    tcase_add_test(tc, there_is_no_memory);
     tcase_add_test(tc, a_large_one);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);
