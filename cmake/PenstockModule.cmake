@@ -28,6 +28,11 @@ function(penstock_service name)
     file(GLOB descriptions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/api/*.yaml)
     set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/${name}_openapi.c
         PROPERTIES OBJECT_DEPENDS "${descriptions}")
+    # So is the hub's page.
+    file(GLOB page CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/services/${name}/dashboard/*)
+    if(page)
+        set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/dashboard.c PROPERTIES OBJECT_DEPENDS "${page}")
+    endif()
     target_include_directories(service_${name} PUBLIC ${CMAKE_SOURCE_DIR}/services)
     target_link_libraries(service_${name} PRIVATE penstock_flags PUBLIC ${S_LIBS})
     set_property(GLOBAL APPEND PROPERTY PENSTOCK_MODULES service_${name})

@@ -126,6 +126,13 @@ void admin_reply(struct admin_request *r, unsigned status, struct json_object *b
 void admin_reply_text(struct admin_request *r, unsigned status, char *text, size_t len,
                       const char *etag);
 void admin_reply_empty(struct admin_request *r, unsigned status);
+/* A file of a page that is part of the program (page.c): 200, or 304 to who has it.  A browser that
+ * shows it loads scripts, styles and data from here only, and runs and frames nothing else. */
+struct admin_page {
+    const char *name, *type; /* "app.js", "text/javascript" */
+    const char *text;        /* NUL-ended */
+};
+void admin_reply_page(struct admin_request *r, const struct admin_page *page);
 /* 201 with Location. */
 void admin_reply_created(struct admin_request *r, const char *location, struct json_object *body,
                          const char *etag);

@@ -299,7 +299,7 @@ enum MHD_Result reply_queue(struct admin_request *r)
         return MHD_NO;
     reply->body = NULL; /* libmicrohttpd's now */
     MHD_add_response_header(response, "X-Request-Id", r->id);
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "Cache-Control", reply->cache ? reply->cache : "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (reply->type)
         MHD_add_response_header(response, "Content-Type", reply->type);

@@ -136,8 +136,9 @@ struct reply_header {
 
 struct reply {
     unsigned status;
-    const char *type; /* static, or NULL: no body */
-    char *body;       /* owned */
+    const char *type;  /* static, or NULL: no body */
+    const char *cache; /* static: Cache-Control; NULL: no-store */
+    char *body;        /* owned */
     size_t len;
     struct reply_header headers[ADMIN_HEADERS_MAX];
     size_t headers_count;

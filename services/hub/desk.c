@@ -454,7 +454,7 @@ static void on_expiry(struct deadline *deadline)
 static void keep_counts(struct desk *d, const struct lane_record *record)
 {
     const struct lane_gauges *g = &record->lane->gauges;
-    uint64_t in = counted(&g->bytes_in), out = counted(&g->bytes_out);
+    uint64_t in = counted(&g->bytes_in), out = counted(&g->bytes_out), dropped = 0;
 
     d->past_in += in;
     d->past_out += out;
@@ -465,8 +465,10 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     d->past_udp.datagrams_to_clients += counted(&g->udp_datagrams_out);
     d->past_udp.bytes_from_clients += counted(&g->udp_bytes_in);
     d->past_udp.bytes_to_clients += counted(&g->udp_bytes_out);
-    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+    for (unsigned i = 0; i < UDP_DROP_COUNT; i++) {
         d->past_udp.dropped[i] += counted(&g->udp_dropped[i]);
+        dropped += counted(&g->udp_dropped[i]);
+    }
     if (record->edge) {
         record->edge->past_in += in;
         record->edge->past_out += out;
@@ -474,6 +476,7 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     if (record->session) {
         record->session->past_in += in;
         record->session->past_out += out;
+        record->session->past_udp_dropped += dropped;
     }
 }
 

@@ -31,7 +31,7 @@ struct edge_session {
     struct config_ack ack;           /* owned: the newest */
     union addr remote;               /* of the lane that began it */
     int64_t connected_unix;
-    uint64_t past_in, past_out; /* bytes of its lanes that are gone */
+    uint64_t past_in, past_out, past_udp_dropped; /* of its lanes that are gone: bytes, datagrams */
 };
 
 /* For a session that has just begun with `carrier`: revision 1 goes with the answer. */

@@ -55,13 +55,14 @@ static struct json_object *port_errors(const struct config_ack *ack)
 }
 
 struct session_sums {
-    uint64_t in, out, streams, udp_sessions, rtt_ms;
+    uint64_t in, out, streams, udp_sessions, udp_dropped, rtt_ms;
 };
 
 static struct session_sums sum_session(const struct session *s)
 {
     const struct edge_session *es = s->user;
-    struct session_sums sums = {.in = es->past_in, .out = es->past_out};
+    struct session_sums sums = {
+        .in = es->past_in, .out = es->past_out, .udp_dropped = es->past_udp_dropped};
 
     LIST_EACH (&s->lanes, node, after) {
         const struct lane_record *record = container_of(node, struct session_lane, node)->link;
@@ -72,6 +73,8 @@ static struct session_sums sum_session(const struct session *s)
         sums.out += counted(&g->bytes_out);
         sums.streams += atomic_load_explicit(&g->streams, memory_order_relaxed);
         sums.udp_sessions += atomic_load_explicit(&g->udp_sessions, memory_order_relaxed);
+        for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
+            sums.udp_dropped += counted(&g->udp_dropped[i]);
         sums.rtt_ms = MAX(sums.rtt_ms, rtt_ms);
     }
     return sums;
@@ -109,6 +112,7 @@ static struct json_object *connected_edge(const struct session *s)
     api_add_int(o, "rttMs", sums.rtt_ms);
     api_add_int(o, "activeStreams", sums.streams);
     api_add_int(o, "udpSessions", sums.udp_sessions);
+    api_add_int(o, "udpDropped", sums.udp_dropped);
     api_add_int(o, "bytesIn", sums.in);
     api_add_int(o, "bytesOut", sums.out);
     json_object_object_add(o, "listenPorts", api_ports(&es->ack.ports));
@@ -197,6 +201,11 @@ static void get_status(void *service, struct admin_request *r)
     }
 
 const struct admin_route hub_routes[] = {
+    {.method = "GET", .pattern = "/", .access = ADMIN_PUBLIC, .handle = api_get_dashboard},
+    {.method = "GET",
+     .pattern = "/dashboard/{file}",
+     .access = ADMIN_PUBLIC,
+     .handle = api_get_dashboard_file},
     READ("GET", "/v1/status", get_status),
     READ("GET", "/v1/edges", api_get_edges),
     CHANGE("POST", "/v1/edges", true, false, api_post_edges),

@@ -5,6 +5,7 @@
  *   edges_api_json.c      /v1/edges and /v1/edges/{id}
  *   credentials_api_json.c  /v1/edges/{id}/token, /secret, /connection
  *   streams_api_json.c    /v1/edges/{id}/streams
+ *   dashboard.c           / and /dashboard/: the page that a browser shows
  */
 #ifndef HUB_HUB_API_JSON_H
 #define HUB_HUB_API_JSON_H
@@ -32,5 +33,8 @@ void api_post_secret(void *service, struct admin_request *r);
 void api_delete_connection(void *service, struct admin_request *r);
 
 void api_get_streams(void *service, struct admin_request *r);
+
+void api_get_dashboard(void *service, struct admin_request *r);
+void api_get_dashboard_file(void *service, struct admin_request *r);
 
 #endif

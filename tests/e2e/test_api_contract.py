@@ -40,7 +40,7 @@ class ServiceContract(e2e.Case):
 
     def path(self, template):
         """The template with names of something that exists."""
-        return template.replace("{id}", "e1").replace("{hostName}", "a.example.test")
+        return template.replace("{id}", "e1").replace("{hostName}", "a.example.test").replace("{file}", "app.js")
 
     # --- what is refused, operation by operation
 
@@ -79,7 +79,7 @@ class ServiceContract(e2e.Case):
                     self.assertEqual(head.headers["Content-Length"], get.headers["Content-Length"])
 
     def check_paths(self):
-        for path in ("/", "/v1", "/v1/", "/v2/status", "/v1/nope", "/V1/status", "//v1/status", "/v1/status/",
+        for path in (*([] if "/" in self.document.paths else ["/"]), "/v1", "/v1/", "/v2/status", "/v1/nope", "/V1/status", "//v1/status", "/v1/status/",
                      "/v1/status/x", "/healthz/", "/metrics/x", "/v1/edges/e1/nope", "/v1/routes/a/b", "/favicon.ico"):
             for method in ("GET", "PUT"):
                 self.contract.check_problem(self.contract.request(method, path), 404, "notFound")
@@ -233,6 +233,13 @@ class Hub(ServiceContract):
             call("POST", path, {}, expect=404)
         for path in ("/v1/edges/e1", "/v1/edges/e1/connection"):
             call("DELETE", path + "?dryRun=maybe", expect=400)
+        self.flow_dashboard(call)
+
+    def flow_dashboard(self, call):
+        for path in ("/", "/dashboard/app.js", "/dashboard/style.css", "/dashboard/icon.svg"):
+            page = call("GET", path, expect=200, headers={"Authorization": None})
+            call("GET", path, expect=304, headers={"If-None-Match": page.etag})
+        call("GET", "/dashboard/nope.js", expect=404)
 
     def flow_add(self, call):
         new = {"id": "e2", "listenPorts": [443, 80], "listenPortsUdp": [443, 53], "stunIntervalSecs": 0, "maxInstances": 2,
