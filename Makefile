@@ -101,6 +101,14 @@ size: ## the longest files, functions and headers: what are the two things in he
 docs: release ## docs/limits.md from the tables of keys
 	@scripts/limits.py build/release/bin > docs/limits.md
 
+.PHONY: pictures
+pictures: ## docs/images/dashboard-*.png from a running hub in Chromium
+	@scripts/deps.sh build test extra
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS) --target penstock-hub penstock-edge
+	@mkdir -p docs/images
+	@PENSTOCK_PICTURES=1 PENSTOCK_BUILD=build/dev /usr/bin/python3 -B tests/dashboard/test_pictures.py
+
 .PHONY: clean
 clean: ## throw every build away
 	@rm -rf build
