@@ -62,7 +62,7 @@ class Browser:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         (self.folder / "fonts.conf").write_text(FONTS)
-        service = Service(DRIVER, log_path="/dev/null", env=dict(os.environ, FONTCONFIG_FILE=str(self.folder / "fonts.conf")))
+        service = Service(DRIVER, env=dict(os.environ, FONTCONFIG_FILE=str(self.folder / "fonts.conf")))
         self.driver = webdriver.Chrome(service=service, options=options)
         self.driver.set_page_load_timeout(SECS)
         self.driver.set_script_timeout(SECS)

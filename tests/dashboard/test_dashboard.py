@@ -3,9 +3,8 @@
 Not run (exit status 77) where Chromium, its driver or Selenium cannot be had.
 """
 import json
-import os
-import pathlib
 import signal
+import socket
 import subprocess
 import unittest
 
@@ -271,7 +270,7 @@ class Live(stand.Case):
         target = e2e.Target(e2e.echo)
         self.addCleanup(target.close)
         port, taken = penstock.free_port(), penstock.free_port()
-        with e2e.socket.create_server(("127.0.0.1", taken)):
+        with socket.create_server(("127.0.0.1", taken)):
             self.start_hub({port: target.port})
             edge = self.stack.edge(self.stack.register(self.hub, "fra-1", [port, taken]))
             self.open()
@@ -291,6 +290,29 @@ class Live(stand.Case):
             edge.stop()
             self.browser.wait_text("#sheet-instances", "None is connected")
             self.browser.wait_text("#sheet-facts", "ago: ")
+
+    def test_two_machines_of_one_edge(self):
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        port = penstock.free_port()
+        self.start_hub({port: target.port})
+        token = self.stack.register(self.hub, "fra-1", [port], maxInstances=2)
+        for address, mode in (("127.0.0.1", "quicWithFallback"), ("127.0.0.2", "tcpTls")):
+            self.wait_ports(self.stack.edge(token, bindAddress=address, instance=f"at {address}", transportMode=mode), [port])
+        self.open()
+        self.wait_row("fra-1", State="Connected", Transport="QUIC + TLS ×2")
+        for host in ("127.0.0.1", "127.0.0.2", "127.0.0.2"):
+            s = socket.create_connection((host, port), stand.SECS)
+            self.addCleanup(s.close)
+            s.settimeout(stand.SECS)
+            s.sendall(b"x")
+            self.assertEqual(e2e.receive(s, 1), b"x")
+        self.wait_row("fra-1", Streams="3")
+        self.browser.wait_text("#tile-edges", "1 of 1")
+        self.sheet("fra-1")
+        self.browser.wait_text("#sheet-facts", "2 of 2")
+        self.assertEqual(self.browser.js("return [...document.querySelectorAll('.instance b')].map((n) => n.textContent).sort()"),
+                         ["at 127.0.0.1", "at 127.0.0.2"])
 
     def test_a_hub_that_goes_and_comes_back(self):
         self.expected = {"net::ERR"}
@@ -525,7 +547,8 @@ class Access(stand.Case):
             b.keys(Keys.TAB)
             order.append(b.focused())
         self.assertEqual(order, ["Show edges that contain", "Order", "Add edge", "fra-1"])
-        self.assertTrue(b.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid")
+        self.assertEqual(b.js("return getComputedStyle(document.activeElement).outlineStyle"), "solid")
+        b.js("getSelection().selectAllChildren(document.getElementById('edges-title'))")  # is in nobody's way
         b.keys(Keys.ENTER)
         b.wait_js("the sheet", "return document.getElementById('sheet').open")
         self.assertEqual(b.focused(), "fra-1")  # its title

@@ -34,7 +34,7 @@ export class Board {
     byId("order").addEventListener("change", () => this.#edges());
     byId("edges").tBodies[0].addEventListener("click", (event) => {
       const row = event.target.closest("tr");
-      if (row && !getSelection().toString()) {
+      if (row && (event.target.closest("button") || !getSelection().toString())) { // who marks text wants the text
         row.querySelector("button").focus(); // where a closing dialog comes back to
         open(row.dataset.key);
       }
