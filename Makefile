@@ -109,6 +109,14 @@ docs: release ## docs/limits.md, docs/metrics.md and the chart's README, from wh
 	@scripts/metrics_docs.py
 	@scripts/chart_docs.py
 
+.PHONY: pictures
+pictures: ## docs/images/dashboard-*.png from a running hub in Chromium
+	@scripts/deps.sh build test extra
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev -j $(JOBS) --target penstock-hub penstock-edge
+	@mkdir -p docs/images
+	@PENSTOCK_PICTURES=1 PENSTOCK_BUILD=build/dev /usr/bin/python3 -B tests/dashboard/test_pictures.py
+
 .PHONY: clean
 clean: ## throw every build away
 	@rm -rf build

@@ -73,7 +73,10 @@ def start_all(s, ports, origin_port):
 
 def show(ports, certificate, services):
     print(f"\n  edge, hub and traffic are running; what they keep is in {certificate.chain_file.parent}")
-    print(f"\n  https://app.localhost:{ports['https']}/     (the certificate is self-signed)\n\n  try:")
+    hub = services[0]
+    print(f"\n  https://app.localhost:{ports['https']}/     (the certificate is self-signed)")
+    print("  http://%s:%d/          (the hub's dashboard; " % hub.address("management") +
+          f"its token is in {hub.state_dir}/management-token)\n\n  try:")
     print("   ", " ".join(curl(ports, certificate.chain_file)))
     print(f"    curl -si http://app.localhost:{ports['http']}/ --resolve app.localhost:{ports['http']}:127.0.0.1")
     for service in services:

@@ -302,6 +302,29 @@ class Lanes(u.Case):
         self.assertEqual(self.hub.metric("penstock_hub_udp_flows"), 1)
         self.assertEqual({peer for _, peer in target.seen}, {target.seen[0][1]})
 
+    def test_an_edge_shows_what_its_lanes_dropped(self):
+        """Those that are gone, too."""
+        target = self.target()
+        self.udp_tunnel([target.port])
+        self.edge.stop()
+        secret, address = t.secret_of(self.token), self.hub.address("tunnel")
+        one = t.Probe(address, "e1", secret).wait_open()
+        self.addCleanup(one.close)
+        two = t.Probe(address, "e1", secret, session=one.session, lane=1).wait_open()
+        self.addCleanup(two.close)
+
+        def shown(lanes):
+            [edge] = self.hub.status()["connectedEdges"]
+            return edge["udpDropped"] if edge["lanes"] == lanes else None
+
+        e2e.wait_for("two lanes, no drop", lambda: shown(2) == 0)
+        for lane, datagrams in ((one, 1), (two, 2)):
+            lane.send(t.udp_open_frame(1, target.port), t.frame(1, t.UDP_DATA, b"not given") * datagrams)
+            lane.wait_frame(t.UDP_CLOSE, 1)
+        e2e.wait_for("three drops", lambda: shown(2) == 3)
+        two.close()
+        e2e.wait_for("three drops of one lane and one that was", lambda: shown(1) == 3)
+
 
 class Limits(u.Case):
     def test_the_least_recently_used_goes(self):

@@ -10,6 +10,7 @@ import { Sheet } from "./sheet.js";
 import { Store } from "./store.js";
 
 const POLL_MS = 2000;
+const SOON_MS = 150; // after what happened while one poll ran: many events, one more
 
 const store = new Store();
 const sheet = new Sheet(store);
@@ -25,18 +26,16 @@ class Session {
   #stop = new AbortController();
   #timer = 0;
   #etag = null;
-  #isPolling = false;
-  #isDue = false;
+  #turn = "none"; // or "running", or "again": something happened meanwhile
   config = {};
 
   async begin() {
     const [{ value }, mayChange] = await Promise.all([api.get("v1/config"), api.mayChange()]);
     this.config = value;
     await this.#poll();
-    document.body.classList.toggle("reads-only", !mayChange);
     byId("read-only").hidden = mayChange;
     for (const node of document.querySelectorAll(".writes")) node.hidden = !mayChange;
-    this.#arm();
+    this.#arm(POLL_MS);
     listen({
       open: () => this.now(),
       event: (event) => { store.takeEvent(event); if (event.type !== "gap") this.now(); },
@@ -51,30 +50,29 @@ class Session {
 
   /* Something happened: do not wait for the next turn. */
   now() {
-    if (this.#isPolling) this.#isDue = true;
-    else this.#turn();
+    if (this.#turn === "none") this.#run();
+    else this.#turn = "again";
   }
 
   /* Nobody looks at a hidden tab. */
-  #arm() {
+  #arm(ms) {
     clearTimeout(this.#timer);
-    if (!document.hidden && !this.#stop.signal.aborted) this.#timer = setTimeout(() => this.#turn(), POLL_MS);
+    if (!document.hidden && !this.#stop.signal.aborted) this.#timer = setTimeout(() => this.#run(), ms);
   }
 
-  async #turn() {
+  async #run() {
     clearTimeout(this.#timer);
     if (this.#stop.signal.aborted || document.hidden) return;
-    this.#isPolling = true;
-    this.#isDue = false;
+    this.#turn = "running";
     try {
       await this.#poll();
       showOutage("");
     } catch (problem) {
       if (problem.name !== "AbortError") showOutage(problem.message);
     }
-    this.#isPolling = false;
-    if (this.#isDue) setTimeout(() => this.now(), 150); // many events, one poll
-    else this.#arm();
+    const isDue = this.#turn === "again";
+    this.#turn = "none";
+    this.#arm(isDue ? SOON_MS : POLL_MS);
   }
 
   async #poll() {
@@ -189,9 +187,12 @@ function remove(id) {
     word: "Remove",
     async go() {
       await api.change("DELETE", api.edgePath(id));
-      byId("sheet").close();
-      byId("edges-title").focus();
       session.now();
+      return () => {
+        byId("sheet").close();
+        byId("edges-title").focus(); // its row goes
+        announce(`${id} is removed.`);
+      };
     },
   });
 }

@@ -34,7 +34,7 @@ export class Board {
     byId("order").addEventListener("change", () => this.#edges());
     byId("edges").tBodies[0].addEventListener("click", (event) => {
       const row = event.target.closest("tr");
-      if (row && !getSelection().toString()) {
+      if (row && (event.target.closest("button") || !getSelection().toString())) { // who marks text wants the text
         row.querySelector("button").focus(); // where a closing dialog comes back to
         open(row.dataset.key);
       }
@@ -42,9 +42,10 @@ export class Board {
   }
 
   render() {
+    const rows = this.#store.rows();
     this.#bar();
-    this.#tiles();
-    this.#edges();
+    this.#tiles(rows);
+    this.#edges(rows);
     this.#events();
   }
 
@@ -65,10 +66,10 @@ export class Board {
     document.title = `${connectedCount}/${edgeCount} edges – Penstock hub`;
   }
 
-  #tiles() {
+  #tiles(rows) {
     const { status, total, connectedCount, edgeCount } = this.#store;
     const { totals, limits } = status;
-    const trouble = this.#store.rows().filter((row) => row.state === "trouble").length;
+    const trouble = rows.filter((row) => row.state === "trouble").length;
     const dropped = status.connectedEdges.reduce((n, i) => n + i.udpDropped, 0);
     setText(byId("tile-edges"), `${count(connectedCount)} of ${count(edgeCount)}`);
     setText(byId("tile-edges-more"), trouble ? `${count(trouble)} with port trouble` : plural(totals.lanes, "lane"));
@@ -83,9 +84,9 @@ export class Board {
     setText(byId("tile-memory-more"), `of ${bytes(limits.memoryBudget)}`);
   }
 
-  #edges() {
+  #edges(rows = this.#store.rows()) {
     const part = byId("filter").value.trim().toLowerCase();
-    const found = this.#store.rows()
+    const found = rows
       .filter((row) => `${row.id} ${STATES[row.state]} ${row.addresses.join(" ")}`.toLowerCase().includes(part))
       .sort((a, b) => compare[byId("order").value](a, b) || (a.id < b.id ? -1 : 1));
     const all = this.#store.edgeCount;

@@ -94,6 +94,7 @@ export class EditDialog {
     setText(this.#dialog.querySelector("[type=submit]"), edge ? "Save" : "Add edge");
     elements.id.value = shown.id;
     elements.id.readOnly = edge !== null;
+    byId("edit-id-hint").hidden = edge !== null;
     elements.listenPorts.value = ports(shown.listenPorts);
     elements.listenPortsUdp.value = ports(shown.listenPortsUdp);
     elements.maxInstances.value = shown.maxInstances;
@@ -241,12 +242,13 @@ export class ConfirmDialog {
 
   constructor() {
     onSubmit(this.#dialog, async () => {
-      await this.#go();
+      const then = await this.#go();
       this.#dialog.close();
+      then?.();
     });
   }
 
-  /* go() does it, and throws a Problem when the hub says no. */
+  /* go() does it, and throws a Problem when the hub says no; what it returns is called afterwards. */
   open({ title, text, word, go }) {
     this.#go = go;
     setText(byId("confirm-title"), title);

@@ -70,5 +70,5 @@ export function setState(node, state, word) {
 export function announce(text) {
   const open = [...document.querySelectorAll("dialog[open]")].at(-1);
   const place = open?.querySelector(".said[role=status]") ?? byId("live");
-  place.textContent = text;
+  place.textContent = place.textContent === text ? `${text}\u00a0` : text; // the same again is said again
 }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { byId, make, makeState, setFacts, setList, setState, setText } from "./dom.js";
-import { bytes, clock, count, duration, plural, since } from "./format.js";
+import { bytes, clock, count, duration, plural, rate, since } from "./format.js";
 import { makeSparkline, setSparkline } from "./sparkline.js";
 import { STATES } from "./store.js";
 import * as words from "./words.js";
@@ -73,6 +73,8 @@ export class Sheet {
       ["Old secret", edge.oldSecretGoodUntil && Date.parse(edge.oldSecretGoodUntil) > Date.now() ? `good until ${clock(edge.oldSecretGoodUntil)}` : ""],
       ["Left", edge.left ? `${since(edge.left.time)} ago: ${words.plain(edge.left.reason)}` : ""],
     ]);
+    setText(byId("sheet-in"), rate(edge.history.now.in));
+    setText(byId("sheet-out"), rate(edge.history.now.out));
     setSparkline(this.#spark, edge.history);
     setList(byId("sheet-instances"), edge.instances.length ? edge.instances : [null], (i) => (i ? `${i.instance} ${i.connectedAt}` : ""),
       (i) => (i ? makeInstance() : make("p", { class: "hint" }, "None is connected.")), (node, i) => i && fillInstance(node, i));

@@ -25,8 +25,9 @@ function pathOf(values, most) {
 }
 
 export function setSparkline(svg, history) {
-  const most = Math.max(1, ...history.in, ...history.out);
-  const lines = { in: pathOf(history.in, most), out: pathOf(history.out, most) };
+  const top = Math.max(...history.in, ...history.out);
+  const most = Math.max(1, top);
+  const lines = top > 0 ? { in: pathOf(history.in, most), out: pathOf(history.out, most) } : { in: "", out: "" };
   const from = WIDTH - (history.in.length - 1) * (WIDTH / (SAMPLES - 1));
   svg.querySelector(".line-in").setAttribute("d", lines.in);
   svg.querySelector(".line-out").setAttribute("d", lines.out);

@@ -4,6 +4,7 @@
 
 const HISTORY = 60; // samples: two minutes of a poll each two seconds
 const GAP_MS = 10000; // a longer pause between two polls begins a new history
+const LEAST_MS = 1000; // a shorter one measures nothing: the hub counts four times a second
 const EVENTS_MAX = 100;
 
 export const STATES = { // in the order in which they want to be seen
@@ -48,8 +49,8 @@ export class Store {
   #edges = []; // the registry
   #instances = new Map(); // edge id -> connected instances
   #histories = new Map(); // edge id -> History
-  #counters = new Map(); // keyOf() -> {in, out} at the last poll
-  #polledMs = null;
+  #counters = new Map(); // keyOf() -> {in, out} when they were measured last
+  #measuredMs = null;
   #events = []; // newest first
   #ids = new Set();
   #left = new Map(); // edge id -> its last edgeDisconnected
@@ -68,7 +69,7 @@ export class Store {
     this.#instances = new Map();
     this.#histories = new Map();
     this.#counters = new Map();
-    this.#polledMs = null;
+    this.#measuredMs = null;
     this.#events = [];
     this.#ids = new Set();
     this.#left = new Map();
@@ -84,7 +85,7 @@ export class Store {
 
   /* One poll; edges is null when the registry has not changed. */
   takePoll(status, edges, nowMs) {
-    const pause = this.#polledMs === null ? 0 : nowMs - this.#polledMs;
+    const pause = this.#measuredMs === null ? 0 : nowMs - this.#measuredMs;
     if (pause > GAP_MS) {
       this.#histories.clear();
       this.total = new History();
@@ -97,8 +98,10 @@ export class Store {
       if (list) list.push(instance);
       else this.#instances.set(instance.edgeId, [instance]);
     }
-    this.#measure(pause / 1000);
-    this.#polledMs = nowMs;
+    if (pause === 0 || pause >= LEAST_MS) {
+      this.#measure(pause / 1000);
+      this.#measuredMs = nowMs;
+    }
     this.#tell(this.#changes());
   }
 
@@ -122,8 +125,8 @@ export class Store {
     for (const id of this.#histories.keys()) if (!sums.has(id)) this.#histories.delete(id);
     if (secs === 0) return;
     for (const [id, perSec] of sums) {
-      if (!this.#histories.has(id)) this.#histories.set(id, new History());
-      this.#histories.get(id).push(perSec);
+      if (this.#instances.has(id) && !this.#histories.has(id)) this.#histories.set(id, new History());
+      this.#histories.get(id)?.push(perSec); // of edges that never came there is none
     }
     this.total.push(total);
   }
