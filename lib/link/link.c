@@ -396,6 +396,18 @@ bool link_takes_streams(const struct link *link)
     return link->state == LINK_OPEN && lane_takes_streams(&link->lane);
 }
 
+enum path_sign link_watch_path(struct link *link)
+{
+    if (link->state != LINK_OPEN || !link->carrier->watch_path)
+        return PATH_SIGN_NONE;
+    return link->carrier->watch_path(link);
+}
+
+const struct path_watch *link_path(const struct link *link)
+{
+    return link->carrier->watch_path ? &link->quic.path : NULL;
+}
+
 void link_send_config(struct link *link, const char *json)
 {
     if (link->state == LINK_OPEN)

@@ -23,6 +23,7 @@
 #include "loop/loop.h"
 #include "tls/tls.h"
 #include "tunnel/lane.h"
+#include "tunnel/path_watch.h"
 
 struct link;
 struct quic;
@@ -102,6 +103,10 @@ MUST_USE int link_open_stream(struct link *link, struct stream *s,
 MUST_USE int link_open_udp(struct link *link, struct udp_session *u,
                            const struct proxy_header *client);
 bool link_takes_streams(const struct link *link);
+/* Some times a second: what path_watch_take() says of the path; NONE for TLS, and before OPEN. */
+enum path_sign link_watch_path(struct link *link);
+/* Its figures, for a log line; or NULL. */
+const struct path_watch *link_path(const struct link *link);
 void link_send_config(struct link *link, const char *json);
 void link_send_drain(struct link *link, uint32_t deadline_secs);
 /* GOODBYE, then LEAVING. */

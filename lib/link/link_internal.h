@@ -26,6 +26,7 @@ struct link_carrier {
     void (*send_line)(struct link *link, const char *text, size_t n);
     void (*start_lane)(struct link *link, uint32_t initial_window);
     int (*open_stream)(struct link *link, struct stream *s, const struct proxy_header *client);
+    enum path_sign (*watch_path)(struct link *link); /* NULL: TCP sees to it */
     int (*exporter)(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);
     const char *(*cipher)(const struct link *link);
 };
@@ -54,6 +55,7 @@ struct link_quic {
     struct stream *offered; /* borrowed */
     struct lane_quic_datagram datagram;
     bool has_datagram;
+    struct path_watch path;
     char fault[120];
 };
 

@@ -291,6 +291,23 @@ static int open_stream(struct link *link, struct stream *s, const struct proxy_h
     return err;
 }
 
+static enum path_sign watch_path(struct link *link)
+{
+    struct path_sample sample;
+    struct quic_stats stats;
+
+    quic_stats(link->quic.quic, &stats);
+    sample = (struct path_sample){.now_ms = loop_now_ms(link->loop),
+                                  .waiting_ms = stats.waiting_us / 1000,
+                                  .sent = stats.bytes_full,
+                                  .acked = stats.bytes_acked,
+                                  .in_flight = stats.in_flight,
+                                  .cwnd = stats.cwnd,
+                                  .packet = stats.mtu,
+                                  .rtt_ms = stats.rtt_us / 1000};
+    return path_watch_take(&link->quic.path, &sample);
+}
+
 static int exporter(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES])
 {
     return quic_exporter(link->quic.quic, out);
@@ -313,6 +330,7 @@ const struct link_carrier link_carrier_quic = {
     .send_line = send_line,
     .start_lane = start_lane,
     .open_stream = open_stream,
+    .watch_path = watch_path,
     .exporter = exporter,
     .cipher = cipher,
 };

@@ -446,6 +446,8 @@ void quic_stats(const struct quic *q, struct quic_stats *out)
 
     ngtcp2_conn_get_conn_info(q->conn, &info);
     *out = q->stats;
+    if (q->waiting_since_ns)
+        out->waiting_us += (quic_now(q->port) - q->waiting_since_ns) / NGTCP2_MICROSECONDS;
     out->cwnd = info.cwnd;
     out->in_flight = info.bytes_in_flight;
     out->rtt_us = (uint32_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);

@@ -41,6 +41,7 @@ static int on_acked(ngtcp2_conn *conn, int64_t stream, uint64_t offset, uint64_t
     if (n == 0)
         return 0;
     quic_mtu_on_acked(q, n);
+    q->stats.bytes_acked += n;
     q->ops->on_acked(q, stream, user, n);
     return 0;
 }
@@ -97,6 +98,16 @@ static int on_datagram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *bytes, 
     (void)flags;
     STOP_IF_CLOSING(q);
     q->ops->on_datagram(q, bytes, n);
+    return 0;
+}
+
+/* Its id is its length: see write_datagram() in quic_flush.c. */
+static int on_datagram_acked(ngtcp2_conn *conn, uint64_t id, void *arg)
+{
+    struct quic *q = arg;
+
+    (void)conn;
+    q->stats.bytes_acked += id;
     return 0;
 }
 
@@ -225,6 +236,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
     .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
     .recv_datagram = on_datagram,
+    .ack_datagram = on_datagram_acked,
     .lost_datagram = on_datagram_lost,
     .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,

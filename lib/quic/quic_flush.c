@@ -45,7 +45,7 @@ static ngtcp2_ssize write_datagram(struct quic *q, struct packet *p, const struc
     if (n > quic_datagram_max(q))
         return refuse(q, piece, QUIC_TOO_BIG);
     rc = ngtcp2_conn_writev_datagram(q->conn, &p->path.path, NULL, p->to, q->progress.packet_max,
-                                     &is_taken, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, 0, bytes,
+                                     &is_taken, NGTCP2_WRITE_DATAGRAM_FLAG_MORE, n, bytes,
                                      piece->count, p->ts);
     if (is_taken)
         q->ops->on_written(q, piece, n);
@@ -107,12 +107,23 @@ static enum io send_packet(struct quic *q, const struct packet *p, size_t n)
     quic_hop_of_path(&hop, q, &p->path.path);
     q->stats.packets_out++;
     q->stats.bytes_out += n;
+    if (n > quic_mtu(q) / 2 && n <= quic_mtu(q)) /* a larger one is a probe */
+        q->stats.bytes_full += n;
     if (hop.to.sa.sa_family == q->sock->bound.sa.sa_family)
         return quic_bundle_add(q->sock, q, n, &hop);
     sock = quic_port_socket(q->port, hop.to.sa.sa_family);
     if (sock)
         quic_send_one(sock, p->to, n, &hop);
     return IO_OK;
+}
+
+static void note_waiting(struct quic *q, bool is_waiting)
+{
+    uint64_t now_ns = q->port->now_ns;
+
+    if (q->waiting_since_ns)
+        q->stats.waiting_us += (now_ns - q->waiting_since_ns) / NGTCP2_MICROSECONDS;
+    q->waiting_since_ns = is_waiting ? now_ns : 0;
 }
 
 static void wait_for_socket(struct quic *q)
@@ -176,6 +187,7 @@ enum io quic_flush(struct quic *q)
     q->is_inside = true;
     io = write_packets(q);
     q->is_inside = false;
+    note_waiting(q, io == IO_WAIT);
     if (!q->sock->is_blocked)
         (void)quic_bundle_flush(q->sock, q);
     quic_settle(q);

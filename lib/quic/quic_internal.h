@@ -144,7 +144,8 @@ struct quic {
     bool is_by_peer;   /* the peer ended it in order */
     int error;
     char error_text[QUIC_ERROR_TEXT_MAX];
-    FILE *qlog; /* owned; or NULL */
+    FILE *qlog;                /* owned; or NULL */
+    uint64_t waiting_since_ns; /* there is more to send than the path lets go; 0: there is not */
     struct quic_stats stats;
 };
 

@@ -23,6 +23,17 @@ void edge_event_tunnel(struct events *e, enum edge_event type, const struct upli
     events_raise(e, type, o);
 }
 
+void edge_event_transport(struct events *e, const struct uplink *u)
+{
+    struct json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "transport",
+                           json_object_new_string(link_transport_name(u->choice.next)));
+    json_object_object_add(o, "reason",
+                           json_object_new_string(transport_reason_name(u->choice.reason)));
+    events_raise(e, EDGE_EVENT_TRANSPORT_CHANGED, o);
+}
+
 void edge_event_public_ip(struct events *e, const char *public_ip)
 {
     struct json_object *o = json_object_new_object();

@@ -459,6 +459,20 @@ void edge_lane_leave(struct edge_lane *lane)
         edge_lane_close(lane, false);
 }
 
+static void watch_path(struct edge_lane *lane)
+{
+    enum path_sign sign = link_watch_path(lane->link);
+    const struct path_watch *path = link_path(lane->link);
+    struct lane_report *report;
+
+    if (sign == PATH_SIGN_NONE || lane->is_draining)
+        return;
+    report = lane_report_new(LANE_REPORT_COLLAPSED, lane->order->serial);
+    snprintf(report->why, sizeof(report->why), "%s: %llu bytes a second, %u %% lost",
+             path_sign_name(sign), (unsigned long long)path->rate, path->loss_pct);
+    post(lane, report);
+}
+
 /* A successor on this worker takes what comes. */
 static bool has_successor(const struct edge_lane *lane)
 {
@@ -486,6 +500,7 @@ void edge_lane_tick(struct edge_lane *lane)
 
     if (lane->state != EDGE_LANE_UP)
         return;
+    watch_path(lane);
     frames = link_lane(lane->link);
     if (frames->highest_id >= LANE_ID_WORN && !lane->is_draining)
         edge_lane_drain(lane, EDGE_WORN_SECS);

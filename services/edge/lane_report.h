@@ -28,8 +28,9 @@ void lane_order_free(struct lane_order *order);
 enum lane_report_kind {
     LANE_REPORT_UP,     /* handshake done: session, config */
     LANE_REPORT_CONFIG, /* a CONFIG came: config; to be answered with edge_worker_config_taken() */
-    LANE_REPORT_DRAINING, /* the hub drains, or the lane is worn out */
-    LANE_REPORT_DEAD,     /* failed, or lost */
+    LANE_REPORT_DRAINING,  /* the hub drains, or the lane is worn out */
+    LANE_REPORT_COLLAPSED, /* its path is up and moves next to nothing: why; told again while so */
+    LANE_REPORT_DEAD,      /* failed, or lost */
 };
 
 struct lane_report {
@@ -44,10 +45,10 @@ struct lane_report {
     struct wire_config config;      /* owned */
     bool is_founded;                /* UP: it founded the session */
     uint32_t lane_number;           /* UP */
+    char why[200];                  /* COLLAPSED, DEAD */
     /* DEAD */
     bool is_path_fault; /* it was the path, or nobody there: no refusal, no goodbye */
     int error;
-    char why[200];
     enum answer_code answer; /* the hub's refusal, or ANSWER_OK */
     bool has_goodbye;
     enum goodbye_code goodbye;

@@ -69,10 +69,26 @@ void transport_choice_quic_failed(struct transport_choice *c, uint64_t ran_ms, u
     plan_probe(c, ran_well ? TRANSPORT_PROBE_SOON_MS : c->retry_ms, now_ms, random);
 }
 
-void transport_choice_tls_failed(struct transport_choice *c)
+/* In a row: the path did not do well for as long as it was left alone before. */
+void transport_choice_quic_collapsed(struct transport_choice *c, uint64_t ran_ms, uint64_t now_ms,
+                                     uint64_t random)
+{
+    if (c->mode != TRANSPORT_FALLBACK || c->next == LINK_TLS || now_ms < c->deaf_until_ms)
+        return;
+    if (ran_ms > c->collapse_pause_ms)
+        c->collapses = 0;
+    c->collapses = MIN(c->collapses + 1, TRANSPORT_COLLAPSES_MAX);
+    c->collapse_pause_ms = c->retry_ms << (c->collapses - 1);
+    c->is_hub_away = false;
+    turn_to(c, LINK_TLS, TRANSPORT_REASON_QUIC_COLLAPSED);
+    plan_probe(c, c->collapse_pause_ms, now_ms, random);
+}
+
+void transport_choice_tls_failed(struct transport_choice *c, uint64_t now_ms)
 {
     if (c->mode != TRANSPORT_FALLBACK)
         return;
+    c->deaf_until_ms = now_ms + TRANSPORT_DEAF_MS;
     turn_to(c, LINK_QUIC,
             c->next == LINK_QUIC ? c->reason : TRANSPORT_REASON_TLS_NOT_UP); /* another slot did */
     c->probe_due_ms = UINT64_MAX;

@@ -253,12 +253,26 @@ static void take_beside(struct uplink_slot *slot)
     slot->beside = 0;
 }
 
+/* `before` is what was dialled until now.  LOG_DEBUG: it is no news. */
+static void tell_choice(struct uplink *u, enum link_transport before, enum log_level level)
+{
+    if (u->choice.next == before)
+        return;
+    if (level > LOG_DEBUG)
+        edge_event_transport(u->shared->events, u);
+    LOG_AT(level, "edge", "transport_changed", LOG_S("to", link_transport_name(u->choice.next)),
+           LOG_S("reason", transport_reason_name(u->choice.reason)));
+}
+
 static void note_transport_up(struct uplink *u, enum link_transport transport)
 {
+    enum link_transport before = u->choice.next;
+
     if (transport == LINK_QUIC)
         transport_choice_quic_up(&u->choice);
     else
         transport_choice_tls_up(&u->choice, now_of(u), random_number());
+    tell_choice(u, before, LOG_INFO);
     move_slots(u);
     arm_move(u);
 }
@@ -282,11 +296,24 @@ static void note_transport_failed(struct uplink *u, const struct lane_report *re
     if (report->transport == LINK_QUIC)
         transport_choice_quic_failed(&u->choice, ran_ms, now_of(u), random_number());
     else if (ran_ms == 0 && !is_up_by(u, LINK_TLS))
-        transport_choice_tls_failed(&u->choice);
-    if (u->choice.next != before) /* while neither is up they take turns: that is said once */
-        LOG_AT(was_hub_away ? LOG_DEBUG : LOG_WARN, "edge", "transport_changed",
-               LOG_S("to", link_transport_name(u->choice.next)),
-               LOG_S("reason", transport_reason_name(u->choice.reason)));
+        transport_choice_tls_failed(&u->choice, now_of(u));
+    /* while neither is up they take turns: that is said once */
+    tell_choice(u, before, was_hub_away ? LOG_DEBUG : LOG_WARN);
+    arm_move(u);
+}
+
+/* Streams that are open stay; what is new goes by TLS as soon as that is up. */
+static void note_collapsed(struct uplink *u, const struct uplink_lane *lane, const char *why)
+{
+    enum link_transport before = u->choice.next;
+
+    log_warn("edge", "path_collapsed", LOG_U("lane", lane->number), LOG_S("why", why));
+    transport_choice_quic_collapsed(&u->choice, now_of(u) - lane->up_since_ms, now_of(u),
+                                    random_number());
+    tell_choice(u, before, LOG_WARN);
+    for (unsigned i = 0; i < u->shared->count && u->choice.next != before; i++)
+        drop_beside(&u->slots[i]);
+    move_slots(u);
     arm_move(u);
 }
 
@@ -455,6 +482,10 @@ void uplink_on_report(void *arg, struct lane_report *report)
     case LANE_REPORT_DRAINING:
         if (slot && slot->serial == report->serial)
             slot_dial_again(slot, slot->backoff.up_since_ms);
+        break;
+    case LANE_REPORT_COLLAPSED:
+        if (slot && slot->serial == report->serial)
+            note_collapsed(u, lane_of(u, report->serial), report->why);
         break;
     case LANE_REPORT_DEAD:
         on_dead(u, slot, report);

@@ -1,4 +1,5 @@
 """What the tests of the tunnel by QUIC share: a tunnel with relays between its ends, and what is asked of it."""
+import subprocess
 import time
 
 import e2e
@@ -57,3 +58,28 @@ class Case(e2e.Case):
 
     def finish(self, clients):
         self.assertEqual({c.finish() for c in clients}, {"stopped"})
+
+
+class PathCase(Case):
+    """127.9.9.9 is the hub's; what the kernel does with packets to it is ours to say."""
+
+    HUB = "127.9.9.9"
+
+    def start_there(self, mode, target=e2e.echo, **edge):
+        target = e2e.Target(target)
+        self.addCleanup(target.close)
+        self.port, self.tunnel_port = penstock.free_port(), penstock.free_port()
+        self.hub = self.stack.hub({self.port: target.port}, tunnel={
+            "listen": f"{self.HUB}:{self.tunnel_port}", "transports": ["tls", "quic"]})
+        token = self.stack.register(self.hub, "e1", [self.port])
+        self.edge = self.stack.edge(token, transportMode=mode, **edge)
+        self.wait_ports(self.edge, [self.port])
+        self.wait_lanes(self.edge)
+
+    @staticmethod
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, timeout=e2e.SECS)
+
+    @staticmethod
+    def nft(text):
+        subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True, timeout=e2e.SECS)

@@ -1,39 +1,15 @@
 """The tunnel by QUIC when the path below it changes: an address, a firewall.  In a network namespace of its
 own; not run (exit status 77) where the machine allows none.
 """
-import subprocess
 import time
 
 import e2e
 import tunnel_stand as t
-from e2e import penstock, wait_for
-from quic_stand import BACK_SECS, Case
+from e2e import wait_for
+from quic_stand import BACK_SECS, PathCase
 
 
-class Path(Case):
-    """127.9.9.9 is the hub's; what the kernel does with packets to it is ours to say."""
-
-    HUB = "127.9.9.9"
-
-    def start_there(self, mode, **edge):
-        target = e2e.Target(e2e.echo)
-        self.addCleanup(target.close)
-        self.port, self.tunnel_port = penstock.free_port(), penstock.free_port()
-        self.hub = self.stack.hub({self.port: target.port}, tunnel={
-            "listen": f"{self.HUB}:{self.tunnel_port}", "transports": ["tls", "quic"]})
-        token = self.stack.register(self.hub, "e1", [self.port])
-        self.edge = self.stack.edge(token, transportMode=mode, **edge)
-        self.wait_ports(self.edge, [self.port])
-        self.wait_lanes(self.edge)
-
-    @staticmethod
-    def ip(*words):
-        subprocess.run(["ip", *words], check=True, timeout=e2e.SECS)
-
-    @staticmethod
-    def nft(text):
-        subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True, timeout=e2e.SECS)
-
+class Path(PathCase):
     def test_address_changes(self):
         self.ip("route", "add", "local", f"{self.HUB}/32", "dev", "lo", "table", "local", "src", "127.0.0.5")
         self.addCleanup(self.ip, "route", "del", f"{self.HUB}/32", "table", "local")

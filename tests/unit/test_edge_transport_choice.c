@@ -40,7 +40,8 @@ START_TEST(a_mode_that_leaves_no_choice_never_moves)
         ck_is(only, TRANSPORT_REASON_CONFIGURED);
         transport_choice_quic_failed(&c, 0, NOW_MS, 0);
         transport_choice_quic_failed(&c, TRANSPORT_RAN_WELL_MS, NOW_MS, 0);
-        transport_choice_tls_failed(&c);
+        transport_choice_quic_collapsed(&c, 1, NOW_MS, 0);
+        transport_choice_tls_failed(&c, NOW_MS);
         transport_choice_tls_up(&c, NOW_MS, 0);
         transport_choice_quic_up(&c);
         ck_is(only, TRANSPORT_REASON_CONFIGURED);
@@ -117,11 +118,11 @@ START_TEST(while_neither_comes_up_they_take_turns)
 {
     fall_back();
     for (unsigned i = 1; i <= 3; i++) {
-        transport_choice_tls_failed(&c);
+        transport_choice_tls_failed(&c, NOW_MS);
         ck_is(LINK_QUIC, TRANSPORT_REASON_TLS_NOT_UP);
         ck_assert_uint_eq(c.switches[TRANSPORT_REASON_TLS_NOT_UP], i);
         ck_assert_uint_eq(c.probe_due_ms, UINT64_MAX); /* it is dialled anyway */
-        transport_choice_tls_failed(&c);               /* of another slot */
+        transport_choice_tls_failed(&c, NOW_MS);       /* of another slot */
         ck_assert_uint_eq(c.switches[TRANSPORT_REASON_TLS_NOT_UP], i);
         transport_choice_quic_failed(&c, 0, NOW_MS, 0);
         ck_is(LINK_TLS, TRANSPORT_REASON_QUIC_NOT_UP);
@@ -129,7 +130,7 @@ START_TEST(while_neither_comes_up_they_take_turns)
         transport_choice_quic_failed(&c, 0, NOW_MS, 0); /* of another slot */
         ck_assert_uint_eq(c.switches[TRANSPORT_REASON_QUIC_NOT_UP], i + 1);
     }
-    transport_choice_tls_failed(&c);
+    transport_choice_tls_failed(&c, NOW_MS);
     transport_choice_quic_up(&c);
     ck_is(LINK_QUIC, TRANSPORT_REASON_PREFERRED);
     ck_assert(!c.is_hub_away);
@@ -140,7 +141,7 @@ START_TEST(a_slot_that_is_late_does_not_rename_a_quic_that_runs)
 {
     begin(TRANSPORT_FALLBACK);
     transport_choice_quic_up(&c);
-    transport_choice_tls_failed(&c);
+    transport_choice_tls_failed(&c, NOW_MS);
     ck_is(LINK_QUIC, TRANSPORT_REASON_PREFERRED);
     ck_assert_uint_eq(c.switches[TRANSPORT_REASON_TLS_NOT_UP], 0);
 }
@@ -150,7 +151,7 @@ END_TEST
 START_TEST(after_an_absence_of_the_hub_quic_is_tried_soon)
 {
     fall_back();
-    transport_choice_tls_failed(&c);
+    transport_choice_tls_failed(&c, NOW_MS);
     ck_assert(c.is_hub_away);
     transport_choice_quic_failed(&c, 0, NOW_MS, 0);
     transport_choice_tls_up(&c, NOW_MS, 0);
@@ -167,13 +168,57 @@ END_TEST
 START_TEST(tls_that_comes_up_after_all_is_no_failure_of_quic)
 {
     fall_back();
-    transport_choice_tls_failed(&c);
+    transport_choice_tls_failed(&c, NOW_MS);
     transport_choice_tls_up(&c, NOW_MS, 0);
     ck_is(LINK_QUIC, TRANSPORT_REASON_TLS_NOT_UP);
     ck_assert(!c.is_hub_away);
     transport_choice_quic_failed(&c, 0, NOW_MS, 0);
     ck_is(LINK_TLS, TRANSPORT_REASON_QUIC_NOT_UP);
     ck_assert_uint_eq(c.probe_due_ms, NOW_MS + RETRY_MS);
+}
+END_TEST
+
+/* Each further one in a row doubles the time until QUIC is tried again. */
+START_TEST(a_collapse_leaves_quic_for_longer_each_time)
+{
+    uint64_t now_ms = NOW_MS, pause_ms = RETRY_MS;
+
+    begin(TRANSPORT_FALLBACK);
+    for (unsigned i = 0; i < 8; i++) {
+        transport_choice_quic_up(&c);
+        transport_choice_quic_collapsed(&c, RETRY_MS / 2, now_ms, 0);
+        ck_is(LINK_TLS, TRANSPORT_REASON_QUIC_COLLAPSED);
+        ck_assert_uint_eq(c.probe_due_ms, now_ms + pause_ms);
+        transport_choice_quic_collapsed(&c, RETRY_MS / 2, now_ms, 0); /* of another slot */
+        transport_choice_tls_up(&c, now_ms, 0);
+        ck_assert_uint_eq(c.probe_due_ms, now_ms + pause_ms);
+        now_ms += pause_ms;
+        ck_assert(transport_choice_probe(&c, now_ms, 0));
+        pause_ms = MIN(2 * pause_ms, RETRY_MS << (TRANSPORT_COLLAPSES_MAX - 1));
+    }
+    ck_assert_uint_eq(c.switches[TRANSPORT_REASON_QUIC_COLLAPSED], 8);
+    transport_choice_quic_up(&c);
+    transport_choice_quic_collapsed(&c, pause_ms + 1, now_ms, 0); /* it did well for as long */
+    ck_assert_uint_eq(c.probe_due_ms, now_ms + RETRY_MS);
+    transport_choice_quic_up(&c);
+    transport_choice_quic_collapsed(&c, 1, now_ms, RETRY_MS); /* jitter: half of it at most */
+    ck_assert_uint_eq(c.probe_due_ms, now_ms + RETRY_MS);
+}
+END_TEST
+
+START_TEST(where_tls_fails_a_collapsed_quic_stays_and_is_left_in_peace)
+{
+    begin(TRANSPORT_FALLBACK);
+    transport_choice_quic_up(&c);
+    transport_choice_quic_collapsed(&c, 1000, NOW_MS, 0);
+    transport_choice_tls_failed(&c, NOW_MS);
+    ck_is(LINK_QUIC, TRANSPORT_REASON_TLS_NOT_UP);
+    transport_choice_quic_collapsed(&c, 1000, NOW_MS + TRANSPORT_DEAF_MS - 1, 0);
+    ck_is(LINK_QUIC, TRANSPORT_REASON_TLS_NOT_UP);
+    transport_choice_quic_collapsed(&c, 1000, NOW_MS + TRANSPORT_DEAF_MS, 0);
+    ck_is(LINK_TLS, TRANSPORT_REASON_QUIC_COLLAPSED);
+    transport_choice_tls_up(&c, NOW_MS + TRANSPORT_DEAF_MS, 0); /* the hub was not away */
+    ck_assert_uint_eq(c.probe_due_ms, NOW_MS + TRANSPORT_DEAF_MS + 2 * RETRY_MS);
 }
 END_TEST
 
@@ -215,6 +260,8 @@ int main(void)
     tcase_add_test(tc, a_slot_that_is_late_does_not_rename_a_quic_that_runs);
     tcase_add_test(tc, after_an_absence_of_the_hub_quic_is_tried_soon);
     tcase_add_test(tc, tls_that_comes_up_after_all_is_no_failure_of_quic);
+    tcase_add_test(tc, a_collapse_leaves_quic_for_longer_each_time);
+    tcase_add_test(tc, where_tls_fails_a_collapsed_quic_stays_and_is_left_in_peace);
     tcase_add_test(tc, edges_do_not_come_back_in_step);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);

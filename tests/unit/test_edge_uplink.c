@@ -744,6 +744,61 @@ START_TEST(a_lane_beside_takes_the_place_of_the_first)
 }
 END_TEST
 
+static void say_collapsed(uint64_t serial)
+{
+    struct lane_report *r = report_of(LANE_REPORT_COLLAPSED, serial, 'a');
+
+    strcpy(r->why, "loss");
+    uplink_on_report(&u, r);
+}
+
+/* One is enough: the path is the same.  The lanes that are up stay until TLS is. */
+START_TEST(a_path_that_collapses_moves_all_to_tls)
+{
+    uint64_t old[WORKERS];
+
+    stand_up_choosing();
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_QUIC);
+    say_collapsed(slot(0)->serial + 1000); /* of nobody */
+    ck_assert_int_eq(u.choice.next, LINK_QUIC);
+    say_collapsed(slot(1)->serial);
+    ck_assert_int_eq(u.choice.next, LINK_TLS);
+    ck_assert_int_eq(u.choice.reason, TRANSPORT_REASON_QUIC_COLLAPSED);
+    ck_assert_int_eq(uplink_transport(&u), LINK_QUIC);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        ck_assert_uint_ne(slot(i)->beside, 0);
+        old[i] = slot(i)->serial;
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->beside, false, WORKERS + i, 'a', LINK_TLS);
+    ck_assert_int_eq(uplink_transport(&u), LINK_TLS);
+    ck_assert_uint_eq(u.lane_count, 2 * WORKERS);
+    say_collapsed(old[2]); /* a lane that drains: no news */
+    ck_assert_uint_eq(u.choice.collapses, 1);
+    ck_assert_uint_ge(u.choice.probe_due_ms, loop_now_ms(loop) + u.choice.retry_ms / 2);
+    ck_assert_uint_le(u.move.due_ms, u.choice.probe_due_ms + 1);
+    stand_down();
+}
+END_TEST
+
+START_TEST(a_path_that_collapses_where_tls_fails_serves_on)
+{
+    stand_up_choosing();
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_up_by(slot(i)->serial, i == 0, i, 'a', LINK_QUIC);
+    say_collapsed(slot(0)->serial);
+    for (unsigned i = 0; i < WORKERS; i++)
+        say_path_fault(slot(i)->beside, 'a', LINK_TLS);
+    ck_assert_int_eq(u.choice.next, LINK_QUIC);
+    ck_assert_int_eq(u.choice.reason, TRANSPORT_REASON_TLS_NOT_UP);
+    ck_assert_uint_eq(count_in(SLOT_UP), WORKERS);
+    say_collapsed(slot(0)->serial);
+    ck_assert_uint_eq(slot(0)->beside, 0);
+    stand_down();
+}
+END_TEST
+
 /* The numbers of the session are used up: it is given up, and the lane beside has joined it. */
 START_TEST(a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move)
 {
@@ -890,6 +945,8 @@ int main(void)
     tcase_add_test(c, only_a_higher_revision_of_this_session_is_applied);
     tcase_add_test(c, while_nothing_is_up_the_transports_take_turns);
     tcase_add_test(c, slots_that_fail_out_of_step_end_on_the_transport_that_works);
+    tcase_add_test(c, a_path_that_collapses_moves_all_to_tls);
+    tcase_add_test(c, a_path_that_collapses_where_tls_fails_serves_on);
     tcase_add_test(c, a_lane_beside_takes_the_place_of_the_first);
     tcase_add_test(c, a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move);
     tcase_add_test(c, a_session_that_is_unknown_takes_what_is_dialled_beside_with_it);

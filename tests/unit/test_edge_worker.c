@@ -178,6 +178,8 @@ static void on_report(void *arg, struct lane_report *report)
     case LANE_REPORT_DRAINING:
         t.drains++;
         break;
+    case LANE_REPORT_COLLAPSED: /* nothing here moves enough for that */
+        ck_abort();
     case LANE_REPORT_DEAD:
         t.deads++;
         strcpy(t.why, report->why);

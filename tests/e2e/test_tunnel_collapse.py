@@ -1,0 +1,109 @@
+"""A path that lets UDP through and moves next to nothing of it, while TCP on the same way is well: a policer,
+heavy loss.  New connections leave QUIC, and come back when it is well again.  In a network namespace of its
+own; not run (exit status 77) where the machine allows none.
+"""
+import contextlib
+import threading
+import time
+
+import e2e
+from e2e import wait_for
+from quic_stand import PathCase
+
+SECS = 60  # for a collapse to be seen: some five, and a busy machine's share
+
+
+class Flood(threading.Thread):
+    """Sends as much as is taken and reads what comes; .got and .sent count; until told to stop, or it ends."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.socket = e2e.connect(port)
+        self.got = self.sent = 0
+        self.must_stop, self.failure = False, None
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        self.start()
+
+    def run(self):
+        data = bytes(65536)
+        try:
+            while not self.must_stop:
+                self.sent += self.socket.send(data)
+        except OSError as failure:
+            self.failure = failure
+
+    def _read(self):
+        with contextlib.suppress(OSError):
+            while piece := self.socket.recv(1 << 20):
+                self.got += len(piece)
+
+    def finish(self):
+        self.must_stop = True
+        with contextlib.suppress(OSError):
+            e2e.reset(self.socket)
+        self.join(e2e.SECS)
+        self.reader.join(e2e.SECS)
+
+
+def sink(s):
+    s.settimeout(None)
+    while s.recv(1 << 20):
+        pass
+
+
+def source(s):
+    s.settimeout(None)
+    while True:
+        s.sendall(bytes(65536))
+
+
+class Collapse(PathCase):
+    def setUp(self):
+        super().setUp()
+        self.ip("link", "set", "lo", "mtu", "1500")
+
+    def spoil(self, rule):
+        """What the kernel does with datagrams of the tunnel, in both directions; TCP is not touched."""
+        self.nft("table inet f {\n chain in {\n type filter hook input priority 0;\n"
+                 f" udp dport {self.tunnel_port} {rule}\n udp sport {self.tunnel_port} {rule}\n }}\n}}\n")
+
+    def heal(self):
+        self.nft("delete table inet f")
+
+    def flood(self):
+        flood = Flood(self.port)
+        self.addCleanup(flood.finish)
+        return flood
+
+    def collapses(self, handle, moved, rule):
+        self.start_there("quicWithFallback", target=handle, quicRetrySecs=6)
+        self.wait_transport("quic", "preferred")
+        flood = self.flood()
+        wait_for("a good rate", lambda: moved(flood) > 50_000_000)
+        self.spoil(rule)
+        since = time.monotonic()
+        wait_for("TLS", lambda: self.edge.status()["transport"] == "tcpTls", SECS)
+        print(f"{self.id()}: {rule}: seen after {time.monotonic() - since:.1f} s", flush=True)
+        self.assertEqual(self.edge.status()["transportReason"], "quicCollapsed")
+        self.assertEqual(self.edge.metric("penstock_edge_transport_switches_total", reason="quicCollapsed"), 1)
+        self.assertTrue(self.edge.events("path_collapsed"))
+        before = moved(flood)
+        after = self.flood()
+        wait_for("a good rate by TLS", lambda: moved(after) > 50_000_000)
+        wait_for("the old stream goes on", lambda: moved(flood) > before or flood.failure)
+        self.heal()
+        wait_for("QUIC again", lambda: (self.edge.status()["transport"], self.edge.status()["transportReason"]) ==
+                 ("quic", "preferred"), SECS)
+        before = moved(flood)
+        wait_for("the old stream is well", lambda: moved(flood) > before + 5_000_000 or flood.failure, SECS)
+        self.assertIsNone(flood.failure)
+        self.assertEqual(self.edge.status()["connects"], 1)
+
+    def test_an_upload_meets_a_policer(self):
+        self.collapses(sink, lambda f: f.sent, "limit rate over 125 kbytes/second burst 16 kbytes drop")
+
+
+
+if __name__ == "__main__":
+    e2e.main_in_namespace()
