@@ -11,6 +11,7 @@
 #include "loop/worker.h"
 #include "traffic/coreflow.h"
 #include "traffic/route_apply.h"
+#include "traffic/route_watch.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/trust_watch.h"
@@ -23,6 +24,7 @@ struct traffic {
     struct resolver *resolver; /* owned */
     struct auth_key auth_key;  /* of the basic auth passwords: lives as long as the process */
     struct route_apply *apply; /* owned */
+    struct route_watch routes_file;
     struct trust_watch trust;
     struct coreflow coreflow;
 
