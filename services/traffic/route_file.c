@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
 
@@ -37,28 +38,33 @@ static void text_grow(struct text *t)
     t->room = room;
 }
 
-/* The whole file; false after the reason was written. */
-static bool read_file(struct text *t, const char *path, size_t max, FILE *err)
+int route_file_read(const char *path, size_t max, char **text, size_t *len, const char **why)
 {
     FILE *in = fopen(path, "rbe");
-    const char *why = NULL;
+    struct text t = {.bytes = NULL};
+    int err = in ? 0 : -ERR_SYS;
 
     if (in)
         setvbuf(in, NULL, _IONBF, 0); /* no copy in a buffer of stdio's */
-    while (in && !feof(in) && !ferror(in) && t->len <= max) {
-        if (t->len == t->room)
-            text_grow(t);
-        t->len += fread(t->bytes + t->len, 1, t->room - t->len, in);
+    while (in && !feof(in) && !ferror(in) && t.len <= max) {
+        if (t.len == t.room)
+            text_grow(&t);
+        t.len += fread(t.bytes + t.len, 1, t.room - t.len, in);
     }
-    if (!in || ferror(in))
-        why = strerrordesc_np(errno);
-    else if (t->len > max)
-        why = "it is larger than limits.routesBytes";
-    if (why)
-        fprintf(err, "penstock-traffic: routesFile %s: %s\n", path, why);
+    if (in && ferror(in))
+        err = -ERR_SYS;
+    else if (t.len > max)
+        err = -ERR_LIMIT;
+    *why = err == -ERR_LIMIT ? "it is larger than limits.routesBytes" : strerrordesc_np(errno);
     if (in)
         fclose(in);
-    return !why;
+    if (err) {
+        text_fini(&t);
+        return err;
+    }
+    *text = t.bytes;
+    *len = t.len;
+    return 0;
 }
 
 static void print_list(FILE *err, const char *path, const char *kind, const struct json_check *c)
@@ -101,6 +107,7 @@ struct route_set *route_file_load(const char *path, const struct traffic_limits 
 {
     struct text t = {.bytes = NULL};
     struct route_set *set = NULL;
+    const char *why;
 
     if (!path[0]) {
         set = route_set_new(0);
@@ -108,8 +115,11 @@ struct route_set *route_file_load(const char *path, const struct traffic_limits 
         route_set_number(set, 0);
         return set;
     }
-    if (read_file(&t, path, (size_t)limits->routes_bytes, err))
+    if (route_file_read(path, (size_t)limits->routes_bytes, &t.bytes, &t.len, &why) != 0)
+        fprintf(err, "penstock-traffic: routesFile %s: %s\n", path, why);
+    else
         set = parse(&t, path, limits, key, err);
+    t.room = t.len; /* nothing was written behind */
     text_fini(&t);
     if (set)
         route_set_number(set, 1);

@@ -319,6 +319,9 @@ int traffic_start(struct traffic *t)
     if (rc != 0)
         return rc;
     service_tell_crash("traffic", &t->crash, t->events, TRAFFIC_EVENT_CRASH_RECOVERED);
+    route_watch_start(&t->routes_file, t->loop, t->apply, t->conf.routes_file,
+                      (size_t)t->conf.limits.routes_bytes,
+                      (uint64_t)t->conf.routes_file_secs * 1000);
     coreflow_start(&t->coreflow, t->loop, t->resolver, t->apply, &t->conf);
     log_info("traffic", "started", LOG_S("version", PENSTOCK_VERSION),
              LOG_U("workers", t->workers_count));
@@ -389,6 +392,7 @@ static void stop_workers(struct traffic *t)
 void traffic_stop(struct traffic *t)
 {
     route_apply_stop(t->apply); /* first: it answers through the API and the link */
+    route_watch_stop(&t->routes_file);
     coreflow_stop(&t->coreflow);
     traffic_api_stop(t);
     service_drain_fini(&t->drain);

@@ -12,6 +12,7 @@
 #include "traffic/coreflow.h"
 #include "traffic/health.h"
 #include "traffic/route_apply.h"
+#include "traffic/route_watch.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/trust_watch.h"
@@ -25,6 +26,7 @@ struct traffic {
     struct auth_key auth_key;  /* of the basic auth passwords */
     bool has_state;            /* the state folder can be used */
     struct route_apply *apply; /* owned */
+    struct route_watch routes_file;
     struct trust_watch trust;
     struct coreflow coreflow;
     struct health health;

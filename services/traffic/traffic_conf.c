@@ -136,6 +136,17 @@ static const struct conf_key keys[] = {
      .offset = AT(routes_file),
      .fallback = "",
      .doc = "A JSON file with the routes to begin with, as in PUT /v1/routes."},
+    {.path = "routesFileSecs",
+     .kind = CONF_INT,
+     .offset = AT(routes_file_secs),
+     .min = 0,
+     .max = 86400,
+     .fallback = "0",
+     .unit = "s",
+     .counter = "penstock_traffic_route_updates_total",
+     .doc =
+         "How often routesFile is looked at: it is submitted at the start and when it is another "
+         "one; the newest update wins. 0: it is read at the start only."},
     {.path = "coreflow.url",
      .kind = CONF_STRING,
      .offset = AT(coreflow_url),

@@ -75,7 +75,8 @@ struct traffic_conf {
     char *https_listen;
     struct json_object *proxy_trusted; /* owned: list of CIDRs, addresses and names */
     char *routes_file;
-    char *coreflow_url; /* "": none */
+    int64_t routes_file_secs; /* 0: read at the start only */
+    char *coreflow_url;       /* "": none */
     char *coreflow_ca_file;
     char *version_header; /* the field's name */
     struct traffic_timeouts timeouts;

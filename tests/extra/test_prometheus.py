@@ -1,8 +1,8 @@
 """Prometheus' own opinion: each alert fires when it should and not when it should not, the dashboard's
 queries are PromQL, and what the services answer at /metrics has neither faults nor bad names.
 
-promtool comes from Debian's package prometheus, which is unpacked and not installed: to install it would
-start a server.
+promtool comes from Debian's package promtool, or on Debian 12 from prometheus, which is unpacked and not
+installed: to install that one would start a server.
 """
 import json
 import pathlib
@@ -24,21 +24,27 @@ ALERTS_TEST = SOURCE / "tests" / "chart" / "alerts_test.yaml"
 DASHBOARD = SOURCE / "helm" / "penstock" / "files" / "dashboard.json"
 
 
-def find_promtool():
-    """Its path, or why there is none."""
-    found = shutil.which("promtool")
-    kept = BUILD / "promtool"
-    if found or kept.exists():
-        return found or kept, None
+def unpack_promtool(package, kept):
+    """None, or why not."""
     with tempfile.TemporaryDirectory() as folder:
-        for command in (["apt-get", "-q", "download", "prometheus"], ["sh", "-c", "dpkg-deb -x prometheus_*.deb ."]):
+        for command in (["apt-get", "-qq", "download", package], ["sh", "-c", f"dpkg-deb -x {package}_*.deb ."]):
             try:
                 done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
             except (OSError, subprocess.TimeoutExpired) as failure:
-                return None, f"{command[0]}: {failure}"
+                return f"{command[0]}: {failure}"
             if done.returncode:
-                return None, (done.stderr.strip().splitlines() or [f"{command[0]} failed"])[-1]
+                return (done.stderr.strip().splitlines() or [f"{command[0]} failed"])[-1]
         shutil.copy(pathlib.Path(folder) / "usr" / "bin" / "promtool", kept)
+    return None
+
+
+def find_promtool():
+    """Its path, or why there is none."""
+    found, kept = shutil.which("promtool"), BUILD / "promtool"
+    if found or kept.exists():
+        return found or kept, None
+    if (why := unpack_promtool("promtool", kept)) and (why := unpack_promtool("prometheus", kept)):
+        return None, why
     return kept, None
 
 

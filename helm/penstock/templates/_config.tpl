@@ -107,6 +107,7 @@ stateDir: /var/lib/penstock/{{ .component }}
 {{- $_ := set $config "proxyProtocol" (dict "trusted" $trusted) -}}
 {{- if $values.routes.existingSecret -}}
 {{- $_ := set $config "routesFile" "/etc/penstock/routes/routes.json" -}}
+{{- $_ := set $config "routesFileSecs" 5 -}}
 {{- end -}}
 {{- $coreflow := dict -}}
 {{- with $values.coreflow.url -}}{{- $_ := set $coreflow "url" . -}}{{- end -}}
