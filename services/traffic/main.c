@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "doctor/command.h"
 #include "traffic/traffic.h"
+#include "traffic/traffic_check.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
@@ -99,6 +100,13 @@ static int serve(struct program *p, int argc, char **argv)
     return service_begin(&start, &p->traffic.crash, &status) ? run(p) : status;
 }
 
+static int run_command(const char *command, char **rest, const struct traffic_conf *conf)
+{
+    if (strcmp(command, "check") == 0)
+        return doctor_check("traffic", rest, traffic_check, conf);
+    return service_command(command, rest, &conf->service);
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -118,8 +126,7 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    status =
-        command ? service_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
+    status = command ? run_command(command, rest, &p.traffic.conf) : serve(&p, argc, argv);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }
