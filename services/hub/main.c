@@ -108,6 +108,12 @@ static int run_command(const char *command, char **rest, const struct hub_conf *
         return token_command(rest);
     if (strcmp(command, "check") == 0)
         return doctor_check("hub", rest, hub_check, conf);
+    if (strcmp(command, "diag") == 0)
+        return doctor_diag(&(struct doctor_diag){.table = &hub_conf_table,
+                                                 .conf = conf,
+                                                 .service = &conf->service,
+                                                 .examine = hub_check},
+                           rest);
     return service_command(command, rest, &conf->service);
 }
 

@@ -104,6 +104,12 @@ static int run_command(const char *command, char **rest, const struct traffic_co
 {
     if (strcmp(command, "check") == 0)
         return doctor_check("traffic", rest, traffic_check, conf);
+    if (strcmp(command, "diag") == 0)
+        return doctor_diag(&(struct doctor_diag){.table = &traffic_conf_table,
+                                                 .conf = conf,
+                                                 .service = &conf->service,
+                                                 .examine = traffic_check},
+                           rest);
     return service_command(command, rest, &conf->service);
 }
 
