@@ -1,8 +1,8 @@
 /* scrub - takes secrets out of a text before it leaves the machine.
  *
  * Nothing that goes into a bundle is meant to hold one; this is for the day when something does.
- * What it knows: the values that it is told, and the shapes of secrets (a bearer token, a connection
- * token, a private key in PEM). */
+ * What it knows: the values that it is told, and the shapes of secrets (a bearer token, a
+ * connection token, a private key in PEM). */
 #ifndef DOCTOR_SCRUB_H
 #define DOCTOR_SCRUB_H
 
