@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin/client.h"
 #include "base/err.h"
@@ -47,6 +48,23 @@ static void free_secret(char *text)
     if (text)
         tls_wipe(text, strlen(text));
     free(text);
+}
+
+char *service_read_token(const struct service_conf *conf)
+{
+    char *path = *conf->management_read_token_file
+                     ? must_strdup(conf->management_read_token_file)
+                     : must_printf("%s/management-read-token", conf->state_dir);
+    char *tokens = NULL, why[200];
+
+    if (conf->management_read_token && *conf->management_read_token)
+        tokens = must_strdup(conf->management_read_token);
+    else if (access(path, R_OK) != 0 || admin_token_file(path, &tokens, why, sizeof(why)) != 0)
+        tokens = NULL;
+    if (tokens) /* of two during rotation, the newer one stands first */
+        tokens[strcspn(tokens, "\n")] = '\0';
+    free(path);
+    return tokens;
 }
 
 void service_tokens_fini(struct service_tokens *t)

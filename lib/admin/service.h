@@ -18,6 +18,10 @@ MUST_USE int service_tokens_load(struct service_tokens *out, const struct servic
                                  char *why, size_t why_size);
 void service_tokens_fini(struct service_tokens *t); /* wipes; fine on a zeroed one */
 
+/* A token that may read, of a service that was started before; nothing is made.  The caller's, a
+ * secret; NULL: there is none that this user may read. */
+char *service_read_token(const struct service_conf *conf);
+
 /* Fills in what comes from `conf`, starts, and logs one line "listening" a port (name management,
  * metrics).  What the service brings itself is set before: loop, service, openapi, routes, arg and
  * hooks.  0, or -ERR_* after the reason was logged. */

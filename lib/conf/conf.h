@@ -107,6 +107,9 @@ MUST_USE int conf_read(const struct conf_table *table, const char *file, char **
 void conf_free(const struct conf_table *table, void *conf);
 /* What is in force, secrets as "***" (or "" when unset), as a JSON object, the caller's. */
 struct json_object *conf_emit(const struct conf_table *table, const void *conf);
+/* Each secret that it holds, those in lists and maps too (members called `secret`). */
+void conf_each_secret(const struct conf_table *table, const void *conf,
+                      void (*on_secret)(void *arg, const char *secret), void *arg);
 /* The first `is_hot` false key in which two configurations differ, or NULL: refuses a reload. */
 const char *conf_cold_difference(const struct conf_table *table, const void *a, const void *b);
 

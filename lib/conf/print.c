@@ -25,6 +25,37 @@ static void mask_secrets(struct json_object *value)
     }
 }
 
+static void each_in(struct json_object *value, void (*on_secret)(void *arg, const char *secret),
+                    void *arg)
+{
+    if (json_object_is_type(value, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            each_in(json_object_array_get_idx(value, i), on_secret, arg);
+    } else if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member)
+        {
+            if (strcmp(name, CONF_SECRET_MEMBER) == 0 &&
+                json_object_is_type(member, json_type_string))
+                on_secret(arg, json_object_get_string(member));
+            else
+                each_in(member, on_secret, arg);
+        }
+    }
+}
+
+void conf_each_secret(const struct conf_table *table, const void *conf,
+                      void (*on_secret)(void *arg, const char *secret), void *arg)
+{
+    for (const struct conf_key *key = table->keys; key->path; key++) {
+        const void *member = conf_member(key, conf);
+
+        if (key->kind == CONF_SECRET && !conf_is_unset(key, conf))
+            on_secret(arg, *(char *const *)member);
+        else if (key->kind == CONF_JSON)
+            each_in(*(struct json_object *const *)member, on_secret, arg);
+    }
+}
+
 static struct json_object *emit_masked(struct json_object *value)
 {
     struct json_object *copy = NULL;

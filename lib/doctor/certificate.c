@@ -18,9 +18,9 @@ static const char *day_of(int64_t when, char out[16])
 }
 
 void certificate_check(struct report *r, const char *name, const struct tls_cert *cert,
-                       const char *host, int64_t now)
+                       unsigned pair, const char *host, int64_t now)
 {
-    int64_t from = tls_cert_not_before(cert, 0), until = tls_cert_not_after(cert, 0);
+    int64_t from = tls_cert_not_before(cert, pair), until = tls_cert_not_after(cert, pair);
     char day[16];
 
     if (now < from)
@@ -32,7 +32,7 @@ void certificate_check(struct report *r, const char *name, const struct tls_cert
                     day_of(until, day));
     else if (until - now < CERTIFICATE_SOON_DAYS * DAY_SECS)
         report_warn(r, name, "renew it", "it ends on %s", day_of(until, day));
-    else if (host && *host && !tls_cert_covers(cert, 0, host))
+    else if (host && *host && !tls_cert_covers(cert, pair, host))
         report_warn(r, name, "make one for that name; who checks names will refuse this one",
                     "it does not cover %s", host);
     else

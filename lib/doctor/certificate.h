@@ -10,9 +10,9 @@
 
 struct tls_cert;
 
-/* Its time, as of `now` (seconds since 1970); and, unless `host` is NULL or "", whether it covers
- * that name.  One finding. */
+/* The time of one of its pairs of key and chain, as of `now` (seconds since 1970); and, unless
+ * `host` is NULL or "", whether it covers that name.  One finding. */
 void certificate_check(struct report *r, const char *name, const struct tls_cert *cert,
-                       const char *host, int64_t now);
+                       unsigned pair, const char *host, int64_t now);
 
 #endif

@@ -7,15 +7,22 @@
 #include "doctor/report.h"
 
 #define DOCTOR_COMMANDS                                                                            \
+    {.name = "check",                                                                              \
+     .doc = "Looks at what the service needs, from here: configuration, files, ports, names, "     \
+            "peers. One line each: ok, warn or fail, what was seen and how to mend it. Status 0, " \
+            "1 when something fails, 2 when the configuration is wrong.",                          \
+     .options = doctor_check_options,                                                              \
+     .on_faults = doctor_tell_faults},                                                             \
     {                                                                                              \
-        .name = "check",                                                                           \
-        .doc = "Looks at what the service needs, from here: configuration, files, ports, names, "  \
-               "peers. One line each: ok, warn or fail, what was seen and how to mend it. "        \
-               "Status 0, 1 when something fails, 2 when the configuration is wrong.",             \
-        .options = doctor_check_options, .on_faults = doctor_tell_faults                           \
+        .name = "diag",                                                                            \
+        .doc =                                                                                     \
+            "Writes a tar file about the service and this machine, without secrets, for who "      \
+            "helps you: configuration, what check finds, the running service's status, metrics "   \
+            "and events, the kernel's settings.",                                                  \
+        .options = doctor_diag_options                                                             \
     }
 
-extern const struct conf_option doctor_check_options[];
+extern const struct conf_option doctor_check_options[], doctor_diag_options[];
 void doctor_tell_faults(const struct conf_table *table, const struct json_check *faults,
                         char **rest);
 
@@ -27,5 +34,18 @@ int doctor_check(const char *service, char **rest,
 void doctor_check_service(struct report *r, const struct service_conf *conf);
 /* Whether a service answers for this configuration: then its ports are held by it. */
 bool doctor_is_running(const struct service_conf *conf);
+
+/* What the bundle of a service is made of. */
+struct doctor_diag {
+    const struct conf_table *table;
+    const void *conf;                   /* of the table */
+    const struct service_conf *service; /* inside of it */
+    void (*examine)(struct report *r, const void *conf);
+    /* Secrets that stand inside others; or NULL. */
+    void (*each_secret)(const void *conf, void (*on_secret)(void *arg, const char *secret),
+                        void *arg);
+};
+/* The exit status. */
+int doctor_diag(const struct doctor_diag *diag, char **rest);
 
 #endif

@@ -475,6 +475,23 @@ int database_init(struct database *d, const char *path, const uint8_t key[STORE_
     return err;
 }
 
+int database_look(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
+                  char *why, size_t why_size)
+{
+    int code, err;
+
+    *d = (struct database){.path = must_strdup(path), .is_read_only = true};
+    memcpy(d->key, key, STORE_KEY_BYTES);
+    /* Without a log nothing is missed, and SQLite makes no file beside it. */
+    code = open_at(d, has_log(d) ? "?mode=ro" : "?immutable=1", SQLITE_OPEN_READONLY);
+    err = code == SQLITE_OK ? check_owner(d, why, why_size) : fail_sql(d, code, why, why_size);
+    if (!err)
+        err = check(d, why, why_size);
+    if (!err)
+        err = check_key(d, why, why_size);
+    return err;
+}
+
 void database_fini(struct database *d)
 {
     close_db(d);

@@ -35,6 +35,9 @@ struct database {
  * opened for reading), or NULL. */
 MUST_USE int database_init(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
                            const char *no_lock, char *why, size_t why_size);
+/* As store_look(); database_fini() is due either way. */
+MUST_USE int database_look(struct database *d, const char *path, const uint8_t key[STORE_KEY_BYTES],
+                           char *why, size_t why_size);
 void database_fini(struct database *d); /* fine on a zeroed one */
 /* As store_load() and store_write(). */
 MUST_USE int database_load(struct database *d, const char *kind,

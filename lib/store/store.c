@@ -312,6 +312,15 @@ int store_open(struct store **out, const struct store_options *options, char *wh
     return 0;
 }
 
+int store_look(const char *path, const uint8_t key[STORE_KEY_BYTES], char *why, size_t why_size)
+{
+    struct database d;
+    int err = database_look(&d, path, key, why, why_size);
+
+    database_fini(&d);
+    return err;
+}
+
 void store_close(struct store *s)
 {
     if (!s)

@@ -53,6 +53,11 @@ MUST_USE int store_open(struct store **out, const struct store_options *options,
  * its loop.  Fine with NULL. */
 void store_close(struct store *s);
 
+/* Looks at a file that is there, without a lock or a change, also while another process has it: can
+ * it be opened with this key?  Results as store_open(). */
+MUST_USE int store_look(const char *path, const uint8_t key[STORE_KEY_BYTES], char *why,
+                        size_t why_size);
+
 struct store_record {
     const char *id, *body;
     const uint8_t *secret; /* NULL: none */

@@ -218,3 +218,16 @@ void edge_check(struct report *r, const void *member)
     machine_check_low_ports(r, conf->bind_address);
     check_hub(r, conf);
 }
+
+void edge_each_secret(const void *member, void (*on_secret)(void *arg, const char *secret),
+                      void *arg)
+{
+    const struct edge_conf *conf = member;
+    struct wire_why why;
+    struct token token;
+
+    if (!*conf->token || token_parse(&token, conf->token, &why) != 0)
+        return;
+    on_secret(arg, token.secret);
+    token_fini(&token);
+}

@@ -7,4 +7,8 @@
 /* `conf` is a struct edge_conf. */
 void edge_check(struct report *r, const void *conf);
 
+/* The secret inside a connection token, which is a secret itself. */
+void edge_each_secret(const void *conf, void (*on_secret)(void *arg, const char *secret),
+                      void *arg);
+
 #endif

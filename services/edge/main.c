@@ -94,6 +94,13 @@ static int run_command(const char *command, char **rest, const struct edge_conf 
 {
     if (strcmp(command, "check") == 0)
         return doctor_check("edge", rest, edge_check, conf);
+    if (strcmp(command, "diag") == 0)
+        return doctor_diag(&(struct doctor_diag){.table = &edge_conf_table,
+                                                 .conf = conf,
+                                                 .service = &conf->service,
+                                                 .each_secret = edge_each_secret,
+                                                 .examine = edge_check},
+                           rest);
     return service_command(command, rest, &conf->service);
 }
 

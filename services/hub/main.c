@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "doctor/command.h"
 #include "hub/hub.h"
+#include "hub/hub_check.h"
 #include "hub/token_command_json.h"
 #include "loop/socket.h"
 
@@ -101,6 +102,21 @@ static int serve(struct program *p, int argc, char **argv)
     return service_begin(&start, &p->hub.crash, &status) ? run(p) : status;
 }
 
+static int run_command(const char *command, char **rest, const struct hub_conf *conf)
+{
+    if (strcmp(command, "token") == 0)
+        return token_command(rest);
+    if (strcmp(command, "check") == 0)
+        return doctor_check("hub", rest, hub_check, conf);
+    if (strcmp(command, "diag") == 0)
+        return doctor_diag(&(struct doctor_diag){.table = &hub_conf_table,
+                                                 .conf = conf,
+                                                 .service = &conf->service,
+                                                 .examine = hub_check},
+                           rest);
+    return service_command(command, rest, &conf->service);
+}
+
 int main(int argc, char **argv)
 {
     struct program p;
@@ -120,13 +136,7 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.hub.conf.service);
-    if (!command) {
-        status = serve(&p, argc, argv);
-    } else if (strcmp(command, "token") == 0) {
-        status = token_command(rest);
-    } else {
-        status = service_command(command, rest, &p.hub.conf.service);
-    }
+    status = command ? run_command(command, rest, &p.hub.conf) : serve(&p, argc, argv);
     conf_free(&hub_conf_table, &p.hub.conf);
     return status;
 }

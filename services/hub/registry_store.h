@@ -34,4 +34,9 @@ MUST_USE int registry_store_fill(struct store *s, struct registry *r, struct edg
 void registry_batch_put(struct store_batch *b, const struct edge *edge);
 void registry_batch_remove(struct store_batch *b, const char *id);
 
+/* Whether the store that is there can be read with its key; nothing is made or changed.  0 with its
+ * path in `why`; with a sentence: -ERR_NOT_FOUND (it is made at the first start), or as
+ * store_open(). */
+MUST_USE int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size);
+
 #endif

@@ -1,9 +1,11 @@
 /* registry_store - see registry_store.h. */
 #include "hub/registry_store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin/admin.h"
 #include "base/err.h"
@@ -200,6 +202,32 @@ int registry_store_open(struct store **out, struct registry *r, struct loop *loo
         err = load(*out, r, loop, why, why_size);
     tls_wipe(key, sizeof(key));
     free(path);
+    return err;
+}
+
+int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
+{
+    char *path = path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
+    char *key_path = path_in(conf->service.state_dir, conf->store_key_file, "store.key");
+    uint8_t key[STORE_KEY_BYTES];
+    int err = 0;
+
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
+        snprintf(why, why_size, "%s", path);
+        err = -ERR_NOT_FOUND;
+    } else if (access(key_path, R_OK) != 0) { /* it would be made, and open nothing */
+        snprintf(why, why_size, "its key %s: %s", key_path, strerrordesc_np(errno));
+        err = -ERR_AUTH;
+    }
+    if (!err)
+        err = read_key(conf, key, why, why_size);
+    if (!err)
+        err = store_look(path, key, why, why_size);
+    if (!err)
+        snprintf(why, why_size, "%s", path);
+    tls_wipe(key, sizeof(key));
+    free(path);
+    free(key_path);
     return err;
 }
 

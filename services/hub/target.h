@@ -46,6 +46,9 @@ MUST_USE int target_map_parse_udp(struct target_map **out, const char *host, enu
                                   struct json_object *ports, struct json_check *faults,
                                   const char *base);
 void target_map_free(struct target_map *map); /* fine with NULL */
+/* The ports that are named, by number. */
+size_t target_map_count(const struct target_map *map);
+struct target target_map_at(const struct target_map *map, size_t i, uint16_t *public_port);
 /* Every port has a target: one that is not named goes to target.host and the same number. */
 struct target target_map_find(const struct target_map *map, uint16_t port);
 /* Adds a fault for each entry that is one of the hub's own listeners. */

@@ -179,6 +179,20 @@ void target_map_free(struct target_map *map)
     free(map);
 }
 
+size_t target_map_count(const struct target_map *map)
+{
+    return map->count;
+}
+
+struct target target_map_at(const struct target_map *map, size_t i, uint16_t *public_port)
+{
+    const struct named_port *entry = &map->named[i];
+
+    must(i < map->count);
+    *public_port = entry->public_port;
+    return (struct target){entry->host, entry->port, entry->mode};
+}
+
 struct target target_map_find(const struct target_map *map, uint16_t port)
 {
     struct named_port key = {.public_port = port};

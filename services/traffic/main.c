@@ -13,6 +13,7 @@
 #include "tls/tls.h"
 #include "traffic/pass_hash.h"
 #include "traffic/traffic.h"
+#include "traffic/traffic_check.h"
 
 #define STATUS_BAD 2 /* the configuration, the routes to begin with, or a command is wrong */
 
@@ -132,11 +133,19 @@ static int hash_password(const char *method)
     return puts(hash) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run_command(const char *command, char **rest, const struct service_conf *conf)
+static int run_command(const char *command, char **rest, const struct traffic_conf *conf)
 {
     if (strcmp(command, "hash-password") == 0)
         return hash_password(rest && rest[0] ? rest[0] : "yescrypt");
-    return service_command(command, rest, conf);
+    if (strcmp(command, "check") == 0)
+        return doctor_check("traffic", rest, traffic_check, conf);
+    if (strcmp(command, "diag") == 0)
+        return doctor_diag(&(struct doctor_diag){.table = &traffic_conf_table,
+                                                 .conf = conf,
+                                                 .service = &conf->service,
+                                                 .examine = traffic_check},
+                           rest);
+    return service_command(command, rest, &conf->service);
 }
 
 int main(int argc, char **argv)
@@ -158,7 +167,7 @@ int main(int argc, char **argv)
         break;
     }
     service_log_start(&p.traffic.conf.service);
-    status = command ? run_command(command, rest, &p.traffic.conf.service) : serve(&p, argc, argv);
+    status = command ? run_command(command, rest, &p.traffic.conf) : serve(&p, argc, argv);
     conf_free(&traffic_conf_table, &p.traffic.conf);
     return status;
 }
