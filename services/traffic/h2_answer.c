@@ -76,11 +76,9 @@ void h2_answer_own(struct h2_stream *st, enum traffic_reason reason)
     exchange_cancel(&st->exchange, reason);
     own_answer_set(&own, &st->exchange, reason);
     own_answer_make(&own, &w->response);
-    if (own.body_len > 0 && bufq_push(&st->out, own.body, own.body_len) != 0) {
-        h2_stream_reset(st, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
-        return;
-    }
-    st->session->unsent_bytes += own.body_len;
+    memcpy(st->own, own.body, own.body_len); /* not into a chunk: a client may let many wait */
+    st->direct = st->own;
+    st->direct_len = own.body_len;
     if (submit(st, &w->response,
                &(struct h2_answer){
                    .version_header = own.version_header, .version = own.version, .date = own.date},
@@ -160,10 +158,11 @@ static void keep(struct h2_stream *st, const uint8_t *bytes, size_t n)
 {
     if (n == 0)
         return;
+    st->session->holding_count += st->out.len == 0;
     if (bufq_push(&st->out, bytes, n) == 0)
-        st->session->unsent_bytes += n;
-    else
-        fail_later(st);
+        return;
+    st->session->holding_count -= st->out.len == 0;
+    fail_later(st);
 }
 
 static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
@@ -236,8 +235,7 @@ static size_t room(const struct exchange *x)
     n = window > st->out.len ? MIN(window - st->out.len, own) : 0;
     if (n >= UPSTREAM_READ_MIN)
         return n;
-    if (st->out.len == 0 && own >= UPSTREAM_READ_MIN &&
-        s->unsent_bytes < (size_t)c->worker->settings->limits.buffer_bytes)
+    if (st->out.len == 0 && own >= UPSTREAM_READ_MIN && s->holding_count < H2_UNASKED_STREAMS)
         return UPSTREAM_READ_MIN;
     st->is_starved = s->is_starved = true;
     return n;
@@ -283,7 +281,7 @@ void h2_stream_put_data(struct h2_stream *st, const uint8_t head[9], size_t n)
     struct iovec piece;
 
     client_put(c, head, 9);
-    st->session->unsent_bytes -= MIN(n, st->out.len);
+    st->session->holding_count -= st->out.len > 0 && st->out.len <= n;
     while (n > 0 && bufq_peek(&st->out, &piece, 1) > 0) {
         size_t part = MIN(n, piece.iov_len);
 

@@ -94,6 +94,14 @@ static void stop_request(struct h2_stream *st)
 
 /* --- nghttp2's side ------------------------------------------------------------------------- */
 
+/* How many bytes of heads may wait for their answers now. */
+static uint64_t heads_max(const struct h2_session *s)
+{
+    uint64_t limit = (uint64_t)s->client->worker->settings->limits.h2_heads_bytes;
+
+    return MIN(limit, MAX(H2_HEADS_FREE, H2_HEADS_FACTOR * s->got_bytes));
+}
+
 /* What a well-formed request gets instead of an exchange, if anything. */
 static enum traffic_reason start(struct h2_stream *st, struct http_request *r)
 {
@@ -102,8 +110,7 @@ static enum traffic_reason start(struct h2_stream *st, struct http_request *r)
 
     if (reason != REASON_NONE)
         return reason;
-    if (s->heads_bytes > 0 &&
-        s->heads_bytes + s->head.bytes > (size_t)worker_of(st)->settings->limits.h2_heads_bytes)
+    if (s->heads_bytes > 0 && s->heads_bytes + s->head.bytes > heads_max(s))
         return REASON_H2_HEADS;
     st->head_bytes = s->head.bytes;
     s->heads_bytes += st->head_bytes;
@@ -232,8 +239,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     list_remove(&st->node);
     list_remove(&st->attention);
     h2_session_stream_ended(s);
-    must(s->unsent_bytes >= st->out.len);
-    s->unsent_bytes -= st->out.len;
+    s->holding_count -= st->out.len > 0;
     if (x->bytes_in > x->body_taken)
         nghttp2_session_consume_connection(s->ng, (size_t)(x->bytes_in - x->body_taken));
     if (x->started_us == 0) /* it never came to a request */
@@ -317,7 +323,7 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
             due = st->moved_ms + (uint64_t)t->upgrade_idle_secs * 1000;
         if (due <= now)
             h2_stream_reset(st, REASON_UPGRADE_IDLE, NGHTTP2_CANCEL);
-    } else if (st->out.len > 0 || st->is_starved) {
+    } else if (st->out.len + st->direct_len > 0 || st->is_starved) {
         due = stalled_since(st) + idle;
         if (due <= now)
             stall(st, now);
