@@ -76,6 +76,10 @@ void deadline_init(struct deadline *d, struct loop *loop, void (*on_due)(struct 
 /* Due in ms from now; 0 means off.  Cheap to push into the future again and again: the timer is
  * left where it is and set anew when it goes off. */
 void deadline_set(struct deadline *d, uint64_t ms);
+static inline bool deadline_is_set(const struct deadline *d)
+{
+    return d->due_ms != 0;
+}
 void deadline_off(struct deadline *d); /* before its memory goes; fine on a zeroed one */
 
 /* To be run after the events of this turn, once however often it was asked for.  Cancel it before

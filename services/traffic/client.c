@@ -496,10 +496,9 @@ static void on_ready(struct ready *ready)
     client_run(container_of(ready, struct client, ready));
 }
 
-static void on_due(struct deadline *d)
+/* Its time is up, and nothing has come that would have saved it. */
+static void time_out(struct client *c)
 {
-    struct client *c = container_of(d, struct client, deadline);
-
     switch (c->state) {
     case CLIENT_PROXY:
         refuse(c, REASON_PROXY_MISSING);
@@ -524,6 +523,21 @@ static void on_due(struct deadline *d)
     case CLIENT_STATE_COUNT:
         return;
     }
+}
+
+/* What lies in the socket came in time, and what it takes goes in time: when the loop or the
+ * machine was held up, a timer that fires first must not blame the client. */
+static void on_due(struct deadline *d)
+{
+    struct client *c = container_of(d, struct client, deadline);
+    enum client_state before = c->state;
+
+    if (before != CLIENT_LINGER) {
+        c->is_readable = true;
+        client_run(c);
+    }
+    if (c->state == before && !deadline_is_set(&c->deadline))
+        time_out(c);
 }
 
 /* --- life --------------------------------------------------------------------------------- */

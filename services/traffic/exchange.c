@@ -1,7 +1,7 @@
 /* exchange - see exchange.h. */
 #include "traffic/exchange.h"
 
-#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -12,12 +12,8 @@
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
-#define HEAD_PIECES_MAX 5u /* chunks of a request's head: it is one text of the worker at most */
-#define HEAD_BYTES      (HEAD_PIECES_MAX * CHUNK_ROOM)
-#define EXTRAS_MAX      (FORWARD_EXTRAS_MAX + ROUTE_HEADERS_BYTES) /* and the route's own fields */
-#define TRAILER_BYTES   (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
-
-static_assert(WORKER_TEXT_BYTES <= HEAD_BYTES, "a request's head fits");
+#define EXTRAS_MAX    (FORWARD_EXTRAS_MAX + ROUTE_HEADERS_BYTES) /* and the route's own fields */
+#define TRAILER_BYTES (H1_TRAILER_BYTES + 128u) /* written anew: some blanks more */
 
 static const unsigned next_of[] = {
 #define X(name, next) [EXCHANGE_##name] = (next),
@@ -48,7 +44,6 @@ void exchange_init(struct exchange *x, struct requester *requester,
     x->requester = requester;
     x->codec = codec;
     x->state = EXCHANGE_IDLE;
-    bufq_init(&x->head, loop_pool(w->loop), HEAD_BYTES);
     bufq_init(&x->body, loop_pool(w->loop), (size_t)w->settings->limits.buffer_bytes);
     bufq_init(&x->trailers, loop_pool(w->loop), TRAILER_BYTES);
 }
@@ -64,9 +59,16 @@ static void let_go_of_routes(struct exchange *x)
     x->choice.attempts = 0; /* of `tried` */
 }
 
+static void drop_head(struct exchange *x)
+{
+    free(x->head);
+    x->head = NULL;
+    x->head_len = x->head_sent = 0;
+}
+
 static void drop_bytes(struct exchange *x)
 {
-    bufq_clear(&x->head);
+    drop_head(x);
     bufq_clear(&x->body);
     bufq_clear(&x->trailers);
 }
@@ -222,7 +224,12 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
     h1_request_emit(&text, r, (struct http_text){extras, more.n});
     if (text.is_cut)
         return REASON_HEADER_TOO_LARGE;
-    return bufq_push(&x->head, text.p, text.n) == 0 ? REASON_NONE : REASON_NO_MEMORY;
+    x->head = malloc(text.n); /* a chunk of the pool would be thirty times what most heads need */
+    if (!x->head)
+        return REASON_NO_MEMORY;
+    memcpy(x->head, text.p, text.n);
+    x->head_len = text.n;
+    return REASON_NONE;
 }
 
 static bool is_body_too_large(const struct exchange *x, uint64_t bytes)
@@ -374,29 +381,15 @@ static size_t payload_output(const struct exchange *x, struct iovec *out, size_t
     return count;
 }
 
-static size_t head_output(const struct exchange *x, struct iovec *out, size_t max)
-{
-    size_t count = bufq_peek(&x->head, out, max), skip = x->head_sent;
-
-    while (count > 0 && skip >= out[0].iov_len) {
-        skip -= out[0].iov_len;
-        memmove(out, out + 1, --count * sizeof(*out));
-    }
-    must(count > 0);
-    out[0].iov_base = (char *)out[0].iov_base + skip;
-    out[0].iov_len -= skip;
-    return count;
-}
-
 size_t exchange_output(struct exchange *x, struct iovec *out, size_t max)
 {
     struct h1_framer *f = &x->framer;
     size_t count = 0, left, n;
     const char *text;
 
-    must(max >= 4 + HEAD_PIECES_MAX);
-    if (x->head_sent < x->head.len)
-        count = head_output(x, out, HEAD_PIECES_MAX);
+    must(max >= 5);
+    if (x->head_sent < x->head_len)
+        out[count++] = (struct iovec){x->head + x->head_sent, x->head_len - x->head_sent};
     if (!may_send_body(x))
         return count;
     h1_framer_next(f, x->body.len, x->is_ended, x->trailers.len > 0);
@@ -417,7 +410,7 @@ size_t exchange_output(struct exchange *x, struct iovec *out, size_t max)
 
 void exchange_sent(struct exchange *x, size_t n)
 {
-    size_t of_head = MIN(n, x->head.len - MIN(x->head_sent, x->head.len)), payload;
+    size_t of_head = MIN(n, x->head_len - x->head_sent), payload;
 
     x->head_sent += of_head;
     n -= of_head;
@@ -434,7 +427,7 @@ void exchange_sent(struct exchange *x, size_t n)
 
 bool exchange_is_sent(const struct exchange *x)
 {
-    return x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len &&
+    return x->is_ended && x->body.len == 0 && x->head_sent == x->head_len &&
            h1_framer_is_done(&x->framer) && x->trailers.len == 0;
 }
 
@@ -445,7 +438,7 @@ size_t exchange_client_room(const struct exchange *x)
 
 bool exchange_waits_for_client(const struct exchange *x)
 {
-    return !x->is_ended && x->body.len == 0 && x->head_sent >= x->head.len &&
+    return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len &&
            (!x->expects_continue || x->has_continued) &&
            (!x->is_upgrade || x->state != EXCHANGE_WAITING);
 }
@@ -545,10 +538,9 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
         x->status = r->status;
         exchange_enter(x, EXCHANGE_ANSWERING);
     }
-    if (x->head_sent >= x->head.len) { /* it will not be sent again */
-        bufq_clear(&x->head);
-        x->head_sent = 0;
-    } /* else the rest still goes: without it the body would be read as the head's */
+    if (x->head_sent == x->head_len) /* it will not be sent again */
+        drop_head(x);
+    /* else the rest still goes: without it the body would be read as the head's */
     let_go_of_routes(x);
     x->codec->push_head(x, r);
     return true;

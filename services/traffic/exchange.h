@@ -83,8 +83,9 @@ struct exchange {
     struct upstream_pool *pool;         /* borrowed from the slot of the route */
 
     /* The request as the origin gets it. */
-    struct bufq head; /* kept until the answer comes: it may be sent again */
-    size_t head_sent;
+    char *head; /* owned: not a byte more than it has; kept until the answer comes, for it may be
+                   sent again */
+    size_t head_len, head_sent;
     struct bufq body;     /* payload */
     struct bufq trailers; /* with their empty line */
     struct h1_framer framer;

@@ -311,6 +311,7 @@ static enum step read_some(struct h2_session *s)
         c->is_broken = true;
         return STEP_WAIT;
     }
+    s->got_bytes += c->in_len;
     rc = feed(s, c->in, c->in_len);
     if (rc < 0)
         return leave_library(s, rc);

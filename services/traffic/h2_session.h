@@ -36,6 +36,11 @@ struct client;
 struct client_session;
 struct nghttp2_session;
 
+/* Heads that wait for their answers: as many bytes as limits.h2HeadsBytes allows, but not more than
+ * so many times what the client has sent; HPACK makes thousands of bytes of one. */
+#define H2_HEADS_FREE   49152u
+#define H2_HEADS_FACTOR 12u
+
 #define H2_NOTICE_MS 1000u
 
 #define H2_SESSION_STATES(X)                                                                       \
@@ -63,8 +68,9 @@ struct h2_session {
     uint64_t head_since_ms; /* 0: none is under way */
     struct h2_bucket resets, control;
     size_t window_bytes;         /* of a stream */
+    uint64_t got_bytes;          /* of the client */
     size_t heads_bytes;          /* heads of requests whose answers have not begun */
-    size_t unsent_bytes;         /* of answers, that the streams hold */
+    unsigned holding_count;      /* streams that hold payload of an origin's answer */
     uint64_t data_ms;            /* when DATA of an answer last moved */
     uint64_t quiet_ms;           /* without a stream since then */
     uint64_t notice_ms;          /* of H2_NOTICE */

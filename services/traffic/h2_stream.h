@@ -26,15 +26,15 @@
 #include "loop/loop.h"
 #include "traffic/exchange.h"
 #include "traffic/h1_gather.h"
+#include "traffic/own_answer.h"
 
 struct h2_session;
 
-#define H2_DIRECT_MIN 8192u /* shorter pieces are gathered */
-#define H2_LINGER_MS                                                                               \
-    1000u                   /* the client's time to read an answer and to stop its body by itself  \
-                             */
-#define H2_BODY_RATE   250u /* bytes a second: a request's body, on the whole */
-#define H2_FRAME_BYTES 16375u /* of a DATA frame: with its head it fills a TLS record */
+#define H2_DIRECT_MIN      8192u  /* shorter pieces are gathered */
+#define H2_LINGER_MS       1000u  /* for the client to read an answer and to stop its body */
+#define H2_BODY_RATE       250u   /* bytes a second: a request's body, on the whole */
+#define H2_UNASKED_STREAMS 4u     /* whose answers are read though no window is open */
+#define H2_FRAME_BYTES     16375u /* of a DATA frame: with its head it fills a TLS record */
 
 #define H2_STREAM_STATES(X)                                                                        \
     X(HEAD, BIT(H2_STREAM_EXCHANGE) | BIT(H2_STREAM_ANSWERED) | BIT(H2_STREAM_CLOSED))             \
@@ -63,7 +63,8 @@ struct h2_stream {
     struct bufq out;       /* payload that waits for a window */
     const uint8_t *direct; /* borrowed for one call: payload behind `out` that is not copied */
     size_t direct_len;
-    struct h1_gather trailers; /* as lines of HTTP/1, until their turn comes */
+    uint8_t own[OWN_ANSWER_BODY_MAX]; /* the body of an answer of our own, where `direct` points */
+    struct h1_gather trailers;        /* as lines of HTTP/1, until their turn comes */
     bool has_head, has_answer_ended, has_end_sent;
     bool is_deferred; /* nghttp2 waits for payload */
     bool is_starved;  /* the origin is not read: the client takes nothing */

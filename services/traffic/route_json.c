@@ -616,27 +616,24 @@ struct route_set *route_json_put(struct route_build *b, const char *host, struct
 
 static void wipe_text(struct json_object *value)
 {
-    if (!json_object_is_type(value, json_type_string))
-        return;
     /* json-c hands out its own memory of the string; the length stays. */
     char *text = (char *)(uintptr_t)json_object_get_string(value);
     tls_wipe(text, (size_t)json_object_get_string_len(value));
 }
 
+/* All strings: a key may stand under a misspelled name, or where no text belongs. */
 void route_json_wipe(struct json_object *body)
 {
-    if (json_object_is_type(body, json_type_array)) {
+    if (json_object_is_type(body, json_type_string)) {
+        wipe_text(body);
+    } else if (json_object_is_type(body, json_type_array)) {
         for (size_t i = 0; i < json_object_array_length(body); i++)
             route_json_wipe(json_object_array_get_idx(body, i));
-        return;
-    }
-    if (!json_object_is_type(body, json_type_object))
-        return;
-    json_object_object_foreach(body, key, value)
-    {
-        if (strcmp(key, "privateKey") == 0 || strcmp(key, "pass") == 0)
-            wipe_text(value);
-        else /* as deep as json_read() lets it be */
-            route_json_wipe(value);
+    } else if (json_object_is_type(body, json_type_object)) {
+        json_object_object_foreach(body, key, value)
+        {
+            (void)key;
+            route_json_wipe(value); /* as deep as json_read() lets it be */
+        }
     }
 }

@@ -51,7 +51,7 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
  * certificate stays, without `pass` the same user's password stays.  Pointers begin at the route.
  */
 struct route_set *route_json_put(struct route_build *b, const char *host, struct json_object *body);
-/* Zeroes every privateKey and pass anywhere in the document: json-c's copies of them.  The caller
+/* Zeroes every string anywhere in the document: json-c's copies of keys and passwords.  The caller
  * sees to it that nobody reads the document at the same time. */
 void route_json_wipe(struct json_object *body);
 

@@ -567,11 +567,23 @@ static void on_event(struct loop_io *io, unsigned events)
     upstream_run(u);
 }
 
+/* As with a client: what moves now is in time. */
+static bool is_saved(struct upstream *u)
+{
+    if (u->state != UPSTREAM_ACTIVE)
+        return false;
+    u->is_readable = u->is_readable || !u->is_paused;
+    upstream_run(u);
+    return u->state != UPSTREAM_ACTIVE || deadline_is_set(&u->deadline);
+}
+
 static void on_due(struct deadline *d)
 {
     struct upstream *u = container_of(d, struct upstream, deadline);
     struct exchange *x = u->exchange;
 
+    if (is_saved(u))
+        return;
     switch (u->state) {
     case UPSTREAM_CONNECTING:
     case UPSTREAM_HANDSHAKE:

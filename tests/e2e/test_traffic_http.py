@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -17,6 +18,7 @@ import time
 import unittest
 
 import traffic_stand
+from h2_client import H2
 from traffic_stand import HOST, SECS, Raw, Reader, Request, Stand, early, ok, stack
 
 H = f"Host: {HOST}\r\n"
@@ -832,6 +834,56 @@ class Limits(unittest.TestCase):
         with Stand(log={"access": False}) as stand, stand.client() as c:
             c.get("/quiet")
             self.assertEqual(stand.traffic.events("request"), [])
+
+
+class HeldUp(unittest.TestCase):
+    """The program stands still for longer than a deadline: what came in time is not too late."""
+
+    def setUp(self):
+        self.stand = self.enterContext(Stand(timeouts={"headerSecs": 1, "bodyIdleSecs": 1, "idleSecs": 1}))
+
+    @contextlib.contextmanager
+    def stopped(self):
+        os.kill(self.stand.traffic.pid, signal.SIGSTOP)
+        try:
+            yield
+            threading.Event().wait(1.7)  # that this time passes is the point
+        finally:
+            os.kill(self.stand.traffic.pid, signal.SIGCONT)
+
+    def test_an_idle_connection(self):
+        with self.stand.client() as c:
+            self.assertEqual(c.get("/1").status, 200)
+            with self.stopped():
+                c.send(f"GET /2 HTTP/1.1\r\n{H}\r\n")
+            self.assertEqual(c.answer().body, b"GET /2")
+
+    def test_a_body(self):
+        with self.stand.client() as c:
+            c.send(f"POST /body HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+            self.assertEqual(c.answer().status, 100)
+            c.send("ab")
+            with self.stopped():
+                c.send("cd")
+            self.assertEqual(c.answer().status, 200)
+        self.assertEqual(self.stand.origin.seen("/body")[0].body, b"abcd")
+
+    def test_an_idle_connection_h2(self):
+        with H2(self.stand.https) as c:
+            self.assertEqual(c.get("/1").status, 200)
+            with self.stopped():
+                stream = c.request("/2")
+            self.assertEqual(c.wait(stream).body, b"GET /2")
+
+    def test_who_sends_nothing_is_closed(self):
+        with self.stand.client() as c, H2(self.stand.https) as h2:
+            self.assertEqual((c.get("/1").status, h2.get("/1").status), (200, 200))
+            with self.stopped():
+                pass
+            self.assertTrue(c.is_closed())
+            while h2.read():
+                pass
+            self.assertEqual(h2.goaway, 0)
 
 
 class Endurance(unittest.TestCase):

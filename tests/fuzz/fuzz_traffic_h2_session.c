@@ -17,8 +17,8 @@ static bool is_made;
 static void check_bounds(const struct h2_session *s)
 {
     must(s->stream_count <= 101 || s->state == H2_OVER);
-    must(s->heads_bytes <= 131072 + 16384);
-    must(s->unsent_bytes <= 65536 + 100 * 4096);
+    must(s->heads_bytes <= MAX(H2_HEADS_FREE, H2_HEADS_FACTOR * s->got_bytes) + 16384);
+    must(s->holding_count <= s->stream_count);
 }
 
 static void open_rig(void)

@@ -158,7 +158,7 @@ START_TEST(an_answer_before_the_head_is_sent_cuts_no_head)
     size_t len;
 
     start(NULL);
-    len = exchange.head.len;
+    len = exchange.head_len;
     exchange_sent(&exchange, 6); /* "POST /" */
     exchange_push_body(&exchange, (const uint8_t *)"evil", 4);
     exchange_push_end(&exchange, NULL);
@@ -295,7 +295,7 @@ START_TEST(what_comes_behind_an_upgrade_waits)
 
     start("websocket");
     exchange_push_body(&exchange, (const uint8_t *)"GET /", 5);
-    exchange_sent(&exchange, exchange.head.len);
+    exchange_sent(&exchange, exchange.head_len);
     ck_assert_uint_eq(exchange_output(&exchange, piece, ARRAY_LEN(piece)), 0);
     ck_assert(on_head(101, "websocket"));
     ck_assert_int_eq(next_byte(), 'G');
@@ -360,7 +360,7 @@ START_TEST(a_body_is_framed_as_it_leaves)
 
     start(NULL);
     exchange.framer.is_chunked = true;
-    exchange_sent(&exchange, exchange.head.len);
+    exchange_sent(&exchange, exchange.head_len);
     exchange_push_body(&exchange, (const uint8_t *)"hello ", 6);
     exchange_push_body(&exchange, (const uint8_t *)"world", 5); /* one chunk, whatever came */
     len = take_all(out, step);

@@ -342,7 +342,7 @@ static void setup_anew(const struct traffic_conf *conf)
  * against it, nor are they forgotten while its DATA is on the way. */
 START_TEST(an_origin_that_dies_under_many_streams_ends_no_connection)
 {
-    enum { STREAMS = 300 };
+    enum { STREAMS = 250 };
     struct traffic_conf conf = h2_rig_conf();
     bool has_ended = false;
     nghttp2_nv nv[] = {NV(":method", "POST"), NV(":scheme", "https"), NV(":authority", "a.test"),
@@ -378,6 +378,57 @@ START_TEST(an_origin_that_dies_under_many_streams_ends_no_connection)
     pump();
     ck_assert_uint_eq(goaways, 0);
     ck_assert_int_eq(rig.client.h2.state, H2_OPEN);
+}
+END_TEST
+
+/* CVE-2026-49975: one field in HPACK's table, named again and again for a byte each. */
+static const struct {
+    size_t value, times;
+} bombs[] = {{3000, 5}, {1000, 14}, {100, 80}, {0, 0}};
+
+static void ask_bomb(size_t value_len, size_t times)
+{
+    static char value[4000];
+    nghttp2_nv nv[100] = {NV(":method", "GET"), NV(":scheme", "https"), NV(":authority", "a.test"),
+                          NV(":path", "/")};
+
+    memset(value, 'v', sizeof(value));
+    for (size_t i = 0; i < times; i++)
+        nv[4 + i] = (nghttp2_nv){(uint8_t *)"x-bomb", (uint8_t *)value, 6, value_len, 0};
+    ck_assert_int_gt(nghttp2_submit_request(peer, NULL, nv, 4 + times, NULL, NULL), 0);
+    pump();
+}
+
+START_TEST(what_is_held_follows_what_was_sent)
+{
+    struct traffic_conf conf = h2_rig_conf();
+    const struct h2_session *s = &rig.client.h2;
+    size_t held = 0, streams = 0;
+
+    conf.limits.h2_heads_bytes = 16 << 20; /* so that it is not this limit that holds it down */
+    conf.limits.upstream_connections = 100;
+    conf.limits.h2_resets = 1000;
+    setup_anew(&conf);
+    for (unsigned i = 0; i < 100; i++)
+        ask_bomb(bombs[_i].value, bombs[_i].times);
+    LIST_EACH (&s->streams, node, after) {
+        struct exchange *x = &container_of(node, struct h2_stream, node)->exchange;
+
+        held += x->head_len;
+        streams++;
+    }
+    ck_assert_uint_le(loop_pool(rig.loop)->out_count, 1); /* the rig's record on its way out */
+    ck_assert_ptr_null(s->head.text.bytes);
+    if (bombs[_i].times == 0) { /* in good faith: nothing is refused, and each has its connection */
+        ck_assert_uint_eq(streams, 100);
+        ck_assert_uint_lt(held + streams * (sizeof(struct h2_stream) + sizeof(struct upstream)),
+                          256u << 10);
+        return;
+    }
+    ck_assert_uint_gt(rig.worker->counters.reasons[REASON_H2_HEADS], 0);
+    ck_assert_uint_gt(streams, 2);
+    held += streams * (sizeof(struct h2_stream) + sizeof(struct upstream));
+    ck_assert_uint_le(held, MAX(16 * s->got_bytes, 72u << 10));
 }
 END_TEST
 
@@ -524,6 +575,7 @@ int main(void)
     tcase_add_test(tcase, a_body_is_credited_when_the_origin_took_it);
     tcase_add_test(tcase, a_failing_origin_cuts_the_stream);
     tcase_add_test(tcase, an_origin_that_dies_under_many_streams_ends_no_connection);
+    tcase_add_loop_test(tcase, what_is_held_follows_what_was_sent, 0, ARRAY_LEN(bombs));
     tcase_add_test(tcase, leaving_takes_what_was_on_its_way);
     tcase_add_test(tcase, the_idle_time_begins_when_a_parted_relay_is_over);
     tcase_add_test(tcase, what_waits_is_due_unless_all_are_relays);

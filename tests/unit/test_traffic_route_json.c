@@ -485,15 +485,18 @@ START_TEST(secrets_are_wiped)
 {
     struct json_object *body = routes("{'routes':[{'hostName':'a.test'," TO "," PAIR
                                       ",'authentication':{'type':'Basic','user':'alice','pass':"
-                                      "'s3cret'}},7,{'authentication':3,'privateKey':[]}]}");
+                                      "'s3cret'}},7,{'authentication':3,'privateKey':['key'],"
+                                      "'PrivateKey':'key'}]}");
     struct json_object *one;
 
     route_json_wipe(body);
     one = json_object_array_get_idx(json_object_object_get(body, "routes"), 0);
     expect_wiped(one, "privateKey", strlen(a_test_key));
     expect_wiped(json_object_object_get(one, "authentication"), "pass", 6);
-    ck_assert_str_eq(json_object_get_string(json_object_object_get(one, "publicKey")),
-                     a_test_chain);
+    one = json_object_array_get_idx(json_object_object_get(body, "routes"), 2);
+    expect_wiped(one, "PrivateKey", 3); /* misspelled */
+    one = json_object_array_get_idx(json_object_object_get(one, "privateKey"), 0);
+    ck_assert_str_eq(json_object_get_string(one), "");
     json_object_put(body);
 
     body = json_object_new_object();
