@@ -161,6 +161,8 @@ struct quic_port_stats {
     uint64_t retries, resets_sent, refused, unknown, malformed;
     uint64_t mtu_lost; /* connections whose large packets vanish on the way: they send small ones */
     uint64_t gso_off;  /* paths that lost GSO: the kernel or the interface refused it */
+    uint64_t refusals; /* dialled connections that ended since the network refused their packets */
+    uint64_t refusals_ignored;         /* such words that ended none: it is up, or not quoted */
     uint64_t send_errors, dropped;     /* of a datagram: counted, never fatal */
     uint64_t migrations;               /* peers that came from another address, validated */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
@@ -220,7 +222,8 @@ int quic_exporter(const struct quic *q,
                   uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
 const char *quic_alpn(const struct quic *q);
 const char *quic_cipher(const struct quic *q);
-/* 0 in order, or the first error: -ERR_TIMEOUT (idle or handshake), -ERR_CLOSED (the peer closed),
+/* 0 in order, or the first error: -ERR_TIMEOUT (idle or handshake), -ERR_CONNECT (the network
+ * refused it, before it was secure), -ERR_CLOSED (the peer closed),
  * -ERR_PROTO, -ERR_TLS, -ERR_CERT, -ERR_RESET (stateless reset), -ERR_NOMEM; and a sentence. */
 int quic_error(const struct quic *q);
 const char *quic_error_text(const struct quic *q);

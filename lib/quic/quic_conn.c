@@ -164,6 +164,13 @@ void quic_fail(struct quic *q, int liberr)
     end(q, FAREWELL_SENT);
 }
 
+void quic_refuse(struct quic *q)
+{
+    must(!q->is_inside && q->state == CONN_SHAKING);
+    quic_note(q, -ERR_CONNECT, "the network refuses packets to the peer");
+    end(q, FAREWELL_NONE);
+}
+
 void quic_settle(struct quic *q)
 {
     if (q->state == CONN_CLOSING)

@@ -6,6 +6,7 @@
  *   quic_port    reading; which connection a packet is for; what strangers get
  *   quic_route   the table behind that
  *   quic_retry   answers that need no connection: Retry, reset, version negotiation
+ *   quic_refusal what the network says of packets that we sent
  *   quic_ids     under which ids a connection is known, and what late packets get when it is gone
  *   quic_begin   how a connection begins, as a server and as a client
  *   quic_conn    its life: read, timed, closed
@@ -202,6 +203,12 @@ void quic_reset_token(const struct quic_port *port, const ngtcp2_cid *id,
 void quic_version_send(struct quic_port *port, const struct quic_datagram *d,
                        const ngtcp2_version_cid *of);
 
+/* --- quic_refusal --- */
+/* The kernel is to tell. */
+void quic_refusal_watch(const struct quic_socket *s);
+/* It has something to tell, or not. */
+void quic_refusal_read(const struct quic_socket *s);
+
 /* --- quic_begin --- */
 /* `original` is set when the client came back from our Retry.  NULL: no memory. */
 struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram *d,
@@ -217,6 +224,8 @@ bool quic_read(struct quic *q, const struct quic_datagram *d);
 void quic_note(struct quic *q, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* ngtcp2 said so, while reading, writing or at a timer: ends the connection. */
 void quic_fail(struct quic *q, int liberr);
+/* Nobody is there, the network says: ends it without a word.  Before it is secure. */
+void quic_refuse(struct quic *q);
 /* What a callback asked for while ngtcp2 was on the stack. */
 void quic_settle(struct quic *q);
 void quic_arm(struct quic *q, uint64_t now_ns);

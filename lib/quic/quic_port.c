@@ -258,7 +258,8 @@ static void read_bundles(struct quic_socket *s)
     s->port->stats.reads++;
     quic_now(s->port); /* when all of them came */
     got = recvmmsg(s->fd, b->messages, READ_MESSAGES, MSG_DONTWAIT, NULL);
-    /* An error is one of an earlier datagram that was sent (ICMP): nothing to do about it. */
+    if (got <= 0 && !s->port->tls) /* an error is one of an earlier datagram that was sent */
+        quic_refusal_read(s);
     for (int i = 0; i < got; i++)
         take_message(s, &b->messages[i].msg_hdr, b->bytes[i], b->messages[i].msg_len);
 }
@@ -323,6 +324,8 @@ static int open_socket(struct quic_port *port, int fd)
         return -ERR_SYS;
     if (quic_bundle_init(&s->bundle) != 0)
         return -ERR_NOMEM;
+    if (!port->tls)
+        quic_refusal_watch(s);
     port->stats.recv_buffer = buffer_size(fd, SO_RCVBUF);
     port->stats.send_buffer = buffer_size(fd, SO_SNDBUF);
     return 0;

@@ -7,6 +7,7 @@
  *   EAGAIN                        the bundle stays, the socket is waited for
  *   EIO, EINVAL of many segments  the interface cannot: one by one, no more bundles on this path
  *   EPERM                         once more (a first packet while a firewall learns), then dropped
+ *   what an earlier packet met    once more: the kernel tells it once (quic_refusal)
  *   any other                     dropped and counted; QUIC finds out and sends again
  */
 #include <errno.h>
@@ -75,6 +76,11 @@ static void put_source(struct msghdr *m, const union addr *from)
     }
 }
 
+static bool is_of_earlier(int err)
+{
+    return err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EACCES;
+}
+
 /* 0 or the errno.  `segment` 0: one datagram. */
 static int send_bytes(struct quic_socket *s, uint8_t *bytes, size_t n, size_t segment,
                       const struct quic_hop *hop)
@@ -104,7 +110,7 @@ static int send_bytes(struct quic_socket *s, uint8_t *bytes, size_t n, size_t se
             break;
         if (errno == EINTR)
             continue;
-        if (errno != EPERM || is_retried)
+        if ((errno != EPERM && !is_of_earlier(errno)) || is_retried)
             return errno == EWOULDBLOCK ? EAGAIN : errno;
         is_retried = true;
     }

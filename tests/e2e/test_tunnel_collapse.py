@@ -76,7 +76,8 @@ class Collapse(PathCase):
         self.addCleanup(flood.finish)
         return flood
 
-    def collapses(self, handle, moved, rule):
+    def collapses(self, handle, moved, rule, lives=True):
+        """`lives`: what was open before is still there when the path is well again."""
         self.start_there("quicWithFallback", target=handle, quicRetrySecs=6)
         self.wait_transport("quic", "preferred")
         flood = self.flood()
@@ -91,18 +92,36 @@ class Collapse(PathCase):
         before = moved(flood)
         after = self.flood()
         wait_for("a good rate by TLS", lambda: moved(after) > 50_000_000)
-        wait_for("the old stream goes on", lambda: moved(flood) > before or flood.failure)
+        if lives:
+            wait_for("the old stream goes on", lambda: moved(flood) > before or flood.failure)
         self.heal()
         wait_for("QUIC again", lambda: (self.edge.status()["transport"], self.edge.status()["transportReason"]) ==
                  ("quic", "preferred"), SECS)
-        before = moved(flood)
-        wait_for("the old stream is well", lambda: moved(flood) > before + 5_000_000 or flood.failure, SECS)
-        self.assertIsNone(flood.failure)
+        if lives:
+            before = moved(flood)
+            wait_for("the old stream is well", lambda: moved(flood) > before + 5_000_000 or flood.failure, SECS)
+            self.assertIsNone(flood.failure)
         self.assertEqual(self.edge.status()["connects"], 1)
 
     def test_an_upload_meets_a_policer(self):
         self.collapses(sink, lambda f: f.sent, "limit rate over 125 kbytes/second burst 16 kbytes drop")
 
+
+    def test_an_upload_meets_loss(self):
+        """QUIC waits twice as long after each probe that is lost, or whose answer is: a lane may be silent for
+        so long that the hub gives it up."""
+        self.collapses(sink, lambda f: f.sent, "numgen random mod 100 < 30 drop", lives=False)
+
+    def test_a_packet_in_a_hundred_is_no_collapse(self):
+        self.start_there("quicWithFallback", target=sink)
+        self.wait_transport("quic", "preferred")
+        self.spoil("numgen random mod 100 < 1 drop")
+        flood, since = self.flood(), time.monotonic()
+        wait_for("ten seconds of it", lambda: time.monotonic() - since > 10 or flood.failure)
+        self.assertGreater(flood.sent, 10_000_000)
+        self.assertEqual((self.edge.status()["transport"], self.edge.status()["transportReason"]),
+                         ("quic", "preferred"))
+        self.assertFalse(self.edge.events("path_collapsed"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,150 @@
+/* What the network says of a client's packets: an attempt ends by it, a connection does not. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "support/quic_pair.h"
+
+static bool is_client_over(struct quic_pair *p)
+{
+    return quic_error(p->client.q) != 0;
+}
+
+static bool was_told(struct quic_pair *p)
+{
+    return quic_port_stats(p->client_port)->refusals_ignored > 0;
+}
+
+/* A number that nobody has. */
+static void close_server(struct quic_pair *p)
+{
+    quic_port_free(p->server_port);
+    p->server_port = NULL;
+}
+
+START_TEST(an_attempt_ends_at_once)
+{
+    struct quic_pair p;
+    uint64_t began_us = clock_now_us();
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    close_server(&p);
+    quic_pair_dial(&p);
+    quic_pair_until(&p, is_client_over);
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_CONNECT);
+    ck_assert_uint_lt(clock_now_us() - began_us, 3000000);
+    ck_assert_uint_eq(quic_port_stats(p.client_port)->refusals, 1);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* The server's socket is gone, not the server: the client is told and waits. */
+START_TEST(a_connection_that_is_up_does_not_end)
+{
+    struct quic_pair p;
+    int fd;
+
+    quic_pair_start(&p);
+    fd = socket(AF_INET, SOCK_DGRAM, 0);
+    ck_assert_int_ge(fd, 0);
+    loop_io_arm(&p.server_port->sockets[0].io, 0);
+    ck_assert_int_eq(dup2(fd, p.server_port->sockets[0].fd), p.server_port->sockets[0].fd);
+    close(fd); /* the number that the client sends to is nobody's now */
+    quic_pair_send(&p.client, 1000, false);
+    quic_pair_poll(&p, was_told);
+    ck_assert_int_eq(quic_error(p.client.q), 0);
+    ck_assert(quic_is_secure(p.client.q));
+    ck_assert_uint_eq(quic_port_stats(p.client_port)->refusals, 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* The id that it went to is not in it: anybody could have sent it. */
+static ssize_t send_another_id(int fd, const struct msghdr *m, int flags)
+{
+    uint8_t *bytes = m->msg_iov->iov_base;
+
+    bytes[6] ^= 1;
+    return sendmsg(fd, m, flags);
+}
+
+START_TEST(what_does_not_quote_it_ends_nothing)
+{
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    close_server(&p);
+    quic_port_set_send(p.client_port, send_another_id);
+    quic_pair_dial(&p);
+    quic_pair_poll(&p, was_told);
+    ck_assert_int_eq(quic_error(p.client.q), 0);
+    ck_assert_uint_eq(quic_port_stats(p.client_port)->refusals, 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* One of two: the word is for one alone. */
+static struct quic *lone;
+
+static void on_lone_wake(struct quic *q)
+{
+    ck_assert_ptr_eq(q, lone);
+}
+
+static bool is_lone_over(struct quic_pair *p)
+{
+    (void)p;
+    return quic_error(lone) != 0;
+}
+
+START_TEST(another_attempt_goes_on)
+{
+    static const struct quic_ops ops = {.on_wake = on_lone_wake};
+    struct quic_dial_options options = {.ops = &ops};
+    union addr nowhere;
+    socklen_t n = sizeof(nowhere);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    struct quic_pair p;
+
+    ck_assert_int_eq(addr_parse(&nowhere, "127.0.0.1:0"), 0);
+    ck_assert_int_eq(bind(fd, &nowhere.sa, addr_len(&nowhere)), 0);
+    ck_assert_int_eq(getsockname(fd, &nowhere.sa, &n), 0);
+    close(fd);
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    options.tls = p.client_tls;
+    options.peer = &nowhere;
+    ck_assert_int_eq(quic_dial(&lone, p.client_port, &options), 0);
+    ck_assert_int_eq(quic_flush(lone), IO_OK);
+    quic_pair_dial(&p);
+    quic_pair_poll(&p, is_lone_over);
+    ck_assert_int_eq(quic_error(lone), -ERR_CONNECT);
+    quic_pair_until(&p, quic_pair_is_secure);
+    ck_assert_int_eq(quic_error(p.client.q), 0);
+    quic_free(lone);
+    quic_pair_close(&p);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("quic_refusal");
+    TCase *tcase = tcase_create("all");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, an_attempt_ends_at_once);
+    tcase_add_test(tcase, a_connection_that_is_up_does_not_end);
+    tcase_add_test(tcase, what_does_not_quote_it_ends_nothing);
+    tcase_add_test(tcase, another_attempt_goes_on);
+    suite_add_tcase(suite, tcase);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
