@@ -11,8 +11,9 @@ RUN apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends ca-certificates >/dev/null \
     && scripts/deps.sh build \
     && rm -rf /var/lib/apt/lists/*
-COPY CMakeLists.txt CMakePresets.json ./
+COPY CMakeLists.txt CMakePresets.json CHANGELOG.md ./
 COPY cmake cmake
+COPY packaging packaging
 COPY api api
 COPY lib lib
 COPY services services

@@ -45,6 +45,12 @@ release: ## build/release/bin/penstock-{hub,edge,traffic}
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
 
+.PHONY: deb
+deb: release ## build/release/deb/penstock-{hub,edge,traffic}_*.deb
+	@scripts/deps.sh deb
+	@rm -rf build/release/deb
+	@cd build/release && cpack -G DEB >/dev/null && rm -rf deb/_CPack_Packages && ls deb/*.deb
+
 .PHONY: tsan
 tsan: ## the tests under ThreadSanitizer
 	@scripts/deps.sh build test

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs from Debian's packages what a target of the Makefile needs: idempotent, and quiet when
-# nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|format ...
+# nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|deb|format ...
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev libwslay-dev"
@@ -12,6 +12,7 @@ bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"
 extra="slowhttptest testssl.sh haproxy zsh fish"
+deb="dpkg-dev file gzip"
 fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
@@ -85,8 +86,9 @@ for what in "$@"; do
     bench) wanted="$wanted $run $bench" ;;
     profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    deb) wanted="$wanted $deb" ;;
     format) wanted="$wanted clang-format" ;;
-    *) echo "deps.sh: $what is none of build run test heavy extra bench profile fuzz format" >&2; exit 2 ;;
+    *) echo "deps.sh: $what is none of build run test heavy extra bench profile fuzz deb format" >&2; exit 2 ;;
     esac
 done
 
