@@ -27,7 +27,7 @@ heavy: ## tests that take minutes: millions of datagrams, thousands of sessions,
 	@ctest --preset dev -L heavy --verbose --no-tests=error $(CTEST_ARGS)
 
 .PHONY: extra
-extra: ## the tests beside programs and packages of others; what cannot be had is not run, and says so
+extra: deb ## the tests beside programs and packages of others; what cannot be had is not run, and says so
 	@scripts/deps.sh build test extra
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
