@@ -11,7 +11,7 @@ tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables
 bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"
-extra="slowhttptest testssl.sh haproxy zsh fish lintian systemd dpkg-dev strace"
+extra="slowhttptest testssl.sh haproxy zsh fish lintian systemd dpkg-dev strace debootstrap"
 deb="dpkg-dev file gzip"
 fuzz="clang llvm libclang-rt-dev"
 
