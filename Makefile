@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: help
 help: ## what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: release ## build and run all three on loopback, with a sample origin (ONCE=1: one request, then end)
@@ -50,6 +50,12 @@ deb: release ## build/release/deb/penstock-{hub,edge,traffic}_*.deb
 	@scripts/deps.sh deb
 	@rm -rf build/release/deb
 	@cd build/release && cpack -G DEB >/dev/null && rm -rf deb/_CPack_Packages && ls deb/*.deb
+
+.PHONY: cross-arm64
+cross-arm64: ## build/cross-arm64/bin, by Debian's cross compiler (adds arm64 to dpkg: best in a container)
+	@scripts/deps.sh cross-arm64
+	@cmake --preset cross-arm64 >/dev/null
+	@cmake --build --preset cross-arm64 -j $(JOBS)
 
 .PHONY: tsan
 tsan: ## the tests under ThreadSanitizer

@@ -12,7 +12,7 @@ function(penstock_printed name file)
     set(out ${CMAKE_BINARY_DIR}/share/${file})
     add_custom_command(OUTPUT ${out} DEPENDS penstock-${name} VERBATIM
         COMMAND sh -c "mkdir -p \"$(dirname $0)\" && \"$@\" >\"$0.tmp\" && mv \"$0.tmp\" \"$0\"" ${out}
-            $<TARGET_FILE:penstock-${name}> ${ARGN})
+            ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:penstock-${name}> ${ARGN})
     set_property(GLOBAL APPEND PROPERTY PENSTOCK_PRINTED ${out})
 endfunction()
 

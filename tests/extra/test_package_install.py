@@ -36,7 +36,7 @@ class Install(unittest.TestCase):
         site, self.codename = mirror()
         folder = tempfile.TemporaryDirectory(prefix="penstock-root-")
         self.addCleanup(folder.cleanup)
-        self.root = pathlib.Path(folder.name)
+        self.root = pathlib.Path(folder.name) / "root"  # "/" itself must be readable for all
         run("debootstrap", "--variant=minbase", self.codename, self.root, site)
         for part in ("sources.list.d", "apt.conf.d"):
             shutil.copytree(f"/etc/apt/{part}", self.root / "etc/apt" / part, dirs_exist_ok=True)
