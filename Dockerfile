@@ -11,22 +11,28 @@ RUN apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends ca-certificates >/dev/null \
     && scripts/deps.sh build \
     && rm -rf /var/lib/apt/lists/*
-COPY CMakeLists.txt CMakePresets.json ./
+COPY CMakeLists.txt CMakePresets.json CHANGELOG.md ./
 COPY cmake cmake
+COPY packaging packaging
 COPY api api
 COPY lib lib
 COPY services services
 RUN cmake --preset release >/dev/null && cmake --build --preset release
-COPY scripts/image-root.sh scripts/
+COPY scripts/image-root.sh scripts/sbom.sh scripts/
 RUN scripts/image-root.sh build/release/bin /image
 
 FROM scratch AS hub
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG CREATED=
+ARG SOURCE=
 LABEL org.opencontainers.image.title="penstock-hub" \
       org.opencontainers.image.description="Ends the tunnels of the edges and forwards their streams to the cluster's ingress" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.vendor="The Penstock authors" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="scratch"
 COPY --from=build /image/hub/ /
@@ -41,10 +47,15 @@ ENTRYPOINT ["/penstock-hub"]
 FROM scratch AS edge
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG CREATED=
+ARG SOURCE=
 LABEL org.opencontainers.image.title="penstock-edge" \
       org.opencontainers.image.description="Listens at the network's border and carries every connection to the hub" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.vendor="The Penstock authors" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="scratch"
 COPY --from=build /image/edge/ /
@@ -59,10 +70,15 @@ ENTRYPOINT ["/penstock-edge"]
 FROM scratch AS traffic
 ARG VERSION=0.1.0
 ARG REVISION=
+ARG CREATED=
+ARG SOURCE=
 LABEL org.opencontainers.image.title="penstock-traffic" \
       org.opencontainers.image.description="HTTPS ingress: ends TLS, checks basic auth, proxies by host name" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.vendor="The Penstock authors" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.base.name="scratch"
 COPY --from=build /image/traffic/ /

@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 
 .PHONY: help
 help: ## what there is to do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: release ## build and run all three on loopback, with a sample origin (ONCE=1: one request, then end)
@@ -27,7 +27,7 @@ heavy: ## tests that take minutes: millions of datagrams, thousands of sessions,
 	@ctest --preset dev -L heavy --verbose --no-tests=error $(CTEST_ARGS)
 
 .PHONY: extra
-extra: ## the tests beside programs and packages of others; what cannot be had is not run, and says so
+extra: deb ## the tests beside programs and packages of others; what cannot be had is not run, and says so
 	@scripts/deps.sh build test extra
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev -j $(JOBS)
@@ -44,6 +44,18 @@ release: ## build/release/bin/penstock-{hub,edge,traffic}
 	@scripts/deps.sh build
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release -j $(JOBS)
+
+.PHONY: deb
+deb: release ## build/release/deb/penstock-{hub,edge,traffic}_*.deb
+	@scripts/deps.sh deb
+	@rm -rf build/release/deb
+	@cd build/release && cpack -G DEB >/dev/null && rm -rf deb/_CPack_Packages && ls deb/*.deb
+
+.PHONY: cross-arm64
+cross-arm64: ## build/cross-arm64/bin, by Debian's cross compiler (adds arm64 to dpkg: best in a container)
+	@scripts/deps.sh cross-arm64
+	@cmake --preset cross-arm64 >/dev/null
+	@cmake --build --preset cross-arm64 -j $(JOBS)
 
 .PHONY: tsan
 tsan: ## the tests under ThreadSanitizer

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs from Debian's packages what a target of the Makefile needs: idempotent, and quiet when
-# nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|format ...
+# nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|deb|cross-arm64|format ...
 set -eu
 
 build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev libwslay-dev libcrypt-dev"
@@ -11,7 +11,9 @@ tests="check python3-yaml python3-jsonschema iproute2 procps gnutls-bin nftables
 bench="wrk haproxy nginx-light libnginx-mod-stream iperf3 nghttp2-client iproute2 iptables libnetfilter-queue-dev"
 profile="linux-perf valgrind"
 heavy="dnsdist bind9-dnsutils iperf3"
-extra="slowhttptest testssl.sh haproxy zsh fish chromium chromium-driver python3-selenium fonts-inter"
+extra="slowhttptest testssl.sh haproxy zsh fish chromium chromium-driver python3-selenium fonts-inter lintian systemd dpkg-dev strace debootstrap"
+deb="dpkg-dev file gzip"
+cross="crossbuild-essential-arm64 cmake ninja-build pkg-config gzip"
 fuzz="clang llvm libclang-rt-dev"
 
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
@@ -73,6 +75,17 @@ ngtcp2_release() {
     echo bookworm-backports
 }
 
+arm64_libraries() {
+    for package in "$@"; do
+        case $package in lib*) printf '%s:arm64 ' "$package" ;; esac
+    done
+}
+
+ngtcp2_arm64_missing() {
+    # shellcheck disable=SC2046
+    missing $(arm64_libraries $ngtcp2)
+}
+
 wanted=""
 need_ngtcp2=""
 for what in "$@"; do
@@ -85,8 +98,10 @@ for what in "$@"; do
     bench) wanted="$wanted $run $bench" ;;
     profile) wanted="$wanted $profile" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    cross-arm64) wanted="$wanted $cross $(arm64_libraries $build)"; need_ngtcp2=$(ngtcp2_arm64_missing) ;;
+    deb) wanted="$wanted $deb" ;;
     format) wanted="$wanted clang-format" ;;
-    *) echo "deps.sh: $what is none of build run test heavy extra bench profile fuzz format" >&2; exit 2 ;;
+    *) echo "deps.sh: $what is none of build run test heavy extra bench profile fuzz deb cross-arm64 format" >&2; exit 2 ;;
     esac
 done
 
@@ -104,8 +119,18 @@ sudo=""
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 say() { echo "deps.sh: $1" >&2; cat "$log" >&2; exit 1; }
+case " $need $need_ngtcp2 " in
+*:arm64*) dpkg --print-foreign-architectures | grep -q '^arm64$' || $sudo dpkg --add-architecture arm64 ;;
+esac
 $sudo apt-get -qq update >"$log" 2>&1 || say "apt-get update failed"
-need="$need $(llhttp)"
+case " $* " in
+*" cross-arm64 "*) if apt-cache policy libllhttp-dev:arm64 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        need="$need libllhttp-dev:arm64"
+    else
+        need="$need $(llhttp)"
+    fi ;;
+*) need="$need $(llhttp)" ;;
+esac
 install() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y -o DPkg::Lock::Timeout=300 --no-install-recommends "$@" >"$log" 2>&1 ||
         say "apt-get install failed"

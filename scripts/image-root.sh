@@ -1,7 +1,7 @@
 #!/bin/sh
 # The files of each image: a program stripped, the libraries that it needs with their licences, a CA
-# bundle, a user, and the folders that belong to it: its state, and one that hub and edge may share
-# (a new named volume takes owner and mode from the folder in the image).
+# bundle, an SBOM (usr/share/sbom), a user, and the folders that belong to it: its state, and one that
+# hub and edge may share (a new named volume takes owner and mode from the folder in the image).
 #                                                        usage: image-root.sh BIN OUT
 set -eu
 bin=$1 out=$2 user=65532
@@ -31,6 +31,10 @@ for name in hub edge traffic; do
         copy "$library" "$root"
         licence "$library" "$root"
     done <"$out/libraries"
+    mkdir -p "$root/usr/share/sbom"
+    # shellcheck disable=SC2046
+    "$(dirname "$0")/sbom.sh" "$root/penstock-$name" "$("$program" --version | cut -d' ' -f2)" \
+        $(cat "$out/libraries") /usr/share/doc/ca-certificates/copyright >"$root/usr/share/sbom/penstock-$name.cdx.json"
     rm "$out/libraries"
     copy /etc/ssl/certs/ca-certificates.crt "$root"
     printf 'penstock:x:%s:%s::/:/\n' $user $user >"$root/etc/passwd"
