@@ -22,7 +22,9 @@ import stack  # noqa: E402
 
 # Origins and clients are here, a descriptor each: as many as this user may have.
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
+if FILES == resource.RLIM_INFINITY:
+    FILES = 1 << 20
+resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 HOST = "app.example.test"
 SECS = 20
