@@ -3,7 +3,7 @@
 # nothing is to do.       usage: scripts/deps.sh build|test|heavy|extra|bench|profile|fuzz|deb|cross-arm64|format ...
 set -eu
 
-build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev libwslay-dev libcrypt-dev"
+build="build-essential cmake ninja-build pkg-config libev-dev libgnutls28-dev libnghttp2-dev libmicrohttpd-dev libjson-c-dev libc-ares-dev libsqlite3-dev libwslay-dev libcrypt-dev libssl-dev"
 ngtcp2="libngtcp2-dev libngtcp2-crypto-gnutls-dev"
 ngtcp2_least=1.11
 run="python3 curl openssl ca-certificates"

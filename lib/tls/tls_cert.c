@@ -8,6 +8,7 @@
  * Once made, a cert is only read, by any thread; its count is atomic.
  */
 #include "tls/tls_internal.h"
+#include "tls/tls_signer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -246,12 +247,36 @@ static int kind_check(const struct tls_cert *cert, gnutls_x509_privkey_t key, ch
     return 0;
 }
 
+/* The same with a key that libcrypto signs with.  False: it is none, or could not be made. */
+static bool add_signed_elsewhere(struct tls_cert *cert, struct chain *chain,
+                                 gnutls_x509_privkey_t key)
+{
+    gnutls_privkey_t signer = tls_signer_new(key);
+    gnutls_pcert_st list[CHAIN_MAX];
+    unsigned count = chain->count;
+
+    if (!signer)
+        return false;
+    if (gnutls_pcert_import_x509_list(list, chain->certs, &count, 0) < 0) {
+        gnutls_privkey_deinit(signer);
+        return false;
+    }
+    if (gnutls_certificate_set_key(cert->creds, NULL, 0, list, (int)count, signer) >= 0)
+        return true; /* list and key are the credentials' now */
+    for (unsigned i = 0; i < count; i++)
+        gnutls_pcert_deinit(&list[i]);
+    gnutls_privkey_deinit(signer);
+    return false;
+}
+
 /* Moves the leaf out of the chain and adds to the credentials.  GnuTLS copies chain and key. */
 static int cert_build(struct tls_cert *cert, struct chain *chain, gnutls_x509_privkey_t key,
                       char *why, size_t why_size)
 {
-    int rc = gnutls_certificate_set_x509_key(cert->creds, chain->certs, (int)chain->count, key);
+    int rc = 0;
 
+    if (!add_signed_elsewhere(cert, chain, key))
+        rc = gnutls_certificate_set_x509_key(cert->creds, chain->certs, (int)chain->count, key);
     if (rc < 0) {
         tls_say(why, why_size, "chain and key are not usable together: %s", gnutls_strerror(rc));
         return rc == GNUTLS_E_CERTIFICATE_KEY_MISMATCH ? -ERR_CERT : -ERR_SYNTAX;

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -30,6 +31,7 @@ static void on_publish(void *arg, struct route_set *set)
     struct traffic *t = arg;
 
     health_take(&t->health, set);
+    cert_watch_take(&t->certs, set, (int64_t)time(NULL));
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_routes(t->workers[i], set);
     traffic_event_routes(t->events, set);
@@ -40,6 +42,15 @@ static void on_rejected(void *arg, uint64_t number, size_t faults)
     struct traffic *t = arg;
 
     traffic_event_rejected(t->events, number, faults);
+}
+
+static void on_certificate(struct cert_watch *w, const struct cert_notice *n)
+{
+    struct traffic *t = container_of(w, struct traffic, certs);
+
+    traffic_event_certificate(t->events, n);
+    LOG_AT(LOG_WARN, "traffic", n->is_expired ? "certificate_expired" : "certificate_expiring",
+           LOG_S("host", n->host), LOG_I("days_left", n->days_left));
 }
 
 static void on_trust(struct trust_watch *w, struct proxy_trust *trust)
@@ -166,6 +177,8 @@ static int start_routes(struct traffic *t)
         return -ERR_SYNTAX;
     health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets, on_health);
     health_take(&t->health, first);
+    cert_watch_init(&t->certs, t->loop, t->conf.certificates_expiring_days, on_certificate);
+    cert_watch_take(&t->certs, first, (int64_t)time(NULL));
     rc = route_apply_new(&t->apply, &options, first);
     if (rc == 0)
         log_info("routes", "loaded", LOG_U("revision", first->revision),
@@ -358,6 +371,7 @@ int traffic_reload(struct traffic *t, struct traffic_conf *next)
     if (err)
         return err;
     take_conf(t, next);
+    t->certs.warn_days = t->conf.certificates_expiring_days;
     traffic_settings_unref(t->settings);
     t->settings = traffic_settings_new(&t->conf, PENSTOCK_VERSION);
     for (unsigned i = 0; i < t->workers_count; i++)
@@ -399,6 +413,7 @@ void traffic_stop(struct traffic *t)
     trust_watch_fini(&t->trust);
     deadline_off(&t->rotation);
     health_fini(&t->health);
+    cert_watch_fini(&t->certs);
     stop_workers(t);
     tls_tickets_unref(t->tickets);
     resolver_free(t->resolver);

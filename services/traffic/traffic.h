@@ -9,6 +9,7 @@
 #include "admin/service.h"
 #include "admin/service_drain.h"
 #include "loop/worker.h"
+#include "traffic/cert_watch.h"
 #include "traffic/coreflow.h"
 #include "traffic/health.h"
 #include "traffic/route_apply.h"
@@ -30,6 +31,7 @@ struct traffic {
     struct trust_watch trust;
     struct coreflow coreflow;
     struct health health;
+    struct cert_watch certs;
     struct tls_tickets *tickets; /* counted: in force; NULL: none */
     struct deadline rotation;    /* of the tickets' keys */
 

@@ -4,7 +4,7 @@
 
 #include "admin/events.h"
 
-/* X(name, text).  The certificates' come with the watch of their expiry. */
+/* X(name, text). */
 #define TRAFFIC_EVENTS(X)                                                                          \
     X(CRASH_RECOVERED, "crashRecovered")                                                           \
     X(ROUTES_UPDATED, "routesUpdated")                                                             \
@@ -17,6 +17,7 @@
 enum traffic_event { TRAFFIC_EVENTS(X) TRAFFIC_EVENT_COUNT };
 #undef X
 
+struct cert_notice;
 struct route_set;
 
 extern const struct event_type traffic_event_types[];
@@ -27,5 +28,6 @@ void traffic_event_rejected(struct events *e, uint64_t number, size_t faults);
  * asked for; else NULL. */
 void traffic_event_target(struct events *e, const char *target, const char *by, const char *host,
                           bool is_up);
+void traffic_event_certificate(struct events *e, const struct cert_notice *notice);
 
 #endif

@@ -1,6 +1,9 @@
 /* traffic_events - see traffic_events.h. */
 #include "traffic/traffic_events.h"
 
+#include <time.h>
+
+#include "traffic/cert_watch.h"
 #include "traffic/route.h"
 #include "json/json.h"
 
@@ -39,4 +42,22 @@ void traffic_event_target(struct events *e, const char *target, const char *by, 
     if (host)
         json_object_object_add(o, "host", json_object_new_string(host));
     events_post(e, is_up ? TRAFFIC_EVENT_TARGET_UP : TRAFFIC_EVENT_TARGET_DOWN, o);
+}
+
+void traffic_event_certificate(struct events *e, const struct cert_notice *notice)
+{
+    struct json_object *o = json_object_new_object();
+    time_t at = (time_t)notice->not_after;
+    char text[40];
+    struct tm tm;
+
+    gmtime_r(&at, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    json_object_object_add(o, "host", json_object_new_string(notice->host));
+    json_object_object_add(o, "notAfter", json_object_new_string(text));
+    json_object_object_add(o, "daysLeft", json_object_new_int64(notice->days_left));
+    events_raise(e,
+                 notice->is_expired ? TRAFFIC_EVENT_CERTIFICATE_EXPIRED
+                                    : TRAFFIC_EVENT_CERTIFICATE_EXPIRING,
+                 o);
 }

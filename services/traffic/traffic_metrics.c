@@ -130,4 +130,5 @@ void traffic_collect(struct traffic *t, struct metrics *m)
     collect_routes(m, route_apply_live(t->apply));
     collect_coreflow(m, &t->coreflow);
     health_collect(&t->health, m);
+    cert_watch_collect(&t->certs, m);
 }

@@ -212,6 +212,36 @@ class Events(e2e.Case):
         self.assertEqual((down["target"], down["by"]), (f"127.0.0.1:{port}", "connection"))
         self.assertNotIn("host", down)
 
+    def test_certificates(self):
+        """Of each host whose certificate ends soon: when its route comes, and when the service starts."""
+        good, soon = (penstock.Certificate(self.stack.folder, name, days=days)
+                      for name, days in (("good.example.test", "30"), ("soon.example.test", "3")))
+        traffic = self.stack.traffic(certificates={"expiringDays": 5})
+        routes = [{"hostName": name, "destinationIps": ["127.0.0.1"], "destinationPorts": [1],
+                   "publicKey": c.chain, "privateKey": c.key}
+                  for name, c in (("good.example.test", good), ("soon.example.test", soon))]
+        listener = self.listen(traffic, "?types=routesUpdated,certificateExpiring,certificateExpired")
+        traffic.api("PUT", "/v1/routes", {"routes": routes}, expect=200)
+        data = listener.wait("certificateExpiring")[2]
+        self.assertEqual(data["host"], "soon.example.test")
+        self.assertIn(data["daysLeft"], (2, 3))  # a second of them may be over
+        shown = traffic.api("GET", "/v1/certificates", expect=200).json["certificates"]
+        self.assertIn(data["notAfter"], [c["notAfter"] for c in shown])
+        self.assertEqual([traffic.metric("penstock_traffic_certificates", state=s) for s in ("good", "expiring", "expired")],
+                         [1, 1, 0])
+        # another host comes: of the first one it is known already
+        traffic.api("PUT", "/v1/routes", {"routes": [*routes, {**routes[1], "hostName": "also.example.test"}]}, expect=200)
+        self.assertEqual(listener.wait("certificateExpiring", 2)[2]["host"], "also.example.test")
+        listener.wait("routesUpdated", 2)
+        self.assertEqual(listener.names().count("certificateExpiring"), 2)
+        traffic.stop()
+        traffic.start()
+        again = self.listen(traffic, "?types=certificateExpiring", last_id="0")
+        again.wait("certificateExpiring", 2)
+        self.assertEqual(sorted(data["host"] for _, name, data in again.events if name == "certificateExpiring"),
+                         ["also.example.test", "soon.example.test"])
+        self.assertEqual(len(traffic.events("certificate_expiring")), 2)
+
     def test_health_checks(self):
         """What the active checks find is told once per change, however often they find it."""
         certificate = penstock.Certificate(self.stack.folder, "app.example.test")

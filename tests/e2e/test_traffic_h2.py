@@ -26,7 +26,7 @@ def chunk(data):
 def program(name):
     path = shutil.which(name)
     if not path:
-        raise unittest.SkipTest(f"{name} is not installed")
+        raise AssertionError(f"{name} is not installed: scripts/deps.sh run test")
     return path
 
 

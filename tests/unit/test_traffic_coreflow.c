@@ -1,5 +1,6 @@
 /* The link's life: tag, updates and their fates, loss and return, and the end of the service. */
 #include <check.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "support/ws_server.h"
 #include "traffic/coreflow.h"
 #include "traffic/traffic_conf.h"
+#include "traffic_route_fixture.h"
+#include "json/json.h"
 
 static struct loop *loop;
 static struct deadline guard;
@@ -33,6 +36,21 @@ static void on_publish(void *arg, struct route_set *set)
     published++;
 }
 
+/* Where the apply thread waits in the middle of an update. */
+static sem_t gate;
+static bool is_gated;
+
+static int store(void *arg, const struct route_set *set, char *why, size_t why_size)
+{
+    (void)arg;
+    (void)set;
+    (void)why;
+    (void)why_size;
+    while (is_gated && sem_wait(&gate) != 0) /* a signal */
+        continue;
+    return 0;
+}
+
 static void setup(void)
 {
     struct route_set *empty = route_set_new(0);
@@ -40,7 +58,8 @@ static void setup(void)
                                           .routes_max = 100,
                                           .destinations_max = 16,
                                           .waiting_max = 1,
-                                          .on_publish = on_publish};
+                                          .on_publish = on_publish,
+                                          .store = store};
 
     log_init(LOG_TEXT, LOG_ERR, 2);
     options.loop = loop = loop_new("control", 0, 64);
@@ -109,7 +128,7 @@ static void start(void)
 
 static void ask(const char *method, const char *id, const char *request)
 {
-    char text[1000];
+    char text[10000];
 
     snprintf(text, sizeof(text),
              "{\"method\":\"%s\",\"request\":%s,"
@@ -171,36 +190,73 @@ static bool on_edit_start(struct route_update *u, const struct route_set *live)
     return true;
 }
 
-static void submit_edit(void)
+/* A dry run: no set takes its place. */
+static void submit_dry_run(void)
 {
     struct route_update *u = route_update_new(ROUTE_UPDATE_PUT);
 
     strcpy(u->host, "a.test");
     u->text = must_strdup("{}");
     u->text_len = 2;
+    u->is_dry_run = true;
     u->on_start = on_edit_start;
     u->on_done = on_edit_done;
     int rc = route_apply_submit(apply, u);
     ck_assert_int_eq(rc, 0);
 }
 
-/* Nothing is built before the loop runs: one is with the thread, one waits, the line is full. */
+/* A set of one route, which differs by its port; as JSON. */
+static const char *set_of(unsigned port)
+{
+    static char out[8192];
+    struct json_object *list = json_object_new_array(), *o = json_object_new_object(),
+                       *ips = json_object_new_array(), *ports = json_object_new_array();
+
+    json_object_array_add(ips, json_object_new_string("127.0.0.1"));
+    json_object_array_add(ports, json_object_new_int((int)port));
+    json_object_object_add(o, "hostName", json_object_new_string("a.test"));
+    json_object_object_add(o, "destinationIps", ips);
+    json_object_object_add(o, "destinationPorts", ports);
+    json_object_object_add(o, "publicKey", json_object_new_string(a_test_chain));
+    json_object_object_add(o, "privateKey", json_object_new_string(a_test_key));
+    json_object_array_add(list, o);
+    snprintf(out, sizeof(out), "%s", json_object_to_json_string(list));
+    json_object_put(list);
+    return out;
+}
+
+static void wait_for_waiting(unsigned n)
+{
+    while (route_apply_stats(apply)->waiting != n)
+        ws_server_spin(&server);
+}
+
+/* The apply thread is held while it stores a set: what comes meanwhile waits, is superseded, or
+ * finds the line full. */
 START_TEST(superseded_and_busy)
 {
     start();
-    submit_edit();
-    ask("updateRouting", "1", "[]");
-    ask("updateRouting", "2", "{}");
-    ask("updateRouting", "3", "[]");
-    /* Each newer set takes the place of the one that waits, unless that had its turn already. */
-    for (unsigned i = 0; i < 3; i++) {
-        const char *frame = ws_server_frame(&server);
-
-        if (strstr(frame, "\"id\":\"3\""))
-            ck_assert_ptr_nonnull(strstr(frame, "\"status\":\"ok\""));
-        else if (strstr(frame, "\"id\":\"2\""))
-            ck_assert_ptr_nonnull(strstr(frame, "\"status\":\"error\""));
-    }
+    sem_init(&gate, 0, 0);
+    is_gated = true;
+    ask("updateRouting", "1", set_of(1));
+    while (published < 1)
+        ws_server_spin(&server);
+    ask("updateRouting", "2", set_of(2));
+    wait_for_waiting(1);
+    ask("updateRouting", "3", set_of(3));
+    expect("\"errorText\":\"superseded: ", "2");
+    ck_assert_uint_eq(route_apply_stats(apply)->waiting, 1);
+    sem_post(&gate);
+    expect("\"status\":\"ok\"", "1");
+    while (published < 2)
+        ws_server_spin(&server);
+    submit_dry_run();
+    wait_for_waiting(1);
+    ask("updateRouting", "4", set_of(4));
+    expect("\"errorText\":\"1 updates wait already (limits.waitingUpdates)\"", "4");
+    sem_post(&gate);
+    expect("\"status\":\"ok\"", "3");
+    ck_assert_uint_eq(published, 2);
     ck_assert(list_is_empty(&link_.asked));
 }
 END_TEST
