@@ -3,7 +3,8 @@
 manifest, each Service as a name, the kubelet's probes and its way to change a Secret; then the pod of
 `helm test`, as it is.  Not a cluster: no scheduler, no Service with ports of its own, no NetworkPolicy.
 
-Needs helm in PATH, a container engine, curl, openssl, root (files get the owner that the kubelet gives).
+Needs helm in PATH, a container engine, curl, openssl, root (files get the owner that the kubelet gives), and
+ports 80, 443, 9002 and 9102 of this machine.
                                                              usage: tests/chart/containers.py
 """
 import base64
@@ -134,32 +135,43 @@ class Release:
         options = ["--user", f"{context['runAsUser']}:{context['runAsGroup']}"]
         if context.get("fsGroup"):
             options += ["--group-add", str(context["fsGroup"])]
-        for name in own["capabilities"]["drop"]:
-            options += ["--cap-drop", name]
+        for what in ("drop", "add"):
+            options += [o for name in own["capabilities"].get(what, []) for o in (f"--cap-{what}", name)]
         expect(own["readOnlyRootFilesystem"] and not own["allowPrivilegeEscalation"], f"rights of {pod_name}")
         options += ["--read-only", "--security-opt", "no-new-privileges:true"]
         for sysctl in context.get("sysctls", []):
             options += ["--sysctl", f"{sysctl['name']}={sysctl['value']}"]
-        for service in self.of_kind("Service"):
-            if service["spec"]["selector"].items() <= labels.items():
-                options += ["--network-alias", service["metadata"]["name"]]
+        options += self.network_of(labels, pod)
         for variable in container.get("env", []):
             options += ["-e", f"{variable['name']}={variable['value']}"]
         command = container.get("command", [])
         if command:
             options += ["--entrypoint", command[0]]
         name = f"{NAME}-{pod_name}"
-        run("docker", "run", "-d", "--name", name, "--hostname", pod_name, "--network", NAME, *options,
-            *self.mounts(pod_name, pod), image, *command[1:], *container.get("args", []))
+        run("docker", "run", "-d", "--name", name, *options, *self.mounts(pod_name, pod), image, *command[1:],
+            *container.get("args", []))
         self.containers[pod_name] = (name, container)
         return name
 
+    def network_of(self, labels, pod):
+        """The names of the Services that choose the pod; on the machine's own network there are none, and the
+        others are told to it."""
+        names = [s["metadata"]["name"] for s in self.of_kind("Service") if s["spec"]["selector"].items() <= labels.items()]
+        if pod.get("hostNetwork"):
+            known = {"r-penstock-hub": address(f"{NAME}-r-penstock-hub-0")}
+            return ["--network", "host", *(f"--add-host={name}:{at}" for name, at in known.items())]
+        options = ["--network", NAME, *(f"--network-alias={name}" for name in names)]
+        if self.of_kind("DaemonSet"):
+            gateway = run("docker", "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", NAME).stdout.strip()
+            options.append(f"--add-host=r-penstock-edge:{gateway}")
+        return options
+
     def start_all(self):
         order = {"hub": 0, "traffic": 1, "edge": 2}
-        for o in sorted(self.of_kind("Deployment"), key=lambda o: order[o["spec"]["template"]["spec"]["containers"][0]["name"]]):
+        for o in sorted(self.of_kind("Deployment", "DaemonSet"), key=lambda o: order[o["spec"]["template"]["spec"]["containers"][0]["name"]]):
             template = o["spec"]["template"]
             service = template["spec"]["containers"][0]["name"]
-            for i in range(o["spec"]["replicas"]):
+            for i in range(o["spec"].get("replicas", 1)):
                 self.start(f"{o['metadata']['name']}-{i}", template["metadata"]["labels"], template["spec"], f"{NAME}-{service}")
         for pod_name in self.containers:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -170,7 +182,7 @@ class Release:
         name, container = self.containers[pod_name]
         get = container[which]["httpGet"]
         [port] = [p["containerPort"] for p in container["ports"] if p["name"] == get["port"]]
-        url = f"{get.get('scheme', 'HTTP').lower()}://{address(name)}:{port}{get['path']}"
+        url = f"{get.get('scheme', 'HTTP').lower()}://{get.get('host') or address(name)}:{port}{get['path']}"
         return run("curl", "-skf", "-o", "/dev/null", "--max-time", "3", url, check=False).returncode == 0
 
     def helm_test(self):
@@ -187,10 +199,10 @@ class Release:
     def put_secret(self, name, data):
         """A changed Secret, in every pod that mounts it."""
         self.secret_data[name] = data
-        for o in self.of_kind("Deployment"):
+        for o in self.of_kind("Deployment", "DaemonSet"):
             for volume in o["spec"]["template"]["spec"]["volumes"]:
                 if volume.get("secret", {}).get("secretName") == name:
-                    for i in range(o["spec"]["replicas"]):
+                    for i in range(o["spec"].get("replicas", 1)):
                         self.fill(self.folder / f"{o['metadata']['name']}-{i}" / volume["name"], volume)
 
 
@@ -204,6 +216,19 @@ def check_default(folder):
     release.start_all()
     status, said = release.helm_test()
     expect(status == 0 and said.count("ok ") == 5 and "FAIL" not in said, f"helm test: {status}\n{said}")
+
+
+def check_daemonset(folder):
+    """The edge on this machine's own network, as root with one capability."""
+    release = Release(folder, {}, "--set", f"edge.kind=DaemonSet,metrics.enabled=true,tests.secs={SECS}")
+    release.start_all()
+    status, said = release.helm_test()
+    expect(status == 0 and said.count("ok ") == 4 and "FAIL" not in said, f"helm test: {status}\n{said}")
+    pid = run("docker", "inspect", "-f", "{{.State.Pid}}", f"{NAME}-r-penstock-edge-0").stdout.strip()
+    expect("CapEff:\t0000000000000400" in pathlib.Path(f"/proc/{pid}/status").read_text(), "more than NET_BIND_SERVICE")
+    for port, at in ((9101, address(f"{NAME}-r-penstock-hub-0")), (9102, "127.0.0.1"),
+                     (9103, address(f"{NAME}-r-penstock-traffic-0"))):
+        expect("penstock_build_info" in run("curl", "-sf", f"http://{at}:{port}/metrics").stdout, f"no metrics at {port}")
 
 
 def check_prepared_secrets(folder):
@@ -246,7 +271,7 @@ def check_prepared_secrets(folder):
             expect(secret not in everything, f"a secret of {name} is in the logs")
 
 
-CHECKS = [check_default, check_prepared_secrets]
+CHECKS = [check_default, check_daemonset, check_prepared_secrets]
 
 
 def ours(*what):
