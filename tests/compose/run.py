@@ -177,36 +177,6 @@ def check_chart_test():
         expect(status == 1 and said.count("FAIL ") == 1, f"the chart's test with {wrong}: {status}\n{said}")
 
 
-def check_edge_on_host():
-    """The DaemonSet's way: on the machine's network as root with NET_BIND_SERVICE and nothing else."""
-    name, folder = f"{PROJECT}-host-edge", ROOT / "build" / "compose-host-edge"
-    folder.mkdir(parents=True, exist_ok=True)
-    secret = folder / "secret"
-    secret.write_text(run("docker", "run", "--rm", "--user", "65532", "-v", f"{PROJECT}_edge-secret:/v:ro",
-                          "--entrypoint", "cat", f"{PROJECT}-demo", "/v/edge.secret").stdout)
-    secret.chmod(0o400)
-    compose("stop", "edge")
-    try:
-        run("docker", "run", "-d", "--name", name, "--network", "host", "--user", "0:0", "--read-only",
-            "--cap-drop", "ALL", "--cap-add", "NET_BIND_SERVICE", "--security-opt", "no-new-privileges:true",
-            "--tmpfs", "/tmp", "--tmpfs", "/var/lib/penstock/edge", "-v", f"{secret}:/secret:ro",
-            "-e", f"PENSTOCK_HUB_HOST={address('hub', 'tunnel')}", "-e", "PENSTOCK_EDGE_ID=edge",
-            "-e", "PENSTOCK_SECRET_FILE=/secret", "-e", "PENSTOCK_MANAGEMENT__LISTEN=127.0.0.1:9002", f"{PROJECT}-edge")
-        wait_for("the edge on the host is ready", lambda: run(
-            "docker", "exec", name, "/penstock-edge", "healthcheck", "--ready", check=False).returncode == 0)
-        expect(hello("--fail").returncode == 0, "no page through the edge on the host")
-        pid = json.loads(run("docker", "inspect", name).stdout)[0]["State"]["Pid"]
-        capabilities = pathlib.Path(f"/proc/{pid}/status").read_text()
-        expect("CapEff:\t0000000000000400" in capabilities, "more than NET_BIND_SERVICE")
-    except AssertionError:
-        print(run("docker", "logs", "--tail", "40", name, check=False).stderr, file=sys.stderr)
-        raise
-    finally:
-        run("docker", "rm", "-f", name, check=False)
-        secret.unlink()
-    compose("start", "edge")
-
-
 def check_networks():
     """The origin is reached from traffic's place and from no other."""
     origin = (address("demo", "backend"), "9080")
@@ -306,11 +276,11 @@ def check_direct():
 
 CHECKS = [check_configuration, check_images, check_up, check_redirect, check_bytes, check_client_address,
           check_chart_test, check_networks, check_management, check_confinement, check_secrets, check_traffic_restart,
-          check_recreate, check_edge_on_host, check_stop, check_direct]
+          check_recreate, check_stop, check_direct]
 
 
 def take_down():
-    for name in ("origin", "chart-test", "host-edge"):
+    for name in ("origin", "chart-test"):
         run("docker", "rm", "-f", f"{PROJECT}-{name}", check=False)
     compose("--profile", "*", "down", "-v", "--rmi", "local", "--remove-orphans", "-t", "10", check=False)
 

@@ -47,11 +47,11 @@ redirected() {
     esac
 }
 
-# Traffic's alert, which no other end of a connection has.
+# Traffic's alert, which no other end of a connection has, in OpenSSL's words or in GnuTLS'.
 name_refused() {
     out=$(ask -k -o /dev/null --connect-to "::$PENSTOCK_HTTPS" "https://$UNKNOWN/" 2>&1)
     case $out in
-    *[Uu]nrecognized[\ _]name*) return 0 ;;
+    *[Uu]nrecognized[\ _]name* | *"name sent was not recognized"*) return 0 ;;
     *) echo "$out"; return 1 ;;
     esac
 }
