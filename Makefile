@@ -72,9 +72,9 @@ fuzz: ## every fuzz target for FUZZ_SECS (60) seconds, with libFuzzer
 	@scripts/fuzz.sh build/fuzz/bin $${FUZZ_SECS:-60}
 
 .PHONY: bench
-bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows; DOC= takes the table)
+bench: release ## beside HAProxy and nginx, in one run (ROWS=a,b picks rows; DOC= takes the table; QUICK=1: does it run)
 	@scripts/deps.sh bench
-	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS)) $(if $(DOC),--doc $(DOC))
+	@PENSTOCK_BUILD=build/release python3 tests/bench/bench.py $(if $(ROWS),--rows $(ROWS)) $(if $(DOC),--doc $(DOC)) $(if $(QUICK),--rounds 1 --secs 1)
 
 .PHONY: profile
 profile: release ## flame graphs of the tunnel and of traffic under load, in build/bench/profile

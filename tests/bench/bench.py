@@ -17,6 +17,7 @@ import sys
 
 import datagrams
 import growth
+import ingress
 import links
 from measures import h2load, iperf, paced, wrk
 import peers
@@ -94,11 +95,13 @@ class Bench:
         if cipher != "AES-128-GCM":
             raise penstock.Failure(f"the tunnel negotiated {cipher}, not AES-128-GCM")
 
-    def traffic(self, target):
-        traffic = self.stacks.enter_context(penstock.Stack()).traffic(proxyProtocol={"trusted": []}, log={"access": False})
+    def traffic(self, target, certificate=None, **conf):
+        certificate = certificate or self.certificate
+        traffic = self.stacks.enter_context(penstock.Stack()).traffic(proxyProtocol={"trusted": []},
+                                                                            log={"access": False}, **conf)
         traffic.api("PUT", "/v1/routes", {"routes": [{
             "hostName": HOST, "destinationIps": ["127.0.0.1"], "destinationPorts": [target],
-            "publicKey": self.certificate.chain, "privateKey": self.certificate.key}]}, expect=200)
+            "publicKey": certificate.chain, "privateKey": certificate.key}]}, expect=200)
         return traffic.address("https")[1], traffic
 
     # --- rounds
@@ -219,6 +222,21 @@ def h2(b):
         b.interleave(f"h2 keep-alive c{connections} x{streams} 1 KiB", "req/s", {
             name: (lambda port=port: h2load(f"https://{HOST}:{port}/1k", b.secs, connections, streams))
             for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.2})
+
+
+@row("https-large")
+def https_large(b):
+    ingress.large(b, HOST)
+
+
+@row("handshakes")
+def handshakes(b):
+    ingress.handshakes(b, HOST)
+
+
+@row("idle-tls")
+def idle_tls(b):
+    ingress.idle(b, HOST)
 
 
 @row("growth-streams")

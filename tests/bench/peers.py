@@ -43,7 +43,7 @@ def program(name):
 def tool(name):
     """A program of this folder, built when it is not up to date."""
     built = SOURCE / "build" / "bench" / "tools"
-    for argv in (["cmake", "-S", SOURCE / "tests" / "bench", "-B", built], ["cmake", "--build", built]):
+    for argv in (["cmake", "-S", SOURCE / "tests" / "bench", "-B", built], ["cmake", "--build", built, "--target", name]):
         done = subprocess.run(argv, capture_output=True, text=True)
         if done.returncode != 0:
             raise penstock.Failure(f"{argv}: {done.stdout}{done.stderr}")
@@ -119,6 +119,7 @@ HAPROXY_GLOBAL = """
 global
     nbthread 2
     maxconn 4500
+    no strict-limits
     tune.ssl.default-dh-param 2048
     ssl-default-bind-options ssl-min-ver TLSv1.3
     ssl-default-server-options ssl-min-ver TLSv1.3
@@ -158,14 +159,14 @@ listen in
         return front, [first, Process([path, "-db", "-f", str(outer)], [front])]
 
 
-def haproxy_https(folder, certificate, target, alpn="http/1.1"):
+def haproxy_https(folder, certificate, target, alpn="http/1.1", room=4500):
     path = program("haproxy")
     front = penstock.free_port()
     name = "https" if alpn == "http/1.1" else "h2"
     pem = pathlib.Path(folder) / f"{name}.pem"
     pem.write_text(certificate.chain + certificate.key)
     conf = pathlib.Path(folder) / f"{name}.cfg"
-    conf.write_text(HAPROXY_GLOBAL.replace("ssl-min-ver TLSv1.3", "ssl-min-ver TLSv1.2") + f"""
+    conf.write_text(HAPROXY_GLOBAL.replace("ssl-min-ver TLSv1.3", "ssl-min-ver TLSv1.2").replace("4500", str(room)) + f"""
 listen https
     mode http
     bind 127.0.0.1:{front} ssl crt {pem} alpn {alpn}
@@ -181,7 +182,7 @@ daemon off;
 worker_processes 2;
 pid {folder}/{name}.pid;
 error_log stderr crit;
-events {{ worker_connections 8000; }}
+events {{ worker_connections 16000; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/{name}-body;

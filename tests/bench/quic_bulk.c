@@ -186,12 +186,13 @@ static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_v
     return QUIC_ACCEPT;
 }
 
-static void on_accept(void *arg, struct quic *q)
+static bool on_accept(void *arg, struct quic *q)
 {
     struct end *end = arg;
 
     end->q = q;
     quic_own(q, &ops, end);
+    return true;
 }
 
 static const struct quic_port_ops port_ops = {on_initial, on_accept};
