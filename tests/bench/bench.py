@@ -19,6 +19,7 @@ import datagrams
 import growth
 import ingress
 import links
+import many
 from measures import h2load, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
@@ -237,6 +238,11 @@ def handshakes(b):
 @row("idle-tls")
 def idle_tls(b):
     ingress.idle(b, HOST)
+
+
+@row("many-routes")
+def many_routes(b):
+    many.rows(b)
 
 
 @row("growth-streams")

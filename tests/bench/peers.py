@@ -198,7 +198,7 @@ def nginx(folder, name, body, port):
     path = program("nginx")
     conf = pathlib.Path(folder) / f"{name}.conf"
     conf.write_text(NGINX_HEAD.format(folder=folder, name=name) + body + "}\n")
-    return Process([path, "-p", str(folder), "-e", "stderr", "-c", str(conf)], [port])
+    return Process([path, "-p", str(folder), "-e", "stderr", "-c", str(conf)], [port] if port else [])
 
 
 def nginx_origin(folder, workers=1):
@@ -238,6 +238,40 @@ def nginx_https(folder, certificate, target, http2=""):
     }}
 """
     return port, [nginx(folder, http2 or "https", body, port)]
+
+
+def many_files(folder, hosts, certs):
+    """What the two below read: a PEM file a host."""
+    many = pathlib.Path(folder) / "many"
+    many.mkdir()
+    for host, (chain, key) in zip(hosts, certs):
+        (many / f"{host}.pem").write_text(chain + key)
+
+
+def haproxy_many(folder, hosts, certs, target):
+    front = penstock.free_port()
+    conf = pathlib.Path(folder) / "many.cfg"
+    conf.write_text(HAPROXY_GLOBAL + f"""
+listen https
+    mode http
+    bind 127.0.0.1:{front} ssl crt {folder}/many
+    server target 127.0.0.1:{target}
+""")
+    return front, [Process([program("haproxy"), "-db", "-f", str(conf)], [])]
+
+
+def nginx_many(folder, hosts, certs, target):
+    port = penstock.free_port()
+    servers = "".join(f"""
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        server_name {host};
+        ssl_certificate {folder}/many/{host}.pem;
+        ssl_certificate_key {folder}/many/{host}.pem;
+        location / {{ proxy_pass http://127.0.0.1:{target}; }}
+    }}""" for host in hosts)
+    body = "    server_names_hash_max_size 65536;\n    server_names_hash_bucket_size 128;\n" + servers
+    return port, [nginx(folder, "many", body, None)]
 
 
 def nginx_datagrams(folder, target):
