@@ -28,6 +28,7 @@ struct link_carrier {
     int (*open_stream)(struct link *link, struct stream *s, const struct proxy_header *client);
     int (*exporter)(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);
     const char *(*cipher)(const struct link *link);
+    int (*peer_times)(const struct link *link, int64_t *not_before, int64_t *not_after);
 };
 
 /* One TCP socket with TLS: link_tls.c. */
