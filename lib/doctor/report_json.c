@@ -27,6 +27,7 @@ void report_fini(struct report *r)
     *r = (struct report){0};
 }
 
+PRINTF_LIKE(5, 0)
 static void add(struct report *r, enum report_verdict verdict, const char *name, const char *mend,
                 const char *format, va_list args)
 {

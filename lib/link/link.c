@@ -461,6 +461,11 @@ const char *link_cipher(const struct link *link)
     return link->carrier->cipher(link);
 }
 
+int link_peer_times(const struct link *link, int64_t *not_before, int64_t *not_after)
+{
+    return link->carrier->peer_times(link, not_before, not_after);
+}
+
 const union addr *link_peer(const struct link *link)
 {
     return link->quic.quic ? quic_peer(link->quic.quic) : &link->peer; /* a QUIC peer may move */

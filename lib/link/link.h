@@ -125,6 +125,8 @@ enum link_transport link_transport(const struct link *link);
 /* "tcpTls", "quic": for status, metrics and logs. */
 const char *link_transport_name(enum link_transport transport);
 const char *link_cipher(const struct link *link); /* "AES-128-GCM" */
+/* From when until when the peer's certificate is good; after on_secure.  0, -ERR_CERT. */
+MUST_USE int link_peer_times(const struct link *link, int64_t *not_before, int64_t *not_after);
 const union addr *link_peer(const struct link *link);
 /* RFC 9266 channel binding of this very connection; after on_secure.  0, -ERR_TLS. */
 MUST_USE int link_exporter(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);

@@ -29,6 +29,7 @@ struct link_carrier {
     enum path_sign (*watch_path)(struct link *link); /* NULL: TCP sees to it */
     int (*exporter)(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);
     const char *(*cipher)(const struct link *link);
+    int (*peer_times)(const struct link *link, int64_t *not_before, int64_t *not_after);
 };
 
 /* One TCP socket with TLS: link_tls.c. */

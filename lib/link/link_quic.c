@@ -318,6 +318,11 @@ static const char *cipher(const struct link *link)
     return link->quic.quic ? quic_cipher(link->quic.quic) : "";
 }
 
+static int peer_times(const struct link *link, int64_t *not_before, int64_t *not_after)
+{
+    return link->quic.quic ? quic_peer_times(link->quic.quic, not_before, not_after) : -ERR_CERT;
+}
+
 const struct link_carrier link_carrier_quic = {
     .transport = LINK_QUIC,
     .handshake = handshake_step,
@@ -333,6 +338,7 @@ const struct link_carrier link_carrier_quic = {
     .watch_path = watch_path,
     .exporter = exporter,
     .cipher = cipher,
+    .peer_times = peer_times,
 };
 
 /* --- what QUIC tells: take note, no more ------------------------------------------------------ */

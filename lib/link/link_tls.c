@@ -220,6 +220,11 @@ static const char *cipher(const struct link *link)
     return link->tls.tls ? tls_cipher(link->tls.tls) : "";
 }
 
+static int peer_times(const struct link *link, int64_t *not_before, int64_t *not_after)
+{
+    return link->tls.tls ? tls_peer_times(link->tls.tls, not_before, not_after) : -ERR_CERT;
+}
+
 const struct link_carrier link_carrier_tls = {
     .transport = LINK_TLS,
     .handshake = handshake_step,
@@ -234,6 +239,7 @@ const struct link_carrier link_carrier_tls = {
     .open_stream = open_stream,
     .exporter = exporter,
     .cipher = cipher,
+    .peer_times = peer_times,
 };
 
 static void on_event(struct loop_io *io, unsigned events)

@@ -222,6 +222,8 @@ int quic_exporter(const struct quic *q,
                   uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
 const char *quic_alpn(const struct quic *q);
 const char *quic_cipher(const struct quic *q);
+/* As tls_peer_times(). */
+MUST_USE int quic_peer_times(const struct quic *q, int64_t *not_before, int64_t *not_after);
 /* 0 in order, or the first error: -ERR_TIMEOUT (idle or handshake), -ERR_CONNECT (the network
  * refused it, before it was secure), -ERR_CLOSED (the peer closed),
  * -ERR_PROTO, -ERR_TLS, -ERR_CERT, -ERR_RESET (stateless reset), -ERR_NOMEM; and a sentence. */

@@ -437,6 +437,11 @@ const char *quic_cipher(const struct quic *q)
     return tls_cipher(q->tls);
 }
 
+int quic_peer_times(const struct quic *q, int64_t *not_before, int64_t *not_after)
+{
+    return tls_peer_times(q->tls, not_before, not_after);
+}
+
 int quic_error(const struct quic *q)
 {
     return q->error;

@@ -442,6 +442,24 @@ const char *tls_version(const struct tls *t)
     return name ? name : "";
 }
 
+int tls_peer_times(const struct tls *t, int64_t *not_before, int64_t *not_after)
+{
+    unsigned count = 0;
+    const gnutls_datum_t *chain = gnutls_certificate_get_peers(t->session, &count);
+    gnutls_x509_crt_t leaf;
+    int err = -ERR_CERT;
+
+    if (!chain || count == 0 || gnutls_x509_crt_init(&leaf) != 0)
+        return -ERR_CERT;
+    if (gnutls_x509_crt_import(leaf, &chain[0], GNUTLS_X509_FMT_DER) == 0) {
+        *not_before = gnutls_x509_crt_get_activation_time(leaf);
+        *not_after = gnutls_x509_crt_get_expiration_time(leaf);
+        err = 0;
+    }
+    gnutls_x509_crt_deinit(leaf);
+    return err;
+}
+
 const char *tls_cipher(const struct tls *t)
 {
     const char *name = gnutls_cipher_get_name(gnutls_cipher_get(t->session));

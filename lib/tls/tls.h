@@ -170,6 +170,9 @@ const char *tls_sni(const struct tls *t);  /* whom the client dialled, normalise
 const char *tls_version(const struct tls *t); /* "TLS1.3" */
 const char *tls_cipher(const struct tls *t);  /* "AES-128-GCM" */
 bool tls_is_resumed(const struct tls *t);     /* by a session ticket */
+/* From when until when the peer's own certificate is good, seconds since 1970, whether or not it
+ * was checked.  0, -ERR_CERT: it showed none that can be read. */
+MUST_USE int tls_peer_times(const struct tls *t, int64_t *not_before, int64_t *not_after);
 
 /* The first error, and a sentence about it:
  * -ERR_TLS the peer's bytes or what it offers; -ERR_CERT the certificate, ours or the peer's;

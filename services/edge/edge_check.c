@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -20,6 +21,7 @@
 #define SPARE_FILES   256u
 #define SOCKET_BYTES  (4 << 20) /* what quic_bind() asks for */
 #define MTU_LITTLE    1280u
+#define DAY_SECS      86400
 
 /* --- the hub ---------------------------------------------------------------------------------- */
 
@@ -140,6 +142,32 @@ static void report_answer(struct report *r, const struct hub_probe *p, const str
     }
 }
 
+/* By this machine's clock: the hub made it by its own.  Who knows the hub by caFile has failed
+ * already where it is not good; a pin asks for no date. */
+static void report_times(struct report *r, const struct hub_probe *probes, size_t count)
+{
+    static const char *const name = "hub.certificate";
+    int64_t now = time(NULL);
+
+    while (count > 0 && !probes->has_times) {
+        probes++;
+        count--;
+    }
+    if (count == 0)
+        return;
+    if (now < probes->not_before)
+        report_warn(r, name, "compare both clocks: one of them is wrong",
+                    "by this clock it is good only in %lld minutes",
+                    (long long)(probes->not_before - now + 59) / 60);
+    else if (now >= probes->not_after)
+        report_warn(r, name, "renew it on the hub, or compare both clocks",
+                    "by this clock it ended %lld days ago",
+                    (long long)(now - probes->not_after) / DAY_SECS);
+    else
+        report_ok(r, name, "good by this clock, for %lld more days",
+                  (long long)(probes->not_after - now) / DAY_SECS);
+}
+
 /* One word about the login, whichever way it went; where several answered they are one hub. */
 static void report_login(struct report *r, const struct hub_probe *probes, size_t count,
                          const struct credentials *c)
@@ -174,6 +202,7 @@ static void check_paths(struct report *r, const struct edge_conf *conf, const st
     for (size_t i = 0; i < count; i++)
         report_path(r, &probes[i],
                     !has_secure(probes, count, LINK_TLS) && !has_secure(probes, count, LINK_QUIC));
+    report_times(r, probes, count);
     report_login(r, probes, count, c);
     free(probes);
 }

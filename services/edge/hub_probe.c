@@ -101,6 +101,7 @@ static void on_secure(struct link *link)
 
     p->is_secure = true;
     snprintf(p->cipher, sizeof(p->cipher), "%s", link_cipher(link));
+    p->has_times = link_peer_times(link, &p->not_before, &p->not_after) == 0;
     if (p->transport == LINK_TLS) {
         ask(p);
         return;

@@ -36,6 +36,8 @@ struct hub_probe {
     char why[200];
     bool is_secure;
     char cipher[32];
+    bool has_times; /* of the hub's certificate: */
+    int64_t not_before, not_after;
     unsigned mtu;            /* QUIC: the largest packet found; TLS: what the kernel knows; 0 */
     enum answer_code answer; /* with error 0; ANSWER_UNKNOWN_SESSION: all is well */
     char message[ANSWER_MESSAGE_MAX + 1]; /* of it */

@@ -60,6 +60,7 @@ class Edge(Checks):
         for name in ("hub.tls", "hub.quic"):
             self.expect(found, name, "ok", "handshake done")
         self.expect(found, "hub.mtu", "ok", "UDP payloads get through up to")
+        self.expect(found, "hub.certificate", "ok", "more days")
         self.expect(found, "hub.login", "ok", "knows edge e1")
         self.expect(found, "management.listen", "ok")
         self.assertEqual(self.metric("unknown_session"), 2)

@@ -182,6 +182,30 @@ START_TEST(client_asks_over_tls)
 }
 END_TEST
 
+/* A long answer, and one that is refused.  (One that does not end: tests/e2e/test_diag.py.) */
+START_TEST(client_takes_an_answer)
+{
+    struct service s;
+    struct client_where where = {.token = READ_TOKEN};
+    struct client_answer a;
+
+    service_prepare(&s);
+    service_start(&s);
+    where.listen = admin_address(s.admin);
+    ck_assert_ptr_null(client_get(&a, &where, "/v1/big", 0));
+    ck_assert_uint_eq(a.status, 200);
+    ck_assert_uint_gt(a.len, BIG_BYTES);
+    ck_assert_uint_eq(a.len, strlen(a.body));
+    ck_assert_int_eq(strncmp(a.body, "{\"big\":\"xxx", 11), 0);
+    client_answer_fini(&a);
+    where.token = "wrong-token-0123456789";
+    ck_assert_ptr_null(client_get(&a, &where, "/v1/big", 0));
+    ck_assert_uint_eq(a.status, 401);
+    client_answer_fini(&a);
+    service_stop(&s);
+}
+END_TEST
+
 /* A listener that never answers: the kernel takes the connection, nobody reads it. */
 START_TEST(client_gives_up)
 {
@@ -228,9 +252,10 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        health_and_readiness,  configuration_and_descriptions, log_level_is_set,
-        client_asks_a_service, client_asks_over_tls,           client_gives_up,
-        process_is_hardened,
+        health_and_readiness,   configuration_and_descriptions,
+        log_level_is_set,       client_asks_a_service,
+        client_asks_over_tls,   client_gives_up,
+        client_takes_an_answer, process_is_hardened,
     };
 
     return run_suite("admin_builtin", tests, ARRAY_LEN(tests));

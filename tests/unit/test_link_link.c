@@ -365,6 +365,7 @@ START_TEST(from_handshake_to_bytes)
 {
     uint8_t of_edge[TLS_EXPORTER_BYTES], of_hub[TLS_EXPORTER_BYTES];
     struct iovec piece;
+    int64_t from, until;
 
     stand_up();
     both_open();
@@ -376,6 +377,8 @@ START_TEST(from_handshake_to_bytes)
     ck_assert(link_takes_streams(edge.link));
     ck_assert_ptr_nonnull(link_lane(edge.link));
     ck_assert_str_eq(link_cipher(edge.link), "AES-128-GCM");
+    ck_assert_int_eq(link_peer_times(edge.link, &from, &until), 0);
+    ck_assert(from < until);
     link_send_config(hub.link, "{}");
     link_send_config(edge.link, "{}");
     edge_opens_stream();

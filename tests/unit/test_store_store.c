@@ -88,6 +88,32 @@ static void write_one(struct store *s, const char *id, const char *body, const c
     store_batch_free(b);
 }
 
+/* Beside whoever has it, after who had it, and never a file more than there was. */
+START_TEST(a_look_changes_nothing)
+{
+    static const uint8_t other[STORE_KEY_BYTES] = "another key that opens nothing!";
+    char *beside[] = {must_printf("%s-wal", path), must_printf("%s-shm", path)};
+    struct store *s;
+
+    ck_assert_int_ne(store_look(path, key, why, sizeof(why)), 0);
+    ck_assert_int_ne(access(path, F_OK), 0);
+    s = opened();
+    write_one(s, "a", "{}", SECRET);
+    ck_assert_int_eq(store_look(path, key, why, sizeof(why)), 0);
+    ck_assert_int_eq(store_look(path, other, why, sizeof(why)), -ERR_AUTH);
+    write_one(s, "b", "{}", SECRET);
+    ck_assert_str_eq(content(s, "edge"), "a={}/" SECRET ";b={}/" SECRET ";");
+    store_close(s);
+    ck_assert_int_eq(store_look(path, key, why, sizeof(why)), 0);
+    for (size_t i = 0; i < ARRAY_LEN(beside); i++) {
+        ck_assert_int_ne(access(beside[i], F_OK), 0);
+        free(beside[i]);
+    }
+    ck_assert_int_eq(truncate(path, 700), 0);
+    ck_assert_int_ne(store_look(path, key, why, sizeof(why)), 0);
+}
+END_TEST
+
 START_TEST(what_is_written_is_there_again)
 {
     struct store *s = opened();
@@ -558,6 +584,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, a_look_changes_nothing);
     tcase_add_test(tcase, what_is_written_is_there_again);
     tcase_add_test(tcase, secrets_are_sealed);
     tcase_add_test(tcase, a_secret_is_bound_to_its_record);

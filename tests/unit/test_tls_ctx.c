@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "support/tls_pair.h"
@@ -47,10 +48,14 @@ START_TEST(ours_agree)
     struct tls_ctx *client = tls_pair_client_ctx(row[_i][1], no_alpn);
     struct tls_pair p;
     uint8_t a[TLS_EXPORTER_BYTES], b[TLS_EXPORTER_BYTES], zero[TLS_EXPORTER_BYTES] = {0};
+    int64_t from = 0, until = 0;
 
     tls_pair_open(&p, PAIR_DIRECT, 0);
     tls_pair_join(&p, client, "hub.test", server, NULL);
     tls_pair_agree(&p);
+    ck_assert_int_eq(tls_peer_times(p.client, &from, &until), 0);
+    ck_assert(from <= time(NULL) && until > time(NULL));
+    ck_assert_int_eq(tls_peer_times(p.server, &from, &until), -ERR_CERT); /* clients show none */
     ck_assert_str_eq(tls_version(p.client), "TLS1.3");
     ck_assert_str_eq(tls_version(p.server), "TLS1.3");
     ck_assert_str_eq(tls_cipher(p.client), "AES-128-GCM");
