@@ -23,7 +23,7 @@ static struct h2_stream *find(struct h2_session *s, int32_t id)
 /* What a callback returns: nghttp2 is left when the session has failed. */
 static int verdict(const struct h2_session *s)
 {
-    return s->failure == REASON_NONE ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
+    return s->state != H2_FAILED ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)

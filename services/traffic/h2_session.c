@@ -40,11 +40,13 @@ static void session_enter(struct h2_session *s, enum h2_session_state to)
     switch (to) {
     case H2_OPEN:
     case H2_LEAVING:
+    case H2_REFUSED:
         break;
     case H2_NOTICE:
         s->notice_ms = now_ms(s);
         h2_session_due_at(s, s->notice_ms + H2_NOTICE_MS);
         break;
+    case H2_FAILED:
     case H2_OVER:
         client_wake(s->client);
         break;
@@ -67,11 +69,11 @@ void h2_session_due_at(struct h2_session *s, uint64_t ms)
 
 void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t code)
 {
-    if (s->failure != REASON_NONE)
+    if (s->state == H2_FAILED || s->state == H2_OVER)
         return;
     s->failure = reason;
     s->failure_code = code;
-    client_wake(s->client);
+    session_enter(s, H2_FAILED);
 }
 
 static void end_streams(struct h2_session *s, enum traffic_reason reason)
@@ -95,7 +97,8 @@ static void note_failure(const struct h2_session *s, enum traffic_reason reason)
 void h2_session_refused(struct h2_session *s)
 {
     note_failure(s, REASON_H2_PROTOCOL);
-    s->is_refused = true;
+    if (s->state != H2_REFUSED && s->state != H2_FAILED && s->state != H2_OVER)
+        session_enter(s, H2_REFUSED);
 }
 
 void h2_session_stream_ended(struct h2_session *s)
@@ -226,7 +229,7 @@ void h2_session_send(struct h2_session *s)
 {
     struct client *c = s->client;
 
-    while (s->state != H2_OVER && s->failure == REASON_NONE && client_room(c) > 0) {
+    while (s->state != H2_OVER && s->state != H2_FAILED && client_room(c) > 0) {
         const uint8_t *bytes;
         ssize_t n = nghttp2_session_mem_send(s->ng, &bytes);
 
@@ -244,7 +247,7 @@ static enum step leave_library(struct h2_session *s, int error)
     enum traffic_reason reason = REASON_H2_PROTOCOL;
     uint32_t code = NGHTTP2_PROTOCOL_ERROR;
 
-    if (s->failure == REASON_NONE) {
+    if (s->state != H2_FAILED) {
         if (error == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS) {
             reason = REASON_H2_CONTINUATIONS;
             code = NGHTTP2_ENHANCE_YOUR_CALM;
@@ -279,7 +282,7 @@ static int feed(struct h2_session *s, const uint8_t *p, size_t n)
         at += used;
         if (step == H2_WALK_HEAD) {
             judge_frame(s, &s->walk);
-            if (s->failure != REASON_NONE)
+            if (s->state == H2_FAILED)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
             continue; /* also when nothing is left: a frame without payload has an end */
         }
@@ -289,7 +292,7 @@ static int feed(struct h2_session *s, const uint8_t *p, size_t n)
         from = at;
         if (step == H2_WALK_END)
             judge_priority(s, &s->walk);
-        if (s->failure != REASON_NONE)
+        if (s->state == H2_FAILED)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     } while (at < n || from < n);
     return 0;
@@ -334,12 +337,12 @@ static enum step session_step(struct client *c)
     if (s->state == H2_OVER || c->is_broken)
         return step;
     h2_session_send(s);
-    if (s->failure != REASON_NONE)
+    if (s->state == H2_FAILED)
         return end_failed(s);
     if (s->state == H2_LEAVING && s->stream_count == 0 && !nghttp2_session_want_write(s->ng))
         return over(s);
     if (!nghttp2_session_want_read(s->ng) && !nghttp2_session_want_write(s->ng)) {
-        end_streams(s, s->is_refused ? REASON_H2_PROTOCOL : REASON_CLIENT_GONE);
+        end_streams(s, s->state == H2_REFUSED ? REASON_H2_PROTOCOL : REASON_CLIENT_GONE);
         return over(s);
     }
     return step;

@@ -1,7 +1,7 @@
 /* h2_session - HTTP/2 on one client connection: nghttp2 between the plaintext and the streams
  * (h2_stream.h), each of which is one request.
  *
- *   OPEN -> NOTICE -> LEAVING -> OVER        any -> OVER
+ *   OPEN -> NOTICE -> LEAVING -> OVER        any -> [REFUSED ->] [FAILED ->] OVER
  *
  * state     what                                          deadline             at its end
  * OPEN      requests come                                 idleSecs, without    GOAWAY, closed
@@ -9,6 +9,10 @@
  * NOTICE    a first GOAWAY says that no more are wanted;  1 s                  LEAVING
  *           a PING behind it tells when the client knows
  * LEAVING   the last GOAWAY went; streams finish          their own            OVER
+ * REFUSED   nghttp2 found the client against RFC 9113,  those of its       OVER
+ *           its GOAWAY is on its way                    streams
+ * FAILED    a rule of ours was broken, or there is no   none: it ends      OVER
+ *           memory; our own GOAWAY is due               when it runs
  * OVER      nothing more is read                          the client's
  *
  * In all but OVER: a head must be whole headerSecs after its first frame, and a client that takes
@@ -44,9 +48,11 @@ struct nghttp2_session;
 #define H2_NOTICE_MS 1000u
 
 #define H2_SESSION_STATES(X)                                                                       \
-    X(OPEN, BIT(H2_NOTICE) | BIT(H2_OVER))                                                         \
-    X(NOTICE, BIT(H2_LEAVING) | BIT(H2_OVER))                                                      \
-    X(LEAVING, BIT(H2_OVER))                                                                       \
+    X(OPEN, BIT(H2_NOTICE) | BIT(H2_REFUSED) | BIT(H2_FAILED) | BIT(H2_OVER))                      \
+    X(NOTICE, BIT(H2_LEAVING) | BIT(H2_REFUSED) | BIT(H2_FAILED) | BIT(H2_OVER))                   \
+    X(LEAVING, BIT(H2_REFUSED) | BIT(H2_FAILED) | BIT(H2_OVER))                                    \
+    X(REFUSED, BIT(H2_FAILED) | BIT(H2_OVER))                                                      \
+    X(FAILED, BIT(H2_OVER))                                                                        \
     X(OVER, 0)
 
 #define X(name, next) H2_##name,
@@ -75,11 +81,10 @@ struct h2_session {
     uint64_t quiet_ms;           /* without a stream since then */
     uint64_t notice_ms;          /* of H2_NOTICE */
     uint64_t due_ms;             /* of the client's deadline; 0: none */
-    enum traffic_reason failure; /* the connection ends with GOAWAY and `failure_code` */
+    enum traffic_reason failure; /* of H2_FAILED, with the code for the client */
     uint32_t failure_code;
     bool is_held;    /* nothing is read or sent until the client has read more */
     bool is_starved; /* an origin's answer waits for room */
-    bool is_refused; /* nghttp2 itself ended the connection */
 };
 
 extern const struct client_session h2_session_of_client;

@@ -66,7 +66,7 @@ void h2_stream_reset(struct h2_stream *st, enum traffic_reason reason, uint32_t 
     exchange_cancel(&st->exchange, reason);
     if (nghttp2_submit_rst_stream(st->session->ng, NGHTTP2_FLAG_NONE, st->id, code) != 0)
         h2_session_fail(st->session, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
-    if (st->state != H2_STREAM_ANSWERED)
+    if (st->state == H2_STREAM_HEAD || st->state == H2_STREAM_EXCHANGE)
         h2_stream_enter(st, H2_STREAM_ANSWERED);
     client_wake(st->session->client);
 }

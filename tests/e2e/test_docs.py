@@ -62,6 +62,32 @@ class Documents(unittest.TestCase):
                 self.assertTrue(found, f"{document} names {name}")
         self.assertGreater(seen, 20)
 
+    def test_features_have_their_tests(self):
+        """Each "yes" of ours names tests, and each test that is named is there."""
+        claims = 0
+        for line in (e2e.SOURCE / "docs" / "features.md").read_text().splitlines():
+            cells = [c.strip() for c in line.strip("|").split("|")]
+            if len(cells) != 7 or cells[1] in ("Penstock", "---"):
+                continue
+            tests = re.findall(r"`(\S+) (\S+)`", cells[2])
+            self.assertEqual(bool(tests), cells[1].startswith("yes"), cells[0])
+            claims += 1
+            for file, name in tests:
+                self.assertTrue(self.has_test(file, name), f"{cells[0]}: {file} {name}")
+        self.assertGreater(claims, 25)
+
+    @staticmethod
+    def has_test(file, name):
+        if file.endswith(".c"):
+            text = (e2e.SOURCE / "tests" / "unit" / f"test_{file}").read_text()
+            return f"START_TEST({name})" in text and re.search(rf"tcase_add_\w*test\w*\(\w+, {name}\b", text)
+        path = e2e.SOURCE / "tests" / "e2e" / file
+        if not path.exists():
+            path = path.with_name(f"test_traffic_{file}")
+        case, _, test = name.partition(".")
+        found = re.search(rf"^class {case}\(.*?(?=^class |\Z)", path.read_text(), re.M | re.S)
+        return found and re.search(rf"^    def {test}\(", found[0], re.M)
+
     def test_modules_of_the_limits_are_there(self):
         for name in re.findall(r"\| `(\w+/\w+\.[ch])` \|", (e2e.SOURCE / "docs" / "limits-fixed.md").read_text()):
             folder = "services" if name.split("/")[0] in ("edge", "hub", "traffic") else "lib"
