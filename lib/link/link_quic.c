@@ -299,6 +299,7 @@ static enum path_sign watch_path(struct link *link)
     quic_stats(link->quic.quic, &stats);
     sample = (struct path_sample){.now_ms = loop_now_ms(link->loop),
                                   .waiting_ms = stats.waiting_us / 1000,
+                                  .stalled_ms = stats.stalled_us / 1000,
                                   .sent = stats.bytes_full,
                                   .acked = stats.bytes_acked,
                                   .in_flight = stats.in_flight,

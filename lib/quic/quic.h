@@ -237,6 +237,7 @@ struct quic_stats {
     uint64_t bytes_full;  /* of bytes_out, in packets that were more than half full: no mere ACKs */
     uint64_t bytes_acked; /* of streams, in order, and of datagrams: the peer has them */
     uint64_t waiting_us;  /* how long there was more to send than the path let go */
+    uint64_t stalled_us;  /* since when bytes of streams are under way and none was acknowledged */
     uint64_t cwnd, in_flight;
     uint32_t rtt_us, min_rtt_us, mtu; /* mtu: UDP payload of a packet now */
     bool has_gso;

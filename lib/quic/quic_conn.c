@@ -454,12 +454,15 @@ const char *quic_error_text(const struct quic *q)
 
 void quic_stats(const struct quic *q, struct quic_stats *out)
 {
+    uint64_t now_ns = quic_now(q->port);
     ngtcp2_conn_info info;
 
     ngtcp2_conn_get_conn_info(q->conn, &info);
     *out = q->stats;
     if (q->waiting_since_ns)
-        out->waiting_us += (quic_now(q->port) - q->waiting_since_ns) / NGTCP2_MICROSECONDS;
+        out->waiting_us += (now_ns - q->waiting_since_ns) / NGTCP2_MICROSECONDS;
+    if (q->progress.unacked > 0 && info.bytes_in_flight > 0) /* the first is an estimate */
+        out->stalled_us = (now_ns - q->progress.since_ns) / NGTCP2_MICROSECONDS;
     out->cwnd = info.cwnd;
     out->in_flight = info.bytes_in_flight;
     out->rtt_us = (uint32_t)(info.smoothed_rtt / NGTCP2_MICROSECONDS);

@@ -117,20 +117,13 @@ static enum io send_packet(struct quic *q, const struct packet *p, size_t n)
     return IO_OK;
 }
 
-/* What is under way and not acknowledged for so long waits too, though it may be the peer's credit,
- * lost on its way, that keeps the rest here. */
-static bool is_stuck(const struct quic *q, uint64_t now_ns)
-{
-    return q->progress.unacked > 0 && now_ns - q->progress.since_ns > NGTCP2_SECONDS;
-}
-
 static void note_waiting(struct quic *q, enum io io)
 {
     uint64_t now_ns = q->port->now_ns;
 
     if (q->waiting_since_ns)
         q->stats.waiting_us += (now_ns - q->waiting_since_ns) / NGTCP2_MICROSECONDS;
-    q->waiting_since_ns = io == IO_WAIT || is_stuck(q, now_ns) ? now_ns : 0;
+    q->waiting_since_ns = io == IO_WAIT ? now_ns : 0;
 }
 
 static void wait_for_socket(struct quic *q)

@@ -307,7 +307,18 @@ void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms)
         return;
     l->drain.by_us = true;
     lane_drain_by(l, deadline_ms);
-    replace(&l->out.drain, drain_emit(deadline_secs, NULL));
+    replace(&l->out.drain, drain_emit(&(struct drain){.deadline_secs = deadline_secs}, NULL));
+    lane_wake(l);
+}
+
+void lane_send_collapse(struct lane *l)
+{
+    static const struct drain collapse = {.deadline_secs = UINT32_MAX, .is_collapse = true};
+
+    must(l->role == LANE_HUB);
+    if (l->state == LANE_ENDED || l->out.last || l->out.drain) /* a DRAIN says more */
+        return;
+    l->out.drain = drain_emit(&collapse, NULL);
     lane_wake(l);
 }
 

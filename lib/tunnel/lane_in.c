@@ -230,12 +230,17 @@ static int on_pong_frame(struct lane *l, const uint8_t *payload)
 static int on_drain_frame(struct lane *l, const uint8_t *payload, size_t n)
 {
     struct wire_why why;
-    uint32_t secs;
+    struct drain d;
     uint64_t deadline_ms;
 
-    if (drain_parse(&secs, payload, n, &why) != 0)
+    if (drain_parse(&d, payload, n, &why) != 0)
         return lane_break(l, "DRAIN: %s", why.text);
-    deadline_ms = l->now_ms + (uint64_t)secs * 1000;
+    if (d.is_collapse && l->role == LANE_EDGE) {
+        if (l->ops->on_collapse)
+            l->ops->on_collapse(l);
+        return 0;
+    }
+    deadline_ms = l->now_ms + (uint64_t)d.deadline_secs * 1000;
     l->drain.by_peer = true;
     lane_drain_by(l, deadline_ms);
     l->ops->on_drain(l);

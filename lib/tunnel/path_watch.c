@@ -95,7 +95,7 @@ enum path_sign path_watch_take(struct path_watch *w, const struct path_sample *n
         return PATH_SIGN_NONE;
     ms = now->now_ms - w->begin.now_ms;
     waited_ms = now->waiting_ms - w->begin.waiting_ms;
-    if (waited_ms * 100 >= ms * WAITING_PCT)
+    if (waited_ms * 100 >= ms * WAITING_PCT || now->stalled_ms >= ms)
         sign = judge(w, now);
     w->begin = *now;
     return count(w, sign);

@@ -2,8 +2,9 @@
  * next to nothing, as UDP does where a network polices it, while TCP on the same way is well.
  * Pure: figures and time come in.
  *
- * It judges windows of time in which there was more to send than the path let go, all the while.  A
- * window is bad by one of these signs:
+ * It judges windows of time in which there was more to send than the path let go, all the while, or
+ * nothing came of what was under way (then it may be the peer's credit, lost too, that keeps the
+ * rest).  A window is bad by one of these signs:
  *
  *   loss    a fifth of what left the path did not take, and the congestion window lies at its floor
  *   fall    a sixteenth of the best window's rate is left, and of its congestion window an eighth
@@ -44,6 +45,7 @@ const char *path_sign_name(enum path_sign sign);
 struct path_sample {
     uint64_t now_ms;
     uint64_t waiting_ms; /* how long there was more to send than the path let go, in all */
+    uint64_t stalled_ms; /* how long by now bytes are under way and none was acknowledged */
     uint64_t sent;       /* bytes in full packets, in all: what was sent again, too */
     uint64_t acked;      /* bytes of data that the peer has, in all */
     uint64_t in_flight, cwnd;

@@ -70,9 +70,16 @@ MUST_USE int config_ack_parse(struct config_ack *out, const uint8_t *src, size_t
 /* Faults may come in any order; their texts are cut when the whole would not fit a frame. */
 char *config_ack_emit(const struct config_ack *a, size_t *len) MUST_USE;
 
-MUST_USE int drain_parse(uint32_t *deadline_secs, const uint8_t *src, size_t n,
+struct drain {
+    uint32_t deadline_secs;
+    /* From a hub, to an edge that named FEATURE_COLLAPSE: nothing drains, but the hub's direction
+     * of this lane's path has collapsed. */
+    bool is_collapse;
+};
+
+MUST_USE int drain_parse(struct drain *out, const uint8_t *src, size_t n,
                          struct wire_why *why); /* 0, -ERR_PROTO */
-char *drain_emit(uint32_t deadline_secs, size_t *len) MUST_USE;
+char *drain_emit(const struct drain *d, size_t *len) MUST_USE;
 
 #define GOODBYE_CODES(X)                                                                           \
     X(REPLACED, "replaced")                                                                        \

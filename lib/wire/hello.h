@@ -38,6 +38,9 @@
 #define INITIAL_WINDOW_MIN 4096
 #define INITIAL_WINDOW_MAX (1024 * 1024)
 
+/* The edge is told when the hub sees its direction of a path by QUIC collapse. */
+#define FEATURE_COLLAPSE "collapse"
+
 /* Names of extensions.  Longer names and further ones are no feature of ours: passed over. */
 struct feature_list {
     char names[FEATURES_MAX][FEATURE_MAX + 1];

@@ -170,6 +170,8 @@ static void on_secure(struct link *link)
     snprintf(hello.software, sizeof(hello.software), "%s", SOFTWARE);
     hello.has_session = hello.is_session_formed = lane->order->has_session;
     memcpy(hello.session, lane->order->session, sizeof(hello.session));
+    if (lane->order->takes_collapse)
+        feature_list_add(&hello.features, FEATURE_COLLAPSE);
     hello.is_proof_formed = true;
     prove(lane, PROOF_EDGE, hello.proof);
     line = hello_emit(&hello, &n);
@@ -307,6 +309,24 @@ static void on_drain(struct link *link)
 
 static bool dial_next_address(struct edge_lane *lane);
 
+static void post_collapse(struct edge_lane *lane, const char *why)
+{
+    uint64_t now_ms = loop_now_ms(lane->worker->loop);
+    struct lane_report *report;
+
+    if (lane->is_draining || now_ms - lane->collapse_told_ms < EDGE_COLLAPSE_MS)
+        return;
+    lane->collapse_told_ms = now_ms;
+    report = lane_report_new(LANE_REPORT_COLLAPSED, lane->order->serial);
+    snprintf(report->why, sizeof(report->why), "%s", why);
+    post(lane, report);
+}
+
+static void on_collapse(struct link *link)
+{
+    post_collapse(link_owner(link), "the hub says so of its direction");
+}
+
 static void on_dead(struct link *link)
 {
     struct edge_lane *lane = link_owner(link);
@@ -322,6 +342,7 @@ static const struct link_ops events = {
     .on_open = on_open,
     .on_control = on_control,
     .on_drain = on_drain,
+    .on_collapse = on_collapse,
     .on_dead = on_dead,
 };
 
@@ -463,14 +484,13 @@ static void watch_path(struct edge_lane *lane)
 {
     enum path_sign sign = link_watch_path(lane->link);
     const struct path_watch *path = link_path(lane->link);
-    struct lane_report *report;
+    char why[100];
 
-    if (sign == PATH_SIGN_NONE || lane->is_draining)
+    if (sign == PATH_SIGN_NONE)
         return;
-    report = lane_report_new(LANE_REPORT_COLLAPSED, lane->order->serial);
-    snprintf(report->why, sizeof(report->why), "%s: %llu bytes a second, %u %% lost",
+    snprintf(why, sizeof(why), "%s: %llu bytes a second to the hub, %u %% lost",
              path_sign_name(sign), (unsigned long long)path->rate, path->loss_pct);
-    post(lane, report);
+    post_collapse(lane, why);
 }
 
 /* A successor on this worker takes what comes. */

@@ -14,6 +14,7 @@
 
 #define EDGE_ADDRESS_MS   3000u  /* one address of the hub */
 #define EDGE_DIAL_MS      15000u /* all of them */
+#define EDGE_COLLAPSE_MS  1000u
 #define EDGE_WORN_SECS    3600u  /* how long streams of a worn-out lane may go on */
 #define EDGE_HANDSHAKE_MS 10000u /* TLS, hello and answer: the hub waits 1 s before it refuses */
 
@@ -38,6 +39,7 @@ struct edge_lane {
     bool is_draining;           /* told to the control thread: no preferred lane any more */
     bool is_config_away;        /* one CONFIG is with the control thread, the newest waits here */
     struct lane_report *config; /* owned: the one that waits, or NULL */
+    uint64_t collapse_told_ms;  /* at most once in EDGE_COLLAPSE_MS, whatever the hub says */
     uint8_t session[SESSION_BYTES]; /* that it belongs to, once UP */
     enum answer_code answer;
     uint32_t retry_after_secs;

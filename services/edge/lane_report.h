@@ -18,7 +18,8 @@ struct lane_order {
     uint64_t serial;                 /* names the lane between the threads */
     uint32_t number;                 /* in its session */
     enum link_transport transport;
-    unsigned dial_ms; /* to be secure, all addresses of the hub */
+    bool takes_collapse; /* FEATURE_COLLAPSE: there is another transport to go to */
+    unsigned dial_ms;    /* to be secure, all addresses of the hub */
     bool has_session;
     uint8_t session[SESSION_BYTES];
 };

@@ -83,6 +83,7 @@ static struct lane_order *order_new(struct uplink *u, enum link_transport transp
     order->credentials = credentials_ref(u->credentials);
     order->serial = ++u->next_serial;
     order->transport = transport;
+    order->takes_collapse = transport == LINK_QUIC && u->choice.mode == TRANSPORT_FALLBACK;
     order->dial_ms = transport == LINK_QUIC && u->choice.mode == TRANSPORT_FALLBACK
                          ? TRANSPORT_QUIC_UP_MS
                          : EDGE_DIAL_MS;

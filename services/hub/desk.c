@@ -224,13 +224,15 @@ static struct session *join(struct desk *d, struct lane_record *record, const st
 }
 
 static void answer_ok(struct lane_record *record, const struct session *session,
-                      const struct verdict *v)
+                      const struct verdict *v, const struct hello *hello)
 {
     struct answer answer = {
         .code = ANSWER_OK, .is_proof_formed = true, .initial_window = INITIAL_WINDOW};
     size_t n;
     char *line;
 
+    if (feature_list_has(&hello->features, FEATURE_COLLAPSE))
+        feature_list_add(&answer.features, FEATURE_COLLAPSE);
     memcpy(answer.edge_id, v->edge->id, sizeof(answer.edge_id));
     memcpy(answer.proof, v->proof, sizeof(answer.proof));
     memcpy(answer.session, session->id, sizeof(answer.session));
@@ -294,7 +296,7 @@ static void judge(struct desk *d, struct lane_record *record, const struct hello
     record->number = mail->hello.lane;
     record->is_open = true;
     d->open_count++;
-    answer_ok(record, session, &v);
+    answer_ok(record, session, &v, &mail->hello);
     if (v.is_old_secret) /* whoever renewed it wants to know whether the edge has the new one yet */
         log_info("hub", "old_secret_used", LOG_S("edge", v.edge->id));
 }

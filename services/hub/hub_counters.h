@@ -94,6 +94,7 @@ struct hub_counters {
     _Atomic uint64_t udp_dropped[UDP_DROP_COUNT]; /* outside of lanes */
     _Atomic uint64_t udp_evicted, udp_idle, udp_moved, udp_target_errors;
     _Atomic uint64_t goodbyes[GOODBYE_OTHER]; /* sent, by code */
+    _Atomic uint64_t paths_collapsed;         /* by tunnel/path_watch.h, as often as it says so */
     _Atomic uint64_t edges_refused;           /* by limits.edges */
     _Atomic uint64_t streams_unlisted;        /* by limits.streamsListed */
     struct duration handshake, connect;

@@ -151,6 +151,20 @@ void hub_lane_close(struct hub_lane *lane)
         forward_stop(container_of(node, struct forward, in_lane));
 }
 
+void hub_lane_watch(struct hub_lane *lane)
+{
+    enum path_sign sign = lane->link ? link_watch_path(lane->link) : PATH_SIGN_NONE;
+
+    if (sign == PATH_SIGN_NONE)
+        return;
+    count_one(&lane->worker->shared->counters.paths_collapsed);
+    log_info("hub", "path_collapsed", LOG_S("edge", lane->edge_id),
+             LOG_S("sign", path_sign_name(sign)), LOG_U("bytes_sec", link_path(lane->link)->rate),
+             LOG_U("lost_pct", link_path(lane->link)->loss_pct));
+    if (lane->takes_collapse)
+        link_send_collapse(lane->link);
+}
+
 void hub_lane_publish(struct hub_lane *lane)
 {
     const struct lane *l = lane->link ? link_lane(lane->link) : NULL;
@@ -518,6 +532,7 @@ static int on_line(struct link *link, const uint8_t *bytes, size_t n)
     if (link_exporter(link, exporter) != 0)
         return -ERR_TLS;
     lane->is_told = true;
+    lane->takes_collapse = feature_list_has(&hello.features, FEATURE_COLLAPSE);
     link_wait(link);
     link_extend(link, HUB_VERDICT_MS);
     desk_post_hello(lane->worker->shared->desk, lane, &hello, exporter);

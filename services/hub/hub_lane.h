@@ -59,6 +59,7 @@ struct hub_lane {
     size_t refusal_len;
     struct ack_mail *ack; /* owned: a CONFIG_ACK that waits until the desk took the one before */
     bool is_ack_away;
+    bool takes_collapse; /* its hello named FEATURE_COLLAPSE */
     struct lane_gauges gauges;
 };
 
@@ -96,6 +97,8 @@ void hub_lane_post_forget(struct hub_lane *lane);
  */
 
 void hub_lane_publish(struct hub_lane *lane);
+/* Some times a second: the edge is told when the path to it has collapsed. */
+void hub_lane_watch(struct hub_lane *lane);
 /* A forward has ended. */
 void hub_lane_forward_gone(struct hub_lane *lane);
 /* Closes link and forwards without a word and without telling the desk. */

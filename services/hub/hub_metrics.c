@@ -105,6 +105,9 @@ static uint64_t connected_edges(const struct hub *h)
 static void sessions(struct metrics *m, const struct hub *h)
 {
     one(m, "penstock_hub_edges", METRIC_GAUGE, "Edges in the registry.", h->registry.count);
+    one(m, "penstock_hub_paths_collapsed_total", METRIC_COUNTER,
+        "Times that a lane by QUIC was seen to move next to nothing of what waited for it.",
+        counted(&h->shared.counters.paths_collapsed));
     one(m, "penstock_hub_edges_refused_total", METRIC_COUNTER, "Changes refused by limits.edges.",
         counted(&h->shared.counters.edges_refused));
     one(m, "penstock_hub_edges_connected", METRIC_GAUGE, "Edges with a session.",

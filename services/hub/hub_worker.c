@@ -12,8 +12,10 @@ static void on_tick(struct deadline *tick)
     struct hub_worker *w = container_of(tick, struct hub_worker, tick);
     const struct chunk_pool *pool = loop_pool(w->loop);
 
-    LIST_EACH (&w->lanes, node, after)
+    LIST_EACH (&w->lanes, node, after) {
         hub_lane_publish(container_of(node, struct hub_lane, node));
+        hub_lane_watch(container_of(node, struct hub_lane, node));
+    }
     atomic_store_explicit(&w->pool_out, pool->out_count, memory_order_relaxed);
     atomic_store_explicit(&w->pool_refused, pool->refused, memory_order_relaxed);
     if (w->quic)

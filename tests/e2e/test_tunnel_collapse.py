@@ -77,21 +77,24 @@ class Collapse(PathCase):
         return flood
 
     def collapses(self, handle, moved, rule, lives=True):
-        """`lives`: what was open before is still there when the path is well again."""
+        """`lives`: what was open before is still there when the path is well again.  Under heavy loss it need not
+        be: QUIC waits twice as long after each probe that is lost, or whose answer is, so that a lane may be
+        silent for longer than either end has patience."""
         self.start_there("quicWithFallback", target=handle, quicRetrySecs=6)
         self.wait_transport("quic", "preferred")
         flood = self.flood()
-        wait_for("a good rate", lambda: moved(flood) > 50_000_000)
+        wait_for("a good rate", lambda: moved(flood) > 20_000_000)
         self.spoil(rule)
         since = time.monotonic()
         wait_for("TLS", lambda: self.edge.status()["transport"] == "tcpTls", SECS)
         print(f"{self.id()}: {rule}: seen after {time.monotonic() - since:.1f} s", flush=True)
-        self.assertEqual(self.edge.status()["transportReason"], "quicCollapsed")
-        self.assertEqual(self.edge.metric("penstock_edge_transport_switches_total", reason="quicCollapsed"), 1)
-        self.assertTrue(self.edge.events("path_collapsed"))
+        if lives or self.edge.status()["transportReason"] != "quicLost":
+            self.assertEqual(self.edge.status()["transportReason"], "quicCollapsed")
+            self.assertEqual(self.edge.metric("penstock_edge_transport_switches_total", reason="quicCollapsed"), 1)
+            self.assertTrue(self.edge.events("path_collapsed"))
         before = moved(flood)
         after = self.flood()
-        wait_for("a good rate by TLS", lambda: moved(after) > 50_000_000)
+        wait_for("a good rate by TLS", lambda: moved(after) > 20_000_000)
         if lives:
             wait_for("the old stream goes on", lambda: moved(flood) > before or flood.failure)
         self.heal()
@@ -108,9 +111,12 @@ class Collapse(PathCase):
 
 
     def test_an_upload_meets_loss(self):
-        """QUIC waits twice as long after each probe that is lost, or whose answer is: a lane may be silent for
-        so long that the hub gives it up."""
         self.collapses(sink, lambda f: f.sent, "numgen random mod 100 < 30 drop", lives=False)
+
+    def test_a_download_meets_a_policer(self):
+        """The hub sees it, and tells the edge over the very lane."""
+        self.collapses(source, lambda f: f.got, "limit rate over 125 kbytes/second burst 16 kbytes drop")
+        self.assertGreater(self.hub.metric("penstock_hub_paths_collapsed_total"), 0)
 
     def test_a_packet_in_a_hundred_is_no_collapse(self):
         self.start_there("quicWithFallback", target=sink)

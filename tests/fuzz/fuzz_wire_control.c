@@ -84,16 +84,17 @@ static void check_ack(const uint8_t *data, size_t size)
 static void check_drain(const uint8_t *data, size_t size)
 {
     struct wire_why why = {""};
-    uint32_t secs, back;
+    struct drain d, back;
     size_t len;
 
-    if (drain_parse(&secs, data, size, &why) != 0) {
+    if (drain_parse(&d, data, size, &why) != 0) {
         must(strlen(why.text) > 0);
         return;
     }
-    char *text = drain_emit(secs, &len);
+    char *text = drain_emit(&d, &len);
     must(drain_parse(&back, (const uint8_t *)text, len, &why) == 0);
-    must(back == secs);
+    must(back.deadline_secs == d.deadline_secs);
+    must(back.is_collapse == d.is_collapse);
     free(text);
 }
 

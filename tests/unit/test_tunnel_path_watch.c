@@ -133,6 +133,21 @@ START_TEST(a_stall_collapses_and_a_short_one_does_not)
 }
 END_TEST
 
+/* The peer's credit is lost on its way as well: nothing waits but what is under way. */
+START_TEST(a_stall_without_credit_collapses)
+{
+    begin();
+    runs((struct trace){1000000, 1, 20, 20, 100}, 10000);
+    for (unsigned i = 0; i < 40 && !told; i++) {
+        now.stalled_ms += TICK_MS;
+        runs((struct trace){0, 0, 20, 2, 0}, TICK_MS);
+    }
+    ck_assert_uint_eq(told, 1);
+    ck_assert_uint_ge(now.stalled_ms, 6000);
+    ck_assert_int_eq(last, PATH_SIGN_STALL);
+}
+END_TEST
+
 /* Bad and good by turns is no collapse; bad twice as often as good is one, later. */
 START_TEST(a_score_goes_down_too)
 {
@@ -173,6 +188,7 @@ int main(void)
     tcase_add_test(tcase, a_fall_collapses);
     tcase_add_loop_test(tcase, what_got_slower_has_not_fallen, 0, (int)ARRAY_LEN(kept));
     tcase_add_test(tcase, a_stall_collapses_and_a_short_one_does_not);
+    tcase_add_test(tcase, a_stall_without_credit_collapses);
     tcase_add_test(tcase, a_score_goes_down_too);
     tcase_add_test(tcase, any_trace_is_taken);
     suite_add_tcase(suite, tcase);

@@ -314,10 +314,12 @@ START_TEST(a_drain_comes_back_as_it_went)
     size_t len;
 
     for (size_t i = 0; i < ARRAY_LEN(secs); i++) {
-        uint32_t back = 1;
-        char *out = drain_emit(secs[i], &len);
+        struct drain d = {.deadline_secs = secs[i], .is_collapse = i == 2}, back;
+        char *out = drain_emit(&d, &len);
         ck_assert_int_eq(drain_parse(&back, bytes(out), len, &why), 0);
-        ck_assert_uint_eq(back, secs[i]);
+        ck_assert_uint_eq(back.deadline_secs, secs[i]);
+        ck_assert(back.is_collapse == d.is_collapse);
+        ck_assert((strstr(out, "\"reason\":\"collapsed\"") != NULL) == d.is_collapse);
         free(out);
     }
 }
@@ -330,15 +332,17 @@ START_TEST(a_longer_drain_is_cut_and_no_number_refused)
                                       "{\"deadlineSecs\":1.5}",
                                       "{\"deadlineSecs\":\"1\"}",
                                       "{\"deadlineSecs\":null}",
+                                      "{\"deadlineSecs\":1,\"reason\":1}",
                                       "1"};
-    static const char more[] = "{\"deadlineSecs\":99999999999}";
+    static const char more[] = "{\"deadlineSecs\":99999999999,\"reason\":\"rain\"}";
     struct wire_why why;
-    uint32_t secs;
+    struct drain d;
 
-    ck_assert_int_eq(drain_parse(&secs, bytes(more), strlen(more), &why), 0);
-    ck_assert_uint_eq(secs, UINT32_MAX);
+    ck_assert_int_eq(drain_parse(&d, bytes(more), strlen(more), &why), 0);
+    ck_assert_uint_eq(d.deadline_secs, UINT32_MAX);
+    ck_assert(!d.is_collapse);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        ck_assert_int_eq(drain_parse(&secs, bytes(bad[i]), strlen(bad[i]), &why), -ERR_PROTO);
+        ck_assert_int_eq(drain_parse(&d, bytes(bad[i]), strlen(bad[i]), &why), -ERR_PROTO);
 }
 END_TEST
 

@@ -201,12 +201,12 @@ static bool read_ack(struct result *r, const struct frame *f, const uint8_t *pay
 static bool read_drain(struct result *r, const struct frame *f, const uint8_t *payload)
 {
     struct wire_why why;
-    uint32_t secs;
+    struct drain d;
 
-    if (drain_parse(&secs, payload, f->len, &why) != 0)
+    if (drain_parse(&d, payload, f->len, &why) != 0)
         return false;
-    say(r, " deadline=%u", secs);
-    say_again_text(r, drain_emit(secs, NULL));
+    say(r, " deadline=%u%s", d.deadline_secs, d.is_collapse ? " collapse" : "");
+    say_again_text(r, drain_emit(&d, NULL));
     return true;
 }
 
