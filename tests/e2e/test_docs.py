@@ -1,17 +1,19 @@
-"""The documents are true: the table of keys is what the programs print, and every file that they name
-is there."""
+"""The documents are true: the tables are what they are made of, every file that they name is there, and
+every command that a reader may paste for `make run` works (doc_blocks.py)."""
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
+import tempfile
 import unittest
 
+import doc_blocks
 import e2e
 
 BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "helm/penstock/README.md", *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "docs").glob("*.md")),
-             *(str(p.relative_to(e2e.SOURCE)) for p in (e2e.SOURCE / "services").glob("*/README.md"))]
+DOCUMENTS = doc_blocks.documents()
 
 
 class Documents(unittest.TestCase):
@@ -31,6 +33,15 @@ class Documents(unittest.TestCase):
 
     def test_metrics(self):
         self.check_made("metrics_docs.py")
+
+    def test_apis(self):
+        self.check_made("api_docs.py")
+
+    def test_every_command_has_its_place(self):
+        for document in DOCUMENTS:
+            for words, text in doc_blocks.blocks(document):
+                if words[:1] == ["sh"] or words[:1] == ["bash"]:
+                    self.assertIn(words[1:], [[p] for p in doc_blocks.PLACES], f"{document}: who runs this?\n{text}")
 
     def test_alerts_are_told(self):
         """docs/operations.md has a heading for each alert, in the rules' order, and what to do under it."""
@@ -66,6 +77,83 @@ class Documents(unittest.TestCase):
         for name in re.findall(r"\| `(\w+/\w+\.[ch])` \|", (e2e.SOURCE / "docs" / "limits-fixed.md").read_text()):
             folder = "services" if name.split("/")[0] in ("edge", "hub", "traffic") else "lib"
             self.assertTrue((e2e.SOURCE / folder / name).exists(), name)
+
+class Commands(unittest.TestCase):
+    """What a document has for `make run`, on a stack of its own, in an empty folder, with an answer of 400 and
+    above being a failure."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="penstock-docs-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        (self.folder / ".curlrc").write_text("fail-with-body\nshow-error\nmax-time = 60\n")
+        (self.folder / "here").mkdir()
+        self.env_file = self.folder / "run.env"
+        self.log = open(self.folder / "log", "w+")
+        self.addCleanup(self.log.close)
+        self.stand = subprocess.Popen(
+            [sys.executable, e2e.SOURCE / "scripts" / "run.py", "--any-ports", "--env", self.env_file],
+            stdout=self.log, stderr=self.log)
+        self.addCleanup(self.end_stand)
+        e2e.wait_for("the stack of make run", lambda: self.env_file.exists() or self.stand.poll() is not None, 60)
+        self.assertTrue(self.env_file.exists(), self.said())
+
+    def said(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def end_stand(self):
+        self.stand.terminate()
+        self.assertEqual(self.stand.wait(60), 0, self.said())
+        self.assertFalse(self.env_file.exists(), "the variables of make run outlive it")
+
+    def shell(self, text, **more):
+        script = f"set -euo pipefail\n. {shlex.quote(str(self.env_file))}\n{text}"
+        return subprocess.Popen(["bash", "-c", script], cwd=self.folder / "here", text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, env=dict(os.environ, CURL_HOME=str(self.folder)), **more)
+
+    def run_script(self, text, name):
+        with self.shell(text) as process:
+            try:
+                said, _ = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+                self.fail(f"{name}: it does not end\n{said}")
+        self.assertEqual(process.returncode, 0, f"{name}:\n{said}\n--- make run said\n{self.said()}")
+        return said
+
+    def test_readme(self):
+        said = self.run_script(doc_blocks.script("README.md", "run"), "README.md")
+        self.assertIn('"connectedEdges":[{"edgeId":"demo"', said)
+
+    def test_operations(self):
+        said = self.run_script(doc_blocks.script("docs/operations.md", "run"), "docs/operations.md")
+        self.assertIn("ok    store ", said)
+
+    def test_security(self):
+        self.run_script(doc_blocks.script("docs/security.md", "run"), "docs/security.md")
+
+    def test_the_others(self):
+        for document in doc_blocks.with_blocks("run"):
+            if document not in ("README.md", "docs/operations.md", "docs/security.md"):
+                with self.subTest(document):
+                    self.run_script(doc_blocks.script(document, "run"), document)
+
+    def test_watched(self):
+        watched = [(d, text) for d in DOCUMENTS for words, text in doc_blocks.blocks(d) if words == ["sh", "watch"]]
+        self.assertTrue(watched)
+        for document, text in watched:
+            with self.subTest(document), self.shell("exec " + text) as process:
+                os.set_blocking(process.stdout.fileno(), False)
+                again = 'curl -sS -X DELETE -H "Authorization: Bearer $HUB_TOKEN" $HUB/v1/edges/demo/connection'
+
+                def spoke():
+                    self.run_script(again, "the edge comes anew")
+                    return process.stdout.read() or process.poll() is not None
+                e2e.wait_for("what is watched", spoke, 30)
+                self.assertIsNone(process.poll(), f"{document}: it ended\n{text}")
+                process.terminate()
 
 
 if __name__ == "__main__":
