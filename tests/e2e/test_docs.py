@@ -1,5 +1,6 @@
 """The documents are true: the tables are what they are made of, every file that they name is there, and
 every command that a reader may paste for `make run` works (doc_blocks.py)."""
+import contextlib
 import os
 import pathlib
 import re
@@ -14,6 +15,12 @@ import e2e
 
 BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
 DOCUMENTS = doc_blocks.documents()
+
+
+def headings(path):
+    """What a link into a document may name, as GitHub makes it of its headings."""
+    texts = re.findall(r"^#+ +(.+)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
 
 
 class Documents(unittest.TestCase):
@@ -55,11 +62,25 @@ class Documents(unittest.TestCase):
         links = 0
         for document in DOCUMENTS:
             path = e2e.SOURCE / document
-            for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+            for link in re.findall(r"\]\(([^)\s]+)", path.read_text()):
                 if "://" not in link:
                     links += 1
-                    self.assertTrue((path.parent / link).exists(), f"{document} links to {link}")
+                    name, _, heading = link.partition("#")
+                    to = path.parent / name if name else path
+                    self.assertTrue(to.exists(), f"{document} links to {link}")
+                    if heading:
+                        self.assertIn(heading, headings(to), f"{document} links to {link}")
         self.assertGreater(links, 5)
+
+    def test_metrics_that_are_named(self):
+        """Each is told in docs/metrics.md."""
+        told = (e2e.SOURCE / "docs" / "metrics.md").read_text()
+        named = 0
+        for document in DOCUMENTS:
+            for name in re.findall(r"\bpenstock_(?:hub|edge|traffic|admin)_\w+", (e2e.SOURCE / document).read_text()):
+                named += 1
+                self.assertIn(f"`{re.sub('_(bucket|sum|count)$', '', name)}`", told, f"{document} names {name}")
+        self.assertGreater(named, 50)
 
     def test_files_of_the_pictures_are_in_the_tree(self):
         """What stands in backquotes and looks like a path of the tree is one."""
@@ -150,7 +171,8 @@ class Commands(unittest.TestCase):
 
                 def spoke():
                     self.run_script(again, "the edge comes anew")
-                    return process.stdout.read() or process.poll() is not None
+                    with contextlib.suppress(BlockingIOError):
+                        return os.read(process.stdout.fileno(), 4096) or process.poll() is not None
                 e2e.wait_for("what is watched", spoke, 30)
                 self.assertIsNone(process.poll(), f"{document}: it ended\n{text}")
                 process.terminate()
