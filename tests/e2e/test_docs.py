@@ -16,6 +16,34 @@ import e2e
 BIN = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "bin"
 DOCUMENTS = doc_blocks.documents()
 
+# Each line that it prints behind "says:" is what an edge says of itself in one kind of trouble.
+EDGE_TROUBLES = """
+call() { curl -s -o /dev/null -H "Authorization: Bearer $HUB_TOKEN" -H 'Content-Type: application/json' "$@"; }
+token() { curl -s -H "Authorization: Bearer $HUB_TOKEN" -H 'Content-Type: application/json' \\
+    -d "{\\"hubHost\\": \\"$1\\", \\"hubPort\\": $2}" $HUB/v1/edges/demo/token | jq '{token}'; }
+dial() { curl -s -o /dev/null -X PUT -H "Authorization: Bearer $EDGE_TOKEN" -H 'Content-Type: application/json' \\
+    -d @- $EDGE/v1/tunnel; }
+expect() { until curl -s -H "Authorization: Bearer $EDGE_TOKEN" $EDGE/v1/status | jq -r '.phase, .lastError' |
+    grep -o "^$1" | sed 's/^/says: /'; do sleep 0.2; done; }
+call -X PATCH -d '{"enabled": false}' $HUB/v1/edges/demo
+expect 'the hub refused: edge_disabled'
+call -X PATCH -d '{"enabled": true}' $HUB/v1/edges/demo
+curl -s --retry 30 --retry-delay 1 $EDGE/readyz > /dev/null
+token 127.0.0.1 $TUNNEL_PORT > good
+call -d '{"graceSecs": 0}' $HUB/v1/edges/demo/secret
+dial < good
+expect 'the hub refused: unauthorized'
+token 127.0.0.1 $TUNNEL_PORT | jq -r .token | penstock-hub token decode --show-secret |
+    jq '.pin = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"' | penstock-hub token encode | jq -R '{token: .}' | dial
+expect "the server's certificate is not the pinned one"
+token nowhere.invalid $TUNNEL_PORT | dial
+expect 'the name does not resolve'
+token 127.0.0.1 1 | dial
+expect 'no connection could be made'
+curl -s -X DELETE -H "Authorization: Bearer $EDGE_TOKEN" $EDGE/v1/tunnel
+expect 'noCredentials'
+"""
+
 
 def headings(path):
     """What a link into a document may name, as GitHub makes it of its headings."""
@@ -160,6 +188,14 @@ class Commands(unittest.TestCase):
             if document not in ("README.md", "docs/operations.md", "docs/security.md"):
                 with self.subTest(document):
                     self.run_script(doc_blocks.script(document, "run"), document)
+
+    def test_what_an_edge_says(self):
+        """docs/troubleshooting.md has the words that an edge without its hub really says."""
+        told = (e2e.SOURCE / "docs" / "troubleshooting.md").read_text()
+        said = re.findall(r"(?m)^says: (.+)$", self.run_script(EDGE_TROUBLES, "an edge's troubles"))
+        self.assertEqual(len(said), 6, said)
+        for words in said:
+            self.assertIn(f"`{words}", told)
 
     def test_watched(self):
         watched = [(d, text) for d in DOCUMENTS for words, text in doc_blocks.blocks(d) if words == ["sh", "watch"]]
