@@ -3,9 +3,14 @@
 Everything secret is made in a temporary folder and goes with it.  Runs until Ctrl-C; with --once it
 makes one request through the whole path, from 127.0.0.9 so that the client's address can be told from
 the hops', prints what the origin saw, and ends 0.
+
+While it runs, build/run.env has what the commands of the documents need, as shell variables: addresses,
+tokens, state folders.  It is readable for its owner only, and goes with the rest.
 """
 import argparse
+import os
 import pathlib
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +19,7 @@ import sys
 import stack
 
 ORIGIN = pathlib.Path(__file__).resolve().parent / "origin.py"
+ENV = stack.SOURCE / "build" / "run.env"
 PORTS = {"http": 8080, "https": 8443, "tunnel": 7443, "hub": 9001, "edge": 9002, "traffic": 9003,
          "origin": 9080}
 CLIENT = "127.0.0.9"
@@ -29,9 +35,9 @@ def is_free(port):
     return True
 
 
-def choose_ports(once):
-    """Known ones to show to people; for one request whatever the kernel gives."""
-    if once:
+def choose_ports(any_ports):
+    """Known ones to show to people; for one request and for tests whatever the kernel gives."""
+    if any_ports:
         return {name: stack.free_port() if name in ("http", "https") else 0 for name in PORTS}
     taken = [str(p) for p in PORTS.values() if not is_free(p)]
     if taken:
@@ -66,9 +72,28 @@ def start_all(s, ports, origin_port):
     hub = s.hub({ports["http"]: traffic.address("http")[1], ports["https"]: traffic.address("https")[1]},
                 tunnel_port=ports["tunnel"], management_port=ports["hub"])
     token = s.register(hub, "demo", [ports["http"], ports["https"]])
-    edge = s.edge(token, management_port=ports["edge"])
+    edge = s.edge(management_port=ports["edge"])
+    edge.api("PUT", "/v1/tunnel", {"token": token}, expect=200)
     stack.wait_for("the edge's public ports", lambda: len(edge.status()["listenPorts"]) == 2)
     return hub, edge, traffic, certificate
+
+
+def write_env(path, ports, certificate, services):
+    """Shell variables for the documents' commands; PATH gets the programs."""
+    values = {"APP_PORT": ports["https"], "APP_CERT": certificate.chain_file}
+    for service in services:
+        name = service.name.upper()
+        host, port = service.address("management")
+        values |= {name: f"http://{host}:{port}", f"{name}_TOKEN": service.token(),
+                   f"{name}_STATE": service.state_dir, f"{name}_PID": service.pid}
+    host, port = services[0].address("tunnel")
+    values |= {"TUNNEL_HOST": host, "TUNNEL_PORT": port}
+    lines = [f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items()]
+    lines.append(f"export PATH={shlex.quote(str(services[0].program.parent))}:$PATH\n")
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as f:
+        f.writelines(lines)
 
 
 def show(ports, certificate, services):
@@ -83,14 +108,18 @@ def show(ports, certificate, services):
         host, port = service.address("management")
         print(f"    curl -s -H \"Authorization: Bearer $(cat {service.state_dir}/management-token)\" "
               f"http://{host}:{port}/v1/status")
+    print("\n  or the commands of the documents, in another shell, after: . build/run.env")
     print("\n  Ctrl-C ends it\n", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--once", action="store_true")
-    once = parser.parse_args().once
-    ports = choose_ports(once)
+    parser.add_argument("--any-ports", action="store_true", help="whatever is free, for tests")
+    parser.add_argument("--env", type=pathlib.Path, default=ENV, help="where the shell variables go")
+    given = parser.parse_args()
+    once = given.once
+    ports = choose_ports(once or given.any_ports)
     origin, origin_port = start_origin(ports["origin"])
     try:
         with stack.Stack() as s:
@@ -101,12 +130,14 @@ def main():
                 if done.returncode:
                     raise stack.Failure(f"curl ended with {done.returncode}")
                 return 0
-            show(ports, certificate, (hub, edge, traffic))
             try:
+                write_env(given.env, ports, certificate, (hub, edge, traffic))
+                show(ports, certificate, (hub, edge, traffic))
                 signal.pause()
             except KeyboardInterrupt:
-                pass
-            print("ending")
+                print("ending")
+            finally:
+                given.env.unlink(missing_ok=True)
     finally:
         origin.terminate()
         origin.wait()

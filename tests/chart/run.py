@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,10 @@ import threading
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import doc_blocks  # noqa: E402
+
 CHART = ROOT / "helm" / "penstock"
 CI = sorted(CHART.glob("ci/*-values.yaml"))
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
@@ -345,6 +350,36 @@ def check_kept():
     expect(len(base64.b64decode(made["r-penstock-edges"]["edge"])) == 43, "the new edge got no secret")
 
 
+# `helm install` and `helm upgrade` as the documents have them, where no cluster is: they print what they would send.
+RENDERING_HELM = """#!/usr/bin/env bash
+[[ $1 == install || $1 == upgrade ]] || { echo "helm $1: not where no cluster is" >&2; exit 1; }
+shift
+for word in "$@"; do
+    [[ $word == --create-namespace || $word == --reuse-values ]] || words+=("$word")
+done
+exec HELM template "${words[@]}"
+"""
+
+
+def check_documents(options):
+    """What the documents tell to do with helm, pasted as it stands."""
+    documents = doc_blocks.with_blocks("helm")
+    expect(len(documents) >= 3, f"blocks for helm are in {documents} only")
+    for document in documents:
+        with tempfile.TemporaryDirectory() as folder:
+            helm = pathlib.Path(folder) / "bin" / "helm"
+            helm.parent.mkdir()
+            helm.write_text(RENDERING_HELM.replace("HELM", shutil.which("helm")))
+            helm.chmod(0o755)
+            (pathlib.Path(folder) / "helm").symlink_to(ROOT / "helm")
+            done = subprocess.run(["bash", "-euo", "pipefail", "-c", doc_blocks.script(document, "helm")], cwd=folder,
+                                  env=dict(os.environ, PATH=f"{helm.parent}:{os.environ['PATH']}"), text=True,
+                                  capture_output=True, timeout=300, check=False)
+        expect(done.returncode == 0, f"{document}: exit {done.returncode}\n{done.stderr}")
+        expect(workloads([o for o in yaml.safe_load_all(done.stdout) if o]), f"{document}: nothing that runs")
+        run(options.validate, given=done.stdout)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--validate")
@@ -365,6 +400,7 @@ def main():
         check_values(path, options)
     check_refused()
     check_kept()
+    check_documents(options)
     print("chart: all well")
 
 

@@ -12,10 +12,15 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+
+import doc_blocks  # noqa: E402
+
 CLIENT = pathlib.Path(__file__).resolve().with_name("client.py").read_text()
 CHART_TEST = ROOT / "helm" / "penstock" / "files" / "test.sh"
 PROJECT = "penstock-check"
@@ -274,9 +279,30 @@ def check_direct():
         run("docker", "rm", "-f", origin, check=False)
 
 
+def check_documents():
+    """Every block of the documents that is for compose, pasted as it stands, but for the project's name."""
+    compose("--profile", "*", "down")
+    documents = doc_blocks.with_blocks("compose")
+    expect("docs/quickstart.md" in documents, f"blocks for compose are in {documents} only")
+    with tempfile.TemporaryDirectory(prefix="penstock-docs-") as folder:
+        (pathlib.Path(folder) / ".curlrc").write_text("fail-with-body\nshow-error\nmax-time = 60\n")
+        given = dict(os.environ, CURL_HOME=folder, COMPOSE_FILE=str(ROOT / "compose.yaml"), COMPOSE_PROJECT_NAME=PROJECT)
+        for document in documents:
+            text = doc_blocks.script(document, "compose")
+            text = text.replace("penstock_", f"{PROJECT}_").replace("penstock-demo", f"{PROJECT}-demo")
+            print(f"   {document}", flush=True)
+            try:
+                done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=given, text=True,
+                                      capture_output=True, timeout=1800, check=False)
+            finally:
+                run("docker", "rm", "-f", "shop", check=False)
+            expect(done.returncode == 0, f"{document}: exit {done.returncode}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+            compose("--profile", "*", "down")
+
+
 CHECKS = [check_configuration, check_images, check_up, check_redirect, check_bytes, check_client_address,
           check_chart_test, check_networks, check_management, check_confinement, check_secrets, check_traffic_restart,
-          check_recreate, check_stop, check_direct]
+          check_recreate, check_stop, check_direct, check_documents]
 
 
 def take_down():

@@ -2,6 +2,8 @@
 harms nobody's traffic.
 """
 import random
+import shutil
+import sqlite3
 import subprocess
 import threading
 
@@ -94,6 +96,50 @@ class Store(e2e.Case):
         hub.conf["edges"] = [first]
         self.restart(hub)
         self.assertEqual(self.edges(hub)["e1"]["listenPorts"], [8081])  # listed again is new again
+
+    def test_a_copy_made_while_it_runs(self):
+        """docs/operations.md, back-up and restore: SQLite's copy, taken while changes come in, has all that was
+        answered before it; with key and certificate an edge finds its hub again, by the pin it has."""
+        target = e2e.Target(e2e.echo)
+        self.addCleanup(target.close)
+        tunnel_port = penstock.free_port()
+        self.tunnel([target.port], hub={"tunnel_port": tunnel_port})
+        before, stop = self.edges(self.hub), threading.Event()
+
+        def change():
+            n = 0
+            while not stop.is_set():
+                self.hub.api("POST", "/v1/edges", {"id": f"more-{n}"}, expect=201)
+                n += 1
+        changer = threading.Thread(target=change)
+        copy = self.stack.folder / "copy"
+        copy.mkdir(mode=0o700)
+        changer.start()
+        try:
+            wait_for("changes", lambda: "more-3" in self.edges(self.hub))
+            before = self.edges(self.hub)
+            source = sqlite3.connect(f"file:{self.hub.state_dir}/hub.db?mode=ro", uri=True)
+            made = sqlite3.connect(copy / "hub.db")
+            source.backup(made)
+            made.close()
+            source.close()
+        finally:
+            stop.set()
+            changer.join(e2e.SECS)
+        after = self.edges(self.hub)
+        for name in ("hub.crt", "hub.key", "store.key"):
+            shutil.copy(self.hub.state_dir / name, copy)
+        self.hub.stop(0)
+        restored = self.stack.hub(self.hub.conf["target"]["ports"], tunnel_port=tunnel_port, stateDir=str(copy))
+        restored.state_dir = copy
+        wait_for("the edge at the restored hub", lambda: restored.status()["connectedEdges"])
+        found = self.edges(restored)
+        self.assertLessEqual(before.items(), found.items())
+        self.assertLessEqual(found.items(), after.items())
+        wait_for("the hub's proof, by its pin", lambda: self.edge.status()["hubVerified"] == "pin")
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(b"through the restored hub")
+            self.assertEqual(e2e.receive(s, 24), b"through the restored hub")
 
     def test_a_store_that_is_not_ours(self):
         hub = self.stack.hub({})

@@ -1,14 +1,21 @@
 """The Debian packages in a fresh Debian of this machine's release: installed with what they need, run as
 their users, installed again, purged.  Without a systemd that runs: the units' own test is test_packages."""
+import base64
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 import extra
+
+sys.path.insert(0, str(extra.SOURCE / "tests" / "e2e"))
+
+import doc_blocks  # noqa: E402
 
 SERVICES = ("edge", "hub", "traffic")
 DEBS = extra.SOURCE / "build" / "release" / "deb"
@@ -75,6 +82,7 @@ class Install(unittest.TestCase):
             self.assertRegex(said, r"(?m)^ok    stateDir ")
             bad = [line for line in said.splitlines() if line.startswith("fail")]
             self.assertEqual([line for line in bad if not line.startswith("fail  token ")], [], said)
+        self.check_quickstart()
         (self.root / "etc/penstock/hub.json").write_text('{"workers": 2}\n')
         (self.root / "etc/penstock/hub.json").chmod(0o600)
         self.install("--reinstall")
@@ -83,6 +91,20 @@ class Install(unittest.TestCase):
         self.inside("apt-get", "-qq", "purge", "-y", *(f"penstock-{s}" for s in SERVICES))
         for path in ("etc/penstock", "var/lib/penstock", "usr/bin/penstock-hub"):
             self.assertFalse((self.root / path).exists(), path)
+
+    def check_quickstart(self):
+        """docs/quickstart.md, the machine at the border: a token pasted into its file."""
+        fields = {"hubHost": "hub.example.com", "hubPort": 8443, "edgeId": "fra-1", "secret": "A" * 43}
+        token = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+        text = doc_blocks.script("docs/quickstart.md", "package")
+        self.assertIn("edge.token", text)
+        self.inside("bash", "-euo", "pipefail", "-c", text, input=token + "\n")
+        self.assertEqual(self.inside("stat", "-c", "%a %U:%G", "/etc/penstock/edge.token"), "640 root:penstock-edge\n")
+        shown = self.inside("runuser", "-u", "penstock-edge", "--", "penstock-edge", "--print-config", "--config",
+                            "/etc/penstock/edge.json")
+        self.assertIn('"token":"***"', shown)
+        self.assertNotIn(token, shown)
+        (self.root / "etc/penstock/edge.token").unlink()  # the administrator's own, which a purge leaves
 
 
 if __name__ == "__main__":
