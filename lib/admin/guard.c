@@ -276,11 +276,14 @@ static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const cha
     }
     next->name = percent_decode(name, strlen(name));
     next->value = percent_decode(value ? value : "", value ? strlen(value) : 0);
-    r->queries_count++;
-    if (!next->name || !next->value) {
+    if (!next->name || !next->value) { /* not counted: what is counted has both */
+        free(next->name);
+        free(next->value);
+        *next = (struct parameter){0};
         walk->fault = "a parameter is not well encoded";
         return MHD_NO;
     }
+    r->queries_count++;
     for (size_t i = 0; i + 1 < r->queries_count; i++)
         if (strcmp(r->queries[i].name, next->name) == 0)
             walk->fault = "a parameter stands twice";
