@@ -2,6 +2,8 @@
 #include "admin/server.h"
 
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +68,37 @@ static int load_cert(struct admin *a, char *why, size_t why_size)
     return -ERR_SYS;
 }
 
+/* At least one certificate, and nothing that is none: a file with a fault in it lets nobody in. */
+static int load_client_ca(struct admin *a, char *why, size_t why_size)
+{
+    const char *file = a->options.client_ca_file;
+    gnutls_x509_crt_t *list = NULL;
+    gnutls_datum_t text;
+    unsigned n = 0;
+    int code;
+
+    if (!file || !*file)
+        return 0;
+    if (!a->cert) {
+        snprintf(why, why_size, "a CA of clients needs a certificate of the server");
+        return -ERR_SYNTAX;
+    }
+    a->client_ca = read_pem(file);
+    if (!a->client_ca) {
+        snprintf(why, why_size, "%s cannot be read", file);
+        return -ERR_SYS;
+    }
+    text = (gnutls_datum_t){(unsigned char *)a->client_ca, (unsigned)strlen(a->client_ca)};
+    code = gnutls_x509_crt_list_import2(&list, &n, &text, GNUTLS_X509_FMT_PEM, 0);
+    for (unsigned i = 0; code >= 0 && i < n; i++)
+        gnutls_x509_crt_deinit(list[i]);
+    gnutls_free(list);
+    if (code >= 0 && n > 0)
+        return 0;
+    snprintf(why, why_size, "%s holds no certificates: %s", file, gnutls_strerror(code));
+    return -ERR_SYNTAX;
+}
+
 static int start_watch(struct admin *a, char *why, size_t why_size)
 {
     a->gone_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -98,6 +131,7 @@ int admin_start(struct admin **out, const struct admin_options *options, char *w
     a->gone_fd = -1;
     a->service = must_strdup(options->service);
     set_defaults(&a->options);
+    admin_limit_changes(a, options->changes_per_sec);
     list_init(&a->requests);
     lingers_init(&a->lingers, options->loop);
     subscribers_init(a);
@@ -107,13 +141,15 @@ int admin_start(struct admin **out, const struct admin_options *options, char *w
     if (err == 0)
         err = load_cert(a, why, why_size);
     if (err == 0)
+        err = load_client_ca(a, why, why_size);
+    if (err == 0)
         err = start_watch(a, why, why_size);
     if (err == 0)
         err = start_ports(a, why, why_size);
     /* Texts that the caller may free are not looked at again. */
     a->options.service = a->options.listen = a->options.metrics_listen = NULL;
     a->options.tokens = a->options.read_tokens = NULL;
-    a->options.cert_file = a->options.key_file = NULL;
+    a->options.cert_file = a->options.key_file = a->options.client_ca_file = NULL;
     a->options.hosts = NULL;
     if (err != 0) {
         admin_stop(a);
@@ -135,6 +171,11 @@ int admin_reload(struct admin *a, const char *tokens, const char *read_tokens,
     return 0;
 }
 
+void admin_limit_changes(struct admin *a, unsigned per_sec)
+{
+    change_rate_set(&a->changes, per_sec, loop_now_ms(a->options.loop));
+}
+
 void admin_stop(struct admin *a)
 {
     if (!a)
@@ -152,6 +193,7 @@ void admin_stop(struct admin *a)
     }
     auth_fini(&a->auth);
     json_object_put(a->hosts);
+    free(a->client_ca);
     free(a->cert);
     if (a->key)
         tls_wipe(a->key, strlen(a->key));

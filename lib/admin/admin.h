@@ -2,10 +2,11 @@
  * control loop (no thread of its own), so a handler may touch the control thread's state freely.
  *
  * It does by itself: routing, 404/405 with Allow, bearer tokens (two scopes, two tokens each during
- * rotation, constant time), Host and Origin checks, body limit, duplicate Content-Length and any
- * Transfer-Encoding but one "chunked" (400 and close), strict JSON bodies, request ids,
- * problem+json, ETag and If-Match, /healthz, /readyz, /metrics, /v1/config, /v1/log-level,
- * /v1/drain, /v1/events, /openapi.yaml. The service adds its table of routes.
+ * rotation, constant time), client certificates, a rate of changes, Host and Origin checks, body
+ * limit, duplicate Content-Length and any Transfer-Encoding but one "chunked" (400 and close),
+ * strict JSON bodies, request ids, problem+json, ETag and If-Match, /healthz, /readyz, /metrics,
+ * /v1/config, /v1/log-level, /v1/drain, /v1/events, /openapi.yaml. The service adds its table of
+ * routes.
  *
  * A handler answers with exactly one of the admin_reply_* functions, at once or, after
  * admin_defer(), later from the control loop.
@@ -28,6 +29,7 @@ struct metrics;
 struct service_drain;
 
 enum admin_access {
+    ADMIN_OPEN,   /* nothing: health */
     ADMIN_PUBLIC, /* no token */
     ADMIN_READ,   /* readToken or token */
     ADMIN_WRITE,  /* token */
@@ -53,10 +55,12 @@ struct admin_options {
     const char *tokens;         /* one or two, separated by newline; never empty */
     const char *read_tokens;    /* the same, or "" or NULL: none */
     const char *cert_file, *key_file; /* or "": plain HTTP */
+    const char *client_ca_file;       /* PEM; or "": clients need no certificate */
     size_t body_max;                  /* bytes of one body; 0: 4 MiB */
     size_t bodies_max;                /* of all bodies in memory together; 0: 128 MiB; then 503 */
     unsigned connections_max;         /* a port; 0: 256; further ones are closed */
     unsigned per_address_max;         /* connections of one address; 0: 32 */
+    unsigned changes_per_sec;         /* on average (change_rate.h); 0: no limit; then 429 */
     unsigned timeout_secs;            /* of silence, of a head that crawls; 0: 15 */
     unsigned stall_ms; /* a listener to events that takes nothing for so long is cut off; more than
                           a heartbeat apart (SUBSCRIBER_BEAT_MS); 0: 60,000 */
@@ -87,6 +91,8 @@ void admin_stop(struct admin *a);
  * stay. */
 MUST_USE int admin_reload(struct admin *a, const char *tokens, const char *read_tokens,
                           struct json_object *hosts);
+/* Another rate of changes from now on; 0: no limit. */
+void admin_limit_changes(struct admin *a, unsigned per_sec);
 /* The address it listens on, for port 0; of the open port, or NULL. */
 const char *admin_address(const struct admin *a);
 const char *admin_metrics_address(const struct admin *a);

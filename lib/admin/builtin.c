@@ -278,8 +278,8 @@ static void get_openapi_common(void *service, struct admin_request *r)
 }
 
 const struct admin_route builtin_routes[] = {
-    {.method = "GET", .pattern = "/healthz", .access = ADMIN_PUBLIC, .handle = get_health},
-    {.method = "GET", .pattern = "/readyz", .access = ADMIN_PUBLIC, .handle = get_readiness},
+    {.method = "GET", .pattern = "/healthz", .access = ADMIN_OPEN, .handle = get_health},
+    {.method = "GET", .pattern = "/readyz", .access = ADMIN_OPEN, .handle = get_readiness},
     {.method = "GET", .pattern = "/metrics", .access = ADMIN_READ, .handle = get_metrics},
     {.method = "GET", .pattern = "/openapi.yaml", .access = ADMIN_READ, .handle = get_openapi},
     {.method = "GET",
@@ -299,8 +299,8 @@ const struct admin_route builtin_routes[] = {
 };
 
 const struct admin_route metrics_routes[] = {
-    {.method = "GET", .pattern = "/healthz", .access = ADMIN_PUBLIC, .handle = get_health},
-    {.method = "GET", .pattern = "/readyz", .access = ADMIN_PUBLIC, .handle = get_readiness},
+    {.method = "GET", .pattern = "/healthz", .access = ADMIN_OPEN, .handle = get_health},
+    {.method = "GET", .pattern = "/readyz", .access = ADMIN_OPEN, .handle = get_readiness},
     {.method = "GET", .pattern = "/metrics", .access = ADMIN_PUBLIC, .handle = get_metrics},
     {.method = NULL},
 };

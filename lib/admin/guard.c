@@ -2,6 +2,8 @@
  * two ways (RFC 9112, 6.3 and 11.2), targets that are none, and requests that a browser was talked
  * into sending (DNS rebinding: Host; other sites: Origin). */
 #include <arpa/inet.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -255,6 +257,51 @@ bool guard_host(struct admin_request *r)
     return is_good;
 }
 
+/* --- client certificate, rate of changes ------------------------------------------------------ */
+
+/* Signed by one of ours, for clients, and not out of date.  libmicrohttpd asks for a certificate
+ * and leaves it to us what comes of it. */
+static bool has_good_cert(struct client *c)
+{
+    static const char purpose[] = GNUTLS_KP_TLS_WWW_CLIENT;
+    gnutls_typed_vdata_st wanted = {GNUTLS_DT_KEY_PURPOSE_OID, (unsigned char *)(uintptr_t)purpose,
+                                    0};
+    const union MHD_ConnectionInfo *info;
+    unsigned faults = 0;
+
+    if (c->cert != CLIENT_CERT_UNKNOWN)
+        return c->cert == CLIENT_CERT_GOOD;
+    info = MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    c->cert =
+        info && gnutls_certificate_verify_peers(info->tls_session, &wanted, 1, &faults) == 0 &&
+                faults == 0
+            ? CLIENT_CERT_GOOD
+            : CLIENT_CERT_BAD;
+    return c->cert == CLIENT_CERT_GOOD;
+}
+
+bool guard_client_cert(struct admin_request *r, const struct admin_route *route)
+{
+    if (!r->admin->client_ca || r->client->port->is_metrics ||
+        (route && route->access == ADMIN_OPEN) || has_good_cert(r->client))
+        return true;
+    reply_refuse(r, ADMIN_REFUSED_CLIENT_CERT, 403, "clientCertificateRequired",
+                 "a certificate of a CA in management.clientCaFile is needed");
+    return false;
+}
+
+bool guard_changes(struct admin_request *r)
+{
+    unsigned wait_secs;
+
+    if (change_rate_take(&r->admin->changes, loop_now_ms(r->admin->options.loop), &wait_secs))
+        return true;
+    reply_header(r, "Retry-After", "%u", wait_secs);
+    reply_refuse(r, ADMIN_REFUSED_CHANGES, 429, "tooManyChanges",
+                 "more changes than limits.managementChanges allows");
+    return false;
+}
+
 /* --- query ---------------------------------------------------------------------------------- */
 
 struct query_walk {
@@ -276,11 +323,14 @@ static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const cha
     }
     next->name = percent_decode(name, strlen(name));
     next->value = percent_decode(value ? value : "", value ? strlen(value) : 0);
-    r->queries_count++;
-    if (!next->name || !next->value) {
+    if (!next->name || !next->value) { /* not counted: what is counted has both */
+        free(next->name);
+        free(next->value);
+        *next = (struct parameter){0};
         walk->fault = "a parameter is not well encoded";
         return MHD_NO;
     }
+    r->queries_count++;
     for (size_t i = 0; i + 1 < r->queries_count; i++)
         if (strcmp(r->queries[i].name, next->name) == 0)
             walk->fault = "a parameter stands twice";

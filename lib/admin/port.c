@@ -194,6 +194,7 @@ static struct MHD_Daemon *start_daemon(struct port *p)
         {MHD_OPTION_HTTPS_MEM_CERT, 0, a->cert},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, a->key},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {a->client_ca ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, a->client_ca},
         {MHD_OPTION_END, 0, NULL},
     };
 

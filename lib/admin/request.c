@@ -141,7 +141,7 @@ static bool check_access(struct admin_request *r, const struct route_match *matc
     char *field;
     unsigned count;
 
-    if (r->client->port->is_metrics || (match->route && match->route->access == ADMIN_PUBLIC) ||
+    if (r->client->port->is_metrics || (match->route && match->route->access <= ADMIN_PUBLIC) ||
         (!match->route && match->has_public))
         return true;
     field = request_header(r, "Authorization", &count);
@@ -187,7 +187,7 @@ static bool check_route(struct admin_request *r, const struct route_match *match
         reply_refuse(r, ADMIN_REFUSED_SCOPE, 403, "readOnly", "this token may only read");
         return false;
     }
-    return true;
+    return match->route->access != ADMIN_WRITE || guard_changes(r);
 }
 
 static bool is_json_type(const char *type)
@@ -279,6 +279,8 @@ static void check_head(struct admin_request *r, const char *version)
     if (!guard_framing(r, version) || !guard_target(r) || !guard_host(r))
         return;
     route_find(r, &match);
+    if (!guard_client_cert(r, match.route))
+        return;
     if (!check_access(r, &match) || !check_route(r, &match) || !guard_query(r))
         return;
     (void)check_body_head(r);

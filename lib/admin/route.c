@@ -66,7 +66,7 @@ static void search(struct admin_request *r, const struct admin_route *routes,
         if (!is_match(routes->pattern, r->path))
             continue;
         out->has_path = true;
-        out->has_public = out->has_public || routes->access == ADMIN_PUBLIC;
+        out->has_public = out->has_public || routes->access <= ADMIN_PUBLIC;
         allow(out, routes->method);
         if (!out->route && strcmp(routes->method, method) == 0) {
             out->route = routes;

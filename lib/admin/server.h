@@ -14,6 +14,7 @@
 
 #include "admin/admin.h"
 #include "admin/auth.h"
+#include "admin/change_rate.h"
 #include "admin/metrics.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -43,6 +44,8 @@
     X(AUTH, "auth")                                                                                \
     X(AUTH_RATE, "auth_rate")                                                                      \
     X(SCOPE, "scope")                                                                              \
+    X(CHANGES, "changes")                                                                          \
+    X(CLIENT_CERT, "client_cert")                                                                  \
     X(PATH, "path")                                                                                \
     X(METHOD, "method")                                                                            \
     X(QUERY, "query")                                                                              \
@@ -93,6 +96,9 @@ struct port {
     char address[ADDR_TEXT_MAX];
 };
 
+/* What is known of a client's certificate (management.clientCaFile). */
+enum client_cert { CLIENT_CERT_UNKNOWN, CLIENT_CERT_GOOD, CLIENT_CERT_BAD };
+
 /* What a connection is busy with; each phase but HANDLING has its own deadline in the sweep. */
 enum client_phase {
     CLIENT_HEAD, /* TLS handshake, idle, or a head that is coming in */
@@ -110,6 +116,7 @@ struct client {
     int fd;                            /* MHD's */
     int linger_fd;                     /* owned: a second name of fd, to linger on; or -1 */
     enum client_phase phase;
+    enum client_cert cert;
     uint64_t since_ms; /* of the phase */
     uint64_t bytes;    /* of the body that came, of the answer that goes */
     union addr addr;
@@ -179,6 +186,7 @@ struct admin {
     struct json_object *hosts;    /* counted */
     struct auth auth;
     struct log_limit auth_log;
+    struct change_rate changes;
     struct admin_counters counters;
     struct port *main, *metrics; /* owned; metrics may be NULL */
     struct lingers lingers;
@@ -189,6 +197,7 @@ struct admin {
     struct loop_io gone_io;
     size_t bodies_bytes; /* in memory now */
     char *cert, *key;    /* owned: PEM; key wiped */
+    char *client_ca;     /* owned: PEM; or NULL: no client needs a certificate */
     bool is_stopping;    /* no handler runs any more: it could defer, or begin to listen */
 };
 
@@ -227,6 +236,10 @@ char *request_header(const struct admin_request *r, const char *name, unsigned *
 bool guard_framing(struct admin_request *r, const char *version);
 bool guard_target(struct admin_request *r);
 bool guard_host(struct admin_request *r);
+/* The connection's certificate, where one is asked for; not for ADMIN_OPEN. */
+bool guard_client_cert(struct admin_request *r, const struct admin_route *route);
+/* How often something is changed. */
+bool guard_changes(struct admin_request *r);
 bool guard_query(struct admin_request *r);
 /* %XX undone; NULL when one is broken or makes a NUL.  The caller's. */
 char *percent_decode(const char *text, size_t n);

@@ -84,6 +84,8 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     options->metrics_listen = conf->metrics_listen;
     options->cert_file = conf->management_cert_file;
     options->key_file = conf->management_key_file;
+    options->client_ca_file = conf->management_client_ca_file;
+    options->changes_per_sec = (unsigned)conf->management_changes;
     options->body_max = (size_t)conf->management_body_bytes;
     options->bodies_max = (size_t)conf->management_bodies_bytes;
     options->connections_max = (unsigned)conf->management_connections;
@@ -140,6 +142,8 @@ int service_reload(const char *service, struct admin *a, struct service_tokens *
     *tokens = fresh;
     now->log_level = next->log_level;
     log_set_level((enum log_level)now->log_level);
+    now->management_changes = next->management_changes;
+    admin_limit_changes(a, (unsigned)now->management_changes);
     now->drain_secs = next->drain_secs;
     now->drain_delay_secs = next->drain_delay_secs;
     now->management_hosts = next->management_hosts;

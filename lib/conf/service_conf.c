@@ -75,6 +75,9 @@ void service_check(struct json_check *faults, const struct service_conf *conf)
     if (has_cert != has_key)
         json_fault(faults, has_cert ? "/management/keyFile" : "/management/certFile", "required",
                    "management.certFile and management.keyFile go together");
+    if (conf->management_client_ca_file && *conf->management_client_ca_file && !has_cert)
+        json_fault(faults, "/management/certFile", "required",
+                   "management.clientCaFile needs management.certFile");
 }
 
 void service_log_start(const struct service_conf *conf)

@@ -16,10 +16,10 @@ struct service_conf {
     char *management_listen;                                  /* owned, like all strings here */
     char *management_token, *management_read_token;           /* owned, secret */
     char *management_token_file, *management_read_token_file; /* where they are kept or made */
-    char *management_cert_file, *management_key_file;
+    char *management_cert_file, *management_key_file, *management_client_ca_file;
     int64_t management_body_bytes;
     int64_t management_connections, management_per_address, management_bodies_bytes;
-    int64_t management_timeout_secs;
+    int64_t management_timeout_secs, management_changes;
     int64_t events_kept, event_subscribers;
     struct json_object *management_hosts; /* owned: a list of names */
     char *metrics_listen;
@@ -89,6 +89,12 @@ void service_log_start(const struct service_conf *conf);
          .offset = offsetof(type, member.management_key_file),                                     \
          .fallback = "",                                                                           \
          .doc = "PEM key of management.certFile."},                                                \
+        {.path = "management.clientCaFile",                                                        \
+         .kind = CONF_STRING,                                                                      \
+         .offset = offsetof(type, member.management_client_ca_file),                               \
+         .fallback = "",                                                                           \
+         .doc = "PEM of CAs: who asks for more than health needs a certificate of one of them, "   \
+                "beside the token; empty: none is needed."},                                       \
         {.path = "management.bodyBytes",                                                           \
          .kind = CONF_INT,                                                                         \
          .offset = offsetof(type, member.management_body_bytes),                                   \
@@ -132,6 +138,17 @@ void service_log_start(const struct service_conf *conf);
          .unit = "bytes",                                                                          \
          .counter = "penstock_admin_refused_total{reason=\"bodies\"}",                             \
          .doc = "Bodies of management requests in memory together; more get 503."},                \
+        {.path = "limits.managementChanges",                                                       \
+         .kind = CONF_INT,                                                                         \
+         .offset = offsetof(type, member.management_changes),                                      \
+         .max = 1000000,                                                                           \
+         .fallback = "100",                                                                        \
+         .unit = "changes/s",                                                                      \
+         .counter = "penstock_admin_refused_total{reason=\"changes\"}",                            \
+         .is_hot = true,                                                                           \
+         .doc = "Requests that change something, dry runs too, on average over 10 s; more get "    \
+                "429. 0: "                                                                         \
+                "no limit."},                                                                      \
         {.path = "limits.managementTimeoutSecs",                                                   \
          .kind = CONF_INT,                                                                         \
          .offset = offsetof(type, member.management_timeout_secs),                                 \

@@ -24,6 +24,7 @@ struct edge {
     struct crash crash; /* why this process was started, if after a crash */
     char instance[INSTANCE_MAX + 1];
     bool has_fixed_credentials; /* from file or environment: the API cannot change them */
+    char tunnel_tag[17];        /* ETag of /v1/tunnel: by chance, another one after each change */
     bool are_threads_started;
 };
 

@@ -21,11 +21,11 @@ static void add_bool(struct json_object *o, const char *key, bool value)
     json_object_object_add(o, key, json_object_new_boolean(value));
 }
 
+/* What is configured of it. */
 static struct json_object *describe_hub(const struct edge *e)
 {
     const struct credentials *c = e->uplink.credentials;
     struct json_object *hub;
-    char text[ADDR_TEXT_MAX];
 
     if (!c)
         return NULL;
@@ -33,8 +33,17 @@ static struct json_object *describe_hub(const struct edge *e)
     add_str(hub, "host", c->token.hub_host);
     add_int(hub, "port", c->token.hub_port);
     add_str(hub, "edgeId", c->token.edge_id);
-    add_str(hub, "address",
-            uplink_is_connected(&e->uplink) ? addr_format(&e->uplink.hub, text) : NULL);
+    return hub;
+}
+
+static struct json_object *describe_hub_now(const struct edge *e)
+{
+    struct json_object *hub = describe_hub(e);
+    char text[ADDR_TEXT_MAX];
+
+    if (hub)
+        add_str(hub, "address",
+                uplink_is_connected(&e->uplink) ? addr_format(&e->uplink.hub, text) : NULL);
     return hub;
 }
 
@@ -84,7 +93,7 @@ static void get_status(void *service, struct admin_request *r)
                                : NULL);
     add_int(o, "connects", u->assignment.connects);
     add_str(o, "lastError", u->last_error[0] ? u->last_error : NULL);
-    json_object_object_add(o, "hub", describe_hub(e));
+    json_object_object_add(o, "hub", describe_hub_now(e));
     add_limits(o, e);
     admin_reply(r, 200, o, NULL);
 }
@@ -96,6 +105,22 @@ static struct json_object *describe_tunnel(const struct edge *e)
     json_object_object_add(o, "hub", describe_hub(e));
     add_bool(o, "isFixed", e->has_fixed_credentials);
     return o;
+}
+
+/* Of a random tag nobody can guess the secret, as of a digest of a weak one. */
+static void renew_tag(struct edge *e)
+{
+    uint64_t random;
+
+    tls_random(&random, sizeof(random));
+    snprintf(e->tunnel_tag, sizeof(e->tunnel_tag), "%016llx", (unsigned long long)random);
+}
+
+static const char *tunnel_tag(struct edge *e)
+{
+    if (!e->tunnel_tag[0])
+        renew_tag(e);
+    return e->tunnel_tag;
 }
 
 static bool is_fixed(const struct edge *e, struct admin_request *r)
@@ -113,7 +138,7 @@ static void put_tunnel(void *service, struct admin_request *r)
     struct credentials *c = NULL;
     struct json_check faults;
 
-    if (is_fixed(e, r))
+    if (is_fixed(e, r) || !admin_if_match(r, tunnel_tag(e)))
         return;
     json_check_init(&faults);
     if (credentials_from_json(&c, admin_body(r), &faults) != 0) {
@@ -124,7 +149,8 @@ static void put_tunnel(void *service, struct admin_request *r)
         admin_problem(r, 507, "stateNotWritten", "the state directory cannot be written");
     } else {
         uplink_set_credentials(&e->uplink, c);
-        admin_reply(r, 200, describe_tunnel(e), NULL);
+        renew_tag(e);
+        admin_reply(r, 200, describe_tunnel(e), tunnel_tag(e));
     }
     credentials_unref(c);
     json_check_fini(&faults);
@@ -140,19 +166,24 @@ static void delete_tunnel(void *service, struct admin_request *r)
         admin_problem(r, 404, "notFound", "no tunnel is set");
         return;
     }
+    if (!admin_if_match(r, tunnel_tag(e)))
+        return;
     if (!admin_is_dry_run(r)) {
         int err = credentials_forget(e->conf.service.state_dir);
 
         if (err)
             log_warn("edge", "forget_failed", LOG_S("error", err_name(err)));
         uplink_set_credentials(&e->uplink, NULL);
+        renew_tag(e);
     }
     admin_reply_empty(r, 204);
 }
 
 static void get_tunnel(void *service, struct admin_request *r)
 {
-    admin_reply(r, 200, describe_tunnel(service), NULL);
+    struct edge *e = service;
+
+    admin_reply(r, 200, describe_tunnel(e), tunnel_tag(e));
 }
 
 const struct admin_route edge_routes[] = {

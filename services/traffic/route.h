@@ -22,6 +22,7 @@ struct health_mark;
 
 #define ROUTE_HOST_MAX     253
 #define ROUTE_DIGEST_BYTES 32
+#define ROUTE_ETAG_MAX     32
 
 struct destination {
     union addr addr;         /* with port */
@@ -50,7 +51,7 @@ struct route_set {
     struct route_bin *bin;  /* counted: where it goes at its end; NULL: freed on the spot */
     struct route_set *next; /* in the bin */
     uint64_t revision;
-    char etag[32];                      /* "<revision>-<sha256 prefix>" */
+    char etag[ROUTE_ETAG_MAX];          /* "<revision>-<sha256 prefix>" */
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of the routes' digests, whatever their order */
     struct route *routes;               /* owned, in the order given */
     size_t count;

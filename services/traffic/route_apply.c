@@ -193,7 +193,7 @@ static void *thread_main(void *arg)
     pthread_setname_np(pthread_self(), "apply");
     while (wait_for_work(a, &u, &r)) {
         if (r) {
-            r->text = r->emit(r->set, &r->len);
+            r->text = r->emit(r->set, &r->len, r->etag);
             loop_post(a->options.loop, &r->task);
         }
         if (u) {

@@ -93,14 +93,15 @@ struct route_update {
 
 /* A text about the live set that is too long to be written on the control thread. */
 struct route_reading {
-    /* On the apply thread: the text, the reading's from then on. */
-    char *(*emit)(const struct route_set *set, size_t *len);
+    /* On the apply thread: the text, the reading's from then on, and its ETag. */
+    char *(*emit)(const struct route_set *set, size_t *len, char etag[ROUTE_ETAG_MAX]);
     /* Once; text NULL: the service ends.  Then the reading is freed. */
     void (*on_done)(struct route_reading *r);
     struct admin_request *request; /* borrowed; NULL once the client went away */
     struct route_set *set;         /* counted: live when it was asked for */
     char *text;                    /* owned; on_done may take it */
     size_t len;
+    char etag[ROUTE_ETAG_MAX];
 
     struct list node, queued; /* of all; of those that wait for the thread */
     struct task task;

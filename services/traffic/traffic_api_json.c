@@ -18,7 +18,6 @@
 #include "traffic/traffic_metrics.h"
 
 #define HOST_TEXT_MAX    (ROUTE_HOST_MAX + 1)
-#define ROUTE_ETAG_MAX   24
 #define BODIES_MIN       (128u << 20)
 #define READ_AT_ONCE_MAX 50u /* routes */
 
@@ -135,14 +134,22 @@ static char *take_text(struct json_object *obj, size_t *len)
     return copy;
 }
 
-static char *emit_routes(const struct route_set *set, size_t *len)
+static char *emit_routes(const struct route_set *set, size_t *len, char etag[ROUTE_ETAG_MAX])
 {
+    memcpy(etag, set->etag, ROUTE_ETAG_MAX);
     return take_text(route_json_emit_set(set), len);
 }
 
-static char *emit_certificates(const struct route_set *set, size_t *len)
+/* The days that are left change while the set does not: the tag is of what is said. */
+static char *emit_certificates(const struct route_set *set, size_t *len, char etag[ROUTE_ETAG_MAX])
 {
-    return take_text(route_json_emit_certificates(set, (int64_t)time(NULL)), len);
+    char *made = take_text(route_json_emit_certificates(set, (int64_t)time(NULL)), len);
+    uint8_t digest[32];
+
+    tls_sha256(made, *len, digest);
+    for (size_t i = 0; i < 8; i++)
+        snprintf(etag + 2 * i, 3, "%02x", digest[i]);
+    return made;
 }
 
 static void on_reading_gone(struct admin_request *r, void *arg)
@@ -155,32 +162,30 @@ static void on_reading_gone(struct admin_request *r, void *arg)
 
 static void on_read(struct route_reading *reading)
 {
-    bool has_etag = reading->emit == emit_routes;
-
     if (!reading->request)
         return;
     if (!reading->text) {
         admin_problem(reading->request, 503, "stopping", "the service ends");
         return;
     }
-    admin_reply_text(reading->request, 200, reading->text, reading->len,
-                     has_etag ? reading->set->etag : NULL);
+    admin_reply_text(reading->request, 200, reading->text, reading->len, reading->etag);
     reading->text = NULL; /* taken over */
 }
 
 /* A few routes are written here; many take tens of milliseconds, which the control thread does not
  * have. */
 static void reply_reading(struct traffic *t, struct admin_request *r,
-                          char *(*emit)(const struct route_set *set, size_t *len))
+                          char *(*emit)(const struct route_set *set, size_t *len,
+                                        char etag[ROUTE_ETAG_MAX]))
 {
     const struct route_set *live = route_apply_live(t->apply);
     struct route_reading *reading;
+    char etag[ROUTE_ETAG_MAX], *made;
     size_t len;
-    char *made;
 
     if (live->count <= READ_AT_ONCE_MAX) {
-        made = emit(live, &len);
-        admin_reply_text(r, 200, made, len, emit == emit_routes ? live->etag : NULL);
+        made = emit(live, &len, etag);
+        admin_reply_text(r, 200, made, len, etag);
         return;
     }
     reading = must_alloc(sizeof(*reading));

@@ -138,6 +138,8 @@ class Contract:
         if type_ not in content:
             raise e2e.Failure(f"{where}: type {type_!r} is none of {list(content)}")
         value = answer.json if type_.endswith("json") else answer.body.decode()
+        if type_.endswith("yaml"):
+            value = yaml.safe_load(value)
         wrong = fits(value, content[type_].get("schema", {}))
         if wrong:
             raise e2e.Failure(f"{where}: {wrong}\n{answer.body[:2000]!r}")

@@ -130,9 +130,29 @@ class ServiceContract(e2e.Case):
         answer = call("PUT", "/v1/log-level", {"level": "loud"}, expect=422)
         self.assertEqual([e["pointer"] for e in answer.json["errors"]], ["/level"])
         call("PUT", "/v1/log-level", {"level": "info"}, expect=200)
+        self.check_audit()
         answer = call("GET", "/v1/status", expect=200, headers={"X-Request-Id": "my.own-1"})
         self.assertEqual(answer.headers["X-Request-Id"], "my.own-1")
         self.assertNotEqual(call("GET", "/v1/status", headers={"X-Request-Id": "no good"}).headers["X-Request-Id"], "no good")
+
+    def check_audit(self):
+        """A change is told, and a try, with who it was; never by which token."""
+        send, read = self.service.token(), self.service.token(read=True)
+        for token, scope, status in ((send, "write", 200), (read, "read", 403), ("wrong-token-0123456789", "none", 401)):
+            for dry in ("", "?dryRun=true"):
+                name = f"audit-{scope}{'-dry' if dry else ''}"
+                self.contract.call("PUT", "/v1/log-level" + dry, {"level": "info"}, expect=status, token=token,
+                                   headers={"X-Request-Id": name})
+                if scope == "none":
+                    continue  # auth_failed, at most so many a second
+                line = self.service.wait_event("audit", request_id=name)
+                told = {key: line[key] for key in ("method", "path", "status", "peer", "scope")}
+                self.assertEqual(told, {"method": "PUT", "path": "/v1/log-level", "status": status, "peer": "127.0.0.1",
+                                        "scope": scope})
+                if scope == "write":
+                    self.assertIs(line["dry_run"], bool(dry))
+        for line in self.service.lines:
+            self.assertFalse(any(t in json.dumps(line) for t in (send, read, "wrong-token")), line)
 
     def check_metrics(self):
         answer = self.contract.call("GET", "/metrics", expect=200)
@@ -349,13 +369,19 @@ class Edge(ServiceContract):
         call("DELETE", "/v1/tunnel", expect=404)
         call("DELETE", "/v1/tunnel?dryRun=maybe", expect=400)
         self.unchanged("/v1/tunnel", lambda: call("PUT", "/v1/tunnel?dryRun=true", fields, expect=200))
-        call("PUT", "/v1/tunnel", fields, expect=200)
-        self.assertEqual(call("GET", "/v1/tunnel", expect=200).json["hub"]["edgeId"], "e1")
+        before = call("GET", "/v1/tunnel", expect=200)
+        call("GET", "/v1/tunnel", expect=304, headers={"If-None-Match": before.etag})
+        self.unchanged("/v1/tunnel", lambda: call("PUT", "/v1/tunnel", fields, expect=412, headers={"If-Match": '"x"'}))
+        changed = call("PUT", "/v1/tunnel", fields, expect=200, headers={"If-Match": before.etag})
+        self.assertNotEqual(changed.etag, before.etag)
+        after = call("GET", "/v1/tunnel", expect=200)
+        self.assertEqual((after.json["hub"]["edgeId"], after.etag), ("e1", changed.etag))
+        self.unchanged("/v1/tunnel", lambda: call("DELETE", "/v1/tunnel", expect=412, headers={"If-Match": before.etag}))
         e2e.wait_for("an error", lambda: call("GET", "/v1/status").json["lastError"])
         answer = call("PUT", "/v1/tunnel", {**fields, "pin": "x", "secret": 1, "hubPort": "y"}, expect=422)
         self.assertEqual({e["pointer"] for e in answer.json["errors"]}, {"/pin", "/secret", "/hubPort"})
         self.unchanged("/v1/tunnel", lambda: call("DELETE", "/v1/tunnel?dryRun=true", expect=204))
-        call("DELETE", "/v1/tunnel", expect=204)
+        call("DELETE", "/v1/tunnel", expect=204, headers={"If-Match": changed.etag})
         self.flow_fixed(fields)
         self.flow_ready()
 
@@ -399,8 +425,10 @@ class Traffic(ServiceContract):
         a, b = self.route("a.example.test"), self.route("b.example.test", authentication={
             "type": "Basic", "user": "ann", "pass": "secret"})
         self.flow_set(call, a, b)
+        certificates = call("GET", "/v1/certificates", expect=200)
+        call("GET", "/v1/certificates", expect=304, headers={"If-None-Match": certificates.etag})
         self.flow_one(call, b)
-        call("GET", "/v1/certificates", expect=200)
+        self.assertNotEqual(call("GET", "/v1/certificates", expect=200).etag, certificates.etag)
         call("GET", "/v1/status", expect=200)
 
     def flow_set(self, call, a, b):

@@ -231,11 +231,13 @@ class Signals(Conf):
             self.reload(running, "reloaded")
             self.assertEqual((status(old), status(new)), (200, 200))
             file.write_text(new + "\n")
-            self.reload(running, "reloaded", log={"level": "debug"}, management={"hosts": ["new.example.test"]})
+            self.reload(running, "reloaded", log={"level": "debug"}, management={"hosts": ["new.example.test"]},
+                        limits={"managementChanges": 7})
             self.assertEqual((status(old), status(new)), (401, 200))
             self.assertEqual(status(new, Host="new.example.test"), 200)
             self.assertEqual(running.api("GET", "/v1/log-level", token=new).json, {"level": "debug"})
-            self.assertEqual(running.api("GET", "/v1/config", token=new).json["management"]["hosts"], ["new.example.test"])
+            config = running.api("GET", "/v1/config", token=new).json
+            self.assertEqual((config["management"]["hosts"], config["limits"]["managementChanges"]), (["new.example.test"], 7))
 
     @of_each_service
     def test_reload_that_is_refused(self, service):

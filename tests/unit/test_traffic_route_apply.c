@@ -379,16 +379,18 @@ END_TEST
 
 /* --- readings -------------------------------------------------------------------------------- */
 
-static char *emit_revision(const struct route_set *set, size_t *len)
+static char *emit_revision(const struct route_set *set, size_t *len, char etag[ROUTE_ETAG_MAX])
 {
     char *text = must_printf("revision %d", (int)set->revision);
 
+    memcpy(etag, set->etag, ROUTE_ETAG_MAX);
     *len = strlen(text);
     return text;
 }
 
 static void on_read(struct route_reading *r)
 {
+    ck_assert(!r->text || strcmp(r->etag, r->set->etag) == 0);
     ck_assert_uint_lt(ended_count, ENDED_MAX);
     snprintf(ended[ended_count++], sizeof(ended[0]), "%s", r->text ? r->text : "stopped");
     if (ended_count == expected_count)
