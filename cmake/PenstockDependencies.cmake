@@ -9,7 +9,7 @@ pkg_check_modules(JSONC      REQUIRED IMPORTED_TARGET json-c>=0.16)
 pkg_check_modules(SQLITE     REQUIRED IMPORTED_TARGET sqlite3>=3.37)
 pkg_check_modules(CARES      REQUIRED IMPORTED_TARGET libcares>=1.18)
 pkg_check_modules(CRYPT      REQUIRED IMPORTED_TARGET libxcrypt>=4.4)
-# libcrypto signs with RSA keys three times as fast as GnuTLS does (lib/tls/tls_signer.h).
+# libcrypto signs with RSA keys three times as fast as GnuTLS does (lib/signer/signer.h).
 option(PENSTOCK_LIBCRYPTO "sign with RSA keys by OpenSSL's libcrypto, where it is found" ON)
 set(PENSTOCK_SIGNER "")
 if(PENSTOCK_LIBCRYPTO)

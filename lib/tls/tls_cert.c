@@ -8,7 +8,7 @@
  * Once made, a cert is only read, by any thread; its count is atomic.
  */
 #include "tls/tls_internal.h"
-#include "tls/tls_signer.h"
+#include "tls/tls_key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -247,11 +247,18 @@ static int kind_check(const struct tls_cert *cert, gnutls_x509_privkey_t key, ch
     return 0;
 }
 
-/* The same with a key that libcrypto signs with.  False: it is none, or could not be made. */
+static tls_key_maker make_key; /* NULL: GnuTLS signs with every key */
+
+void tls_key_set_maker(tls_key_maker maker)
+{
+    make_key = maker;
+}
+
+/* The same with a key that somebody else signs with.  False: there is nobody for this one. */
 static bool add_signed_elsewhere(struct tls_cert *cert, struct chain *chain,
                                  gnutls_x509_privkey_t key)
 {
-    gnutls_privkey_t signer = tls_signer_new(key);
+    gnutls_privkey_t signer = make_key ? make_key(key) : NULL;
     gnutls_pcert_st list[CHAIN_MAX];
     unsigned count = chain->count;
 

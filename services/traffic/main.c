@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "doctor/command.h"
+#include "signer/signer.h"
 #include "tls/tls.h"
 #include "traffic/pass_hash.h"
 #include "traffic/traffic.h"
@@ -157,6 +158,7 @@ int main(int argc, char **argv)
 
     memset(&p, 0, sizeof(p));
     process_harden();
+    signer_start();
     switch (conf_load(&traffic_conf_table, commands, argc, argv, environ, &p.traffic.conf, &command,
                       &rest)) {
     case CONF_DONE:

@@ -1,6 +1,13 @@
-/* tls_signer - see tls_signer.h.  RFC 8017: sections 8.1 (PSS, TLS 1.3 and 1.2) and 8.2 (PKCS #1
+/* signer - see signer.h.  RFC 8017: sections 8.1 (PSS, TLS 1.3 and 1.2) and 8.2 (PKCS #1
  * v1.5, TLS 1.2); what GnuTLS hands over is hashed already. */
-#include "tls/tls_signer.h"
+#include "signer/signer.h"
+
+#include "tls/tls_key.h"
+
+void signer_start(void)
+{
+    tls_key_set_maker(signer_new);
+}
 
 #if PENSTOCK_LIBCRYPTO
 
@@ -13,7 +20,7 @@
 
 #include "tls/tls.h"
 
-bool tls_signer_is_built(void)
+bool signer_is_built(void)
 {
     return true;
 }
@@ -110,7 +117,7 @@ static EVP_PKEY *convert(gnutls_x509_privkey_t key)
     return pkey;
 }
 
-gnutls_privkey_t tls_signer_new(gnutls_x509_privkey_t key)
+gnutls_privkey_t signer_new(gnutls_x509_privkey_t key)
 {
     gnutls_privkey_t out = NULL;
     EVP_PKEY *pkey;
@@ -134,12 +141,12 @@ gnutls_privkey_t tls_signer_new(gnutls_x509_privkey_t key)
 
 #else
 
-bool tls_signer_is_built(void)
+bool signer_is_built(void)
 {
     return false;
 }
 
-gnutls_privkey_t tls_signer_new(gnutls_x509_privkey_t key)
+gnutls_privkey_t signer_new(gnutls_x509_privkey_t key)
 {
     (void)key;
     return NULL;

@@ -1,6 +1,6 @@
 /* RSA signatures by libcrypto: GnuTLS takes each for its own, whatever the scheme, from several
  * threads at once. */
-#include "tls/tls_signer.h"
+#include "signer/signer.h"
 
 #include <check.h>
 #include <gnutls/x509.h>
@@ -37,8 +37,8 @@ static void setup(void)
     ck_assert_int_eq(gnutls_pubkey_init(&verifier), 0);
     ck_assert_int_eq(gnutls_pubkey_import_privkey(verifier, plain, 0, 0), 0);
     gnutls_privkey_deinit(plain);
-    signer = tls_signer_new(key);
-    ck_assert_int_eq(signer != NULL, tls_signer_is_built());
+    signer = signer_new(key);
+    ck_assert_int_eq(signer != NULL, signer_is_built());
     gnutls_x509_privkey_deinit(key); /* it needs that one no more */
 }
 
@@ -113,14 +113,14 @@ END_TEST
 START_TEST(other_keys_stay_with_gnutls)
 {
     import_key(0);
-    ck_assert_ptr_null(tls_signer_new(key));
+    ck_assert_ptr_null(signer_new(key));
     gnutls_x509_privkey_deinit(key);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("tls_signer");
+    Suite *suite = suite_create("signer");
     TCase *tcase = tcase_create("signatures");
     SRunner *runner = srunner_create(suite);
     int failed;
