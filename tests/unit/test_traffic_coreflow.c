@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
+#include "refusing_malloc.h"
 #include "support/ws_server.h"
 #include "traffic/coreflow.h"
 #include "traffic/traffic_conf.h"
@@ -294,14 +295,6 @@ START_TEST(what_is_no_object_closes)
 }
 END_TEST
 
-/* The service ends while an update is on its way: its sender hears of it. */
-/* The sanitizer's malloc() says no as the real one does. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "allocator_may_return_null=1";
-}
-
 /* A server that says "so much will come", and we have no memory for it. */
 START_TEST(a_size_that_nobody_has_closes)
 {
@@ -320,6 +313,7 @@ START_TEST(a_size_that_nobody_has_closes)
 }
 END_TEST
 
+/* The service ends while an update is on its way: its sender hears of it. */
 START_TEST(the_end_is_told)
 {
     start();

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "refusing_malloc.h"
 #include "tls/tls.h"
 #include "traffic/typed_message.h"
 
@@ -151,13 +152,6 @@ START_TEST(room_is_made_once)
     ck_assert(typed_message_is_object(&message));
 }
 END_TEST
-
-/* The sanitizer's malloc() says no as the real one does. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "allocator_may_return_null=1";
-}
 
 START_TEST(there_is_no_memory)
 {
