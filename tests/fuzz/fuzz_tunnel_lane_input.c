@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "fuzz/lane_script.h"
+#include "fuzz/udp_owner.h"
 #include "tunnel/lane.h"
 
 #define STREAMS 24
@@ -63,40 +64,11 @@ static struct stream *on_open(struct lane *lane, const struct proxy_header *clie
     return s;
 }
 
-static volatile uint8_t touched;
-
-static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
-{
-    must(u->state == UDP_OPEN && n <= UDP_DATAGRAM_MAX);
-    if (n > 0)
-        touched = (uint8_t)(touched + bytes[0] + bytes[n - 1]); /* they can be read */
-}
-
-static void on_closed(struct udp_session *u)
-{
-    must(u->state != UDP_OPEN);
-}
-
-static struct udp_session *idle_session(struct world *w)
-{
-    for (unsigned i = 0; i < STREAMS; i++) {
-        struct udp_session *u = &w->sessions[i];
-
-        if (u->on_closed && u->state == UDP_OPEN)
-            continue;
-        udp_session_release(u);
-        udp_session_init(u, on_datagram, on_closed);
-        return u;
-    }
-    return NULL;
-}
-
 static struct udp_session *on_udp_open(struct lane *lane, const struct proxy_header *client,
                                        enum udp_end *refuse)
 {
     must(lane->role == LANE_HUB);
-    *refuse = client->dst_port == 9 ? UDP_END_NOT_ALLOWED : UDP_END_LIMIT;
-    return client->dst_port == 9 ? NULL : idle_session(world);
+    return answer_udp_open(world->sessions, STREAMS, client->dst_port, refuse);
 }
 
 static int on_control(struct lane *lane, enum frame_type type, const uint8_t *json, size_t n,
@@ -381,7 +353,8 @@ static void step_lane(struct world *w, struct script *s)
     switch (take(s) % 8) {
     case 3:
     case 4:
-        if (w->lane.role == LANE_EDGE && lane_takes_streams(&w->lane) && (u = idle_session(w)))
+        if (w->lane.role == LANE_EDGE && lane_takes_streams(&w->lane) &&
+            (u = idle_session(w->sessions, STREAMS)))
             (void)!lane_udp_open(&w->lane, u, &client, w->now_ms);
         break;
     case 0:

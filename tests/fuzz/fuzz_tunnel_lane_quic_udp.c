@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "fuzz/script.h"
+#include "fuzz/udp_owner.h"
 #include "tunnel/lane_quic.h"
 #include "wire/channel.h"
 
@@ -41,40 +42,11 @@ struct world {
 };
 
 static struct world *world; /* for on_udp_open() */
-static volatile uint8_t touched;
-
-static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
-{
-    must(u->state == UDP_OPEN && n <= UDP_DATAGRAM_MAX);
-    if (n > 0)
-        touched = (uint8_t)(touched + bytes[0] + bytes[n - 1]); /* they can be read */
-}
-
-static void on_closed(struct udp_session *u)
-{
-    must(u->state != UDP_OPEN);
-}
-
-static struct udp_session *idle_session(struct world *w)
-{
-    for (unsigned i = 0; i < SESSIONS; i++) {
-        struct udp_session *u = &w->sessions[i];
-
-        if (u->on_closed && u->state == UDP_OPEN)
-            continue;
-        udp_session_release(u);
-        udp_session_init(u, on_datagram, on_closed);
-        return u;
-    }
-    return NULL;
-}
-
 static struct udp_session *on_udp_open(struct lane *lane, const struct proxy_header *client,
                                        enum udp_end *refuse)
 {
     must(lane->role == LANE_HUB);
-    *refuse = client->dst_port == 9 ? UDP_END_NOT_ALLOWED : UDP_END_LIMIT;
-    return client->dst_port == 9 ? NULL : idle_session(world);
+    return answer_udp_open(world->sessions, SESSIONS, client->dst_port, refuse);
 }
 
 static const struct lane_ops ops = {.on_udp_open = on_udp_open};
@@ -266,7 +238,7 @@ static void step_owner(struct world *w, struct script *s)
     } else if (u->state == UDP_OPEN) {
         udp_session_send(u, bytes, (size_t)what * (which & 0x80 ? 257 : 6), w->now_ms);
     } else if (w->lane.role == LANE_EDGE && lane_takes_streams(&w->lane)) {
-        u = idle_session(w);
+        u = idle_session(w->sessions, SESSIONS);
         if (u && lane_udp_open(&w->lane, u, &client, w->now_ms) != 0)
             must(u->state != UDP_OPEN);
     }

@@ -39,15 +39,13 @@ static void on_rejected(void *arg, uint64_t number, size_t faults)
     loop_stop(loop);
 }
 
-/* Runs the loop for so long, or until something is published or rejected. */
-static void run(uint64_t ms);
-
 static void on_late(struct deadline *d)
 {
     (void)d;
     loop_stop(loop);
 }
 
+/* Runs the loop for so long, or until something is published or rejected. */
 static void run(uint64_t ms)
 {
     struct deadline late = {.loop = NULL};
