@@ -244,6 +244,7 @@ static void sum_udp(struct edge_udp_sums *out, const struct edge_udp_stats *s)
     out->evicted += load(&s->evicted);
     out->idle += load(&s->idle);
     out->errors += load(&s->errors);
+    out->handed_over += load(&s->handed_over);
     out->datagrams_in += load(&s->datagrams_in);
     out->datagrams_out += load(&s->datagrams_out);
     out->bytes_in += load(&s->bytes_in);

@@ -108,6 +108,9 @@ static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_s
         "Clients of UDP ports that went by limits.udpIdleSecs.", s->idle);
     one(m, "penstock_edge_udp_errors_total", METRIC_COUNTER,
         "Errors of single packets that a UDP socket told (ICMP).", s->errors);
+    one(m, "penstock_edge_udp_handed_over_total", METRIC_COUNTER,
+        "Datagrams that went to another worker, since the one that they came to had no lane.",
+        s->handed_over);
     metrics_family(m, "penstock_edge_udp_datagrams_total", METRIC_COUNTER,
                    "Datagrams carried: in comes from clients, out goes to them.");
     metrics_value(m, (double)s->datagrams_in, "direction", "in", NULL);

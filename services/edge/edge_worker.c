@@ -98,27 +98,33 @@ static void run_handed_over(struct task *task)
     free(h);
 }
 
+struct edge_worker *edge_worker_with_lane(struct edge_worker *w)
+{
+    struct edge_shared *shared = w->shared;
+
+    for (unsigned i = 1; i < shared->count; i++) {
+        struct edge_worker *other = &shared->workers[(w->index + i) % shared->count];
+
+        if (atomic_load_explicit(&other->has_lane, memory_order_relaxed))
+            return other;
+    }
+    return NULL;
+}
+
 /* has_lane is a moment old: two workers that believe it of each other must not pass a client to and
  * fro for ever. */
 bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer, unsigned hops)
 {
-    struct edge_shared *shared = w->shared;
+    struct edge_worker *to = hops < EDGE_HOPS_MAX ? edge_worker_with_lane(w) : NULL;
+    struct handed_over *h;
 
-    if (hops >= EDGE_HOPS_MAX)
+    if (!to)
         return false;
-    for (unsigned i = 1; i < shared->count; i++) {
-        struct edge_worker *to = &shared->workers[(w->index + i) % shared->count];
-        struct handed_over *h;
-
-        if (!atomic_load_explicit(&to->has_lane, memory_order_relaxed))
-            continue;
-        h = must_alloc(sizeof(*h));
-        *h = (struct handed_over){.to = to, .hops = hops + 1, .fd = fd, .peer = *peer};
-        h->task.run = run_handed_over;
-        loop_post(to->loop, &h->task);
-        return true;
-    }
-    return false;
+    h = must_alloc(sizeof(*h));
+    *h = (struct handed_over){.to = to, .hops = hops + 1, .fd = fd, .peer = *peer};
+    h->task.run = run_handed_over;
+    loop_post(to->loop, &h->task);
+    return true;
 }
 
 static void on_accept(struct acceptor *a, int fd, const union addr *peer)
@@ -189,6 +195,7 @@ static void publish_udp(struct edge_worker *w, const struct udp_stats *lanes)
     store(&to->evicted, w->udp.evicted);
     store(&to->idle, w->udp.idle);
     store(&to->errors, w->udp.errors);
+    store(&to->handed_over, w->udp.handed_over);
     atomic_store_explicit(&to->flows, w->udp.count, memory_order_relaxed);
 }
 

@@ -64,7 +64,7 @@ struct edge_stats {
     _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
     _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
     struct edge_udp_stats {
-        _Atomic uint64_t opened, closed, evicted, idle, errors;
+        _Atomic uint64_t opened, closed, evicted, idle, errors, handed_over;
         _Atomic uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
         _Atomic uint64_t dropped[UDP_DROP_COUNT];
         _Atomic uint32_t flows;
@@ -92,6 +92,7 @@ struct edge_worker {
     bool is_paused;                          /* limits.streams is reached: accepts nothing */
     bool is_closed;                          /* edge_worker_fini() was here: messages are dropped */
     _Atomic bool has_lane;                   /* others may hand clients over */
+    _Atomic uint32_t handed_bytes;           /* of datagrams from others that wait here */
     uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
     uint64_t past_exhausted;                 /* of ports that are closed */
     struct edge_stats stats;
@@ -139,6 +140,8 @@ MUST_USE int edge_worker_quic(struct edge_worker *w, struct quic_port **out);
 struct link *edge_worker_link(struct edge_worker *w);
 /* A lane came or went, or began to drain. */
 void edge_worker_lanes_changed(struct edge_worker *w);
+/* Another worker that has a lane; NULL: none has.  It is a moment old. */
+struct edge_worker *edge_worker_with_lane(struct edge_worker *w);
 /* A socket that this worker has no lane for, handed on `hops` times already: to one that has;
  * false: none has. */
 bool edge_worker_hand_over(struct edge_worker *w, int fd, const union addr *peer, unsigned hops);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "edge/edge_worker.h"
+#include "edge/udp_hand_over.h"
 #include "link/link.h"
 #include "tls/tls.h"
 #include "wire/proxy.h"
@@ -21,6 +22,7 @@ struct udp_door {
     struct reap reap;
     int fd; /* owned */
     uint16_t port;
+    sa_family_t family;
     uint32_t overflow; /* what the kernel dropped so far */
 };
 
@@ -38,6 +40,7 @@ struct udp_flow {
     struct proxy_header client; /* the key */
     union addr peer, local;
     enum udp_flow_state state; /* written by flow_enter() only */
+    struct edge_worker *away;  /* borrowed; AWAY: who has its session */
     struct udp_leg legs[2];
     unsigned at; /* the leg in use */
     uint64_t active_ms, shut_until_ms;
@@ -51,7 +54,7 @@ static uint64_t now_of(const struct udp_flows *f)
 static void flow_enter(struct udp_flow *x, enum udp_flow_state to)
 {
     x->state = to;
-    if (to == UDP_FLOW_STRAY)
+    if (to == UDP_FLOW_STRAY || to == UDP_FLOW_AWAY)
         x->door->flows->has_strays = true;
 }
 
@@ -246,16 +249,17 @@ static bool move(struct udp_flow *x, struct link *link)
     return true;
 }
 
-/* A stray opens again, one on a draining lane moves.  False: it has to try again. */
+/* A stray opens again, one that is away comes back, one on a draining lane moves.  False: it has to
+ * try again. */
 static bool follow(struct udp_flow *x, struct link *link)
 {
     if (x->state == UDP_FLOW_SHUT)
         return true;
-    if (x->state == UDP_FLOW_STRAY)
-        return link && open_leg(x, x->at, link) == UDP_DROP_COUNT;
+    if (x->state == UDP_FLOW_STRAY || x->state == UDP_FLOW_AWAY)
+        return open_leg(x, x->at, link) == UDP_DROP_COUNT;
     if (!is_left_behind(x))
         return true;
-    if (!link || link_lane(link) == x->legs[x->at].session.lane)
+    if (link_lane(link) == x->legs[x->at].session.lane)
         return false;
     return move(x, link);
 }
@@ -268,11 +272,10 @@ void udp_flows_leave(struct udp_flows *f)
 void udp_flows_follow(struct udp_flows *f)
 {
     bool is_done = true;
-    struct link *link;
+    struct link *link = f->has_strays ? edge_worker_link(f->worker) : NULL;
 
-    if (!f->has_strays)
+    if (!link)
         return;
-    link = edge_worker_link(f->worker);
     for (struct list *n = f->lru.next; n != &f->lru; n = n->next) { /* others may be evicted */
         if (!follow(container_of(n, struct udp_flow, in_lru), link))
             is_done = false;
@@ -304,8 +307,38 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
     return x;
 }
 
-/* The flow that an arrival belongs to, open; or why there is none. */
-static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a,
+static bool go_away(struct udp_flow *x)
+{
+    x->away = edge_worker_with_lane(x->door->flows->worker);
+    if (x->away)
+        flow_enter(x, UDP_FLOW_AWAY);
+    return x->away != NULL;
+}
+
+static bool is_well(const struct udp_flow *x, bool is_guest)
+{
+    return x->state == UDP_FLOW_OPEN ||
+           (x->state == UDP_FLOW_AWAY && !is_guest &&
+            atomic_load_explicit(&x->away->has_lane, memory_order_relaxed));
+}
+
+/* Makes it OPEN, or AWAY. */
+static enum udp_drop mend(struct udp_flow *x, bool is_guest)
+{
+    enum udp_drop why;
+
+    if (x->state == UDP_FLOW_SHUT && now_of(x->door->flows) < x->shut_until_ms)
+        return UDP_DROP_CLOSED;
+    if (x->state == UDP_FLOW_AWAY)
+        flow_enter(x, UDP_FLOW_STRAY);
+    why = open_flow(x);
+    if (why == UDP_DROP_NO_TUNNEL && !is_guest && go_away(x))
+        return UDP_DROP_COUNT;
+    return why;
+}
+
+/* The flow that an arrival belongs to, OPEN or (never a guest's) AWAY; or why there is none. */
+static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a, bool is_guest,
                               struct udp_flow **out)
 {
     struct udp_flows *f = door->flows;
@@ -320,7 +353,7 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
         return UDP_DROP_SOCKET_ERROR;
     x = find(f, &key);
     if (!x) {
-        if (!edge_worker_link(f->worker))
+        if (!edge_worker_link(f->worker) && (is_guest || !edge_worker_with_lane(f->worker)))
             return UDP_DROP_NO_TUNNEL;
         x = flow_new(door, &key, a);
         if (!x)
@@ -328,10 +361,8 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
         if (f->count > f->worker->shared->budget.udp.limit_sessions)
             evict(f, x);
     }
-    if (x->state != UDP_FLOW_OPEN) {
-        if (x->state == UDP_FLOW_SHUT && now_of(f) < x->shut_until_ms)
-            return UDP_DROP_CLOSED;
-        why = open_flow(x);
+    if (!is_well(x, is_guest)) {
+        why = mend(x, is_guest);
         if (why != UDP_DROP_COUNT)
             return why;
     }
@@ -340,12 +371,25 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
     return UDP_DROP_COUNT;
 }
 
-static void take_arrival(struct udp_door *door, const struct udp_arrival *a)
+static void hand_over(struct udp_flow *x, const struct udp_arrival *a, uint64_t count)
+{
+    struct udp_flows *f = x->door->flows;
+    bool is_taken = udp_hand_over(x->away, x->door->port, a);
+
+    *(is_taken ? &f->handed_over : &f->dropped[UDP_DROP_QUEUE_FULL]) += count;
+}
+
+static uint64_t count_of(const struct udp_arrival *a)
+{
+    return a->len == 0 ? 1 : (a->len + a->segment - 1) / a->segment;
+}
+
+static void take_arrival(struct udp_door *door, const struct udp_arrival *a, bool is_guest)
 {
     struct udp_flows *f = door->flows;
-    uint64_t count = a->len == 0 ? 1 : (a->len + a->segment - 1) / a->segment;
+    uint64_t count = count_of(a);
     struct udp_flow *x = NULL;
-    enum udp_drop why = a->is_cut ? UDP_DROP_TRUNCATED : flow_for(door, a, &x);
+    enum udp_drop why = a->is_cut ? UDP_DROP_TRUNCATED : flow_for(door, a, is_guest, &x);
 
     f->dropped[UDP_DROP_SOCKET_FULL] += a->dropped - (a->dropped ? door->overflow : 0);
     door->overflow = a->dropped ? a->dropped : door->overflow;
@@ -353,9 +397,26 @@ static void take_arrival(struct udp_door *door, const struct udp_arrival *a)
         f->dropped[why] += count;
         return;
     }
+    if (x->state == UDP_FLOW_AWAY) {
+        hand_over(x, a, count);
+        return;
+    }
     for (size_t at = 0; count > 0; count--, at += a->segment)
         udp_session_send(&x->legs[x->at].session, a->bytes + at, MIN(a->segment, a->len - at),
                          now_of(f));
+}
+
+void udp_flows_take_guest(struct udp_flows *f, uint16_t port, const struct udp_arrival *a)
+{
+    LIST_EACH (&f->sockets, node, after) {
+        struct udp_door *door = container_of(node, struct udp_door, node);
+
+        if (door->port == port && door->family == a->peer.sa.sa_family) {
+            take_arrival(door, a, true);
+            return;
+        }
+    }
+    f->dropped[UDP_DROP_CLOSED] += count_of(a);
 }
 
 static void door_run(struct udp_door *door)
@@ -372,7 +433,7 @@ static void door_run(struct udp_door *door)
             struct udp_arrival a;
 
             udp_batch_get(f->batch, (unsigned)i, &a);
-            take_arrival(door, &a);
+            take_arrival(door, &a, false);
             bytes += a.len;
         }
         if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
@@ -434,6 +495,7 @@ void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, uns
         door->flows = f;
         door->port = port;
         door->fd = fds[i];
+        door->family = at.sa.sa_family;
         reap_init(&door->reap, on_reap_door);
         udp_socket_set_public(fds[i], at.sa.sa_family);
         loop_io_init(&door->io, f->worker->loop, fds[i], on_readable);

@@ -4,9 +4,12 @@
  *   public socket --> flow of (client, address asked) --> UDP session on the worker's lane
  *
  *   STRAY (no lane) -> OPEN -> SHUT (the hub closed it) -> OPEN ...      any -> freed
+ *      \-> AWAY (another worker has a lane) -> STRAY or OPEN
  *
  *   STRAY  its lane was lost, or there never was one: it opens again as soon as there is a lane
  *   OPEN   datagrams pass
+ *   AWAY   they are handed to a worker that has a lane (udp_hand_over.h), until this one has:
+ *          then it opens, and the hub moves the flow with its socket to the target
  *   SHUT   the hub said UDP_CLOSE; for a moment nothing is opened for this client
  *
  * A flow whose lane begins to drain opens on another lane before it leaves the old one: the hub
@@ -36,7 +39,7 @@ struct udp_batch;
 #define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
 #define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
 
-enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_SHUT };
+enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_AWAY, UDP_FLOW_SHUT };
 
 struct udp_flows {
     struct edge_worker *worker; /* borrowed */
@@ -54,6 +57,7 @@ struct udp_flows {
     struct udp_stats past;            /* of lanes that are gone */
     uint64_t dropped[UDP_DROP_COUNT]; /* outside of lanes */
     uint64_t evicted, idle, errors;   /* by the limit; by time; of single packets */
+    uint64_t handed_over;             /* datagrams that went to another worker */
 };
 
 /* Before the worker's loop runs. */
@@ -64,6 +68,8 @@ void udp_flows_fini(struct udp_flows *f);
 void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count);
 /* The port's sockets and flows. */
 void udp_flows_close_port(struct udp_flows *f, uint16_t port);
+/* What another worker handed over: it goes no further. */
+void udp_flows_take_guest(struct udp_flows *f, uint16_t port, const struct udp_arrival *a);
 /* A lane of the worker begins to drain: its flows have to leave it. */
 void udp_flows_leave(struct udp_flows *f);
 /* A lane came up, went, or began to drain: flows follow. */

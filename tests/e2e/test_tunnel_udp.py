@@ -266,6 +266,7 @@ class Lanes(u.Case):
         before = {data: peer for data, peer in target.seen}
         for round_ in range(4):
             relay[0].cut([relay[0].pairs[round_ % 2]])
+            e2e.wait_for("the lane's successor", lambda: len(relay[0].pairs) == 2)
             self.wait_lanes(self.edge)
             for s in clients:
                 u.ask(s, s.getsockname()[1].to_bytes(2, "big"), tries=20)

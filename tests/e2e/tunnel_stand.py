@@ -190,6 +190,7 @@ class Relay:
 
     def __init__(self, to, port=0):
         self.to, self.mode = to, "pass"
+        self.most = None  # connections at a time: one more is closed
         self.changed = threading.Condition()
         self.pairs = []
         self.listener = socket.socket()
@@ -205,6 +206,9 @@ class Relay:
                 a, _ = self.listener.accept()
             except OSError:
                 return
+            if self.most is not None and len(self.pairs) >= self.most:
+                a.close()
+                continue
             b = socket.socket()
             b.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.BUFFER)
             try:
