@@ -22,7 +22,7 @@ SUPERSEDED = {("PUT", "/v1/routes", "409"), ("PUT", "/v1/routes/{hostName}", "40
 NEVER = {("GET", "/common.yaml", "404")}  # for a service without one; all three have it
 
 
-class ServiceContract(e2e.Case):
+class ServiceContract:
     """What every service has; a class each fills in its flows."""
 
     SERVICE = None
@@ -32,8 +32,6 @@ class ServiceContract(e2e.Case):
 
     def setUp(self):
         super().setUp()
-        if self.SERVICE is None:
-            self.skipTest("the base of the others")
         self.service = self.start()
         self.contract = api_stand.Contract(self.service)
         self.document = self.contract.document
@@ -225,7 +223,7 @@ class ServiceContract(e2e.Case):
         return answer
 
 
-class Hub(ServiceContract):
+class Hub(ServiceContract, e2e.Case):
     SERVICE = "hub"
 
     def start(self):
@@ -356,7 +354,7 @@ class Hub(ServiceContract):
             api_stand.parse_metrics(service.api("GET", "/metrics").body.decode())
 
 
-class Edge(ServiceContract):
+class Edge(ServiceContract, e2e.Case):
     SERVICE = "edge"
 
     def start(self):
@@ -404,7 +402,7 @@ class Edge(ServiceContract):
         self.contract.call("DELETE", "/v1/tunnel", expect=204)
 
 
-class Traffic(ServiceContract):
+class Traffic(ServiceContract, e2e.Case):
     SERVICE = "traffic"
 
     def start(self):

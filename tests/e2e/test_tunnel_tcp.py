@@ -1,7 +1,6 @@
 """Streams of the tunnel as TCP's users know them: half-close, reset, addresses, stalled readers."""
 import asyncio
 import hashlib
-import os
 import random
 import socket
 import struct
@@ -102,17 +101,6 @@ class Addresses(e2e.Case):
         with e2e.connect(self.ports[0]) as s:
             s.sendall(b"nothing in front")
             self.assertEqual(e2e.receive(s, 16), b"nothing in front")
-
-    @unittest.skipUnless(os.path.exists("/proc/net/if_inet6") and open("/proc/net/if_inet6").read(),
-                         "this machine has no IPv6")
-    def test_ipv6_client(self):
-        target = e2e.Target(e2e.echo)
-        self.tunnel([target.port], edge={"bindAddress": ""})
-        with socket.create_connection(("::1", self.ports[0]), e2e.SECS) as s:
-            source_port = s.getsockname()[1]
-            s.sendall(b"x")
-            self.assertEqual(e2e.receive(s, 1), b"x")
-        self.assertEqual(target.headers, [f"PROXY TCP6 ::1 ::1 {source_port} {self.ports[0]}\r\n".encode()])
 
 
 class Fairness(e2e.Case):

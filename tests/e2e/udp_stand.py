@@ -1,6 +1,7 @@
 """What the end-to-end tests of UDP share: targets and clients of datagrams."""
 import contextlib
 import ipaddress
+import random
 import socket
 import struct
 import threading
@@ -8,6 +9,7 @@ import threading
 import e2e
 from e2e import penstock
 
+SIZES = (0, 1, 512, 1200, 1472, 1473, 9000, 16375, 40000, 65507)
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
 
@@ -107,6 +109,13 @@ class Case(e2e.Case):
         s = client(*args, **kwargs)
         self.addCleanup(s.close)
         return s
+
+    def assert_sizes(self, s):
+        rng = random.Random(7)
+        for size in SIZES + SIZES[::-1]:
+            data = rng.randbytes(size)
+            s.send(data)
+            self.assertEqual(s.recv(65536), data, f"{size} bytes")
 
     def wait_udp_ports(self, edge, ports, secs=e2e.SECS):
         e2e.wait_for(f"the edge's UDP ports {sorted(ports)}",

@@ -1,0 +1,32 @@
+"""Clients and targets over IPv6.  A file of its own, since it is not run where loopback has no IPv6."""
+import socket
+import unittest
+
+import e2e
+import udp_stand as u
+
+
+class Ipv6(u.Case):
+    def test_tcp(self):
+        target = e2e.Target(e2e.echo)
+        self.tunnel([target.port], edge={"bindAddress": ""})
+        with socket.create_connection(("::1", self.ports[0]), e2e.SECS) as s:
+            source_port = s.getsockname()[1]
+            s.sendall(b"x")
+            self.assertEqual(e2e.receive(s, 1), b"x")
+        self.assertEqual(target.headers, [f"PROXY TCP6 ::1 ::1 {source_port} {self.ports[0]}\r\n".encode()])
+
+    def test_udp_of_every_size(self):
+        target = self.target("::1")
+        self.udp_tunnel([{"host": "::1", "port": target.port}], edge={"bindAddress": "::"})
+        self.assert_sizes(self.client(self.ports[0], "::1"))
+        self.assert_sizes(self.client(self.ports[0], "127.0.0.1"))
+
+
+if __name__ == "__main__":
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.bind(("::1", 0))
+    except OSError as why:
+        e2e.not_run(f"loopback has no IPv6: {why}")
+    unittest.main(verbosity=2)
