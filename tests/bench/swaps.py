@@ -281,7 +281,8 @@ def main():
     lines = subprocess.run([peers.tool("certs"), str(options.routes + 1), SUFFIX], check=True, capture_output=True)
     certs = [json.loads(line) for line in lines.stdout.splitlines()]
     with penstock.Stack() as stack:
-        traffic = stack.traffic(proxyProtocol={"trusted": []}, workers=2, log={"access": False})
+        traffic = stack.traffic(proxyProtocol={"trusted": []}, workers=2, log={"access": False},
+                                limits={"requestsPerConnection": 1_000_000_000})  # none closes but by a swap
         result = run(traffic, certs, options.routes, options.swaps, options.secs)
         print({k: v for k, v in result.items() if k != "served_ms"})
         full = show(f"{options.routes} routes, from PUT to served, under load", result["served_ms"])
