@@ -24,14 +24,16 @@ function(penstock_service name)
         return()
     endif()
     add_library(service_${name} STATIC ${sources})
-    # The API's description is embedded with .incbin, which the compiler's dependencies do not show.
+    # The API's description is embedded with .incbin, which the compiler's dependencies do not show;
+    # nor does link-time optimization see what the assembler defines.
     file(GLOB descriptions CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/api/*.yaml)
     set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/${name}_openapi.c
-        PROPERTIES OBJECT_DEPENDS "${descriptions}")
+        PROPERTIES OBJECT_DEPENDS "${descriptions}" COMPILE_OPTIONS -fno-lto)
     # So is the hub's page.
     file(GLOB page CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/services/${name}/dashboard/*)
     if(page)
-        set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/dashboard.c PROPERTIES OBJECT_DEPENDS "${page}")
+        set_source_files_properties(${CMAKE_SOURCE_DIR}/services/${name}/dashboard.c
+            PROPERTIES OBJECT_DEPENDS "${page}" COMPILE_OPTIONS -fno-lto)
     endif()
     target_include_directories(service_${name} PUBLIC ${CMAKE_SOURCE_DIR}/services)
     target_link_libraries(service_${name} PRIVATE penstock_flags PUBLIC ${S_LIBS})

@@ -51,45 +51,42 @@ static const uint8_t class_of[256] = {
     [0x80 ... 0xff] = VALUE,
 };
 
-static const struct {
-    const char *name; /* lower case */
-    uint8_t len, id;
-} known[] = {
-#define K(text, id)                                                                                \
-    {                                                                                              \
-        text, sizeof(text) - 1, id                                                                 \
-    }
-    K("host", FIELD_HOST),
-    K("content-length", FIELD_CONTENT_LENGTH),
-    K("transfer-encoding", FIELD_TRANSFER_ENCODING),
-    K("connection", FIELD_CONNECTION),
-    K("keep-alive", FIELD_KEEP_ALIVE),
-    K("proxy-connection", FIELD_PROXY_CONNECTION),
-    K("proxy", FIELD_PROXY),
-    K("te", FIELD_TE),
-    K("trailer", FIELD_TRAILER),
-    K("upgrade", FIELD_UPGRADE),
-    K("http2-settings", FIELD_HTTP2_SETTINGS),
-    K("expect", FIELD_EXPECT),
-    K("authorization", FIELD_AUTHORIZATION),
-    K("forwarded", FIELD_FORWARDED),
-    K("x-real-ip", FIELD_FORWARDED),
-    K("date", FIELD_DATE),
-    K("content-encoding", FIELD_NO_TRAILER),
-    K("content-type", FIELD_NO_TRAILER),
-    K("content-range", FIELD_NO_TRAILER),
-    K("cookie", FIELD_NO_TRAILER),
-    K("set-cookie", FIELD_NO_TRAILER),
-    K("cache-control", FIELD_NO_TRAILER),
-    K("max-forwards", FIELD_NO_TRAILER),
-    K("range", FIELD_NO_TRAILER),
-    K("location", FIELD_NO_TRAILER),
-    K("vary", FIELD_NO_TRAILER),
-    K("www-authenticate", FIELD_NO_TRAILER),
-    K("proxy-authenticate", FIELD_NO_TRAILER),
-    K("proxy-authorization", FIELD_NO_TRAILER),
-#undef K
+struct known_field {
+    const char *name; /* lower case; NULL ends the list */
+    uint8_t id;
 };
+
+/* By their length: a name is compared with a few at most. */
+#define NAMES(...)                                                                                 \
+    (const struct known_field[])                                                                   \
+    {                                                                                              \
+        __VA_ARGS__,                                                                               \
+        {                                                                                          \
+            NULL, FIELD_OTHER                                                                      \
+        }                                                                                          \
+    }
+static const struct known_field *const known[] = {
+    [2] = NAMES({"te", FIELD_TE}),
+    [4] = NAMES({"host", FIELD_HOST}, {"date", FIELD_DATE}, {"vary", FIELD_NO_TRAILER}),
+    [5] = NAMES({"proxy", FIELD_PROXY}, {"range", FIELD_NO_TRAILER}),
+    [6] = NAMES({"expect", FIELD_EXPECT}, {"cookie", FIELD_NO_TRAILER}),
+    [7] = NAMES({"trailer", FIELD_TRAILER}, {"upgrade", FIELD_UPGRADE}),
+    [8] = NAMES({"location", FIELD_NO_TRAILER}),
+    [9] = NAMES({"forwarded", FIELD_FORWARDED}, {"x-real-ip", FIELD_FORWARDED}),
+    [10] = NAMES({"connection", FIELD_CONNECTION}, {"keep-alive", FIELD_KEEP_ALIVE},
+                 {"set-cookie", FIELD_NO_TRAILER}),
+    [12] = NAMES({"content-type", FIELD_NO_TRAILER}, {"max-forwards", FIELD_NO_TRAILER}),
+    [13] = NAMES({"authorization", FIELD_AUTHORIZATION}, {"content-range", FIELD_NO_TRAILER},
+                 {"cache-control", FIELD_NO_TRAILER}),
+    [14] =
+        NAMES({"content-length", FIELD_CONTENT_LENGTH}, {"http2-settings", FIELD_HTTP2_SETTINGS}),
+    [16] = NAMES({"proxy-connection", FIELD_PROXY_CONNECTION},
+                 {"content-encoding", FIELD_NO_TRAILER}, {"www-authenticate", FIELD_NO_TRAILER}),
+    [17] = NAMES({"transfer-encoding", FIELD_TRANSFER_ENCODING}),
+    [18] = NAMES({"proxy-authenticate", FIELD_NO_TRAILER}),
+    [19] = NAMES({"proxy-authorization", FIELD_NO_TRAILER}),
+};
+#undef NAMES
 
 #define X_FORWARDED "x-forwarded"
 
@@ -135,13 +132,12 @@ bool http_text_is_same(struct http_text a, struct http_text b)
 
 static enum http_field_id find_known(struct http_text name)
 {
-    unsigned char first = http_lower(name.p[0]);
+    const struct known_field *k = name.n < ARRAY_LEN(known) ? known[name.n] : NULL;
 
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (known[i].len == name.n && (unsigned char)known[i].name[0] == first &&
-            is_lower_same(name.p, known[i].name, name.n))
-            return (enum http_field_id)known[i].id;
-    if (first == 'x' && name.n >= sizeof(X_FORWARDED) - 1 &&
+    for (; k && k->name; k++)
+        if (is_lower_same(name.p, k->name, name.n))
+            return (enum http_field_id)k->id;
+    if (http_lower(name.p[0]) == 'x' && name.n >= sizeof(X_FORWARDED) - 1 &&
         is_lower_same(name.p, X_FORWARDED, sizeof(X_FORWARDED) - 1))
         return FIELD_FORWARDED;
     return FIELD_OTHER;
