@@ -20,6 +20,7 @@ import growth
 import ingress
 import links
 import many
+import netns
 from measures import h2load, iperf, paced, wrk
 import peers
 from peers import SOURCE, penstock
@@ -322,6 +323,8 @@ def main():
     unknown = [r for r in wanted if r not in ROWS]
     if unknown:
         sys.exit(f"bench: no row {', '.join(unknown)}; there are {', '.join(ROWS)}")
+    if not netns.stand_alone():
+        print("bench: no network namespace of our own (it takes root): the machine's firewall is measured, too")
     results = []
     for name in wanted:
         with contextlib.ExitStack() as stacks:

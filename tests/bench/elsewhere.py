@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 
+import netns
 import peers
 from peers import Process, SOURCE, penstock
 
@@ -31,7 +32,9 @@ def tool(name, more):
 def build(argv, environment):
     """A failure is told by the line of it that says most."""
     try:
-        done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True, timeout=BUILD_SECS)
+        with netns.outside():
+            done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True,
+                                  timeout=BUILD_SECS)
     except subprocess.TimeoutExpired:
         raise peers.Missing(f"{argv[0]} took more than {BUILD_SECS} s") from None
     if done.returncode:

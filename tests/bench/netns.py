@@ -1,5 +1,13 @@
-"""Two network namespaces joined by a veth pair: what lies between a tunnel's ends has an MTU of its own,
-and can be made slow.  Needs root; nothing outside the two is touched, and nothing remains.
+"""Networks of the bench's own.
+
+stand_alone(): the whole run leaves the machine's network for an empty one, whose loopback no firewall
+filters and no connection tracking slows.  (A container engine's rules make the kernel track every packet of
+loopback, too; some hundred thousand short connections later its table is full, and it drops.)
+
+Namespace, Link: two that a veth pair joins: what lies between a tunnel's ends has an MTU of its own, and can
+be made slow.
+
+Needs root; nothing outside is touched, and nothing remains.
 """
 import contextlib
 import ctypes
@@ -25,6 +33,36 @@ def enter(descriptor):
     """This thread, and the processes that it starts."""
     if libc.setns(descriptor, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
+
+
+outer = None  # the machine's network, once we have left it
+
+
+def stand_alone():
+    """This process and what it starts, before it has threads.  False: it is not allowed."""
+    global outer
+    before = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        os.close(before)
+        return False
+    outer = before
+    run("ip", "link", "set", "lo", "up")
+    return True
+
+
+@contextlib.contextmanager
+def outside():
+    """For what has to be fetched: this thread is in the machine's network meanwhile."""
+    if outer is None:
+        yield
+        return
+    inside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(outer)
+        yield
+    finally:
+        enter(inside)
+        os.close(inside)
 
 
 class Namespace:
