@@ -177,6 +177,7 @@ def check_chart_test():
         status, said = chart_test(**whole, **more)
         expect(status == 0 and said.count("ok ") == lines and "FAIL" not in said, f"the chart's test: {status}\n{said}")
     for wrong in ({"HTTP": "edge:443"}, {"HTTPS": "traffic:7999"}, {"READY": "http://hub:9003"},
+                  {"READY": "http://hub:9001", "CLIENT_CERTS": "asked"},
                   {"HOST": "app.localhost", "STATUS": 404}, {"HOST": "other.localhost"}):
         status, said = chart_test(**{**whole, **wrong, "SECS": 1})
         expect(status == 1 and said.count("FAIL ") == 1, f"the chart's test with {wrong}: {status}\n{said}")

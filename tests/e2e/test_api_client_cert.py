@@ -1,6 +1,7 @@
 """management.clientCaFile: who has no certificate of that CA gets nothing but health, whatever his token."""
 import http.client
 import json
+import os
 import ssl
 import subprocess
 
@@ -78,10 +79,20 @@ class ClientCert(e2e.Case):
                                   f"management.listen={':'.join(map(str, self.hub.address('management')))}", "healthcheck"],
                                  capture_output=True, text=True, timeout=e2e.SECS)
         self.assertEqual(healthy.returncode, 0, healthy.stderr)
+        self.assert_chart_test_sees_it()
         connection = self.connect(client)
         connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self.hub.token()}"})
         text = connection.getresponse().read().decode()
-        self.assertIn('penstock_admin_refused_total{reason="client_cert"} 24\n', text)
+        self.assertIn('penstock_admin_refused_total{reason="client_cert"} 25\n', text)
+
+    def assert_chart_test_sees_it(self):
+        """What `helm test` runs says that health is answered and all else is not."""
+        at = "https://" + ":".join(map(str, self.hub.address("management")))
+        test = e2e.SOURCE / "helm" / "penstock" / "files" / "test.sh"
+        done = subprocess.run(["sh", test], capture_output=True, text=True, timeout=e2e.SECS,
+                              env={**os.environ, "PENSTOCK_READY": at, "PENSTOCK_CLIENT_CERTS": "asked", "PENSTOCK_SECS": "1"})
+        self.assertEqual(done.stdout, f"ok   {at} is ready\nok   {at} asks for a certificate\n", done.stderr)
+        self.assertEqual(done.returncode, 0)
 
     def test_files_that_are_none(self):
         crt, key = self.ours.sign("another", "serverAuth")
