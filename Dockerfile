@@ -1,6 +1,6 @@
 # Three images from one file: hub, edge, traffic (--target), each FROM scratch with one program, the
-# libraries that it links, a CA bundle and its state folder.  `demo` is a sample origin for the compose
-# profile of that name; it is no part of the product.  Plain instructions only, no syntax line and no
+# libraries that it links, a CA bundle and its state folder.  `demo` and `prometheus` are a sample origin
+# and Debian's Prometheus for two profiles of compose; they are no part of the product.  Plain instructions only, no syntax line and no
 # heredocs, so that old engines and machines without a registry build it too.
 
 # The packages first: sources change more often than they do.
@@ -101,3 +101,16 @@ WORKDIR /tmp
 EXPOSE 9080/tcp
 HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["python3", "/demo/demo.py", "healthcheck"]
 ENTRYPOINT ["python3", "-u", "/demo/demo.py"]
+
+FROM debian:trixie-slim AS prometheus
+RUN apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends prometheus promtool >/dev/null \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o 65532 -g 65532 -m 700 /var/lib/penstock/prometheus
+COPY packaging/compose/prometheus.yaml helm/penstock/files/alerts.yaml /etc/penstock/
+USER 65532:65532
+WORKDIR /tmp
+EXPOSE 9090/tcp
+HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["promtool", "check", "ready"]
+ENTRYPOINT ["prometheus", "--config.file=/etc/penstock/prometheus.yaml", "--storage.tsdb.path=/var/lib/penstock/prometheus"]
+CMD ["--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=1GB"]

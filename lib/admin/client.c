@@ -82,8 +82,7 @@ static bool shake_hands(struct call *c)
 {
     int code;
 
-    if (gnutls_certificate_allocate_credentials(&c->credentials) != 0 ||
-        gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) != 0 ||
+    if (gnutls_init(&c->tls, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) != 0 ||
         gnutls_set_default_priority(c->tls) != 0 ||
         gnutls_credentials_set(c->tls, GNUTLS_CRD_CERTIFICATE, c->credentials) != 0)
         return false;
@@ -209,6 +208,14 @@ static const char *take_answer(struct client_answer *out, struct call *c)
     return NULL;
 }
 
+static bool load_credentials(struct call *c, const struct client_where *where)
+{
+    return gnutls_certificate_allocate_credentials(&c->credentials) == 0 &&
+           (!where->cert_file ||
+            gnutls_certificate_set_x509_key_file(c->credentials, where->cert_file, where->key_file,
+                                                 GNUTLS_X509_FMT_PEM) >= 0);
+}
+
 static const char *ask(struct call *c, const struct client_where *where, const char *path)
 {
     const char *fault = NULL;
@@ -217,7 +224,9 @@ static const char *ask(struct call *c, const struct client_where *where, const c
                                 path, where->token ? "Authorization: Bearer " : "",
                                 where->token ? where->token : "", where->token ? "\r\n" : "");
 
-    if (!dial_listen(c, where->listen))
+    if (where->is_tls && !load_credentials(c, where))
+        fault = "the certificate and its key cannot be read";
+    else if (!dial_listen(c, where->listen))
         fault = "no connection";
     else if (where->is_tls && !shake_hands(c))
         fault = "no TLS handshake";

@@ -16,6 +16,8 @@ struct client_where {
     const char *listen; /* "127.0.0.1:9001"; an address that means "any" is asked on loopback */
     bool is_tls;        /* whose certificate is not checked: the machine asks itself */
     const char *token;  /* or NULL */
+    /* PEM files of a certificate and its key, shown where one is asked for; or both NULL */
+    const char *cert_file, *key_file;
 };
 
 struct client_answer {
@@ -31,8 +33,8 @@ MUST_USE const char *client_get(struct client_answer *out, const struct client_w
                                 const char *path, unsigned quiet_ms);
 void client_answer_fini(struct client_answer *a);
 
-/* /healthz or /readyz.  The exit status: 0 when the answer is 200, else 1 with the answer's body,
- * or a sentence, on `err`. */
+/* /healthz or /readyz, which ask nobody for a certificate.  The exit status: 0 when the answer is
+ * 200, else 1 with the answer's body, or a sentence, on `err`. */
 int client_check(const char *listen, bool is_tls, bool wants_ready, FILE *err);
 
 #endif

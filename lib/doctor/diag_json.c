@@ -1,8 +1,8 @@
 /* diag - the command `diag`: one tar file of text files about a service and its machine.
  *
  * What is asked of the running service is asked by its management API with the token that may only
- * read.  Every file goes through scrub.h on its way in, with all secrets that the configuration and
- * stateDir hold. */
+ * read, and with a certificate of the caller's where it asks for one.  Every file goes through
+ * scrub.h on its way in, with all secrets that the configuration and stateDir hold. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,14 @@ const struct conf_option doctor_diag_options[] = {
     {"--output", "FILE",
      "the file to write, - for standard output; penstock-SERVICE-TIME.tar here"},
     {"--log", "FILE", "a log file of the service, whose last MiB goes into the bundle"},
+    {"--cert", "FILE",
+     "PEM of a certificate to show the service, where management.clientCaFile asks for one"},
+    {"--key", "FILE", "PEM of its key, where the certificate's file has it not"},
     {NULL, NULL, NULL},
+};
+
+struct wishes {
+    const char *output, *log, *cert, *key; /* borrowed from argv; NULL: not given */
 };
 
 struct bundle {
@@ -258,7 +265,7 @@ static void put_state_dir(struct bundle *b, const struct doctor_diag *d)
 }
 
 /* The service as it runs, as far as it answers. */
-static void put_live(struct bundle *b, const struct doctor_diag *d)
+static void put_live(struct bundle *b, const struct doctor_diag *d, const struct wishes *w)
 {
     static const struct {
         const char *name, *path;
@@ -275,7 +282,9 @@ static void put_live(struct bundle *b, const struct doctor_diag *d)
     char *token = service_read_token(d->service);
     struct client_where where = {.listen = d->service->management_listen,
                                  .is_tls = *d->service->management_cert_file != '\0',
-                                 .token = token};
+                                 .token = token,
+                                 .cert_file = w->cert,
+                                 .key_file = w->key};
 
     scrub_add(&b->scrub, token);
     for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
@@ -297,7 +306,7 @@ static void put_live(struct bundle *b, const struct doctor_diag *d)
     free(token);
 }
 
-static void gather_secrets(struct bundle *b, const struct doctor_diag *d)
+static void gather_secrets(struct bundle *b, const struct doctor_diag *d, const struct wishes *w)
 {
     conf_each_secret(d->table, d->conf, on_secret, &b->scrub);
     if (d->each_secret)
@@ -307,16 +316,19 @@ static void gather_secrets(struct bundle *b, const struct doctor_diag *d)
         scrub_add_file(&b->scrub, d->service->management_token_file);
     if (*d->service->management_read_token_file)
         scrub_add_file(&b->scrub, d->service->management_read_token_file);
+    if (w->key)
+        scrub_add_file(&b->scrub, w->key);
 }
 
-static int write_bundle(FILE *out, const char *folder, const struct doctor_diag *d, const char *log)
+static int write_bundle(FILE *out, const char *folder, const struct doctor_diag *d,
+                        const struct wishes *w)
 {
     struct bundle b = {.folder = folder};
     int err;
 
     tar_init(&b.tar, out, time(NULL));
     scrub_init(&b.scrub);
-    gather_secrets(&b, d);
+    gather_secrets(&b, d, w);
     b.list = open_memstream(&b.list_text, &b.list_len);
     must(b.list != NULL);
     fprintf(b.list,
@@ -327,10 +339,10 @@ static int write_bundle(FILE *out, const char *folder, const struct doctor_diag 
     put_configuration(&b, d);
     put_findings(&b, d);
     put_state_dir(&b, d);
-    put_live(&b, d);
+    put_live(&b, d, w);
     put_machine(&b);
-    if (log)
-        put_file(&b, "log.txt", log, LOG_TAIL_MAX);
+    if (w->log)
+        put_file(&b, "log.txt", w->log, LOG_TAIL_MAX);
     if (b.scrub.is_full)
         fprintf(b.list, "\nThere were more secrets than could be looked for.\n");
     fclose(b.list);
@@ -343,10 +355,6 @@ static int write_bundle(FILE *out, const char *folder, const struct doctor_diag 
 
 /* --- the command -------------------------------------------------------------------------------
  */
-
-struct wishes {
-    const char *output, *log; /* borrowed from argv; NULL: not given */
-};
 
 static const char *value_of(char ***rest, const char *name)
 {
@@ -371,11 +379,39 @@ static bool parse(struct wishes *w, char **rest)
             w->output = value;
         } else if ((value = value_of(&rest, "--log")) != NULL) {
             w->log = value;
+        } else if ((value = value_of(&rest, "--cert")) != NULL) {
+            w->cert = value;
+        } else if ((value = value_of(&rest, "--key")) != NULL) {
+            w->key = value;
         } else {
-            fprintf(stderr, "diag: takes --output FILE and --log FILE, not %s\n", *rest);
+            fprintf(stderr,
+                    "diag: takes --output FILE, --log FILE, --cert FILE and --key FILE, not %s\n",
+                    *rest);
             return false;
         }
     }
+    return true;
+}
+
+/* A pair that is none is told here, not by seven files of the bundle.  False: told. */
+static bool check_cert(struct wishes *w)
+{
+    struct tls_cert *cert = NULL;
+    char why[200] = "";
+
+    if (!w->cert && !w->key)
+        return true;
+    if (!w->cert) {
+        fprintf(stderr, "diag: --key needs --cert FILE\n");
+        return false;
+    }
+    if (!w->key) /* one file with both, as curl takes it */
+        w->key = w->cert;
+    if (tls_cert_load(&cert, w->cert, w->key, why, sizeof(why)) != 0) {
+        fprintf(stderr, "diag: --cert: %s\n", why);
+        return false;
+    }
+    tls_cert_unref(cert);
     return true;
 }
 
@@ -388,7 +424,7 @@ int doctor_diag(const struct doctor_diag *diag, char **rest)
     FILE *out = stdout;
     int fd, err;
 
-    if (!parse(&w, rest))
+    if (!parse(&w, rest) || !check_cert(&w))
         return 2;
     log_set_level(LOG_ERR);
     gmtime_r(&now, &tm);
@@ -399,7 +435,7 @@ int doctor_diag(const struct doctor_diag *diag, char **rest)
         fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         out = fd >= 0 ? fdopen(fd, "w") : NULL;
     }
-    err = out ? write_bundle(out, folder, diag, w.log) : -1;
+    err = out ? write_bundle(out, folder, diag, &w) : -1;
     if (out && out != stdout && fclose(out) != 0)
         err = -1;
     if (err)

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "hub/hub.h"
 #include "hub/registry_store.h"
-#include "hub/unix_time.h"
 #include "json/json.h"
 
 #define PEER_TEXT    64
@@ -20,8 +19,8 @@ enum step_kind { STEP_PUT, STEP_REMOVE, STEP_RENEW };
 struct change_step {
     struct list node;
     enum step_kind kind;
-    struct edge_spec spec; /* owned; with the new secret */
-    uint64_t grace_ms;
+    struct edge_spec spec;     /* owned; with the new secret */
+    struct secret_grace grace; /* of the old one */
 };
 
 struct change {
@@ -100,11 +99,11 @@ void change_remove(struct change *c, const char *id)
     (void)add_step(c, STEP_REMOVE, id);
 }
 
-void change_renew(struct change *c, const char *id, uint64_t grace_ms)
+void change_renew(struct change *c, const char *id, struct secret_grace grace)
 {
     struct change_step *step = add_step(c, STEP_RENEW, id);
 
-    step->grace_ms = grace_ms;
+    step->grace = grace;
     edge_spec_make_secret(&step->spec);
 }
 
@@ -119,8 +118,7 @@ static void batch_step(const struct hub *h, struct store_batch *b, const struct 
     if (step->kind == STEP_PUT)
         registry_preview(&h->registry, &step->spec, &after);
     else
-        registry_preview_renewal(&h->registry, &step->spec, step->grace_ms, unix_time_now(),
-                                 &after);
+        registry_preview_renewal(&h->registry, &step->spec, step->grace, &after);
     registry_batch_put(b, &after);
     edge_preview_fini(&after);
 }
@@ -149,7 +147,7 @@ static void apply_step(struct hub *h, const struct change *c, struct change_step
         log_step(c, "edge_removed", step->spec.id);
         break;
     case STEP_RENEW:
-        hub_renew_secret(h, edge, step->spec.secret, step->grace_ms);
+        hub_renew_secret(h, edge, step->spec.secret, step->grace);
         log_step(c, "edge_secret_renewed", step->spec.id);
         break;
     }

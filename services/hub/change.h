@@ -50,8 +50,8 @@ void change_begin(struct hub *h, struct admin_request *r,
 /* The edge as the spec says, which moves; a secret is made for a new one. */
 void change_put(struct change *c, struct edge_spec *spec);
 void change_remove(struct change *c, const char *id);
-/* A new secret; the old one is good for grace_ms more. */
-void change_renew(struct change *c, const char *id, uint64_t grace_ms);
+/* A new secret; the old one is good for that long. */
+void change_renew(struct change *c, const char *id, struct secret_grace grace);
 /* Stores it.  Once it is in force, `answer` answers; `id` and `body` (moved; or NULL) are kept for
  * it.
  */

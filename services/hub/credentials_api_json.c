@@ -76,17 +76,17 @@ static void answer_renewed(struct hub *h, struct admin_request *r, const char *i
 static void renew(struct hub *h, struct change *c, struct admin_request *r, const struct edge *edge,
                   uint64_t grace_secs)
 {
+    struct secret_grace grace =
+        secret_grace_of(grace_secs * 1000, loop_now_ms(h->loop), unix_time_now());
     struct json_object *o = json_object_new_object();
 
     api_add_str(o, "edgeId", edge->id);
-    json_object_object_add(o, "oldSecretGoodUntil",
-                           grace_secs ? unix_time_json(unix_time_now() + (int64_t)grace_secs)
-                                      : NULL);
+    secret_grace_emit(o, grace);
     if (admin_is_dry_run(r)) {
         answer_renewed(h, r, edge->id, o);
         return;
     }
-    change_renew(c, edge->id, grace_secs * 1000);
+    change_renew(c, edge->id, grace);
     change_commit(h, c, edge->id, o, answer_renewed);
 }
 

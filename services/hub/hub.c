@@ -484,11 +484,11 @@ void hub_remove_edge(struct hub *h, struct edge *edge)
     registry_remove(&h->registry, edge);
 }
 
-void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms)
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret,
+                      struct secret_grace grace)
 {
-    registry_renew_secret(&h->registry, edge, secret, grace_ms, loop_now_ms(h->loop),
-                          unix_time_now());
-    if (grace_ms == 0)
+    registry_renew_secret(&h->registry, edge, secret, grace);
+    if (grace.until_ms == 0)
         desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
 }
 

@@ -60,8 +60,9 @@ void hub_fini(struct hub *h); /* everything but conf */
  */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
-/* grace_ms 0: the edge's tunnels are closed. */
-void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret, uint64_t grace_ms);
+/* No grace: the edge's tunnels are closed. */
+void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret,
+                      struct secret_grace grace);
 /* The edge's connection token for this host and port (the caller's, a secret). */
 char *hub_make_token(const struct hub *h, const struct edge *edge, const char *host, uint16_t port);
 /* tunnel.publicPort, or the tunnel's own. */

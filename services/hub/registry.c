@@ -148,8 +148,7 @@ unsigned registry_compare(const struct registry *r, const struct edge_spec *spec
 static void forget_old_secret(struct edge *edge)
 {
     tls_wipe(edge->old_secret, sizeof(edge->old_secret));
-    edge->old_until_ms = 0;
-    edge->old_until_unix = 0;
+    edge->old_until = (struct secret_grace){0};
 }
 
 /* The ports move. */
@@ -225,36 +224,41 @@ void registry_remove(struct registry *r, struct edge *edge)
     edge_free(edge);
 }
 
-static void renew(struct edge *edge, const char *secret, uint64_t grace_ms, uint64_t now_ms,
-                  int64_t now_unix)
+struct secret_grace secret_grace_of(uint64_t grace_ms, uint64_t now_ms, int64_t now_unix)
+{
+    if (grace_ms == 0)
+        return (struct secret_grace){0};
+    return (struct secret_grace){now_ms + grace_ms, now_unix + (int64_t)(grace_ms / 1000)};
+}
+
+static void renew(struct edge *edge, const char *secret, struct secret_grace grace)
 {
     forget_old_secret(edge);
-    if (grace_ms > 0) {
+    if (grace.until_ms > 0) {
         memcpy(edge->old_secret, edge->secret, sizeof(edge->old_secret));
-        edge->old_until_ms = now_ms + grace_ms;
-        edge->old_until_unix = now_unix + (int64_t)(grace_ms / 1000);
+        edge->old_until = grace;
     }
     must(secret[0]);
     snprintf(edge->secret, sizeof(edge->secret), "%s", secret);
 }
 
 void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
-                           uint64_t grace_ms, uint64_t now_ms, int64_t now_unix)
+                           struct secret_grace grace)
 {
-    renew(edge, secret, grace_ms, now_ms, now_unix);
+    renew(edge, secret, grace);
     edge->revision = ++r->revision;
 }
 
 void registry_preview_renewal(const struct registry *r, const struct edge_spec *spec,
-                              uint64_t grace_ms, int64_t now_unix, struct edge *out)
+                              struct secret_grace grace, struct edge *out)
 {
     copy_edge(r, spec->id, out);
-    renew(out, spec->secret, grace_ms, 0, now_unix);
+    renew(out, spec->secret, grace);
 }
 
 const char *edge_old_secret(const struct edge *edge, uint64_t now_ms)
 {
-    return edge->old_secret[0] && now_ms < edge->old_until_ms ? edge->old_secret : NULL;
+    return edge->old_secret[0] && now_ms < edge->old_until.until_ms ? edge->old_secret : NULL;
 }
 
 const char *registry_etag(const struct registry *r, const struct edge *edge,

@@ -43,12 +43,21 @@ void edge_spec_init(struct edge_spec *spec); /* the defaults */
 void edge_spec_fini(struct edge_spec *spec); /* wipes the secret; fine on a zeroed one */
 void edge_spec_make_secret(struct edge_spec *spec);
 
+/* Until when the secret before a new one is good.  Made once for a change, when it is asked for:
+ * the answer, the store and the registry say the same time.  Zeroed: not at all. */
+struct secret_grace {
+    uint64_t until_ms;  /* of the loop's clock: counts */
+    int64_t until_unix; /* for people, and for another run of the hub */
+};
+
+/* For grace_ms from now on; 0: not at all. */
+struct secret_grace secret_grace_of(uint64_t grace_ms, uint64_t now_ms, int64_t now_unix);
+
 struct edge {
     char id[EDGE_ID_MAX + 1];
     char secret[SECRET_MAX + 1];
-    char old_secret[SECRET_MAX + 1]; /* good until old_until_ms; "": none */
-    uint64_t old_until_ms;
-    int64_t old_until_unix;
+    char old_secret[SECRET_MAX + 1]; /* good until old_until; "": none */
+    struct secret_grace old_until;
     struct port_list ports, ports_udp; /* owned */
     uint32_t stun_interval_secs;
     unsigned max_instances;
@@ -90,15 +99,15 @@ MUST_USE int registry_put(struct registry *r, struct edge_spec *spec, unsigned *
 unsigned registry_compare(const struct registry *r, const struct edge_spec *spec);
 /* Frees it. */
 void registry_remove(struct registry *r, struct edge *edge);
-/* A new secret; the old one is good for grace_ms more. */
+/* A new secret; the old one is good for that long. */
 void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
-                           uint64_t grace_ms, uint64_t now_ms, int64_t now_unix);
+                           struct secret_grace grace);
 
 /* The edge as registry_put() and registry_renew_secret() would leave it: a copy that stands alone,
  * for edge_preview_fini().  The spec stays whole. */
 void registry_preview(const struct registry *r, const struct edge_spec *spec, struct edge *out);
 void registry_preview_renewal(const struct registry *r, const struct edge_spec *spec,
-                              uint64_t grace_ms, int64_t now_unix, struct edge *out);
+                              struct secret_grace grace, struct edge *out);
 void edge_preview_fini(struct edge *edge); /* wipes */
 
 /* The secret before the present one, while it is good; else NULL. */
@@ -135,5 +144,7 @@ void registry_check_conf(struct json_check *faults, const char *base, struct jso
                          size_t limit);
 /* Without secrets; the caller's. */
 struct json_object *edge_emit(const struct edge *edge);
+/* Its `oldSecretGoodUntil`, and that of the answer to who asked for a new secret. */
+void secret_grace_emit(struct json_object *obj, struct secret_grace grace);
 
 #endif

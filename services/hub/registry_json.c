@@ -250,6 +250,12 @@ static struct json_object *emit_ports(const struct port_list *l)
     return list;
 }
 
+void secret_grace_emit(struct json_object *obj, struct secret_grace grace)
+{
+    json_object_object_add(obj, "oldSecretGoodUntil",
+                           grace.until_unix ? unix_time_json(grace.until_unix) : NULL);
+}
+
 struct json_object *edge_emit(const struct edge *edge)
 {
     struct json_object *obj = json_object_new_object();
@@ -261,7 +267,6 @@ struct json_object *edge_emit(const struct edge *edge)
                            json_object_new_int64(edge->stun_interval_secs));
     json_object_object_add(obj, "maxInstances", json_object_new_int64(edge->max_instances));
     json_object_object_add(obj, "enabled", json_object_new_boolean(edge->is_enabled));
-    json_object_object_add(obj, "oldSecretGoodUntil",
-                           edge->old_until_unix ? unix_time_json(edge->old_until_unix) : NULL);
+    secret_grace_emit(obj, edge->old_until);
     return obj;
 }

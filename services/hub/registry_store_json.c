@@ -38,7 +38,7 @@ static char *secrets_emit(const struct edge *edge)
     json_object_object_add(o, "secret", json_object_new_string(edge->secret));
     if (edge->old_secret[0]) {
         json_object_object_add(o, "oldSecret", json_object_new_string(edge->old_secret));
-        json_object_object_add(o, "oldUntil", json_object_new_int64(edge->old_until_unix));
+        json_object_object_add(o, "oldUntil", json_object_new_int64(edge->old_until.until_unix));
     }
     text = must_strdup(text_of(o));
     json_object_put(o);
@@ -83,13 +83,12 @@ static void fail(struct loading *l, int err, const char *id, const char *what)
 /* The old secret is good until its time on the wall clock, which has gone on meanwhile. */
 static void take_old_secret(struct loading *l, struct edge *edge, const char *secret, int64_t until)
 {
-    int64_t left = until - unix_time_now();
+    int64_t now = unix_time_now();
 
-    if (!secret || left <= 0)
+    if (!secret || until <= now)
         return;
     snprintf(edge->old_secret, sizeof(edge->old_secret), "%s", secret);
-    edge->old_until_unix = until;
-    edge->old_until_ms = l->now_ms + (uint64_t)left * 1000;
+    edge->old_until = secret_grace_of((uint64_t)(until - now) * 1000, l->now_ms, now);
 }
 
 static struct json_object *read_json(const void *text, size_t n)

@@ -232,7 +232,7 @@ def check_daemonset(folder):
 
 
 def check_prepared_secrets(folder):
-    """Every Secret prepared, TLS on the management APIs, two replicas that follow the routes' Secret."""
+    """Every Secret prepared, management APIs that ask for certificates, two replicas that follow the routes' Secret."""
     chain, key = certificate(folder, *HOSTS)
     origin = f"{NAME}-origin"
     run("docker", "run", "-d", "--name", origin, "--network", NAME, "--entrypoint", "python3", f"{NAME}-demo", "-u",
@@ -247,22 +247,27 @@ def check_prepared_secrets(folder):
         return secrets.token_urlsafe(32)
 
     tls = {"tls.crt": chain, "tls.key": key}
+    (folder / "client").mkdir()
+    client_ca = {"ca.crt": certificate(folder / "client", "client")[0]}  # one that has signed itself
+    shown = ["--cert", folder / "client" / "cert.pem", "--key", folder / "client" / "key.pem"]
     known = {"pst-edges": {"edge": token()}, "pst-tokens": {s: token() for s in ("hub", "edge", "traffic")},
-             "pst-management-tls": tls, "pst-tunnel-tls": tls, "pst-store-key": {"store.key": token()},
-             "pst-routes": routes(HOSTS[0])}
+             "pst-management-tls": tls, "pst-client-ca": client_ca, "pst-tunnel-tls": tls,
+             "pst-store-key": {"store.key": token()}, "pst-routes": routes(HOSTS[0])}
     release = Release(folder / "pods", known, "--values", CHART / "ci" / "existing-secrets-values.yaml",
                       "--set", f"tests.enabled=true,tests.host={HOSTS[0]},tests.path=/hello,tests.secs={SECS}",
-                      "--set-string", "tests.status=200", "--set", "traffic.replicaCount=2")
+                      "--set-string", "tests.status=200", "--set", "traffic.replicaCount=2",
+                      "--set", "secrets.managementClientCa.existingSecret=pst-client-ca")
     release.start_all()
     status, said = release.helm_test()
-    expect(status == 0 and said.count("ok ") == 6 and "FAIL" not in said, f"helm test: {status}\n{said}")
+    expect(status == 0 and said.count("ok ") == 9 and "FAIL" not in said, f"helm test: {status}\n{said}")
+    expect(said.count("asks for a certificate") == 3, f"helm test: {said}")
 
     release.put_secret("pst-routes", routes(HOSTS[1]))
     token_of = known["pst-tokens"]["traffic"]
     for i in range(2):
         at = address(f"{NAME}-r-penstock-traffic-{i}")
         wait_for(f"replica {i} has the new routes", lambda a=at: f'"{HOSTS[1]}"' in run(
-            "curl", "-sk", "--max-time", "3", "-H", f"Authorization: Bearer {token_of}",
+            "curl", "-sk", *shown, "--max-time", "3", "-H", f"Authorization: Bearer {token_of}",
             f"https://{a}:9003/v1/routes", check=False).stdout)
     everything = "".join(run("docker", "logs", name).stderr + run("docker", "logs", name).stdout
                          for name, _ in release.containers.values())

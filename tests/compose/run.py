@@ -2,7 +2,7 @@
 """The images and compose.yaml as a user has them: built, started with one command, asked through the
 published ports, looked at from inside the networks, stopped, and taken down, also when a check fails.
 
-Needs an engine with Compose v2 and buildx, ports 80, 443 and 9001 to 9003 of this machine, curl, root
+Needs an engine with Compose v2 and buildx, ports 80, 443, 9001 to 9003 and 9090 of this machine, curl, root
 (for /proc of the containers).                            usage: tests/compose/run.py [--keep]
 """
 import hashlib
@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.parse
+
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
@@ -22,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import doc_blocks  # noqa: E402
 
 CLIENT = pathlib.Path(__file__).resolve().with_name("client.py").read_text()
+ALERTS = ROOT / "helm" / "penstock" / "files" / "alerts.yaml"
 CHART_TEST = ROOT / "helm" / "penstock" / "files" / "test.sh"
 PROJECT = "penstock-check"
 PRODUCT = {"hub": 9001, "traffic": 9003, "edge": 9002}
@@ -106,7 +110,7 @@ def check_configuration():
 
 
 def check_images():
-    compose("--profile", "demo", "--profile", "direct", "build", secs=1800)
+    compose("--profile", "*", "build", secs=1800)
     for service in PRODUCT:
         image = json.loads(run("docker", "image", "inspect", f"{PROJECT}-{service}").stdout)[0]
         print(f"   {service}: {image['Size'] / 1e6:.1f} MB")
@@ -177,6 +181,7 @@ def check_chart_test():
         status, said = chart_test(**whole, **more)
         expect(status == 0 and said.count("ok ") == lines and "FAIL" not in said, f"the chart's test: {status}\n{said}")
     for wrong in ({"HTTP": "edge:443"}, {"HTTPS": "traffic:7999"}, {"READY": "http://hub:9003"},
+                  {"READY": "http://hub:9001", "CLIENT_CERTS": "asked"},
                   {"HOST": "app.localhost", "STATUS": 404}, {"HOST": "other.localhost"}):
         status, said = chart_test(**{**whole, **wrong, "SECS": 1})
         expect(status == 1 and said.count("FAIL ") == 1, f"the chart's test with {wrong}: {status}\n{said}")
@@ -212,13 +217,17 @@ def check_management():
 
 def check_confinement():
     for service in (*PRODUCT, "demo"):
-        details = inspect(service)
-        status = dict(line.split(":\t", 1) for line in
-                      pathlib.Path(f"/proc/{details['State']['Pid']}/status").read_text().splitlines() if ":\t" in line)
-        expect(set(status["Uid"].split()) == {"65532"}, f"{service} runs as {status['Uid']}")
-        expect(int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, f"{service} has capabilities")
-        expect(status["NoNewPrivs"].strip() == "1", f"{service} may gain privileges")
-        expect(details["HostConfig"]["ReadonlyRootfs"], f"{service} may write to its image")
+        confined(service)
+
+
+def confined(service):
+    details = inspect(service)
+    status = dict(line.split(":\t", 1) for line in
+                  pathlib.Path(f"/proc/{details['State']['Pid']}/status").read_text().splitlines() if ":\t" in line)
+    expect(set(status["Uid"].split()) == {"65532"}, f"{service} runs as {status['Uid']}")
+    expect(int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0, f"{service} has capabilities")
+    expect(status["NoNewPrivs"].strip() == "1", f"{service} may gain privileges")
+    expect(details["HostConfig"]["ReadonlyRootfs"], f"{service} may write to its image")
 
 
 def check_secrets():
@@ -247,6 +256,53 @@ def check_recreate():
     compose("--profile", "demo", "up", "--force-recreate", "--wait")
     expect(json.loads(hello("--fail").stdout)["target"] == "/hello", "no answer from the new containers")
     expect(before == [token(s) for s in PRODUCT], "a token changed")
+
+
+def prometheus(path, **query):
+    """The data of its answer."""
+    out = run("curl", "-sS", "--fail", "--max-time", "10",
+              f"http://127.0.0.1:9090/api/v1/{path}?{urllib.parse.urlencode(query)}").stdout
+    return json.loads(out)["data"]
+
+
+def targets():
+    """service -> what Prometheus says of it."""
+    return {t["labels"]["instance"].split(":")[0]: t for t in prometheus("targets", state="active")["activeTargets"]}
+
+
+def check_monitoring():
+    """Every service is a target that answers, one that is gone is seen, and the alerts are evaluated."""
+    compose("--profile", "demo", "--profile", "monitoring", "up", "--wait", secs=600)
+    wait_for("three targets that are up", lambda: [t["health"] for t in targets().values()] == ["up"] * 3)
+    expect(set(targets()) == set(PRODUCT), f"the targets are {targets()}")
+    expect({t["labels"]["job"] for t in targets().values()} == {"penstock"}, "another job, which no alert asks for")
+    wanted = [r["alert"] for g in yaml.safe_load(ALERTS.read_text())["groups"] for r in g["rules"]]
+
+    def rules():
+        return [r for g in prometheus("rules", type="alert")["groups"] for r in g["rules"]]
+
+    wait_for("every alert to be evaluated", lambda: all(r["health"] == "ok" for r in rules()))
+    expect([r["name"] for r in rules()] == wanted, f"the alerts are {[r['name'] for r in rules()]}")
+    expect(not [r["name"] for r in rules() if r["state"] == "firing"], "an alert fires and nothing is wrong")
+    expect(hello("--fail").returncode == 0, "no answer")
+    asked = wait_for("the request that came through", lambda: prometheus(
+        "query", query="penstock_traffic_requests_total > 0")["result"])
+    expect(asked[0]["metric"]["instance"] == "traffic:9103", f"the request is one of {asked}")
+    confined("prometheus")
+    bound = inspect("prometheus")["NetworkSettings"]["Ports"]["9090/tcp"]
+    expect([b["HostIp"] for b in bound] == ["127.0.0.1"], f"Prometheus is published on {bound}")
+    for service, port in PRODUCT.items():
+        expect(f"{port + 100}/tcp" not in {p for p, b in inspect(service)["NetworkSettings"]["Ports"].items() if b},
+               f"the metrics of {service} are published")
+    compose("stop", "edge")
+    wait_for("the edge that is gone", lambda: targets()["edge"]["health"] == "down")
+    expect([targets()[s]["health"] for s in ("hub", "traffic")] == ["up", "up"], "others are gone too")
+    waits = wait_for("PenstockDown to wait for its time", lambda: [
+        a for a in prometheus("alerts")["alerts"] if a["labels"]["alertname"] == "PenstockDown"])
+    expect([a["labels"]["instance"] for a in waits] == ["edge:9102"], f"down are {waits}")
+    compose("--profile", "demo", "up", "--wait")
+    wait_for("the edge that is back", lambda: targets()["edge"]["health"] == "up")
+    compose("--profile", "monitoring", "rm", "-sf", "prometheus")
 
 
 def check_stop():
@@ -302,7 +358,7 @@ def check_documents():
 
 CHECKS = [check_configuration, check_images, check_up, check_redirect, check_bytes, check_client_address,
           check_chart_test, check_networks, check_management, check_confinement, check_secrets, check_traffic_restart,
-          check_recreate, check_stop, check_direct, check_documents]
+          check_recreate, check_monitoring, check_stop, check_direct, check_documents]
 
 
 def take_down():

@@ -1,8 +1,11 @@
 """management.clientCaFile: who has no certificate of that CA gets nothing but health, whatever his token."""
 import http.client
+import io
 import json
+import os
 import ssl
 import subprocess
+import tarfile
 
 import e2e
 from e2e import penstock
@@ -78,10 +81,63 @@ class ClientCert(e2e.Case):
                                   f"management.listen={':'.join(map(str, self.hub.address('management')))}", "healthcheck"],
                                  capture_output=True, text=True, timeout=e2e.SECS)
         self.assertEqual(healthy.returncode, 0, healthy.stderr)
+        self.assert_chart_test_sees_it()
         connection = self.connect(client)
         connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self.hub.token()}"})
         text = connection.getresponse().read().decode()
-        self.assertIn('penstock_admin_refused_total{reason="client_cert"} 24\n', text)
+        self.assertIn('penstock_admin_refused_total{reason="client_cert"} 25\n', text)
+
+    def diag(self, *options):
+        """(status, {name: text} or None, what it said): at the address that the kernel chose."""
+        at = ":".join(map(str, self.hub.address("management")))
+        done = subprocess.run([self.hub.program, "diag", "--config", self.hub.folder / "hub.json", "--set",
+                               f"management.listen={at}", "--output", "-", *options], capture_output=True, timeout=e2e.SECS)
+        if not done.stdout:
+            return done.returncode, None, done.stderr.decode()
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+            files = {m.name.split("/", 1)[1]: tar.extractfile(m).read().decode() for m in tar.getmembers()}
+        return done.returncode, files, done.stderr.decode()
+
+    def test_diag(self):
+        """With a certificate it has the live files, without one the refusals; its key is in none of them."""
+        asked = {"live/status.json", "live/config.json", "live/metrics.txt", "live/log-level.json", "live/events.txt"}
+        cert, key = self.ours.sign("client")
+        both, log = self.stack.folder / "both.pem", self.stack.folder / "some.log"
+        both.write_text(cert.read_text() + key.read_text())
+        secret = [line for line in key.read_text().splitlines() if not line.startswith("---")][0]
+        log.write_text(f"a line\n{secret}\nthe last line\n")
+        for pair in (("--cert", cert, "--key", key), (f"--key={key}", f"--cert={cert}"), ("--cert", both)):
+            status, files, _ = self.diag(*pair, "--log", log)
+            self.assertEqual(status, 0, pair)
+            self.assertEqual(json.loads(files["live/status.json"])["running"], True)
+            self.assertIn("penstock_build_info", files["live/metrics.txt"])
+            self.assertEqual([n for n in asked if "clientCertificateRequired" in files[n]], [])
+            self.assertIn("the last line", files["log.txt"])
+            self.assertEqual([n for n, text in files.items() if secret in text], [])
+        other = self.other.sign("client")
+        for pair in ((), ("--cert", other[0], "--key", other[1])):
+            status, files, _ = self.diag(*pair)
+            self.assertEqual(status, 0)
+            self.assertEqual({n for n in files if "clientCertificateRequired" in files[n]}, asked)
+            self.assertEqual(json.loads(files["live/healthz.json"])["status"], "ok")
+
+    def test_diag_with_files_that_are_no_pair(self):
+        cert, key = self.ours.sign("client")
+        for options, word in ((("--key", key), "--key needs --cert FILE"), (("--cert", cert), "--cert: "),
+                              (("--cert", cert, "--key", self.other.sign("client")[1]), "--cert: "),
+                              (("--cert", "/nonexistent", "--key", key), "/nonexistent"), (("--cert",), "--cert")):
+            status, files, said = self.diag(*options)
+            self.assertEqual((status, files), (2, None), options)
+            self.assertIn(word, said)
+
+    def assert_chart_test_sees_it(self):
+        """What `helm test` runs says that health is answered and all else is not."""
+        at = "https://" + ":".join(map(str, self.hub.address("management")))
+        test = e2e.SOURCE / "helm" / "penstock" / "files" / "test.sh"
+        done = subprocess.run(["sh", test], capture_output=True, text=True, timeout=e2e.SECS,
+                              env={**os.environ, "PENSTOCK_READY": at, "PENSTOCK_CLIENT_CERTS": "asked", "PENSTOCK_SECS": "1"})
+        self.assertEqual(done.stdout, f"ok   {at} is ready\nok   {at} asks for a certificate\n", done.stderr)
+        self.assertEqual(done.returncode, 0)
 
     def test_files_that_are_none(self):
         crt, key = self.ours.sign("another", "serverAuth")

@@ -87,6 +87,7 @@ class Bash(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             (pathlib.Path(folder) / "edge.json").touch()
             self.assertEqual(self.complete("edge", "--config", "ed", folder=folder), ["edge.json"])
+            self.assertEqual(self.complete("edge", "diag", "--cert", "ed", folder=folder), ["edge.json"])
 
     def test_readline_takes_it(self):
         """The whole way: `complete` is registered for the program, without an error."""

@@ -32,7 +32,8 @@ class Store(e2e.Case):
         hub.api("PATCH", "/v1/edges/e2", {"listenPorts": [1, 2, 3], "stunIntervalSecs": 0, "maxInstances": 7,
                                           "enabled": False}, expect=200)
         hub.api("DELETE", "/v1/edges/e3", expect=204)
-        hub.api("POST", "/v1/edges/e2/secret", {"graceSecs": 3600}, expect=200)
+        told = hub.api("POST", "/v1/edges/e2/secret", {"graceSecs": 3600}, expect=200).json["oldSecretGoodUntil"]
+        self.assertEqual(hub.api("GET", "/v1/edges/e2").json["oldSecretGoodUntil"], told)
         before, secret = self.edges(hub), self.secret(hub, "e2")
         etag = hub.api("GET", "/v1/edges").headers["ETag"]
         self.restart(hub)

@@ -47,6 +47,31 @@ static inline void expect(enum report_verdict verdict, const char *name, const c
     ck_assert_int_eq(f->mend == NULL, verdict == REPORT_OK);
 }
 
+/* The first finding of that name; NULL. */
+static inline const struct finding *find(const struct report *of, const char *name)
+{
+    for (size_t i = 0; i < of->count; i++)
+        if (strcmp(of->findings[i].name, name) == 0)
+            return &of->findings[i];
+    return NULL;
+}
+
+static inline size_t count_of(const struct report *of, const char *name)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < of->count; i++)
+        count += strcmp(of->findings[i].name, name) == 0;
+    return count;
+}
+
+/* The only one of that name. */
+static inline const struct finding *only(const struct report *of, const char *name)
+{
+    ck_assert_msg(count_of(of, name) == 1, "%zu findings are %s", count_of(of, name), name);
+    return find(of, name);
+}
+
 static inline int run_suite(const char *name, const TTest *const *tests, size_t n)
 {
     Suite *suite = suite_create(name);

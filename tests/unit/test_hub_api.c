@@ -1,6 +1,7 @@
 /* The hub's part of the management API, over HTTP against a whole hub. */
 #include <arpa/inet.h>
 
+#include "hub/unix_time.h"
 #include "hub_api_fixture.h"
 #include "wire/token.h"
 
@@ -132,7 +133,7 @@ static void check_token(const char *host, uint16_t port)
 
 START_TEST(tokens_and_secrets)
 {
-    char first[SECRET_MAX + 1];
+    char first[SECRET_MAX + 1], until[UNIX_TIME_TEXT_MAX];
 
     ck_assert_uint_eq(ask("POST", "/v1/edges/e1/token", NULL, NULL), 200);
     check_token("hub.example", addr_port(&hub.tunnel_at));
@@ -147,7 +148,9 @@ START_TEST(tokens_and_secrets)
     ck_assert_uint_eq(ask("POST", "/v1/edges/e1/secret", NULL, NULL), 200);
     check_token("hub.example", addr_port(&hub.tunnel_at));
     ck_assert_str_ne(registry_find(&hub.registry, "e1")->secret, first);
-    ck_assert_str_ne(member("oldSecretGoodUntil"), "null");
+    /* what is told is what is kept, to the second */
+    unix_time_format(registry_find(&hub.registry, "e1")->old_until.until_unix, until);
+    ck_assert_mem_eq(member("oldSecretGoodUntil") + 1, until, strlen(until)); /* in quotes */
     ck_assert_uint_eq(ask("GET", "/v1/edges", NULL, NULL), 200);
     ck_assert_ptr_null(strstr(call.body, first));
     ck_assert_ptr_null(strstr(call.body, registry_find(&hub.registry, "e1")->secret));

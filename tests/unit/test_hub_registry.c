@@ -119,17 +119,18 @@ START_TEST(secret_grace)
     e = registry_find(&r, "e1");
     ck_assert_ptr_null(edge_old_secret(e, 1000));
     memcpy(first, e->secret, sizeof(first));
-    registry_renew_secret(&r, e, new_secret(), 5000, 1000, 1700000000);
+    registry_renew_secret(&r, e, new_secret(), secret_grace_of(5000, 1000, 1700000000));
     memcpy(second, e->secret, sizeof(second));
     ck_assert_str_ne(first, second);
     ck_assert_str_eq(edge_old_secret(e, 5999), first);
     ck_assert_ptr_null(edge_old_secret(e, 6000));
-    ck_assert_int_eq(e->old_until_unix, 1700000005);
-    registry_renew_secret(&r, e, new_secret(), 0, 2000,
-                          1700000001); /* at once: neither is good any more */
+    ck_assert_int_eq(e->old_until.until_unix, 1700000005);
+    registry_renew_secret(
+        &r, e, new_secret(),
+        secret_grace_of(0, 2000, 1700000001)); /* at once: neither is good any more */
     ck_assert_ptr_null(edge_old_secret(e, 2000));
     ck_assert_str_ne(e->secret, second);
-    ck_assert_int_eq(e->old_until_unix, 0);
+    ck_assert_int_eq(e->old_until.until_unix, 0);
     registry_fini(&r);
 }
 END_TEST

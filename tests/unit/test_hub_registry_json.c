@@ -172,7 +172,8 @@ START_TEST(no_secret_is_shown)
     edge_spec_init(&spec);
     parse(&spec, "{\"id\":\"e1\",\"listenPorts\":[443],\"secret\":\"hush-hush-hush-hush-hush\"}");
     ck_assert_int_eq(registry_put(&r, &spec, &change), 0);
-    registry_renew_secret(&r, registry_find(&r, "e1"), new_secret(), 1000, 5, 1700000000);
+    registry_renew_secret(&r, registry_find(&r, "e1"), new_secret(),
+                          secret_grace_of(1000, 5, 1700000000));
     shown = edge_emit(registry_find(&r, "e1"));
     ck_assert_ptr_null(strstr(json_object_to_json_string(shown), "hush"));
     ck_assert_ptr_null(strstr(json_object_to_json_string(shown), registry_find(&r, "e1")->secret));

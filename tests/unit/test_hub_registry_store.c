@@ -93,8 +93,8 @@ START_TEST(edges_come_back)
     ck_assert_uint_eq(registry.count, 0);
     put(b, "e1", SECRET_OF_E1);
     put(b, "e2", SECRET_OF_E1);
-    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(), 3600000,
-                          loop_now_ms(loop), unix_time_now());
+    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(),
+                          secret_grace_of(3600000, loop_now_ms(loop), unix_time_now()));
     strcpy(second, registry_find(&registry, "e1")->secret);
     registry_batch_put(b, registry_find(&registry, "e1"));
     registry_batch_remove(b, "e2");
@@ -120,8 +120,8 @@ START_TEST(an_old_secret_whose_time_is_over)
 
     open_it();
     put(b, "e1", SECRET_OF_E1);
-    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(), 1000, 0,
-                          unix_time_now() - 10);
+    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(),
+                          secret_grace_of(1000, 1, unix_time_now() - 10));
     registry_batch_put(b, registry_find(&registry, "e1"));
     write_batch(b);
     close_it();

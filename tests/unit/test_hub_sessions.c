@@ -348,7 +348,7 @@ START_TEST(operators_words)
         patch("e1", "{\"enabled\":false}");
         break;
     case 2:
-        hub_renew_secret(&hub, edge, new_secret(), 0);
+        hub_renew_secret(&hub, edge, new_secret(), (struct secret_grace){0});
         break;
     case 3:
         patch("e1", "{\"secret\":\"CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC\"}");
@@ -378,7 +378,8 @@ START_TEST(grace_keeps_the_tunnel)
 
     edge->max_instances = 3;
     ck_assert_int_eq(lane_up(&t), ANSWER_OK);
-    hub_renew_secret(&hub, edge, new_secret(), 60000);
+    hub_renew_secret(&hub, edge, new_secret(),
+                     secret_grace_of(60000, loop_now_ms(hub.loop), 1700000000));
     ck_assert_int_eq(lane_up(&old), ANSWER_OK);
     ck_assert(old.is_proof_right);
     new.secret = edge->secret;

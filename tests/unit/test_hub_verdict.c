@@ -136,7 +136,7 @@ START_TEST(both_secrets_in_the_grace)
     uint8_t expect[PROOF_BYTES];
     struct verdict v;
 
-    registry_renew_secret(&registry, edge, new_secret(), 1000, NOW, 0);
+    registry_renew_secret(&registry, edge, new_secret(), secret_grace_of(1000, NOW, 0));
     with_new = hello_of("e1", edge->secret);
     v = judge(&with_new);
     ck_assert_int_eq(v.code, ANSWER_OK);

@@ -3,6 +3,7 @@
 # `helm test` runs this in a pod, the sources' tests/compose/run.py in a container.  Needs curl.
 #
 #   PENSTOCK_READY   addresses of management APIs, as http://hub:9001: each must be ready
+#   PENSTOCK_CLIENT_CERTS  not empty: each of them must turn away who shows no certificate
 #   PENSTOCK_HTTP    host:port where plain HTTP must be redirected to HTTPS by traffic; may be empty
 #   PENSTOCK_HTTPS   host:port where traffic must end TLS; may be empty
 #   PENSTOCK_HOST    a route's host name, asked for there; empty: traffic must refuse a name without a route
@@ -33,6 +34,18 @@ ask() { curl -sS --max-time 5 "$@"; }
 
 # The management API's own certificate may name anything.
 ready() { ask -k -f -o /dev/null "$1/readyz"; }
+
+# Its own answer, and for want of a certificate: without a token that alone would be a 401.
+closed() {
+    out=$(ask -k "$1/v1/status") || {
+        echo "$out"
+        return 1
+    }
+    case $out in
+    *clientCertificateRequired*) return 0 ;;
+    *) echo "$out"; return 1 ;;
+    esac
+}
 
 # Through the tunnel, where there is one: only traffic answers so.
 redirected() {
@@ -69,6 +82,7 @@ page() {
 
 for address in ${PENSTOCK_READY:-}; do
     check "$address is ready" ready "$address"
+    [ -z "${PENSTOCK_CLIENT_CERTS:-}" ] || check "$address asks for a certificate" closed "$address"
 done
 if [ -n "${PENSTOCK_HTTP:-}" ]; then
     check "$PENSTOCK_HTTP redirects to HTTPS" redirected "${PENSTOCK_HOST:-$UNKNOWN}"

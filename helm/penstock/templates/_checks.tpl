@@ -51,6 +51,10 @@
 {{- end -}}
 {{- end -}}
 
+{{- if and $values.secrets.managementClientCa.existingSecret (not $values.secrets.managementTls.existingSecret) -}}
+{{- fail "secrets.managementClientCa.existingSecret needs secrets.managementTls.existingSecret: without HTTPS nobody can show a certificate" -}}
+{{- end -}}
+
 {{- if and (not .Values.metrics.enabled) .Values.metrics.serviceMonitor.enabled -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.enabled" -}}
 {{- end -}}

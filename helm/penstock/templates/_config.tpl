@@ -12,6 +12,9 @@ management:
   certFile: /etc/penstock/secrets/management-tls/tls.crt
   keyFile: /etc/penstock/secrets/management-tls/tls.key
   {{- end }}
+  {{- if .root.Values.secrets.managementClientCa.existingSecret }}
+  clientCaFile: /etc/penstock/secrets/management-client-ca.crt
+  {{- end }}
   hosts:
     - {{ $service }}
     - {{ $inNamespace }}

@@ -200,7 +200,8 @@ spec:
 {{- end }}
 {{- end -}}
 
-{{/* httpGet of a probe: (dict "of" the workload "path" "/healthz"). */}}
+{{/* httpGet of a probe: (dict "of" the workload "path" "/healthz"). The kubelet has no certificate of its own to
+   show: health is answered without one. */}}
 {{- define "penstock.probe" -}}
 path: {{ .path }}
 port: management
@@ -219,6 +220,10 @@ host: 127.0.0.1
 {{- with .root.Values.secrets.managementTls.existingSecret -}}
 {{- $items := list (dict "key" "tls.crt" "path" "management-tls/tls.crt") (dict "key" "tls.key" "path" "management-tls/tls.key") -}}
 {{- $sources = append $sources (dict "secret" (dict "name" . "items" $items)) -}}
+{{- end -}}
+{{- with .root.Values.secrets.managementClientCa.existingSecret -}}
+{{- $sources = append $sources (include "penstock.secretSource" (dict "name" . "key" "ca.crt"
+      "path" "management-client-ca.crt") | fromJson) -}}
 {{- end -}}
 {{- toJson $sources -}}
 {{- end -}}
