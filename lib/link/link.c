@@ -365,6 +365,12 @@ void link_wait(struct link *link)
     link_enter(link, LINK_VERDICT);
 }
 
+void link_set_budget(struct link *link, struct budget *budget)
+{
+    must(link->state < LINK_OPEN);
+    link->budget = budget;
+}
+
 void link_open(struct link *link, uint32_t initial_window)
 {
     link->carrier->start_lane(link, initial_window);

@@ -66,7 +66,7 @@ struct link_options {
     enum link_side side;
     struct loop *loop;          /* borrowed */
     struct tls_ctx *tls;        /* counted; QUIC: NULL, its connection has one */
-    struct budget *budget;      /* borrowed from the process */
+    struct budget *budget;      /* borrowed: lives as long as the streams; link_set_budget() */
     const struct link_ops *ops; /* borrowed */
     void *owner;                /* borrowed: link_owner() */
     const char *server_name;    /* edge, TLS: for SNI and CA; or NULL */
@@ -88,6 +88,8 @@ void link_free(struct link *link);
 void link_send_line(struct link *link, const char *text, size_t n);
 /* From on_line: the answer comes later; until then nothing is read. */
 void link_wait(struct link *link);
+/* Another than that of the options, now that it is known whose link it is.  Before link_open(). */
+void link_set_budget(struct link *link, struct budget *budget);
 /* The handshake is done: frames from now on.  From on_line, or later after link_wait(). */
 void link_open(struct link *link, uint32_t initial_window);
 /* Sends the line and leaves: an error answer. */

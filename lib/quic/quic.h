@@ -77,7 +77,10 @@ struct quic_ops {
     /* STOP_SENDING came; what was sent is not wanted (ngtcp2 answers with RESET_STREAM).  ngtcp2
      * tells late: a piece of that stream is refused as QUIC_GONE meanwhile, and this comes with its
      * code right before on_closed(), also where the code is the owner's own (quic_shutdown) or was
-     * told by on_reset() already. */
+     * told by on_reset() already.  Up to 1.19 it has no word for it (its stream_stop_sending is for
+     * the one that we send; recv_stop_sending, which would be it, is not released), so one that
+     * comes alone is seen with the next bytes for that stream.  quic_shutdown() sends both frames.
+     */
     void (*on_stop)(struct quic *q, int64_t stream, void *user, uint64_t code);
     /* Both directions are over and acknowledged, or it was shut down: none of its bytes is touched
      * any more. */
@@ -162,7 +165,8 @@ struct quic_port_stats {
     uint64_t mtu_lost; /* connections whose large packets vanish on the way: they send small ones */
     uint64_t gso_off;  /* paths that lost GSO: the kernel or the interface refused it */
     uint64_t refusals; /* dialled connections that ended since the network refused their packets */
-    uint64_t refusals_ignored;         /* such words that ended none: it is up, or not quoted */
+    uint64_t
+        refusals_ignored; /* such words that ended none by themselves: it is up, or not quoted */
     uint64_t send_errors, dropped;     /* of a datagram: counted, never fatal */
     uint64_t migrations;               /* peers that came from another address, validated */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
@@ -225,7 +229,7 @@ const char *quic_cipher(const struct quic *q);
 /* As tls_peer_times(). */
 MUST_USE int quic_peer_times(const struct quic *q, int64_t *not_before, int64_t *not_after);
 /* 0 in order, or the first error: -ERR_TIMEOUT (idle or handshake), -ERR_CONNECT (the network
- * refused it, before it was secure), -ERR_CLOSED (the peer closed),
+ * refused it: before it was secure, or with silence behind it), -ERR_CLOSED (the peer closed),
  * -ERR_PROTO, -ERR_TLS, -ERR_CERT, -ERR_RESET (stateless reset), -ERR_NOMEM; and a sentence. */
 int quic_error(const struct quic *q);
 const char *quic_error_text(const struct quic *q);

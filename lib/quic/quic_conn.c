@@ -166,8 +166,11 @@ void quic_fail(struct quic *q, int liberr)
 
 void quic_refuse(struct quic *q)
 {
-    must(!q->is_inside && q->state == CONN_SHAKING);
-    quic_note(q, -ERR_CONNECT, "the network refuses packets to the peer");
+    must(!q->is_inside && q->state <= CONN_OPEN);
+    quic_note(q, -ERR_CONNECT,
+              q->state == CONN_OPEN
+                  ? "nobody has the peer's port, the network says, and nothing came from there"
+                  : "the network refuses packets to the peer");
     end(q, FAREWELL_NONE);
 }
 
@@ -223,6 +226,7 @@ static void on_timer(struct deadline *d)
     if (rc != 0)
         quic_fail(q, rc);
     quic_settle(q);
+    quic_refusal_on_timer(q, now_ns);
     quic_touch(q);
     quic_wake_touched(port);
 }
@@ -320,7 +324,7 @@ bool quic_read(struct quic *q, const struct quic_datagram *d)
 
 void quic_arm(struct quic *q, uint64_t now_ns)
 {
-    ngtcp2_tstamp due_ns = ngtcp2_conn_get_expiry(q->conn);
+    ngtcp2_tstamp due_ns = MIN(ngtcp2_conn_get_expiry(q->conn), quic_refusal_due_ns(q));
 
     if (due_ns == UINT64_MAX)
         deadline_off(&q->timer);

@@ -29,7 +29,8 @@
     X(gso_off, "quic_gso_off_total", NULL, NULL, COUNTER,                                          \
       "Paths on which the kernel refused segmentation offload.")                                   \
     X(refusals, "quic_refusals_total", "meant", "attempt", COUNTER,                                \
-      "ICMP errors that ended an attempt to connect, and ones that ended nothing.")                \
+      "ICMP errors that ended an attempt to connect, or a silent connection, and ones that ended " \
+      "nothing.")                                                                                  \
     X(refusals_ignored, "quic_refusals_total", "meant", "nothing", COUNTER, "")                    \
     X(mtu_lost, "quic_mtu_lost_total", NULL, NULL, COUNTER,                                        \
       "Connections whose large packets vanished on the way: they send small ones.")                \

@@ -123,6 +123,12 @@ struct quic_progress {
     uint64_t packets_in; /* at that time */
 };
 
+/* That the peer's process is gone (quic_refusal.c). */
+struct quic_suspicion {
+    uint64_t until_ns;   /* 0: there is none */
+    uint64_t packets_in; /* when it began */
+};
+
 struct quic {
     struct quic_port *port;   /* borrowed */
     struct quic_socket *sock; /* borrowed: of the path's family */
@@ -140,6 +146,7 @@ struct quic {
     struct list node, touched, waiting;
     union addr peer;
     struct quic_progress progress;
+    struct quic_suspicion suspicion;
     ngtcp2_ccerr last; /* what CONNECTION_CLOSE says */
     char reason[64];   /* behind it */
     bool is_by_peer;   /* the peer ended it in order */
@@ -208,6 +215,9 @@ void quic_version_send(struct quic_port *port, const struct quic_datagram *d,
 void quic_refusal_watch(const struct quic_socket *s);
 /* It has something to tell, or not. */
 void quic_refusal_read(const struct quic_socket *s);
+/* When a suspicion is to be looked at; UINT64_MAX: there is none. */
+uint64_t quic_refusal_due_ns(const struct quic *q);
+void quic_refusal_on_timer(struct quic *q, uint64_t now_ns); /* may end it */
 
 /* --- quic_begin --- */
 /* `original` is set when the client came back from our Retry.  NULL: no memory. */
@@ -224,7 +234,7 @@ bool quic_read(struct quic *q, const struct quic_datagram *d);
 void quic_note(struct quic *q, int err, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* ngtcp2 said so, while reading, writing or at a timer: ends the connection. */
 void quic_fail(struct quic *q, int liberr);
-/* Nobody is there, the network says: ends it without a word.  Before it is secure. */
+/* Nobody is there, the network says: ends it without a word. */
 void quic_refuse(struct quic *q);
 /* What a callback asked for while ngtcp2 was on the stack. */
 void quic_settle(struct quic *q);

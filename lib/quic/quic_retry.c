@@ -9,8 +9,11 @@
 
 #include "quic/quic_internal.h"
 
-#define RETRY_SECS   10u
-#define RESET_LEAST  41u /* RFC 9000, 10.3: what looks like a packet of a usual size */
+#define RETRY_SECS 10u
+/* The least that is answered: a reset has 21 bytes at least and is shorter than that (RFC
+ * 9000, 10.3). The PING of an idle connection has 34, and nothing else would ever tell such a one.
+ */
+#define RESET_LEAST  23u
 #define ANSWER_BYTES 1200u
 #define NS_PER_SEC   1000000000u
 
@@ -103,7 +106,7 @@ void quic_reset_send(struct quic_port *port, const struct quic_datagram *d, cons
     size_t noise_len;
     ngtcp2_cid id;
 
-    if (d->len <= RESET_LEAST || !may_reset(port))
+    if (d->len < RESET_LEAST || !may_reset(port))
         return;
     ngtcp2_cid_init(&id, id_bytes, QUIC_ID_BYTES);
     quic_reset_token(port, &id, token);

@@ -6,6 +6,17 @@
  *
  * UDP sessions have bounds of their own: how many are open, what one may queue, and what all of
  * them may hold in chunks.
+ *
+ * A budget may be a *part* of another, its whole: the hub has one for each edge.  What is taken
+ * from a part is taken from the whole as well, and a part gets more of it only while
+ *
+ *      what the part holds  <  what is free of the whole * percent / (100 - percent)
+ *
+ * So one that is alone gets `percent` of the whole; n that all want more than there is hold the
+ * same each, and something always stays free for one that comes later: with 90 percent a tenth
+ * beside one such part, a nineteenth beside two.  Nothing is reserved, nothing that is held is
+ * taken back: a part past its share waits until it gives back.  (Dynamic thresholds: Choudhury and
+ * Hahne, 1998.)
  */
 #ifndef TUNNEL_BUDGET_H
 #define TUNNEL_BUDGET_H
@@ -20,9 +31,12 @@
 #define BUDGET_WINDOW_FLOOR (1u << 20) /* the least that a full window is, however many streams */
 
 struct budget {
-    _Atomic uint64_t taken;   /* bytes */
-    _Atomic uint32_t streams; /* open */
-    _Atomic uint64_t denied;  /* takes refused (counter) */
+    struct budget *whole;        /* borrowed; NULL: this one is no part */
+    unsigned percent;            /* of a part */
+    _Atomic uint64_t taken;      /* bytes */
+    _Atomic uint32_t streams;    /* open */
+    _Atomic uint64_t denied;     /* takes refused (counter) */
+    _Atomic uint64_t past_share; /* those refused to a part for its share: counted in both */
     _Atomic uint64_t streams_refused;
     uint64_t limit_bytes;   /* tunnel.memoryBudget */
     uint32_t limit_streams; /* limits.streams */
@@ -30,7 +44,7 @@ struct budget {
     struct budget_udp {
         _Atomic uint64_t taken;    /* bytes of chunks */
         _Atomic uint32_t sessions; /* open */
-        _Atomic uint64_t denied, sessions_refused;
+        _Atomic uint64_t denied, sessions_refused, past_share;
         uint64_t limit_bytes;    /* limits.udpMemory */
         uint32_t limit_sessions; /* limits.udpSessions */
         uint32_t queue_bytes;    /* limits.udpQueueBytes: of one session */
@@ -48,7 +62,16 @@ void budget_init(struct budget *b, uint64_t limit_bytes, uint32_t limit_streams,
 void budget_set_udp(struct budget *b, uint32_t limit_sessions, uint32_t queue_bytes,
                     uint64_t limit_bytes);
 
-/* Any thread. */
+/* A part of `whole`, whose limits stand: it may be dropped once all that was taken is given back.
+ */
+void budget_init_part(struct budget *b, struct budget *whole, unsigned percent);
+
+/* The rule above: may who holds `own` have more of `limit`, of which all together hold `taken`?
+ * The limit itself is another question. */
+bool budget_share_allows(uint64_t own, uint64_t taken, uint64_t limit, unsigned percent);
+
+/* Any thread.  How many streams and UDP sessions a part opens is counted, and bounded by the
+ * whole's limits alone: who opens them asks for its share first. */
 MUST_USE bool budget_take(struct budget *b, uint64_t n);
 void budget_give(struct budget *b, uint64_t n);
 MUST_USE bool budget_open_stream(struct budget *b);

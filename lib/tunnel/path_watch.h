@@ -15,6 +15,14 @@
  * what it loses is little.  Nor has one that loses a packet in a hundred, nor a lane that is idle.
  *
  * What it cannot see is that TCP would do better: a path that was never better than slow is slow.
+ * So one that is policed from its first byte is seen by `loss` alone.  A policer that leaves more
+ * than the congestion window's floor carries (two packets a round trip) settles at a few percent of
+ * loss and a small window, and so does a slow link with a short queue, where TLS would be as slow:
+ * neither cwnd, nor packets lost, nor both tell the two apart, and a lower LOSS_PCT would send
+ * every such link, and radio that loses a tenth, to TLS for quicRetrySecs and longer each time.
+ * What would tell is TLS itself, and it is not there to be asked: while QUIC runs there is no lane
+ * by TLS, what one once reached says little of the path now, and a transfer made up to compare them
+ * would cost those most who have least.
  */
 #ifndef TUNNEL_PATH_WATCH_H
 #define TUNNEL_PATH_WATCH_H

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "hub/edge_share.h"
 #include "hub/hub_events.h"
 #include "hub/verdict.h"
 
@@ -202,6 +203,8 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
         return NULL;
     record->session = edge_session_new(session, edge, record, now_ms);
     edge->sessions++;
+    if (!edge->share)
+        edge->share = edge_share_new(d->shared);
     log_info("hub", "edge_connected", LOG_S("edge", edge->id), LOG_S("instance", hello->instance),
              LOG_S("peer", addr_format(&record->peer, peer)),
              LOG_U("generation", session->generation), LOG_S("software", hello->software));
@@ -239,8 +242,7 @@ static void answer_ok(struct lane_record *record, const struct session *session,
     edge_session_config(record->session, &answer.config);
     line = answer_emit(&answer, &n);
     answer_fini(&answer);
-    hub_lane_post_open(record->lane, line, n, &record->session->authority, v->edge->id,
-                       session->id);
+    hub_lane_post_open(record->lane, line, n, &record->session->authority, v->edge, session->id);
 }
 
 static const char *session_message(enum answer_code code)

@@ -5,6 +5,7 @@
  * come from the loop as well.
  */
 #include "hub/forward.h"
+#include "hub/edge_share.h"
 #include "hub/hub_events.h"
 
 #include <stdlib.h>
@@ -50,6 +51,19 @@ static void on_reap_dial(struct reap *reap)
     free(container_of(reap, struct forward_dial, reap));
 }
 
+/* Of the process, and of the edge. */
+static void count_in(_Atomic uint32_t *all, _Atomic uint32_t *own)
+{
+    atomic_fetch_add_explicit(all, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(own, 1, memory_order_relaxed);
+}
+
+static void count_out(_Atomic uint32_t *all, _Atomic uint32_t *own)
+{
+    atomic_fetch_sub_explicit(all, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(own, 1, memory_order_relaxed);
+}
+
 /* Not freed at once: it may be the dial that calls. */
 static void drop_dial(struct forward *f)
 {
@@ -58,7 +72,7 @@ static void drop_dial(struct forward *f)
     dial_cancel(&f->dial->dial);
     loop_reap(f->lane->worker->loop, &f->dial->reap);
     f->dial = NULL;
-    atomic_fetch_sub_explicit(&shared_of(f)->connects, 1, memory_order_relaxed);
+    count_out(&shared_of(f)->connects, &f->lane->share->connects);
 }
 
 static void forward_free(struct forward *f)
@@ -66,7 +80,7 @@ static void forward_free(struct forward *f)
     struct hub_lane *lane = f->lane;
 
     stream_release(&f->stream);
-    atomic_fetch_sub_explicit(&shared_of(f)->forwards, 1, memory_order_relaxed);
+    count_out(&shared_of(f)->forwards, &lane->share->forwards);
     list_remove(&f->in_lane);
     free(f);
     hub_lane_forward_gone(lane);
@@ -255,7 +269,7 @@ static void start_dial(struct forward *f)
     unsigned total_ms = w->shared->connect_ms;
     bool is_literal = addr_parse_host(&literal, f->target.host, 0) == 0;
 
-    atomic_fetch_add_explicit(&w->shared->connects, 1, memory_order_relaxed);
+    count_in(&w->shared->connects, &f->lane->share->connects);
     dial->forward = f;
     dial->started_us = clock_now_us();
     reap_init(&dial->reap, on_reap_dial);
@@ -273,19 +287,34 @@ static struct stream *refuse_open(struct hub_lane *lane, enum open_refusal why,
     return NULL;
 }
 
+/* Whether there is room for one more; *why: what there is none of. */
+static bool has_room(struct hub_lane *lane, enum open_refusal *why)
+{
+    static const enum open_refusal at_limit[] = {
+        [SHARED_STREAMS] = OPEN_LIMIT_STREAMS, [SHARED_CONNECTS] = OPEN_LIMIT_CONNECTS};
+
+    for (unsigned i = 0; i < ARRAY_LEN(at_limit); i++) {
+        enum share_verdict verdict = edge_share_ask(lane, (enum shared_limit)i);
+
+        *why = verdict == SHARE_PAST ? OPEN_SHARE : at_limit[i];
+        if (verdict != SHARE_OK)
+            return false;
+    }
+    return true;
+}
+
 struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *client,
                             enum stream_reset *refuse)
 {
     struct hub_shared *shared = lane->worker->shared;
     uint64_t now_ms = loop_now_ms(lane->worker->loop);
+    enum open_refusal why;
     struct forward *f;
 
     if (!authority_allows(&lane->authority.tcp, client->dst_port, now_ms))
         return refuse_open(lane, OPEN_PORT, RESET_NOT_ALLOWED, refuse);
-    if (atomic_load_explicit(&shared->forwards, memory_order_relaxed) >= shared->forwards_max)
-        return refuse_open(lane, OPEN_LIMIT_STREAMS, RESET_BY_PEER, refuse);
-    if (atomic_load_explicit(&shared->connects, memory_order_relaxed) >= shared->connects_max)
-        return refuse_open(lane, OPEN_LIMIT_CONNECTS, RESET_BY_PEER, refuse);
+    if (!has_room(lane, &why))
+        return refuse_open(lane, why, RESET_BY_PEER, refuse);
     f = calloc(1, sizeof(*f));
     if (!f)
         return refuse_open(lane, OPEN_MEMORY, RESET_BY_PEER, refuse);
@@ -298,7 +327,7 @@ struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *cl
     ready_init(&f->ready, on_ready);
     reap_init(&f->reap, on_reap);
     start_dial(f);
-    atomic_fetch_add_explicit(&shared->forwards, 1, memory_order_relaxed);
+    count_in(&shared->forwards, &lane->share->forwards);
     lane->forward_count++;
     list_push(lane->forwards.next, &f->in_lane);
     hub_event_stream(shared->events, HUB_EVENT_STREAM_OPENED, f);

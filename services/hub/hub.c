@@ -151,6 +151,7 @@ static void fill_shared(struct hub *h)
     s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
     s->forwards_max = (uint32_t)conf->limits.streams;
     s->connects_max = (uint32_t)conf->limits.connects;
+    s->share_percent = (unsigned)conf->limits.edge_share;
     s->handshakes_max = (unsigned)conf->limits.handshakes;
     s->worker_count = h->worker_count;
     budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,

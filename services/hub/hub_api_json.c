@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "hub/edge_share.h"
 #include "hub/unix_time.h"
 #include "json/json.h"
 
@@ -95,6 +96,20 @@ static enum link_transport transport_of(const struct session *s)
     return transport;
 }
 
+/* What the edge has of the limits that all share, all its instances together. */
+static struct json_object *share_of(const struct edge_share *s)
+{
+    struct json_object *o = json_object_new_object();
+
+    api_add_int(o, "streams", atomic_load_explicit(&s->forwards, memory_order_relaxed));
+    api_add_int(o, "connects", atomic_load_explicit(&s->connects, memory_order_relaxed));
+    api_add_int(o, "udpSessions", atomic_load_explicit(&s->udp_flows, memory_order_relaxed));
+    api_add_int(o, "memoryTaken", counted(&s->budget.taken));
+    api_add_int(o, "udpMemoryTaken", counted(&s->budget.udp.taken));
+    api_add_int(o, "refused", edge_share_refused(s));
+    return o;
+}
+
 static struct json_object *connected_edge(const struct session *s)
 {
     const struct edge_session *es = s->user;
@@ -113,6 +128,7 @@ static struct json_object *connected_edge(const struct session *s)
     api_add_int(o, "activeStreams", sums.streams);
     api_add_int(o, "udpSessions", sums.udp_sessions);
     api_add_int(o, "udpDropped", sums.udp_dropped);
+    json_object_object_add(o, "share", share_of(es->edge->share));
     api_add_int(o, "bytesIn", sums.in);
     api_add_int(o, "bytesOut", sums.out);
     json_object_object_add(o, "listenPorts", api_ports(&es->ack.ports));
@@ -163,6 +179,7 @@ static struct json_object *limits(const struct hub *h)
     api_add_int(o, "handshakes", (uint64_t)conf->limits.handshakes);
     api_add_int(o, "handshakesPerSource", (uint64_t)conf->limits.handshakes_per_source);
     api_add_int(o, "connects", (uint64_t)conf->limits.connects);
+    api_add_int(o, "edgeShare", (uint64_t)conf->limits.edge_share);
     api_add_int(o, "memoryBudget", (uint64_t)conf->memory_budget);
     api_add_int(o, "maxWindow", (uint64_t)conf->max_window);
     return o;

@@ -237,6 +237,10 @@ static const struct conf_key keys[] = {
           "Wrong proofs that wait out their second; one more is closed without an answer."),
     LIMIT("connects", connects, "4096", 1, 1000000, "connections", OPENS_REFUSED("limit_connects"),
           "Target connects under way; an OPEN past it is reset."),
+    LIMIT("edgeShare", edge_share, "90", 1, 100, "%", "penstock_hub_edge_share_refused_total",
+          "Of streams, connects, udpSessions, udpMemory and tunnel.memoryBudget that one edge may "
+          "have, so that none starves the others: as much when it is alone; those that compete get "
+          "the same each, and some stays free for the next. 100: no shares."),
     LIMIT("udpSessions", udp_sessions, "16384", 1, 1000000, "UDP sessions",
           "penstock_hub_udp_evicted_total",
           "Open at once, each with a socket to its target; past it the least recently used one "

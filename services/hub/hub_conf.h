@@ -24,6 +24,7 @@ struct hub_limits {
     int64_t handshakes_per_source;       /* of these, of one IPv4 address or IPv6 /64 */
     int64_t waiting_refusals;            /* wrong proofs that wait out their second */
     int64_t connects;                    /* to targets, under way */
+    int64_t edge_share;                  /* percent of what all share that one edge may have */
     int64_t pool_chunks;                 /* 16 KiB each, of one worker: all its buffers */
     int64_t streams_listed;              /* in GET /v1/edges/{id}/streams */
     int64_t metrics_edges;               /* that have a label of their own */

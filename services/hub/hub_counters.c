@@ -4,6 +4,7 @@
 #define X(name, text) text,
 const char *const handshake_fault_names[] = {HANDSHAKE_FAULTS(X)};
 const char *const open_refusal_names[] = {OPEN_REFUSALS(X)};
+const char *const shared_limit_names[] = {SHARED_LIMITS(X)};
 const char *const stream_result_names[] = {STREAM_RESULTS(X)};
 const char *const connect_fault_names[] = {CONNECT_FAULTS(X)};
 #undef X

@@ -37,7 +37,16 @@
     X(LIMIT_STREAMS, "limit_streams")                                                              \
     X(LIMIT_CONNECTS, "limit_connects")                                                            \
     X(LIMIT_UDP, "limit_udp_sessions")                                                             \
+    X(SHARE, "edge_share") /* of any of these limits: limits.edgeShare */                          \
     X(MEMORY, "memory")
+
+/* What all edges share, and each has a share of (edge_share.h). */
+#define SHARED_LIMITS(X)                                                                           \
+    X(STREAMS, "streams")                                                                          \
+    X(CONNECTS, "connects")                                                                        \
+    X(UDP_SESSIONS, "udp_sessions")                                                                \
+    X(MEMORY, "memory")         /* tunnel.memoryBudget */                                          \
+    X(UDP_MEMORY, "udp_memory") /* limits.udpMemory */
 
 /* How a stream ended that was not refused. */
 #define STREAM_RESULTS(X)                                                                          \
@@ -65,6 +74,9 @@ enum handshake_fault { HANDSHAKE_FAULTS(X) HANDSHAKE_FAULT_COUNT };
 #define X(name, text) OPEN_##name,
 enum open_refusal { OPEN_REFUSALS(X) OPEN_REFUSAL_COUNT };
 #undef X
+#define X(name, text) SHARED_##name,
+enum shared_limit { SHARED_LIMITS(X) SHARED_LIMIT_COUNT };
+#undef X
 #define X(name, text) RESULT_##name,
 enum stream_result { STREAM_RESULTS(X) STREAM_RESULT_COUNT };
 #undef X
@@ -74,6 +86,7 @@ enum connect_fault { CONNECT_FAULTS(X) CONNECT_FAULT_COUNT };
 
 extern const char *const handshake_fault_names[HANDSHAKE_FAULT_COUNT];
 extern const char *const open_refusal_names[OPEN_REFUSAL_COUNT];
+extern const char *const shared_limit_names[SHARED_LIMIT_COUNT];
 extern const char *const stream_result_names[STREAM_RESULT_COUNT];
 extern const char *const connect_fault_names[CONNECT_FAULT_COUNT];
 
@@ -89,6 +102,7 @@ struct hub_counters {
     _Atomic uint64_t accepted, handshakes; /* tunnel connections taken; of those, opened */
     _Atomic uint64_t handshake_faults[HANDSHAKE_FAULT_COUNT];
     _Atomic uint64_t open_refusals[OPEN_REFUSAL_COUNT];
+    _Atomic uint64_t past_share[SHARED_LIMIT_COUNT]; /* the memories count in the budget */
     _Atomic uint64_t stream_results[STREAM_RESULT_COUNT];
     _Atomic uint64_t connect_faults[CONNECT_FAULT_COUNT];
     _Atomic uint64_t udp_dropped[UDP_DROP_COUNT]; /* outside of lanes */

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "hub/desk.h"
+#include "hub/edge_share.h"
 #include "hub/forward.h"
 #include "loop/socket.h"
 
@@ -122,6 +123,7 @@ void hub_lane_free(struct hub_lane *lane)
     authority_fini(&lane->authority.udp);
     ack_mail_free(lane->ack);
     free(lane->refusal_line);
+    edge_share_unref(lane->share);
     free(lane);
 }
 
@@ -204,6 +206,7 @@ struct lane_mail {
     char *text; /* owned: a line, or a CONFIG */
     size_t text_len;
     struct authority_pair *authority; /* owned */
+    struct edge_share *share;         /* counted */
     uint8_t session[SESSION_BYTES];
     char edge_id[EDGE_ID_MAX + 1];
     enum answer_code answer;
@@ -239,6 +242,7 @@ static void mail_free(struct lane_mail *mail)
         authority_fini(&mail->authority->udp);
     }
     free(mail->authority);
+    edge_share_unref(mail->share);
     free(mail->text);
     free(mail);
 }
@@ -285,7 +289,10 @@ static void run_open(struct task *task)
         take_authority(mail);
         memcpy(lane->edge_id, mail->edge_id, sizeof(lane->edge_id));
         memcpy(lane->session, mail->session, sizeof(lane->session));
+        lane->share = mail->share;
+        mail->share = NULL; /* moved */
         lane->was_open = true;
+        link_set_budget(lane->link, &lane->share->budget);
         link_send_line(lane->link, mail->text, mail->text_len);
         link_open(lane->link, INITIAL_WINDOW);
         count_one(&counters->handshakes);
@@ -299,7 +306,7 @@ static void run_open(struct task *task)
 }
 
 void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
-                        const struct authority_pair *authority, const char *edge_id,
+                        const struct authority_pair *authority, const struct edge *edge,
                         const uint8_t session[SESSION_BYTES])
 {
     struct lane_mail *mail = mail_new(lane, run_open);
@@ -307,7 +314,8 @@ void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
     mail->text = line;
     mail->text_len = n;
     mail->authority = copy_authorities(authority);
-    memcpy(mail->edge_id, edge_id, strnlen(edge_id, EDGE_ID_MAX));
+    mail->share = edge_share_ref(edge->share);
+    memcpy(mail->edge_id, edge->id, strnlen(edge->id, EDGE_ID_MAX));
     memcpy(mail->session, session, sizeof(mail->session));
     mail_send(mail);
 }

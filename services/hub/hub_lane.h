@@ -24,6 +24,8 @@
 #define HUB_VERDICT_MS     2000 /* for the desk to decide; and the second of a wrong proof */
 #define HUB_WRONG_PROOF_MS 1000
 
+struct edge;
+struct edge_share;
 struct lane_record;
 
 /* Written by the worker, read by anyone; relaxed. */
@@ -44,8 +46,10 @@ struct hub_lane {
     struct link *link;               /* owned; NULL when dead */
     struct authority_pair authority; /* a copy of the session's */
     uint8_t session[SESSION_BYTES];  /* that it belongs to, once open */
-    struct list udp_flows;           /* struct udp_flow, borrowed from the worker's book */
-    struct list forwards;            /* struct forward, newest first */
+    struct edge_share *share;        /* counted: its edge's, once open; else NULL */
+    struct list udp_flows; /* struct udp_flow, borrowed from the worker's book; the least recently
+                              used first */
+    struct list forwards;  /* struct forward, newest first */
     size_t forward_count;
     uint64_t accepted_us;
     char edge_id[EDGE_ID_MAX + 1];
@@ -72,9 +76,9 @@ void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record)
 /* --- what the desk decides: control thread, until it has posted `forget` ------------------------
  */
 
-/* The answer `line` (ended by '\n', moved) goes out and the lane opens. */
+/* The answer `line` (ended by '\n', moved) goes out and the lane opens, as one of the edge. */
 void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
-                        const struct authority_pair *authority, const char *edge_id,
+                        const struct authority_pair *authority, const struct edge *edge,
                         const uint8_t session[SESSION_BYTES]);
 /* An error answer (moved), after `delay_ms`. */
 void hub_lane_post_refuse(struct hub_lane *lane, char *line, size_t n, enum answer_code code,

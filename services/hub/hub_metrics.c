@@ -205,6 +205,22 @@ static void udp(struct metrics *m, const struct hub *h, const struct lane_sums *
         atomic_load_explicit(&h->shared.budget.udp.taken, memory_order_relaxed));
 }
 
+static void shares(struct metrics *m, const struct hub *h)
+{
+    const struct budget *b = &h->shared.budget;
+
+    metrics_family(
+        m, "penstock_hub_edge_share_refused_total", METRIC_COUNTER,
+        "What an edge was refused since it had its share of a limit (limits.edgeShare).");
+    for (unsigned i = 0; i < SHARED_LIMIT_COUNT; i++) {
+        uint64_t n = i == SHARED_MEMORY       ? counted(&b->past_share)
+                     : i == SHARED_UDP_MEMORY ? counted(&b->udp.past_share)
+                                              : counted(&h->shared.counters.past_share[i]);
+
+        metrics_value(m, (double)n, "limit", shared_limit_names[i], NULL);
+    }
+}
+
 static void memory(struct metrics *m, const struct hub *h)
 {
     const struct budget *b = &h->shared.budget;
@@ -293,6 +309,7 @@ void hub_collect(void *service, struct metrics *m)
     udp(m, h, &sums);
     udp_sends(m, h);
     memory(m, h);
+    shares(m, h);
     durable(m, h);
     bytes(m, h, &sums);
 }

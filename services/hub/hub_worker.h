@@ -33,6 +33,7 @@ struct hub_shared {
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */
     uint32_t connects_max;
+    unsigned share_percent; /* limits.edgeShare */
     unsigned handshakes_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
@@ -51,7 +52,7 @@ struct hub_worker {
     struct udp_book udp;
     struct deadline tick; /* publishes the lanes' counters */
     /* Lines that others can cause; apart, or strangers could silence those about targets. */
-    struct log_limit handshake_log, target_log;
+    struct log_limit handshake_log, target_log, share_log;
     bool is_closed;
     _Atomic uint64_t pool_out, pool_refused; /* chunks, published by the tick */
     struct quic_gauges quic_gauges;

@@ -1,5 +1,6 @@
 /* registry - see registry.h: a sorted array of pointers. */
 #include "hub/registry.h"
+#include "hub/edge_share.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -62,6 +63,7 @@ static void edge_free(struct edge *edge)
 {
     must(edge->sessions == 0 && list_is_empty(&edge->records));
     edge_preview_fini(edge);
+    edge_share_unref(edge->share);
     free(edge);
 }
 
@@ -193,6 +195,7 @@ static void copy_edge(const struct registry *r, const char *id, struct edge *out
     *out = edge ? *edge : (struct edge){.is_enabled = true};
     list_init(&out->records);
     out->sessions = 0;
+    out->share = NULL;
     out->ports = out->ports_udp = (struct port_list){0};
     if (edge) {
         port_list_copy(&out->ports, &edge->ports);

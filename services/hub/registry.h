@@ -16,6 +16,7 @@
 #include "wire/control.h"
 #include "wire/identity.h"
 
+struct edge_share;
 struct json_check;
 struct json_object;
 struct own_listeners;
@@ -67,6 +68,7 @@ struct edge {
     uint64_t live_in, live_out; /* scratch of a scrape */
     unsigned sessions;          /* of the desk: what points here */
     struct list records;        /* struct lane_record, borrowed from the desk: the same */
+    struct edge_share *share;   /* counted: the same, from its first session on */
 };
 
 /* What a change means for a connected edge; bits. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "hub/edge_share.h"
 #include "hub/hub_lane.h"
 
 /* Who holds the flow of this name. */
@@ -260,6 +261,10 @@ void udp_book_touch(struct udp_flow *f)
     f->active_ms = loop_now_ms(f->book->worker->loop);
     list_remove(&f->in_lru);
     list_push(&f->book->lru, &f->in_lru);
+    if (f->lane) {
+        list_remove(&f->in_lane);
+        list_push(&f->lane->udp_flows, &f->in_lane);
+    }
 }
 
 void udp_book_orphaned(struct udp_flow *f)
@@ -280,7 +285,6 @@ void udp_book_left(struct udp_flow *f, bool is_moved)
     list_remove(&f->in_bucket);
     list_remove(&f->in_lru);
     b->count--;
-    atomic_fetch_sub_explicit(&b->worker->shared->udp_flows, 1, memory_order_relaxed);
 }
 
 static void on_send_error(struct udp_outbox *box, int err)
@@ -295,10 +299,8 @@ static void on_flush(struct ready *ready)
     udp_outbox_flush(container_of(ready, struct udp_book, flush)->out);
 }
 
-static bool make_room(struct udp_book *b)
+static bool make_tables(struct udp_book *b)
 {
-    struct hub_shared *shared = b->worker->shared;
-
     if (!b->flows) {
         if (io_set_init(&b->sockets, b->worker->loop) != 0)
             return false;
@@ -307,13 +309,39 @@ static bool make_room(struct udp_book *b)
         must(b->batch != NULL);
         b->out = udp_outbox_new(&b->sent, b, on_send_error);
     }
-    if (atomic_load_explicit(&shared->udp_flows, memory_order_relaxed) <
-        shared->budget.udp.limit_sessions)
-        return true;
-    if (list_is_empty(&b->lru))
+    return true;
+}
+
+/* The one that goes for a new flow of the lane: of the lane itself where its edge has its share, so
+ * that nobody else pays; at the limit the least recently used one of the worker. */
+static struct udp_flow *victim(const struct udp_book *b, const struct hub_lane *lane,
+                               enum share_verdict verdict)
+{
+    if (verdict == SHARE_PAST && !list_is_empty(&lane->udp_flows))
+        return container_of(lane->udp_flows.next, struct udp_flow, in_lane);
+    if (verdict == SHARE_LIMIT && !list_is_empty(&b->lru))
+        return container_of(b->lru.next, struct udp_flow, in_lru);
+    return NULL;
+}
+
+static bool make_room(struct udp_book *b, struct hub_lane *lane, enum open_refusal *why)
+{
+    enum share_verdict verdict;
+    struct udp_flow *f;
+
+    *why = OPEN_LIMIT_UDP;
+    if (!make_tables(b))
         return false;
-    udp_flow_close(container_of(b->lru.next, struct udp_flow, in_lru), UDP_END_ORDERLY, false);
-    count_one(&shared->counters.udp_evicted);
+    verdict = edge_share_ask(lane, SHARED_UDP_SESSIONS);
+    if (verdict == SHARE_OK)
+        return true;
+    if (verdict == SHARE_PAST)
+        *why = OPEN_SHARE;
+    f = victim(b, lane, verdict);
+    if (!f)
+        return false;
+    udp_flow_close(f, UDP_END_ORDERLY, false);
+    count_one(&b->worker->shared->counters.udp_evicted);
     return true;
 }
 
@@ -323,10 +351,9 @@ static struct udp_session *refuse_open(struct udp_book *b, enum open_refusal why
     return NULL;
 }
 
-static struct udp_flow *add(struct udp_book *b, const struct udp_key *key)
+static struct udp_flow *add(struct udp_book *b, const struct udp_key *key, struct edge_share *share)
 {
-    struct hub_shared *shared = b->worker->shared;
-    struct udp_flow *f = udp_flow_new(b, key);
+    struct udp_flow *f = udp_flow_new(b, key, share);
 
     if (!f)
         return NULL;
@@ -334,7 +361,6 @@ static struct udp_flow *add(struct udp_book *b, const struct udp_key *key)
     list_push(bucket_of(b, b->flows, key), &f->in_bucket);
     list_push(&b->lru, &f->in_lru);
     b->count++;
-    atomic_fetch_add_explicit(&shared->udp_flows, 1, memory_order_relaxed);
     return f;
 }
 
@@ -343,6 +369,7 @@ struct udp_session *udp_book_open(struct udp_book *b, struct hub_lane *lane,
 {
     struct hub_shared *shared = b->worker->shared;
     struct udp_key key = {.client = *client};
+    enum open_refusal why;
     struct udp_session *u;
     struct udp_flow *f;
 
@@ -358,9 +385,9 @@ struct udp_session *udp_book_open(struct udp_book *b, struct hub_lane *lane,
         udp_book_touch(f);
         return u;
     }
-    if (!make_room(b))
-        return refuse_open(b, OPEN_LIMIT_UDP);
-    f = add(b, &key);
+    if (!make_room(b, lane, &why))
+        return refuse_open(b, why);
+    f = add(b, &key, lane->share);
     if (!f)
         return refuse_open(b, OPEN_MEMORY);
     u = udp_flow_attach(f, lane);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "hub/edge_share.h"
 #include "hub/hub_lane.h"
 
 #define OVERFLOW_UNKNOWN UINT32_MAX
@@ -273,7 +274,8 @@ static void on_reap(struct reap *reap)
     free(container_of(reap, struct udp_flow, reap));
 }
 
-struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key)
+struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key,
+                              struct edge_share *share)
 {
     struct hub_worker *w = book->worker;
     struct udp_flow *f = calloc(1, sizeof(*f));
@@ -282,6 +284,9 @@ struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key)
         return NULL;
     f->book = book;
     f->key = *key;
+    f->share = edge_share_ref(share);
+    atomic_fetch_add_explicit(&w->shared->udp_flows, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&share->udp_flows, 1, memory_order_relaxed);
     f->fd = -1;
     f->target = target_map_find(w->shared->targets_udp, key->client.dst_port);
     f->header_len = target_emit_header(f->header, f->target.mode, &key->client);
@@ -309,6 +314,10 @@ void udp_flow_close(struct udp_flow *f, enum udp_end end, bool is_moved)
     if (fd >= 0)
         close(fd);
     udp_book_left(f, is_moved);
+    atomic_fetch_sub_explicit(&worker_of(f)->shared->udp_flows, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&f->share->udp_flows, 1, memory_order_relaxed);
+    edge_share_unref(f->share);
+    f->share = NULL;
     udp_flow_enter(f, UDP_FLOW_CLOSED);
     loop_reap(worker_of(f)->loop, &f->reap);
 }

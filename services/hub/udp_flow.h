@@ -22,6 +22,7 @@
 #include "tunnel/udp_session.h"
 #include "wire/hello.h"
 
+struct edge_share;
 struct hub_lane;
 struct udp_book;
 
@@ -39,6 +40,7 @@ struct udp_flow {
     enum udp_flow_state state; /* written by udp_flow_enter() only */
     struct udp_book *book;     /* borrowed */
     struct hub_lane *lane;     /* borrowed; NULL: an orphan */
+    struct edge_share *share;  /* counted: its edge's */
     struct list in_bucket, in_lru, in_lane, in_orphans;
     struct udp_key key;
     uint64_t serial; /* names it among the workers, with the worker's index */
@@ -59,8 +61,9 @@ struct udp_flow {
     struct reap reap;
 };
 
-/* Both NULL: no memory. */
-struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key);
+/* Counts in the process and in the edge's share.  NULL: no memory. */
+struct udp_flow *udp_flow_new(struct udp_book *book, const struct udp_key *key,
+                              struct edge_share *share);
 /* It is this lane's from now on; gives the session to be opened there. */
 struct udp_session *udp_flow_attach(struct udp_flow *f, struct hub_lane *lane);
 /* CLAIMING: with the socket that another worker had (moves), or -1: a new one. */

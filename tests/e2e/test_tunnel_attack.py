@@ -365,7 +365,7 @@ class Limits(e2e.Case):
         target = e2e.Target(e2e.echo)
         self.addCleanup(target.close)
         port = penstock.free_port()
-        hub = self.stack.hub({port: target.port}, limits={"streams": 10})
+        hub = self.stack.hub({port: target.port}, limits={"streams": 10, "edgeShare": 100})
         probe = t.Probe(hub.address("tunnel"), "e1", t.secret_of(self.stack.register(hub, "e1", [port])))
         self.addCleanup(probe.close)
         probe.wait_open()

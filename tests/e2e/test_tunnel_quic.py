@@ -123,6 +123,43 @@ class Choice(Case):
         self.wait_transport("quic", "preferred")
         self.check_echo()
 
+    def idle(self):
+        """A hub and an edge that carry nothing but QUIC's own PINGs."""
+        self.port, tunnel = penstock.free_port(), penstock.free_port()
+        self.hub = self.stack.hub({self.port: 9}, tunnel_port=tunnel, **BOTH, edges=[
+            {"id": "e1", "listenPorts": [self.port], "secret": "s" * 43}])
+        self.edge = self.stack.edge(hubHost="127.0.0.1", hubPort=tunnel, edgeId="e1", secret="s" * 43,
+                                    transportMode="quicWithFallback", quicRetrySecs=2)
+        self.wait_ports(self.edge, [self.port])
+        self.wait_transport("quic", "preferred")
+        self.wait_lanes(self.edge)
+        pings = self.hub.metric("penstock_hub_quic_datagrams_total", direction="in")
+        wait_for("a PING or two", lambda: self.hub.metric("penstock_hub_quic_datagrams_total",
+                                                          direction="in") > pings + 2)
+
+    def test_idle_edge_is_told_of_a_restart(self):
+        """By the stateless reset that answers its next PING, 2 s from the last one at the most."""
+        self.idle()
+        self.hub.kill()
+        since = time.monotonic()
+        self.hub.start()
+        self.edge.wait_event("lane_closed", 20, error="reset")
+        took = time.monotonic() - since
+        self.assertLess(took, 5)
+        wait_for("the tunnel", lambda: self.hub.status()["connectedEdges"])
+
+    def test_idle_edge_sees_that_its_hub_is_gone(self):
+        """The port is nobody's, the network says, and nothing comes from it: 2 s and 1 s, and not the 6 s of a path
+        that swallows all."""
+        self.idle()
+        self.hub.kill()
+        since = time.monotonic()
+        self.edge.wait_event("lane_closed", 20, error="connect")
+        took = time.monotonic() - since
+        self.assertLess(took, 5)
+        wait_for("the edge knows", lambda: not self.edge.status()["connected"])
+        wait_for("the counter", lambda: self.edge.metric("penstock_edge_quic_refusals_total", meant="attempt") > 0)
+
     def test_hub_killed_and_restarted(self):
         target = e2e.Target(e2e.echo)
         self.addCleanup(target.close)

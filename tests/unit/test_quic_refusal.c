@@ -1,4 +1,5 @@
-/* What the network says of a client's packets: an attempt ends by it, a connection does not. */
+/* What the network says of a client's packets: an attempt ends by it, a connection only when its
+ * peer is silent as well. */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,23 +42,110 @@ START_TEST(an_attempt_ends_at_once)
 }
 END_TEST
 
-/* The server's socket is gone, not the server: the client is told and waits. */
-START_TEST(a_connection_that_is_up_does_not_end)
+static ssize_t swallow(int fd, const struct msghdr *m, int flags)
+{
+    (void)fd, (void)flags;
+    return (ssize_t)m->msg_iov->iov_len;
+}
+
+/* The server's socket is gone: its number is nobody's, and it says no more. */
+static void take_number(struct quic_pair *p)
+{
+    struct quic_socket *s = &p->server_port->sockets[0];
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+    ck_assert_int_ge(fd, 0);
+    loop_io_arm(&s->io, 0);
+    ck_assert_int_eq(dup2(fd, s->fd), s->fd);
+    close(fd);
+    quic_port_set_send(p->server_port, swallow);
+}
+
+static void give_number(struct quic_pair *p)
+{
+    struct quic_socket *s = &p->server_port->sockets[0];
+
+    ck_assert_int_eq(bind(s->fd, &p->server_at.sa, addr_len(&p->server_at)), 0);
+    quic_port_set_send(p->server_port, NULL);
+    loop_io_arm(&s->io, LOOP_READ);
+}
+
+static void pair_up(struct quic_pair *p)
+{
+    quic_pair_begin(p);
+    p->params.idle_ms = 60000; /* else it ends by that */
+    quic_pair_open(p);
+    quic_pair_dial(p);
+    quic_pair_until(p, quic_pair_is_secure);
+}
+
+START_TEST(a_connection_ends_when_its_peer_is_silent_too)
 {
     struct quic_pair p;
-    int fd;
+    uint64_t took_us;
 
-    quic_pair_start(&p);
-    fd = socket(AF_INET, SOCK_DGRAM, 0);
-    ck_assert_int_ge(fd, 0);
-    loop_io_arm(&p.server_port->sockets[0].io, 0);
-    ck_assert_int_eq(dup2(fd, p.server_port->sockets[0].fd), p.server_port->sockets[0].fd);
-    close(fd); /* the number that the client sends to is nobody's now */
+    pair_up(&p);
+    take_number(&p);
+    took_us = clock_now_us();
     quic_pair_send(&p.client, 1000, false);
     quic_pair_poll(&p, was_told);
     ck_assert_int_eq(quic_error(p.client.q), 0);
     ck_assert(quic_is_secure(p.client.q));
+    quic_pair_until(&p, is_client_over);
+    took_us = clock_now_us() - took_us;
+    ck_assert_int_eq(quic_error(p.client.q), -ERR_CONNECT);
+    ck_assert_uint_ge(took_us, 900000);
+    ck_assert_uint_lt(took_us, 5000000);
+    ck_assert_uint_eq(quic_port_stats(p.client_port)->refusals, 1);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static bool is_trusted(struct quic_pair *p)
+{
+    return p->client.q->suspicion.until_ns == 0;
+}
+
+START_TEST(a_connection_goes_on_when_its_peer_answers)
+{
+    struct quic_pair p;
+    uint64_t pings;
+
+    pair_up(&p);
+    take_number(&p);
+    quic_pair_send(&p.client, 1000, false);
+    quic_pair_poll(&p, was_told);
+    ck_assert(!is_trusted(&p));
+    give_number(&p);
+    quic_pair_poll(&p, is_trusted);
+    ck_assert_int_eq(quic_error(p.client.q), 0);
     ck_assert_uint_eq(quic_port_stats(p.client_port)->refusals, 0);
+    pings = p.client.q->stats.packets_out;
+    ck_assert_uint_lt(pings, 60); /* it is asked, not flooded */
+    quic_pair_close(&p);
+}
+END_TEST
+
+/* The id that it went to is not in it, though the addresses are right. */
+static ssize_t send_another_short_id(int fd, const struct msghdr *m, int flags)
+{
+    uint8_t *bytes = m->msg_iov->iov_base;
+
+    memset(bytes + 1, 0, 8); /* what is sent again stays so */
+    return sendmsg(fd, m, flags);
+}
+
+START_TEST(a_word_that_does_not_quote_it_raises_no_suspicion)
+{
+    struct quic_pair p;
+
+    pair_up(&p);
+    quic_port_set_send(p.client_port, send_another_short_id);
+    take_number(&p);
+    quic_pair_send(&p.client, 1000, false);
+    quic_pair_poll(&p, was_told);
+    ck_assert(is_trusted(&p));
+    ck_assert_int_eq(quic_error(p.client.q), 0);
     quic_pair_close(&p);
 }
 END_TEST
@@ -139,7 +227,9 @@ int main(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, an_attempt_ends_at_once);
-    tcase_add_test(tcase, a_connection_that_is_up_does_not_end);
+    tcase_add_test(tcase, a_connection_ends_when_its_peer_is_silent_too);
+    tcase_add_test(tcase, a_connection_goes_on_when_its_peer_answers);
+    tcase_add_test(tcase, a_word_that_does_not_quote_it_raises_no_suspicion);
     tcase_add_test(tcase, what_does_not_quote_it_ends_nothing);
     tcase_add_test(tcase, another_attempt_goes_on);
     suite_add_tcase(suite, tcase);
