@@ -2,6 +2,7 @@
 bash and mandoc are asked themselves.
 """
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -43,8 +44,7 @@ class Manual(unittest.TestCase):
         for service in SERVICES:
             shown = subprocess.run(["mandoc", "-T", "ascii"], input=run(service, "--print-man", "1"), text=True,
                                    capture_output=True, timeout=e2e.SECS, check=True).stdout
-            shown = subprocess.run(["col", "-b"], input=shown, text=True, capture_output=True, check=True).stdout \
-                if "\b" in shown else shown
+            shown = re.sub(".\b", "", shown)  # bold and underlined letters are struck over
             for command in commands(service):
                 self.assertRegex(shown, rf"(?m)^     +{command}\b")
 

@@ -19,7 +19,8 @@ class Sessions(Case):
         # What was freed must not wait in AddressSanitizer's quarantine: the test is about memory.
         os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=16"
         self.addCleanup(os.environ.pop, "ASAN_OPTIONS")
-        self.udp_tunnel([self.echo()], edge={"limits": {"udpIdleSecs": IDLE_SECS}})
+        self.udp_tunnel([self.echo()], edge={"limits": {"udpIdleSecs": IDLE_SECS}},
+                        hub={"limits": {"edgeShare": 100}})
         self.assertGreaterEqual(self.hub.status()["limits"]["udpSessions"], COUNT)
         held = []
         for _ in range(6):
