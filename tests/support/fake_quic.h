@@ -22,12 +22,10 @@
 #define SUPPORT_FAKE_QUIC_H
 
 #include "support/fake_end.h"
+#include "support/fake_way.h"
 #include "support/frame_tap.h"
 #include "support/seeded.h"
 #include "tunnel/lane_quic.h"
-
-#define FAKE_PACKET 1200u
-#define FAKE_SPANS  8u
 
 struct fake_quic_options {
     uint64_t seed;
@@ -38,31 +36,6 @@ struct fake_quic_options {
     uint32_t max_window;                 /* 0: 4 MiB */
     uint32_t initial_window;             /* 0: 64 KiB */
     unsigned check_every;                /* steps between whole checks; 0: 1 */
-};
-
-/* A STREAM frame: on its way, then waiting to be acknowledged. */
-struct fake_frame {
-    struct fake_frame *next;
-    uint64_t due_ms; /* when it arrives; then when it is acknowledged */
-    size_t n, acked;
-    bool is_fin, has_arrived;
-    unsigned span_count;
-    struct iovec span[FAKE_SPANS]; /* borrowed: where the bytes must stay */
-    uint8_t *bytes;                /* owned: what they were */
-};
-
-/* One direction of a QUIC stream. */
-struct fake_way {
-    struct fake_frame *head, *tail; /* owned: not acknowledged, in order */
-    struct fake_frame *coming;      /* the first that has not arrived */
-    uint64_t sent, limit;           /* the sender's: bytes so far, and how many it may send */
-    uint64_t lent;                  /* the receiver's limit, as it was told last */
-    uint64_t newest_due_ms, newest_ack_ms;
-    uint64_t reset_due_ms, stop_due_ms, credit_due_ms; /* 0: none is on its way */
-    uint64_t reset_code, stop_code;
-    bool is_shut; /* the sender has reset it: nothing is sent again, or acknowledged */
-    bool has_fin; /* its last frame was made */
-    bool is_over; /* the receiver has seen its FIN or reset */
 };
 
 struct fake_quic_stream {

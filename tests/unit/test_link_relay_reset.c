@@ -1,0 +1,307 @@
+/* test_link_relay_reset - link/relay.h: resets, and what happens when the lane or the owner goes.
+ */
+#include "relay_fixture.h"
+
+/* --- conditions ------------------------------------------------------------------------------- */
+
+static bool client_has_heard_all(void)
+{
+    return stand.pairs[0].client.heard == stand.pairs[0].target.to_say;
+}
+
+static bool target_is_reset(void)
+{
+    return talker_is_reset(&stand.pairs[0].target);
+}
+
+static bool client_is_reset(void)
+{
+    return talker_is_reset(&stand.pairs[0].client);
+}
+
+static bool edge_is_done(void)
+{
+    return stand.pairs[0].edge.done_count > 0;
+}
+
+static bool hub_is_done(void)
+{
+    return stand.pairs[0].hub.done_count > 0;
+}
+
+/* --- resets ----------------------------------------------------------------------------------- */
+
+START_TEST(a_reset_of_the_client_reaches_the_target)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(1000, 0, 0);
+    UNTIL(target_has_heard_all);
+    talker_close(&p->client, true);
+    UNTIL(target_is_reset);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_SOCKET_RESET);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_STREAM_RESET);
+    ck_assert_int_eq(p->hub.stream.reset_code, RESET_BY_PEER);
+    stand_down();
+}
+END_TEST
+
+START_TEST(a_reset_of_the_target_reaches_the_client)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(0, 1000, 0);
+    UNTIL(client_has_heard_all);
+    talker_close(&p->target, true);
+    UNTIL(client_is_reset);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_SOCKET_RESET);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    stand_down();
+}
+END_TEST
+
+/* What still waited for the target is thrown away, and nobody waits for it. */
+START_TEST(a_reset_overtakes_what_waits)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(64u << 20, 0, 0);
+    p->target.is_deaf = true;
+    talker_go(&p->target);
+    UNTIL(edge_is_out_of_room);
+    talker_close(&p->target, true);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_SOCKET_RESET);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    ck_assert_uint_lt(p->client.said, p->client.to_say);
+    UNTIL(client_is_reset);
+    stand_down();
+}
+END_TEST
+
+/* No room to read into and nothing to write: no watcher of the loop is on. */
+START_TEST(a_reset_is_seen_without_a_watcher)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(64u << 20, 0, 0);
+    p->target.is_deaf = true;
+    talker_go(&p->target);
+    UNTIL(edge_is_out_of_room);
+    talker_close(&p->client, true);
+    ck_assert(happens_within(edge_is_done, 3 * RELAY_LOOK_MS));
+    UNTIL(all_done);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_SOCKET_RESET);
+    stand_down();
+}
+END_TEST
+
+/* The client's end was read: it would be readable for ever, so its watcher is off. */
+START_TEST(a_reset_after_the_end_is_seen)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(1000, 0, 0);
+    p->client.says_end = true;
+    talker_go(&p->client);
+    UNTIL(target_has_heard_end);
+    UNTIL(edge_is_blind);
+    talker_close(&p->client, true);
+    ck_assert(happens_within(edge_is_done, 3 * RELAY_LOOK_MS));
+    UNTIL(target_is_reset);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_STREAM_RESET);
+    stand_down();
+}
+END_TEST
+
+/* An end behind bytes that found no room yet is no reset: nothing is lost by looking at the socket.
+ */
+START_TEST(an_end_without_a_watcher_is_no_reset)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(2u << 20, 0, 16384);
+    p->client.says_end = true;
+    p->target.is_deaf = true;
+    talker_go(&p->client);
+    talker_go(&p->target);
+    p->target.says_end = true; /* now both sides of the client's socket are shut */
+    talker_go(&p->target);
+    UNTIL(client_has_heard_end);
+    UNTIL(edge_is_out_of_room);
+    ck_assert(!happens_within(edge_is_done, 2 * RELAY_LOOK_MS + RELAY_LOOK_MS / 2));
+    p->target.is_deaf = false;
+    talker_go(&p->target);
+    UNTIL(all_ended);
+    check_exact(p);
+    stand_down();
+}
+END_TEST
+
+/* --- the lane dies, the owner goes ------------------------------------------------------------ */
+
+START_TEST(a_lost_lane_resets_both)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(1000, 1000, 0);
+    UNTIL(target_has_heard_all);
+    UNTIL(client_has_heard_all);
+    stand_lose_lanes();
+    UNTIL(client_is_reset);
+    UNTIL(target_is_reset);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    ck_assert_int_eq(p->edge.stream.reset_code, RESET_LANE_LOST);
+    ck_assert_int_eq(p->hub.stream.reset_code, RESET_LANE_LOST);
+    stand_down();
+}
+END_TEST
+
+START_TEST(a_lost_lane_after_the_sockets_end_resets)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(1000, 0, 0);
+    p->client.says_end = true;
+    talker_go(&p->client);
+    UNTIL(target_has_heard_end);
+    stand_lose_lanes();
+    UNTIL(client_is_reset);
+    UNTIL(target_is_reset);
+    UNTIL(all_done);
+    ck_assert_uint_eq(p->edge.done_count, 1);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_STREAM_RESET);
+    stand_down();
+}
+END_TEST
+
+/* Socket's end and lost lane in one turn of the loop. */
+START_TEST(a_lost_lane_with_an_end_that_waits_resets_once)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(1000, 0, 0);
+    UNTIL(target_has_heard_all);
+    p->client.says_end = true;
+    talker_go(&p->client); /* the FIN is with the relay's socket, and nobody has read it */
+    stand_lose_lanes();
+    UNTIL(all_done);
+    ck_assert_uint_eq(p->edge.done_count, 1);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    stand_down();
+}
+END_TEST
+
+static bool hub_stream_has_ended(void)
+{
+    return stand.pairs[0].hub.stream.state == STREAM_ENDED;
+}
+
+/* Both ends were said in order before the lane was lost: what waits for a slow target still gets
+ * there. */
+START_TEST(what_came_before_an_orderly_end_outlives_the_lane)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(60000, 0, 1);
+    p->target.is_deaf = true;
+    p->client.says_end = p->target.says_end = true;
+    talker_go(&p->client);
+    talker_go(&p->target);
+    UNTIL(hub_stream_has_ended);
+    ck_assert_uint_gt(p->hub.stream.recvq.len, 0);
+    stand_lose_lanes();
+    p->target.is_deaf = false;
+    talker_go(&p->target);
+    UNTIL(all_ended);
+    check_exact(p);
+    stand_down();
+}
+END_TEST
+
+static bool edge_can_only_write(void)
+{
+    return stand.pairs[0].edge.relay.write_blocked;
+}
+
+START_TEST(a_reset_overtakes_what_a_deaf_client_did_not_take)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(0, 64u << 20, 1);
+    p->client.is_deaf = true;
+    talker_go(&p->client);
+    UNTIL(edge_can_only_write);
+    talker_close(&p->target, true);
+    UNTIL(all_done);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    UNTIL(client_is_reset);
+    stand_down();
+}
+END_TEST
+
+START_TEST(fini_resets_the_socket_and_says_nothing)
+{
+    struct pair *p;
+    struct relay zeroed = {0};
+
+    stand_up();
+    p = stand_join(1000, 1000, 0);
+    UNTIL(target_has_heard_all);
+    relay_fini(&p->edge.relay);
+    stream_release(&p->edge.stream);
+    relay_fini(&p->edge.relay);
+    relay_wake(&p->edge.relay);
+    relay_fini(&zeroed);
+    relay_wake(&zeroed);
+    UNTIL(client_is_reset);
+    UNTIL(target_is_reset);
+    UNTIL(hub_is_done);
+    ck_assert_uint_eq(p->edge.done_count, 0);
+    ck_assert_int_eq(p->hub.relay.end, RELAY_STREAM_RESET);
+    stand_down();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("link_relay_reset");
+    TCase *c = tcase_create("reset");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_set_timeout(c, 60);
+    tcase_add_test(c, a_reset_of_the_client_reaches_the_target);
+    tcase_add_test(c, a_reset_of_the_target_reaches_the_client);
+    tcase_add_test(c, a_reset_overtakes_what_waits);
+    tcase_add_test(c, a_reset_is_seen_without_a_watcher);
+    tcase_add_test(c, a_reset_after_the_end_is_seen);
+    tcase_add_test(c, an_end_without_a_watcher_is_no_reset);
+    tcase_add_test(c, a_lost_lane_resets_both);
+    tcase_add_test(c, a_lost_lane_after_the_sockets_end_resets);
+    tcase_add_test(c, a_lost_lane_with_an_end_that_waits_resets_once);
+    tcase_add_test(c, what_came_before_an_orderly_end_outlives_the_lane);
+    tcase_add_test(c, a_reset_overtakes_what_a_deaf_client_did_not_take);
+    tcase_add_test(c, fini_resets_the_socket_and_says_nothing);
+    suite_add_tcase(suite, c);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
