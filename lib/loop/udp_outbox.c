@@ -48,6 +48,12 @@ static bool is_own_error(int err)
     return err == -EAGAIN || err == -ENOBUFS || err == -EMSGSIZE;
 }
 
+static void tell_pending(struct udp_outbox *box, int err)
+{
+    if (err == -ECONNREFUSED && box->on_pending)
+        box->on_pending(box, err);
+}
+
 /* An error that waited on the socket (ICMP) is about an earlier datagram, and a firewall's EPERM
  * may be once: so each is tried twice. */
 static void send_plain(struct udp_outbox *box, const struct udp_message *m, size_t at, size_t n)
@@ -58,6 +64,8 @@ static void send_plain(struct udp_outbox *box, const struct udp_message *m, size
     for (unsigned i = 0; i < 2 && (i == 0 || (err && !is_own_error(err))); i++) {
         count(&box->counters->calls);
         err = udp_socket_send(box->fd, peer_of(m), &m->local, &piece, 1);
+        if (i == 0)
+            tell_pending(box, err);
     }
     if (err)
         box->on_error(box, err);
@@ -93,6 +101,7 @@ static void on_refused(struct udp_outbox *box, const struct udp_message *m, int 
 {
     bool is_of_segments = err == -EIO || err == -EINVAL || err == -EOPNOTSUPP || err == -EMSGSIZE;
 
+    tell_pending(box, err);
     if (m->count > 1 && is_of_segments) { /* even after it worked: the path's MTU may change */
         count(&box->counters->refused);
         box->plain_left = PLAIN_AFTER;

@@ -35,7 +35,10 @@ struct udp_outbox {
     unsigned plain_left; /* after segments were refused: so many messages go one by one */
     struct udp_out_counters *counters;                 /* borrowed */
     void (*on_error)(struct udp_outbox *box, int err); /* -errno of one datagram that is lost */
-    void *owner;                                       /* borrowed */
+    /* An error that waited on box->fd told of an earlier datagram (ICMP); nothing more is lost by
+     * it.  NULL: nobody asks. */
+    void (*on_pending)(struct udp_outbox *box, int err);
+    void *owner; /* borrowed */
     struct udp_message messages[UDP_OUT_MESSAGES];
     struct mmsghdr headers[UDP_OUT_MESSAGES];
     struct iovec pieces[UDP_OUT_MESSAGES];

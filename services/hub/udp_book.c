@@ -294,6 +294,22 @@ static void on_send_error(struct udp_outbox *box, int err)
     udp_flow_count_error(b, err);
 }
 
+/* Who has just sent is among the newest. */
+static void on_send_pending(struct udp_outbox *box, int err)
+{
+    struct udp_book *b = box->owner;
+
+    (void)err;
+    for (struct list *n = b->lru.prev; n != &b->lru; n = n->prev) {
+        struct udp_flow *f = container_of(n, struct udp_flow, in_lru);
+
+        if (f->fd != box->fd)
+            continue;
+        udp_flow_refused(f);
+        return;
+    }
+}
+
 static void on_flush(struct ready *ready)
 {
     udp_outbox_flush(container_of(ready, struct udp_book, flush)->out);
@@ -308,6 +324,7 @@ static bool make_tables(struct udp_book *b)
         b->batch = udp_batch_new();
         must(b->batch != NULL);
         b->out = udp_outbox_new(&b->sent, b, on_send_error);
+        b->out->on_pending = on_send_pending;
     }
     return true;
 }

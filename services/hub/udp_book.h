@@ -16,6 +16,7 @@
 #ifndef HUB_UDP_BOOK_H
 #define HUB_UDP_BOOK_H
 
+#include "hub/udp_answerers.h"
 #include "hub/udp_flow.h"
 #include "loop/udp_outbox.h"
 
@@ -35,6 +36,7 @@ struct udp_book {
     struct udp_batch *batch;   /* owned; made with the first flow */
     struct udp_outbox *out;    /* owned; the same */
     struct udp_out_counters sent;
+    struct udp_answerers answerers;
     struct ready flush; /* at the end of the turn */
     size_t count;
     uint64_t next_serial;

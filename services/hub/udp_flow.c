@@ -24,9 +24,11 @@ static void count_drop(const struct udp_flow *f, enum udp_drop why)
 
 static void udp_flow_enter(struct udp_flow *f, enum udp_flow_state to)
 {
-    must(to > f->state);
+    must(to > f->state || (f->state == UDP_FLOW_OPEN && to == UDP_FLOW_RESOLVING));
     f->state = to;
 }
+
+static void try_next(struct udp_flow *f);
 
 /* --- to the target ---------------------------------------------------------------------------- */
 
@@ -95,6 +97,8 @@ static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
     struct udp_flow *f = container_of(u, struct udp_flow, session);
 
     udp_book_touch(f);
+    if (f->state == UDP_FLOW_OPEN && f->is_refused)
+        try_next(f);
     if (f->state == UDP_FLOW_OPEN)
         send_payload(f, bytes, n);
     else
@@ -133,6 +137,8 @@ static void count_overflow(struct udp_flow *f, uint32_t so_far)
 
 static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
 {
+    if (!f->has_answered && f->choices > 1)
+        udp_answerers_note(&f->book->answerers, &f->target, &f->to);
     f->has_answered = true;
     count_overflow(f, a->dropped);
     if (a->is_cut)
@@ -154,6 +160,8 @@ static void on_readable(struct io_entry *io)
 
         if (n < 0)
             count_one(&worker_of(f)->shared->counters.udp_target_errors);
+        if (n == -ECONNREFUSED)
+            udp_flow_refused(f);
         if (n > 0)
             udp_book_touch(f);
         for (int i = 0; i < n; i++) {
@@ -199,12 +207,14 @@ static void on_addresses(struct resolve *q, const union addr *addrs, unsigned co
 {
     struct udp_flow *f = container_of(q, struct udp_flow, query);
     struct hub_shared *shared = worker_of(f)->shared;
+    unsigned first = udp_answerers_first(&f->book->answerers, &f->target, addrs, count) + f->turned;
     int fd = -1;
 
+    f->choices = count;
     for (unsigned i = 0; i < count && fd < 0; i++) {
-        if (own_listeners_find_addr(&shared->own, &addrs[i]))
-            continue;
-        fd = udp_socket_connect(&addrs[i]);
+        f->to = addrs[(first + i) % count];
+        if (!own_listeners_find_addr(&shared->own, &f->to))
+            fd = udp_socket_connect(&f->to);
     }
     if (fd < 0) {
         count_one(&shared->counters.connect_faults[err ? CONNECT_RESOLVE : CONNECT_SYSTEM]);
@@ -213,6 +223,28 @@ static void on_addresses(struct resolve *q, const union addr *addrs, unsigned co
         return;
     }
     open_socket(f, fd);
+}
+
+/* The name is asked anew: the answer is the newest, and there is no other list to keep. */
+static void try_next(struct udp_flow *f)
+{
+    struct hub_worker *w = worker_of(f);
+    uint64_t now_ms = loop_now_ms(w->loop);
+
+    if (f->turned >= f->choices && now_ms - f->turned_ms < UDP_NEXT_MS)
+        return;
+    f->turned++;
+    f->turned_ms = now_ms;
+    close(udp_flow_take_socket(f)); /* what still left by it may be refused, too */
+    f->is_refused = false;
+    f->overflow = 0;
+    udp_flow_enter(f, UDP_FLOW_RESOLVING);
+    resolve_start(&f->query, w->resolver, f->target.host, f->target.port, on_addresses);
+}
+
+void udp_flow_refused(struct udp_flow *f)
+{
+    f->is_refused = !f->has_answered && f->choices > 1;
 }
 
 void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered)

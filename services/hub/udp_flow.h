@@ -1,6 +1,7 @@
 /* udp_flow - one UDP session on its way from the tunnel to a target: a connected socket.
  *
  *   CLAIMING -> RESOLVING -> OPEN -> CLOSED        any -> CLOSED
+ *                   ^---------'                    refused by an address, and the name has others
  *
  *   CLAIMING   asks whether another worker holds this client's flow; datagrams wait
  *   RESOLVING  the target's name is looked up; datagrams wait
@@ -28,6 +29,7 @@ struct udp_book;
 
 #define UDP_WAITING_BYTES 131072u /* datagrams of one flow that wait for its socket */
 #define UDP_ROUNDS        4u      /* receives of one socket in a turn */
+#define UDP_NEXT_MS       1000u /* once each address was tried: between two attempts at the next */
 
 enum udp_flow_state { UDP_FLOW_CLAIMING, UDP_FLOW_RESOLVING, UDP_FLOW_OPEN, UDP_FLOW_CLOSED };
 
@@ -54,8 +56,13 @@ struct udp_flow {
     struct resolve query;
     struct bufq waiting; /* records: u32 length, then the datagram */
     uint32_t overflow;   /* what the kernel dropped so far of the target's */
-    bool has_answered;   /* the target has: it knows the client */
-    bool has_heir;       /* CLAIMING, and claimed already: what is granted goes on */
+    union addr to;       /* of the socket; family 0: not known, it came from another worker */
+    unsigned choices;    /* addresses of the target's name */
+    unsigned turned;     /* how often the next one was taken */
+    uint64_t turned_ms;
+    bool is_refused;   /* by the address, which has not answered yet */
+    bool has_answered; /* the target has: it knows the client */
+    bool has_heir;     /* CLAIMING, and claimed already: what is granted goes on */
     unsigned heir_worker;
     uint64_t heir_serial;
     struct reap reap;
@@ -70,6 +77,8 @@ struct udp_session *udp_flow_attach(struct udp_flow *f, struct hub_lane *lane);
 void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered);
 /* Gives its socket away; -1: it has none. */
 int udp_flow_take_socket(struct udp_flow *f);
+/* ICMP says that nobody listens there: unless it has answered, the next datagram goes elsewhere. */
+void udp_flow_refused(struct udp_flow *f);
 /* -errno of a datagram that could not be sent. */
 void udp_flow_count_error(struct udp_book *book, int err);
 /* The edge is told; `is_moved`: another worker has it now, so its name there stays. */

@@ -1,0 +1,66 @@
+"""UDP to a target whose name has several addresses, of which one listens.  In namespaces of its own, where
+/etc/hosts is the test's."""
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import e2e
+import udp_stand as u
+from e2e import penstock
+
+HOSTS = "127.0.0.1 localhost\n::1 three.test\n127.0.0.1 three.test\n127.0.0.9 three.test\n"
+
+
+class Names(u.Case):
+    def assert_answered(self, at, tries):
+        s = self.client(self.ports[0])
+        u.ask(s, b"x", tries=tries)
+        self.assertEqual(at.seen[-1][0], b"x")
+        return s
+
+    def test_the_one_that_listens_is_found_and_remembered(self):
+        port = penstock.free_port()
+        target = self.target("127.0.0.1", port=port)
+        self.udp_tunnel([{"host": "three.test", "port": port}], hub={"workers": 1}, edge={"workers": 1})
+        first = self.assert_answered(target, tries=5)  # what went to the wrong addresses is lost
+        self.assert_answered(target, tries=1)
+        self.assert_answered(target, tries=1)
+        target.close()
+        moved = self.target("127.0.0.9", port=port)
+        self.assert_answered(moved, tries=5)
+        self.assert_answered(moved, tries=1)
+        self.assertEqual(self.hub.metric("penstock_hub_udp_flows"), 5)
+        first.close()
+
+    def test_none_listens(self):
+        """Attempts are bounded, and the flow finds who comes later."""
+        port = penstock.free_port()
+        self.udp_tunnel([{"host": "three.test", "port": port}], hub={"workers": 1}, edge={"workers": 1})
+        s = self.client(self.ports[0])
+        e2e.wait_for("refusals", lambda: s.send(b"lost") and
+                     self.hub.metric("penstock_hub_udp_target_errors_total") >= 2)
+        target = self.target("127.0.0.9", port=port)
+        u.ask(s, b"here", tries=10)
+        self.assertEqual(target.seen[-1][0], b"here")
+
+
+def alone():
+    with tempfile.NamedTemporaryFile("w", suffix=".hosts") as hosts:
+        hosts.write(HOSTS)
+        hosts.flush()
+        os.chmod(hosts.name, 0o644)
+        inside = ["unshare", "-rnm", "sh", "-c", 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"',
+                  hosts.name]
+        tried = subprocess.run([*inside, sys.executable, "-c", "import socket; socket.socket(socket.AF_INET6).bind(('::1', 0))"],
+                               capture_output=True, text=True)
+        if tried.returncode:
+            e2e.not_run(f"no namespaces, or no IPv6, here: {tried.stderr.strip()[-200:]}")
+        return subprocess.run([*inside, sys.executable, "-B", *sys.argv], env={**os.environ, e2e.INSIDE: "1"}).returncode
+
+
+if __name__ == "__main__":
+    if os.environ.get(e2e.INSIDE) == "1":
+        unittest.main(verbosity=2)
+    sys.exit(alone())
