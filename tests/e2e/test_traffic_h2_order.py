@@ -124,19 +124,26 @@ class Order(unittest.TestCase):
             fields.append(("content-length", str(len(body))))
         path = f"/{'early' if kind == 'early' else 'order'}?n={number}&kind={kind}"
         stream = c.request(path, *fields, method=method, end=not has_body)
-        cut = dice.random()
+        cut, rest = dice.random(), None
         if has_body and cut > 0.1:  # else it is broken off without one
             half = dice.randrange(len(body))
             c.send(stream, body[:half])
-            if cut > 0.2 and c.answers[stream].error is None:
-                c.send(stream, body[half:], end=True)
+            rest = body[half:]
         if cut < 0.25:
             c.c.reset_stream(stream, 8)
             c.flush()
             c.answers.pop(stream)
             self.count("broken off")
             return None
-        return stream, number, kind
+        return stream, number, kind, rest
+
+    def go_on(self, c, stream, kind, rest):
+        """The second half of a body, behind the answer when that is an early one."""
+        a = c.answers[stream]
+        if kind == "early":
+            c.until(lambda: a.has_ended or a.error is not None)
+        if a.error is None:
+            c.send(stream, rest, end=True)
 
     def check(self, a, number, kind):
         _, status, _, has_answer = KINDS[kind]
@@ -160,7 +167,10 @@ class Order(unittest.TestCase):
                         waiting = [w for w in (self.ask(c, dice) for _ in range(AT_ONCE)) if w]
                         if dice.random() < 0.05:  # and the whole connection is
                             break
-                        for stream, number, kind in waiting:
+                        for stream, _, kind, rest in waiting:
+                            if rest is not None:
+                                self.go_on(c, stream, kind, rest)
+                        for stream, number, kind, _ in waiting:
                             self.check(c.wait(stream), number, kind)
         except Exception as error:  # the thread's end would be silent
             self.fault(f"client {seed}: {error!r}")
