@@ -25,6 +25,12 @@ static void fail(struct h2_head *h, enum traffic_reason reason)
         h->reason = reason;
 }
 
+void h2_head_give_up(struct h2_head *h, enum traffic_reason reason)
+{
+    h1_gather_fini(&h->text);
+    fail(h, reason);
+}
+
 static enum traffic_reason check_field(struct http_text name, struct http_text value)
 {
     size_t start = name.n > 0 && name.p[0] == ':';

@@ -35,6 +35,8 @@ void h2_head_fini(struct h2_head *h); /* gives the memory back; usable again */
 /* One more field.  What is too much is counted and not kept.  False: far too much. */
 bool h2_head_add(struct h2_head *h, struct http_text name, struct http_text value,
                  const struct h1_limits *limits);
+/* It must not be held: its memory is free, nothing more of it is kept. */
+void h2_head_give_up(struct h2_head *h, enum traffic_reason reason);
 /* The section is whole.  `ended`: no body follows.  Texts in *out point into h->text, w and static
  * memory; with a fault it has what could be read of method and target.  `w` is needed with
  * h->is_extended. */

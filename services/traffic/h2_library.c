@@ -6,7 +6,9 @@
  */
 #include "traffic/h2_library.h"
 
+#include <malloc.h>
 #include <nghttp2/nghttp2.h>
+#include <stdlib.h>
 
 #include "traffic/client.h"
 #include "traffic/h2_stream.h"
@@ -31,7 +33,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct h2_session *s = arg;
     struct h2_stream *st;
 
-    h2_head_fini(&s->head);
+    h2_session_head_over(s);
     s->head_since_ms = loop_now_ms(s->client->worker->loop);
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
@@ -60,6 +62,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
                      (struct http_text){(const char *)value, value_len},
                      &s->client->worker->limits))
         h2_session_fail(s, REASON_H2_HEAD_FLOOD, NGHTTP2_ENHANCE_YOUR_CALM);
+    h2_session_head_grew(s);
     return verdict(s);
 }
 
@@ -85,11 +88,12 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *frame, void *
     (void)ng;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
+        h2_session_head_whole(s);
         if (st && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
             h2_stream_on_request(st, ended);
         else if (st)
             h2_stream_on_trailers(st);
-        h2_head_fini(&s->head);
+        h2_session_head_over(s);
         s->head_since_ms = 0;
         if (s->requests >= (uint64_t)s->client->worker->settings->limits.requests_per_connection)
             h2_session_leave(s);
@@ -130,7 +134,7 @@ static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int
 
     (void)ng;
     if (frame->hd.type == NGHTTP2_HEADERS) {
-        h2_head_fini(&s->head);
+        h2_session_head_over(s);
         s->head_since_ms = 0;
     }
     if (error == NGHTTP2_ERR_REFUSED_STREAM)
@@ -271,13 +275,62 @@ static nghttp2_option *option_new(const struct traffic_limits *l)
     return option;
 }
 
+/* --- its memory --------------------------------------------------------------------------------
+ */
+
+static void forget(struct h2_held *h, void *p)
+{
+    size_t size = p ? malloc_usable_size(p) : 0;
+
+    must(h->library >= size);
+    h->library -= size;
+}
+
+static void *note(struct h2_held *h, void *p)
+{
+    h->library += p ? malloc_usable_size(p) : 0;
+    return p;
+}
+
+static void *count_malloc(size_t n, void *arg)
+{
+    return note(arg, malloc(n));
+}
+
+static void *count_calloc(size_t count, size_t n, void *arg)
+{
+    return note(arg, calloc(count, n));
+}
+
+static void count_free(void *p, void *arg)
+{
+    forget(arg, p);
+    free(p);
+}
+
+static void *count_realloc(void *p, size_t n, void *arg)
+{
+    size_t before = p ? malloc_usable_size(p) : 0;
+    struct h2_held *h = arg;
+    void *moved = realloc(p, n);
+
+    if (moved) {
+        must(h->library >= before);
+        h->library -= before;
+    }
+    return note(h, moved);
+}
+
+/* --- making one ------------------------------------------------------------------------------- */
+
 static int session_new(struct h2_session *s, const struct traffic_limits *l)
 {
     nghttp2_session_callbacks *cb = callbacks_new();
     nghttp2_option *option = option_new(l);
+    nghttp2_mem memory = {&s->held, count_malloc, count_free, count_calloc, count_realloc};
     int rc = -ERR_NOMEM;
 
-    if (cb && option && nghttp2_session_server_new2(&s->ng, cb, s, option) == 0)
+    if (cb && option && nghttp2_session_server_new3(&s->ng, cb, s, option, &memory) == 0)
         rc = 0;
     nghttp2_session_callbacks_del(cb);
     nghttp2_option_del(option);
@@ -311,5 +364,6 @@ int h2_library_new(struct h2_session *s, const struct traffic_limits *l)
         nghttp2_session_del(s->ng);
         s->ng = NULL;
     }
+    s->held.library_base = s->held.library;
     return rc;
 }

@@ -65,6 +65,42 @@ void h2_session_due_at(struct h2_session *s, uint64_t ms)
     deadline_set(&s->client->deadline, ms > now ? ms - now : 1);
 }
 
+/* --- what is held ----------------------------------------------------------------------------- */
+
+bool h2_session_hold(struct h2_session *s, size_t n)
+{
+    const struct traffic_limits *l = &s->client->worker->settings->limits;
+
+    return h2_held_take(&s->held, n,
+                        &(struct h2_held_limits){.connection = (uint64_t)l->h2_heads_bytes,
+                                                 .shared = (uint64_t)l->h2_shared_bytes});
+}
+
+void h2_session_head_grew(struct h2_session *s)
+{
+    size_t size = s->head.text.size;
+
+    if (size == s->head_held)
+        return;
+    h2_session_head_whole(s); /* all of it anew: the first head of a connection is always taken */
+    if (h2_session_hold(s, size))
+        s->head_held = size;
+    else
+        h2_head_give_up(&s->head, REASON_H2_HEADS);
+}
+
+void h2_session_head_whole(struct h2_session *s)
+{
+    h2_held_give(&s->held, s->head_held);
+    s->head_held = 0;
+}
+
+void h2_session_head_over(struct h2_session *s)
+{
+    h2_head_fini(&s->head);
+    h2_session_head_whole(s);
+}
+
 /* --- its end -------------------------------------------------------------------------------- */
 
 void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t code)
@@ -314,7 +350,7 @@ static enum step read_some(struct h2_session *s)
         c->is_broken = true;
         return STEP_WAIT;
     }
-    s->got_bytes += c->in_len;
+    s->held.sent += c->in_len;
     rc = feed(s, c->in, c->in_len);
     if (rc < 0)
         return leave_library(s, rc);
@@ -447,6 +483,7 @@ static int start(struct client *c)
     int rc;
 
     s->client = c;
+    s->held.shared = c->worker->h2_lent;
     list_init(&s->streams);
     list_init(&s->attention);
     s->window_bytes = (size_t)l->buffer_bytes;
@@ -472,10 +509,11 @@ static void fini(struct client *c)
     struct h2_session *s = &c->h2;
 
     end_streams(s, c->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
-    h2_head_fini(&s->head);
+    h2_session_head_over(s);
     nghttp2_session_del(s->ng);
     s->ng = NULL;
     h2_closed_fini(&s->closed);
+    h2_held_end(&s->held);
 }
 
 static bool is_over(const struct client *c)

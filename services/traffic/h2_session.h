@@ -20,10 +20,10 @@
  * sends meanwhile; but where every stream is a relay, they keep their own time (h2_stream.h).
  *
  * What a client may do is bounded: streams, heads (h2_head.h), resets and control frames
- * (h2_guard.h), CONTINUATION frames, memory.  Who goes beyond gets GOAWAY with ENHANCE_YOUR_CALM
- * and the reason stands in the log; all else against RFC 9113 is nghttp2's to find, and ends the
- * stream or the connection as the RFC says.  Priorities are ignored: streams with bytes to send
- * take turns.
+ * (h2_guard.h), CONTINUATION frames, memory (h2_held.h).  Who goes beyond gets GOAWAY with
+ * ENHANCE_YOUR_CALM and the reason stands in the log; all else against RFC 9113 is nghttp2's to
+ * find, and ends the stream or the connection as the RFC says.  Priorities are ignored: streams
+ * with bytes to send take turns.
  *
  * Bodies on their way to us are credited to the client's windows when their origin has taken them.
  */
@@ -34,16 +34,12 @@
 #include "traffic/h2_closed.h"
 #include "traffic/h2_guard.h"
 #include "traffic/h2_head.h"
+#include "traffic/h2_held.h"
 #include "traffic/h2_walk.h"
 
 struct client;
 struct client_session;
 struct nghttp2_session;
-
-/* Heads that wait for their answers: as many bytes as limits.h2HeadsBytes allows, but not more than
- * so many times what the client has sent; HPACK makes thousands of bytes of one. */
-#define H2_HEADS_FREE   49152u
-#define H2_HEADS_FACTOR 12u
 
 #define H2_NOTICE_MS 1000u
 
@@ -73,9 +69,9 @@ struct h2_session {
     struct h2_head head;    /* the section of fields under way */
     uint64_t head_since_ms; /* 0: none is under way */
     struct h2_bucket resets, control;
-    size_t window_bytes;         /* of a stream */
-    uint64_t got_bytes;          /* of the client */
-    size_t heads_bytes;          /* heads of requests whose answers have not begun */
+    size_t window_bytes; /* of a stream */
+    struct h2_held held;
+    size_t head_held;            /* taken for `head` */
     unsigned holding_count;      /* streams that hold payload of an origin's answer */
     uint64_t data_ms;            /* when DATA of an answer last moved */
     uint64_t quiet_ms;           /* without a stream since then */
@@ -98,6 +94,8 @@ void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t 
 bool h2_session_count_reset(struct h2_session *s);
 /* Something is due at this time. */
 void h2_session_due_at(struct h2_session *s, uint64_t ms);
+/* n bytes more are to be held.  False: too much. */
+bool h2_session_hold(struct h2_session *s, size_t n);
 /* One stream less, whoever ended it. */
 void h2_session_stream_ended(struct h2_session *s);
 /* Moves frames that may go out into the client's next records, as far as it has room. */
@@ -106,6 +104,13 @@ void h2_session_send(struct h2_session *s);
 void h2_session_leave(struct h2_session *s);
 
 /* --- for nghttp2's callbacks (h2_library.c) --------------------------------------------------- */
+
+/* s->head has grown: it is given up when it must not be held. */
+void h2_session_head_grew(struct h2_session *s);
+/* It is whole: what goes on of it is its stream's to answer for. */
+void h2_session_head_whole(struct h2_session *s);
+/* It is not needed any more. */
+void h2_session_head_over(struct h2_session *s);
 
 /* In NOTICE: the client knows that no more is wanted; what it began until now is the last. */
 void h2_session_say_last(struct h2_session *s);

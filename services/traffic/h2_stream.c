@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "tls/tls.h"
+#include "traffic/forward_headers.h"
 #include "traffic/h2_stream_internal.h"
+#include "traffic/upstream.h"
 
 static const unsigned next_of[] = {
 #define X(name, next) [H2_STREAM_##name] = (next),
@@ -13,8 +15,9 @@ static const unsigned next_of[] = {
 
 void h2_stream_let_go_of_head(struct h2_stream *st)
 {
-    must(st->session->heads_bytes >= st->head_bytes);
-    st->session->heads_bytes -= st->head_bytes;
+    must(st->held >= st->head_bytes);
+    h2_held_give(&st->session->held, st->head_bytes);
+    st->held -= st->head_bytes;
     st->head_bytes = 0;
 }
 
@@ -94,12 +97,28 @@ static void stop_request(struct h2_stream *st)
 
 /* --- nghttp2's side ------------------------------------------------------------------------- */
 
-/* How many bytes of heads may wait for their answers now. */
-static uint64_t heads_max(const struct h2_session *s)
+/* What it takes from now on: itself, and with a head that goes on its connection to the origin and
+ * the head as that will get it. */
+static bool hold(struct h2_stream *st, bool goes_on)
 {
-    uint64_t limit = (uint64_t)s->client->worker->settings->limits.h2_heads_bytes;
+    size_t head = goes_on ? st->session->head.bytes + FORWARD_EXTRAS_MAX : 0;
+    size_t n = sizeof(*st) + (goes_on ? sizeof(struct upstream) : 0) + head;
 
-    return MIN(limit, MAX(H2_HEADS_FREE, H2_HEADS_FACTOR * s->got_bytes));
+    if (!h2_session_hold(st->session, n))
+        return false;
+    st->held = n;
+    st->head_bytes = head;
+    return true;
+}
+
+/* The head is made: it is as long as it is. */
+static void settle_head(struct h2_stream *st)
+{
+    size_t n = st->exchange.head_len, more = n < st->head_bytes ? st->head_bytes - n : 0;
+
+    h2_held_give(&st->session->held, more);
+    st->held -= more;
+    st->head_bytes -= more;
 }
 
 /* What a well-formed request gets instead of an exchange, if anything. */
@@ -110,14 +129,12 @@ static enum traffic_reason start(struct h2_stream *st, struct http_request *r)
 
     if (reason != REASON_NONE)
         return reason;
-    if (s->heads_bytes > 0 && s->heads_bytes + s->head.bytes > heads_max(s))
-        return REASON_H2_HEADS;
-    st->head_bytes = s->head.bytes;
-    s->heads_bytes += st->head_bytes;
     h2_stream_enter(st, H2_STREAM_EXCHANGE);
     st->body_due_ms = now_ms(st) + body_idle_ms(st);
     h2_session_due_at(s, st->body_due_ms);
-    return exchange_start(&st->exchange, r);
+    reason = exchange_start(&st->exchange, r);
+    settle_head(st);
+    return reason;
 }
 
 void h2_stream_on_request(struct h2_stream *st, bool ended)
@@ -142,6 +159,8 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
     if ((reason == REASON_HEADER_TOO_LARGE || reason == REASON_TOO_MANY_FIELDS) &&
         !h2_session_count_reset(s))
         return;
+    if (reason != REASON_H2_HEADS && !hold(st, reason == REASON_NONE))
+        reason = REASON_H2_HEADS;
     if (reason == REASON_NONE)
         reason = start(st, r);
     if (reason == REASON_H2_HEADS) {
@@ -238,6 +257,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     h2_stream_enter(st, H2_STREAM_CLOSED);
     list_remove(&st->node);
     list_remove(&st->attention);
+    h2_held_give(&s->held, st->held);
     h2_session_stream_ended(s);
     s->holding_count -= st->out.len > 0;
     if (x->bytes_in > x->body_taken)

@@ -56,7 +56,8 @@ struct h2_stream {
     struct list node, attention;
     struct reap reap;
     /* The request. */
-    size_t head_bytes; /* counted in the session until the answer begins */
+    size_t held;       /* taken of the session's h2_held until it ends */
+    size_t head_bytes; /* of them, until the answer begins */
     bool has_request_ended;
     uint64_t body_due_ms; /* when the client's body must have come further, or to its end */
     /* The answer. */

@@ -1,9 +1,7 @@
 /* route_json - see route_json.h.
  *
  * A whole set is read in three passes: each route by itself, then the names against each other,
- * then it is sealed.  Faults are collected throughout, so that one answer names them all.
- * Certificates are looked up by content in the base set and in this one before they are parsed: an
- * update that changes one route of thousands parses one certificate. */
+ * then it is sealed.  Faults are collected throughout, so that one answer names them all. */
 #include "traffic/route_json.h"
 
 #include <arpa/inet.h>
@@ -16,10 +14,7 @@
 #include "base/err.h"
 #include "tls/tls.h"
 #include "traffic/pass_hash.h"
-#include "traffic/route_cert.h"
-
-#define PEM_MAX     (256 * 1024)
-#define POINTER_MAX 64
+#include "traffic/route_cert_json.h"
 
 static const char *const route_keys[] = {
     "hostName",
@@ -133,7 +128,7 @@ struct values {
     struct json_object *list;   /* borrowed: an array, or NULL */
     struct json_object *single; /* borrowed: the older form, or NULL */
     size_t count;
-    char base[POINTER_MAX + 32]; /* of the elements; of the route for the single form */
+    char base[ROUTE_POINTER_MAX + 32]; /* of the elements; of the route for the single form */
 };
 
 static void find_values(struct route_build *b, const char *base, struct json_object *obj,
@@ -307,7 +302,7 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
     static const char *const stored_keys[] = {"type",    "user",     "userMac",
                                               "passMac", "passHash", NULL};
     struct json_object *auth = json_obj(&b->faults, base, obj, "authentication", JSON_OPTIONAL);
-    char at[POINTER_MAX + 32];
+    char at[ROUTE_POINTER_MAX + 32];
 
     if (!auth)
         return;
@@ -334,138 +329,6 @@ static void parse_auth(struct route_build *b, const char *base, struct json_obje
 
 /* --- one route ------------------------------------------------------------------------------- */
 
-/* A wildcard is covered by what covers any one name below it. */
-static bool covers(const struct tls_cert *cert, unsigned i, const char *host)
-{
-    char probe[ROUTE_HOST_MAX + 32];
-
-    if (host[0] != '*')
-        return tls_cert_covers(cert, i, host);
-    snprintf(probe, sizeof(probe), "penstock-probe%s", host + 1);
-    return tls_cert_covers(cert, i, probe);
-}
-
-/* The i-th pair of the route's certificate: what is no fault, but hardly meant. */
-static void warn_pair(struct route_build *b, const char *base, const struct route *route,
-                      unsigned i)
-{
-    const struct tls_cert *cert = route->cert->cert;
-
-    if (tls_cert_not_after(cert, i) < b->now)
-        json_fault_at(&b->warnings, base, "publicKey", "certificateExpired",
-                      "the certificate has expired");
-    if (tls_cert_not_before(cert, i) > b->now)
-        json_fault_at(&b->warnings, base, "publicKey", "certificateNotYetValid",
-                      "the certificate is not valid yet");
-    if (!route->is_covered && route->host && !covers(cert, i, route->host))
-        json_fault_at(&b->warnings, base, "publicKey", "certificateNameMismatch",
-                      "no name in the certificate covers \"%s\"", route->host);
-}
-
-/* Whether every pair is for the host.  What the set before knows is not looked up again. */
-static bool is_covered(const struct route_build *b, const struct route *route)
-{
-    const struct route *before =
-        route->host && b->base ? route_set_entry(b->base, route->host) : NULL;
-    bool all = route->host != NULL;
-
-    if (before && before->cert == route->cert)
-        return before->is_covered;
-    for (unsigned i = 0; all && i < route->cert->count; i++)
-        all = covers(route->cert->cert, i, route->host);
-    return all;
-}
-
-/* The pairs of a route's object: the first of the route itself, then those of moreKeys. */
-struct pairs {
-    struct route_pair list[TLS_CERT_PAIRS_MAX]; /* NULL where a text is absent or at fault */
-    char bases[TLS_CERT_PAIRS_MAX][POINTER_MAX + 32];
-    unsigned count;
-};
-
-static void add_pair(struct route_build *b, struct pairs *pairs, const char *base,
-                     struct json_object *obj, enum json_need chain, enum json_need key)
-{
-    unsigned i = pairs->count++;
-
-    snprintf(pairs->bases[i], sizeof(pairs->bases[i]), "%s", base);
-    pairs->list[i].chain_pem = json_text(&b->faults, base, obj, "publicKey", chain, 1, PEM_MAX);
-    pairs->list[i].key_pem = json_text(&b->faults, base, obj, "privateKey", key, 1, PEM_MAX);
-}
-
-static void find_pairs(struct route_build *b, const char *base, struct json_object *obj,
-                       const struct route *present, struct pairs *pairs)
-{
-    static const char *const keys[] = {"publicKey", "privateKey", NULL};
-    struct json_object *more =
-        json_array(&b->faults, base, obj, "moreKeys", JSON_OPTIONAL, 0, TLS_CERT_PAIRS_MAX - 1);
-    enum json_need key = present ? JSON_OPTIONAL : JSON_REQUIRED;
-    size_t count = more ? json_object_array_length(more) : 0;
-
-    pairs->count = 0;
-    add_pair(b, pairs, base, obj, key, key);
-    for (size_t i = 0; i < count; i++) {
-        struct json_object *pair = json_object_array_get_idx(more, i);
-        char at[POINTER_MAX + 32];
-
-        snprintf(at, sizeof(at), "%s/moreKeys/%zu", base, i);
-        json_only(&b->faults, at, pair, keys);
-        add_pair(b, pairs, at, pair, JSON_REQUIRED, key);
-    }
-}
-
-/* Nothing but what is there already: no key, and no chain but the present ones. */
-static bool is_as_before(const struct pairs *pairs, const struct route_cert *present, bool has_more)
-{
-    bool says_nothing = !pairs->list[0].chain_pem && !has_more;
-
-    if (!says_nothing && pairs->count != present->count)
-        return false;
-    for (unsigned i = 0; i < pairs->count; i++)
-        if (pairs->list[i].key_pem ||
-            (pairs->list[i].chain_pem &&
-             strcmp(pairs->list[i].chain_pem, present->texts[i].chain_pem) != 0))
-            return false;
-    return true;
-}
-
-static bool require_pairs(struct route_build *b, const struct pairs *pairs)
-{
-    bool is_whole = true;
-
-    for (unsigned i = 0; i < pairs->count; i++) {
-        if (!pairs->list[i].chain_pem)
-            json_fault_at(&b->faults, pairs->bases[i], "publicKey", "required", "is missing");
-        if (!pairs->list[i].key_pem)
-            json_fault_at(&b->faults, pairs->bases[i], "privateKey", "required", "is missing");
-        is_whole &= pairs->list[i].chain_pem && pairs->list[i].key_pem;
-    }
-    return is_whole;
-}
-
-static void parse_certificate(struct route_build *b, struct route_certs *certs, const char *base,
-                              struct json_object *obj, const struct route *present,
-                              struct route *route)
-{
-    const char *bases[TLS_CERT_PAIRS_MAX];
-    size_t faults = b->faults.total;
-    struct pairs pairs;
-
-    find_pairs(b, base, obj, present, &pairs);
-    if (b->faults.total != faults)
-        return;
-    for (unsigned i = 0; i < pairs.count; i++)
-        bases[i] = pairs.bases[i];
-    if (present && is_as_before(&pairs, present->cert, json_has(obj, "moreKeys")))
-        route->cert = route_cert_ref(present->cert);
-    else if (require_pairs(b, &pairs))
-        route->cert = route_certs_get(certs, &b->faults, bases, pairs.list, pairs.count);
-    if (route->cert)
-        route->is_covered = is_covered(b, route);
-    for (unsigned i = 0; route->cert && i < route->cert->count; i++)
-        warn_pair(b, i < pairs.count ? bases[i] : base, route, i);
-}
-
 /* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:
  * the route that it takes the place of (or NULL). */
 static void parse_route(struct route_build *b, struct route_certs *certs, const char *base,
@@ -479,7 +342,7 @@ static void parse_route(struct route_build *b, struct route_certs *certs, const 
     json_only(b->shape->takes_unknown ? &b->warnings : &b->faults, base, obj, route_keys);
     parse_host(b, base, obj, host, route);
     parse_destinations(b, base, obj, route);
-    parse_certificate(b, certs, base, obj, present, route);
+    route_cert_json_parse(b, certs, base, obj, present, route);
     parse_auth(b, base, obj, present ? present->auth : NULL, route);
     route->options = route_options_parse(&b->faults, base, obj, route->host, &b->origin_tls);
 }
@@ -497,9 +360,9 @@ static int compare_hosts(const void *a, const void *b)
 }
 
 /* "/routes/3". */
-static void route_pointer(const struct route_build *b, size_t i, char out[POINTER_MAX])
+static void route_pointer(const struct route_build *b, size_t i, char out[ROUTE_POINTER_MAX])
 {
-    snprintf(out, POINTER_MAX, "/%s/%zu", b->shape->key, i);
+    snprintf(out, ROUTE_POINTER_MAX, "/%s/%zu", b->shape->key, i);
 }
 
 static void find_duplicates(struct route_build *b, const struct route_set *set)
@@ -512,7 +375,7 @@ static void find_duplicates(struct route_build *b, const struct route_set *set)
             sorted[count++] = &set->routes[i];
     qsort(sorted, count, sizeof(*sorted), compare_hosts);
     for (size_t i = 1; i < count; i++) {
-        char base[POINTER_MAX], other[POINTER_MAX];
+        char base[ROUTE_POINTER_MAX], other[ROUTE_POINTER_MAX];
 
         if (strcmp(sorted[i]->host, sorted[first]->host) != 0) {
             first = i;
@@ -531,7 +394,7 @@ static struct json_object *find_list(struct route_build *b, struct json_object *
 {
     const char *const keys[] = {b->shape->key, NULL};
     struct json_object *list = body;
-    char pointer[POINTER_MAX];
+    char pointer[ROUTE_POINTER_MAX];
 
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
@@ -571,7 +434,7 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
     set = route_set_new(json_object_array_length(list));
     route_certs_init(&certs, b->base, set->count);
     for (size_t i = 0; i < set->count; i++) {
-        char base[POINTER_MAX];
+        char base[ROUTE_POINTER_MAX];
 
         route_pointer(b, i, base);
         parse_route(b, &certs, base, json_object_array_get_idx(list, i), NULL, NULL,

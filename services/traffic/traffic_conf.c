@@ -265,10 +265,14 @@ static const struct conf_key keys[] = {
     LIMIT("h2WindowBytes", h2_window_bytes, "1048576", 65535, 16777216, "bytes", NULL, true,
           "Window of an HTTP/2 connection: bytes of bodies that may be on their way to us or wait "
           "here for their origins; limits.bufferBytes is the window of each stream."),
-    LIMIT("h2HeadsBytes", h2_heads_bytes, "131072", 1024, 16777216, "bytes", REFUSED("h2_heads"),
+    LIMIT("h2HeadsBytes", h2_heads_bytes, "1048576", 1024, 16777216, "bytes", REFUSED("h2_heads"),
           true,
-          "Heads of the requests of one HTTP/2 connection whose answers have not begun; one more "
-          "is refused, and asked again by the client."),
+          "Memory for the requests of one HTTP/2 connection: their streams, and their heads until "
+          "the answer begins; one more is refused, and asked again by the client."),
+    LIMIT("h2SharedBytes", h2_shared_bytes, "12582912", 0, 1073741824, "bytes",
+          "penstock_traffic_h2_lent_bytes", true,
+          "Of that, what all HTTP/2 connections together may hold beyond 8 KiB, or twice what it "
+          "has sent, of each."),
     LIMIT("h2Resets", h2_resets, "500", 1, 1000000, "resets", REFUSED("h2_resets"), true,
           "Streams of one HTTP/2 connection that were reset, by the client or since it broke a "
           "rule; a tenth of it comes back each second. Then GOAWAY."),

@@ -49,7 +49,8 @@ struct traffic_limits {
     int64_t requests_per_connection; /* then the client connection is closed in order */
     int64_t h2_streams;              /* of one HTTP/2 connection at once */
     int64_t h2_window_bytes;         /* of one HTTP/2 connection: bodies on their way to us */
-    int64_t h2_heads_bytes;          /* of one: heads of requests that wait for their answers */
+    int64_t h2_heads_bytes;          /* of one: what its requests may hold (h2_held.h) */
+    int64_t h2_shared_bytes;         /* of all, beyond what each has a right to */
     int64_t h2_resets;               /* of one: a burst */
     int64_t h2_control_frames;       /* of one: a burst */
     int64_t h2_continuations;        /* of one head */

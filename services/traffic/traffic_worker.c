@@ -73,7 +73,7 @@ struct traffic_shared {
     struct traffic_shared_options options;
     struct tls_ctx *tls_ctx;     /* counted */
     struct auth_pool *auth_pool; /* owned */
-    _Atomic uint64_t open;
+    _Atomic uint64_t open, h2_lent;
     struct address_count addresses;
 };
 
@@ -304,6 +304,8 @@ void traffic_worker_stats(const struct traffic_worker *w, struct traffic_stats *
     out->requests_duration.sum += (double)get(&c->requests_us) / 1e6;
     out->handshakes_duration.sum += (double)get(&c->handshakes_us) / 1e6;
     out->revision = get(&c->revision);
+    if (w->index == 0) /* all workers' together */
+        out->h2_lent_bytes += get(w->h2_lent);
     for (size_t i = 0; i < w->listener_count; i++)
         out->exhausted +=
             atomic_load_explicit(&w->listeners[i].acceptor.exhausted, memory_order_relaxed);
@@ -536,6 +538,7 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->shared = shared;
     w->tls_ctx = shared->tls_ctx;
     w->auth_pool = shared->auth_pool;
+    w->h2_lent = &shared->h2_lent;
     w->settings = traffic_settings_ref(settings);
     w->trust = proxy_trust_ref(trust);
     w->hold = hold_new(w, routes);

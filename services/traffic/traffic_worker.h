@@ -114,6 +114,7 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(upstreams_open, "connections to destinations open")                                          \
     X(upstreams_idle, "of them without work")                                                      \
     X(targets_down, "destinations that are skipped now")                                           \
+    X(h2_lent_bytes, "memory lent to HTTP/2 connections beyond their own right")                   \
     X(chunks_out, "16 KiB buffers in use")
 
 #define TRAFFIC_DURATION_BUCKETS 14

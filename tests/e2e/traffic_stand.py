@@ -75,9 +75,11 @@ class Origin:
             try:
                 s, _ = self.listener.accept()
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    raise  # not in silence: the tests would wait for this connection
-                return
+                if self.listener.fileno() < 0 or error.errno in (errno.EBADF, errno.EINVAL):
+                    return  # closed
+                if error.errno in (errno.ECONNABORTED, errno.EINTR):
+                    continue  # that client was gone before its turn
+                raise  # not in silence: the tests would wait for this connection
             s.settimeout(SECS)
             with self.lock:
                 self.connections += 1
@@ -134,7 +136,8 @@ class Origin:
     def wait_seen(self, path, count=1):
         with self.lock:
             if not self.lock.wait_for(lambda: len([r for r in self.requests if r.target == path]) >= count, SECS):
-                raise stack.Failure(f"the origin did not see {path}")
+                seen = [f"{r.line} on {r.connection}" for r in self.requests[-10:]]
+                raise stack.Failure(f"the origin did not see {path} {count} times; {self.connections} connections, last {seen}")
         return self.seen(path)
 
     def wait_closed(self):
@@ -149,6 +152,8 @@ class Origin:
                     s.shutdown(socket.SHUT_RDWR)
 
     def close(self):
+        with contextlib.suppress(OSError):  # else it would go on listening as long as accept() waits
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.drop_connections()
 

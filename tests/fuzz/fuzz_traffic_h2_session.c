@@ -11,13 +11,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
 
+#define SHARED_BYTES 32768u
+
 static struct h2_rig rig;
 static bool is_made;
 
 static void check_bounds(const struct h2_session *s)
 {
     must(s->stream_count <= 101 || s->state == H2_OVER);
-    must(s->heads_bytes <= MAX(H2_HEADS_FREE, H2_HEADS_FACTOR * s->got_bytes) + 16384);
+    must(s->held.requests <=
+         MAX(H2_HELD_OWN, H2_HELD_FACTOR * s->held.sent) + s->held.lent + H2_HELD_OWN);
+    must(s->held.lent <= SHARED_BYTES);
     must(s->holding_count <= s->stream_count);
 }
 
@@ -31,6 +35,7 @@ static void open_rig(void)
     }
     conf.limits.upstream_connections = 0;
     conf.limits.buffer_bytes = 32768;
+    conf.limits.h2_shared_bytes = SHARED_BYTES;
     log_set_level(LOG_ERR);
     h2_rig_init(&rig, &conf);
     is_made = true;
@@ -54,5 +59,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     h2_rig_close(&rig);
     must(loop_pool(rig.loop)->out_count == 0);
     must(rig.worker->counters.exchanges_open == 0);
+    must(*rig.worker->h2_lent == 0);
     return 0;
 }

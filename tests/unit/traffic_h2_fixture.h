@@ -64,7 +64,8 @@ static inline struct traffic_conf h2_rig_conf(void)
     conf.limits.requests_per_connection = 10000;
     conf.limits.h2_streams = 100;
     conf.limits.h2_window_bytes = 1 << 20;
-    conf.limits.h2_heads_bytes = 131072;
+    conf.limits.h2_heads_bytes = 1 << 20;
+    conf.limits.h2_shared_bytes = 8 << 20;
     conf.limits.h2_resets = 50;
     conf.limits.h2_control_frames = 100;
     conf.limits.h2_continuations = 8;
