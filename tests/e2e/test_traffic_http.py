@@ -840,14 +840,14 @@ class HeldUp(unittest.TestCase):
     """The program stands still for longer than a deadline: what came in time is not too late."""
 
     def setUp(self):
-        self.stand = self.enterContext(Stand(timeouts={"headerSecs": 1, "bodyIdleSecs": 1, "idleSecs": 1}))
+        self.stand = self.enterContext(Stand(timeouts={"headerSecs": 2, "bodyIdleSecs": 2, "idleSecs": 2}))
 
     @contextlib.contextmanager
     def stopped(self):
         os.kill(self.stand.traffic.pid, signal.SIGSTOP)
         try:
             yield
-            threading.Event().wait(1.7)  # that this time passes is the point
+            threading.Event().wait(2.7)  # that this time passes is the point
         finally:
             os.kill(self.stand.traffic.pid, signal.SIGCONT)
 

@@ -159,9 +159,9 @@ START_TEST(the_end_gives_everything_back)
     dial(0);
     UNTIL(streams_are_open, 4);
     t.lanes[0].stream_count = 4;
-    edge_worker_close_port(&t.workers[1], PORT_TCP, t.port);
     dial(1);
     clients_come(4);
+    edge_worker_close_port(&t.workers[1], PORT_TCP, t.port);
     edge_worker_send_config_ack(&t.workers[0], 1, "{}");
     workers_down();
     stand_down();
