@@ -41,6 +41,7 @@ struct udp_flow {
     union addr peer, local;
     enum udp_flow_state state; /* written by flow_enter() only */
     struct edge_worker *away;  /* borrowed; AWAY: who has its session */
+    bool is_guest;             /* what came last was handed over by another worker */
     struct udp_leg legs[2];
     unsigned at; /* the leg in use */
     uint64_t active_ms, shut_until_ms;
@@ -253,8 +254,8 @@ static bool move(struct udp_flow *x, struct link *link)
  * try again. */
 static bool follow(struct udp_flow *x, struct link *link)
 {
-    if (x->state == UDP_FLOW_SHUT)
-        return true;
+    if (x->state == UDP_FLOW_SHUT || (x->state == UDP_FLOW_STRAY && x->is_guest))
+        return true; /* a guest may be served elsewhere by now: it opens when it comes again */
     if (x->state == UDP_FLOW_STRAY || x->state == UDP_FLOW_AWAY)
         return open_leg(x, x->at, link) == UDP_DROP_COUNT;
     if (!is_left_behind(x))
@@ -361,6 +362,7 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
         if (f->count > f->worker->shared->budget.udp.limit_sessions)
             evict(f, x);
     }
+    x->is_guest = is_guest;
     if (!is_well(x, is_guest)) {
         why = mend(x, is_guest);
         if (why != UDP_DROP_COUNT)

@@ -203,6 +203,10 @@ static void on_handover(struct udp_book *b, const struct udp_mail *mail)
     }
     if (f) {
         fd = udp_flow_take_socket(f);
+        if (f->is_refused && fd >= 0) { /* the next one looks for another address */
+            close(fd);
+            fd = -1;
+        }
         udp_flow_close(f, UDP_END_ORDERLY, true);
         count_one(&b->worker->shared->counters.udp_moved);
     }
@@ -329,13 +333,38 @@ static bool make_tables(struct udp_book *b)
     return true;
 }
 
-/* The one that goes for a new flow of the lane: of the lane itself where its edge has its share, so
- * that nobody else pays; at the limit the least recently used one of the worker. */
+/* A flow of the edge that has no lane (it died, and was started again), or a lane elsewhere. */
+static struct udp_flow *victim_of(const struct udp_book *b, const struct edge_share *share)
+{
+    unsigned looks = 0;
+
+    for (struct list *n = b->orphans.next; n != &b->orphans && looks < UDP_VICTIM_LOOKS;
+         n = n->next, looks++) {
+        struct udp_flow *f = container_of(n, struct udp_flow, in_orphans);
+
+        if (f->share == share)
+            return f;
+    }
+    for (struct list *n = b->lru.next; n != &b->lru && looks < UDP_VICTIM_LOOKS;
+         n = n->next, looks++) {
+        struct udp_flow *f = container_of(n, struct udp_flow, in_lru);
+
+        if (f->share == share)
+            return f;
+    }
+    return NULL;
+}
+
+/* The one that goes for a new flow of the lane: of the lane itself, or else of its edge, where that
+ * has its share, so that nobody else pays; at the limit the least recently used one of the worker.
+ */
 static struct udp_flow *victim(const struct udp_book *b, const struct hub_lane *lane,
                                enum share_verdict verdict)
 {
     if (verdict == SHARE_PAST && !list_is_empty(&lane->udp_flows))
         return container_of(lane->udp_flows.next, struct udp_flow, in_lane);
+    if (verdict == SHARE_PAST)
+        return victim_of(b, lane->share);
     if (verdict == SHARE_LIMIT && !list_is_empty(&b->lru))
         return container_of(b->lru.next, struct udp_flow, in_lru);
     return NULL;

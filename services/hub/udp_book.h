@@ -24,6 +24,7 @@ struct hub_worker;
 struct udp_batch;
 
 #define UDP_BOOK_BUCKETS 4096u  /* a power of two */
+#define UDP_VICTIM_LOOKS 64u    /* flows looked at for one of the edge that is past its share */
 #define UDP_ORPHAN_MS    30000u /* without a lane: as long as a session may be without one */
 
 struct udp_book {

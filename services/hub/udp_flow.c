@@ -140,6 +140,7 @@ static void take_arrival(struct udp_flow *f, const struct udp_arrival *a)
     if (!f->has_answered && f->choices > 1)
         udp_answerers_note(&f->book->answerers, &f->target, &f->to);
     f->has_answered = true;
+    f->is_refused = false;
     count_overflow(f, a->dropped);
     if (a->is_cut)
         count_drop(f, UDP_DROP_TRUNCATED);
@@ -203,14 +204,27 @@ static void log_unreachable(const struct udp_flow *f, const char *why)
     w->target_log.held = 0;
 }
 
+/* Who answered others; or behind the one that refused this flow.  Servers give a name's addresses
+ * in an order of their own each time. */
+static unsigned first_of(const struct udp_flow *f, const union addr *addrs, unsigned count)
+{
+    if (f->turned == 0)
+        return udp_answerers_first(&f->book->answerers, &f->target, addrs, count);
+    for (unsigned i = 0; i < count; i++)
+        if (addr_is_same(&addrs[i], &f->to))
+            return i + 1;
+    return 0;
+}
+
 static void on_addresses(struct resolve *q, const union addr *addrs, unsigned count, int err)
 {
     struct udp_flow *f = container_of(q, struct udp_flow, query);
     struct hub_shared *shared = worker_of(f)->shared;
-    unsigned first = udp_answerers_first(&f->book->answerers, &f->target, addrs, count) + f->turned;
+    unsigned first = first_of(f, addrs, count);
     int fd = -1;
 
     f->choices = count;
+    f->to_ms = loop_now_ms(worker_of(f)->loop);
     for (unsigned i = 0; i < count && fd < 0; i++) {
         f->to = addrs[(first + i) % count];
         if (!own_listeners_find_addr(&shared->own, &f->to))
@@ -229,12 +243,10 @@ static void on_addresses(struct resolve *q, const union addr *addrs, unsigned co
 static void try_next(struct udp_flow *f)
 {
     struct hub_worker *w = worker_of(f);
-    uint64_t now_ms = loop_now_ms(w->loop);
 
-    if (f->turned >= f->choices && now_ms - f->turned_ms < UDP_NEXT_MS)
+    if (f->turned >= f->choices && loop_now_ms(w->loop) - f->to_ms < UDP_NEXT_MS)
         return;
     f->turned++;
-    f->turned_ms = now_ms;
     close(udp_flow_take_socket(f)); /* what still left by it may be refused, too */
     f->is_refused = false;
     f->overflow = 0;
@@ -242,9 +254,14 @@ static void try_next(struct udp_flow *f)
     resolve_start(&f->query, w->resolver, f->target.host, f->target.port, on_addresses);
 }
 
+/* Where nothing was refused for a while it is at home, though it may never be answered (syslog): a
+ * service that is started again is worth waiting for. */
 void udp_flow_refused(struct udp_flow *f)
 {
-    f->is_refused = !f->has_answered && f->choices > 1;
+    bool is_new = loop_now_ms(worker_of(f)->loop) - f->to_ms < UDP_NEXT_MS;
+
+    if (is_new && !f->has_answered && f->choices > 1)
+        f->is_refused = true;
 }
 
 void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered)

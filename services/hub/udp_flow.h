@@ -29,7 +29,7 @@ struct udp_book;
 
 #define UDP_WAITING_BYTES 131072u /* datagrams of one flow that wait for its socket */
 #define UDP_ROUNDS        4u      /* receives of one socket in a turn */
-#define UDP_NEXT_MS       1000u /* once each address was tried: between two attempts at the next */
+#define UDP_NEXT_MS       1000u   /* how long an address is new; between two, once each was tried */
 
 enum udp_flow_state { UDP_FLOW_CLAIMING, UDP_FLOW_RESOLVING, UDP_FLOW_OPEN, UDP_FLOW_CLOSED };
 
@@ -59,10 +59,10 @@ struct udp_flow {
     union addr to;       /* of the socket; family 0: not known, it came from another worker */
     unsigned choices;    /* addresses of the target's name */
     unsigned turned;     /* how often the next one was taken */
-    uint64_t turned_ms;
-    bool is_refused;   /* by the address, which has not answered yet */
-    bool has_answered; /* the target has: it knows the client */
-    bool has_heir;     /* CLAIMING, and claimed already: what is granted goes on */
+    uint64_t to_ms;      /* when the socket was made */
+    bool is_refused;     /* by the address, which has not answered yet */
+    bool has_answered;   /* the target has: it knows the client */
+    bool has_heir;       /* CLAIMING, and claimed already: what is granted goes on */
     unsigned heir_worker;
     uint64_t heir_serial;
     struct reap reap;

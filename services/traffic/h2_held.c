@@ -19,8 +19,9 @@ static uint64_t beyond_own(const struct h2_held *h, uint64_t bytes)
 static bool borrow(struct h2_held *h, uint64_t n, uint64_t limit)
 {
     uint64_t before = atomic_fetch_add_explicit(h->shared, n, memory_order_relaxed);
+    uint64_t free_of_it = limit - MIN(before, limit);
 
-    if (before + n <= limit) {
+    if (h->lent + n <= free_of_it) {
         h->lent += n;
         return true;
     }

@@ -10,7 +10,8 @@
  * What a connection has sent buys it memory, as much as an attacker must pay too.  A browser that
  * opens a hundred streams with its very first bytes needs more for a moment: that is lent, out of
  * limits.h2SharedBytes which all connections of the process share, so a thousand that want the same
- * at once get no more than one may.  One request is always taken.
+ * at once get no more than one may.  Nobody has more of it than is free: whoever comes next may
+ * have half of what those before have left.  One request is always taken.
  */
 #ifndef TRAFFIC_H2_HELD_H
 #define TRAFFIC_H2_HELD_H

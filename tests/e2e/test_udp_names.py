@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import e2e
@@ -44,6 +45,26 @@ class Names(u.Case):
         target = self.target("127.0.0.9", port=port)
         u.ask(s, b"here", tries=10)
         self.assertEqual(target.seen[-1][0], b"here")
+        peer = target.seen[-1][1]
+        for n in range(3):  # who has answered is not left any more
+            threading.Event().wait(0.6)  # past the time between two attempts: that is the point
+            u.ask(s, b"%d" % n)
+        self.assertEqual(target.seen[-1][1], peer)
+
+    def test_who_never_answers_is_waited_for(self):
+        """One way only, as syslog is: where datagrams were taken for a while they go on."""
+        port = penstock.free_port()
+        silent = self.target("::1", port=port, answer=lambda data, peer: [])
+        self.udp_tunnel([{"host": "three.test", "port": port}], hub={"workers": 1}, edge={"workers": 1})
+        s = self.client(self.ports[0])
+        s.send(b"first")
+        silent.wait(1)
+        threading.Event().wait(1.2)  # more than an address is new
+        silent.close()
+        e2e.wait_for("a refusal", lambda: s.send(b"lost") and
+                     self.hub.metric("penstock_hub_udp_target_errors_total"))
+        again = self.target("::1", port=port, answer=lambda data, peer: [])
+        e2e.wait_for("it there", lambda: s.send(b"again") and again.seen)
 
 
 def alone():

@@ -84,13 +84,15 @@ START_TEST(what_is_lent_is_lent_once)
     ck_assert_uint_eq(shared, 100000);
     h2_held_give(&a, 80000);
     ck_assert_uint_eq(shared, 20000);
-    ck_assert(h2_held_take(&b, 80000, &limits));
+    ck_assert(!h2_held_take(&b, 70001, &limits)); /* more than would be left */
+    ck_assert(h2_held_take(&b, 70000, &limits));
+    ck_assert_uint_eq(b.lent, 80000);
     a.sent = 1 << 20; /* it has a right to all of it now */
     h2_held_give(&a, 1);
     ck_assert_uint_eq(a.lent, 0);
     h2_held_give(&a, H2_HELD_OWN + 9999);
     h2_held_end(&a);
-    h2_held_give(&b, H2_HELD_OWN + 90000);
+    h2_held_give(&b, H2_HELD_OWN + 80000);
     h2_held_end(&b);
     ck_assert_uint_eq(shared, 0);
 }
