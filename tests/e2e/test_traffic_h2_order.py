@@ -125,6 +125,8 @@ class Order(unittest.TestCase):
         path = f"/{'early' if kind == 'early' else 'order'}?n={number}&kind={kind}"
         stream = c.request(path, *fields, method=method, end=not has_body)
         cut, rest = dice.random(), None
+        if kind in ("hints", "hintsnone", "expect"):
+            cut = 1  # an interim answer to a stream that it has reset is an error to python3-h2, not a late frame
         if has_body and cut > 0.1:  # else it is broken off without one
             half = dice.randrange(len(body))
             c.send(stream, body[:half])
