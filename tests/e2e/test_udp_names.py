@@ -35,6 +35,16 @@ class Names(u.Case):
         self.assertEqual(self.hub.metric("penstock_hub_udp_flows"), 5)
         first.close()
 
+    def test_where_a_header_goes_first(self):
+        """Two datagrams at a time: the second call tells of the first one's refusal, not the socket's event."""
+        port = penstock.free_port()
+        target = self.target("127.0.0.1", port=port)
+        self.udp_tunnel([{"host": "three.test", "port": port}], mode="first", hub={"workers": 1}, edge={"workers": 1})
+        s = self.client(self.ports[0])
+        u.ask(s, b"x", tries=5)
+        header, rest = u.split_header(target.seen[0][0])
+        self.assertEqual((header[0][0], rest), ("127.0.0.1", b""))
+
     def test_none_listens(self):
         """Attempts are bounded, and the flow finds who comes later."""
         port = penstock.free_port()
