@@ -17,7 +17,7 @@ BUILD_SECS = 1200
 GO_PATH = ":/usr/local/go/bin"
 CARGO_PATH = f":{pathlib.Path.home()}/.cargo/bin"
 
-FRP = ("github.com/fatedier/frp/cmd/", "v0.61.1")
+FRP = ("github.com/fatedier/frp", "v0.61.1")
 CHISEL = ("github.com/jpillora/chisel", "v1.10.1")
 RATHOLE = ("rathole", "0.5.0", "server", "client", "noise")
 
@@ -45,12 +45,16 @@ def build(argv, environment):
 
 
 @functools.cache
-def go_program(package, version):
+def go_program(package, module, version):
+    """By a module of our own that requires that very version: `go install` would ask for all versions there are,
+    which a proxy need not have."""
     name = package.rsplit("/", 1)[-1]
     folder = CACHE / f"{name}-{version}"
     if not (folder / name).exists():
-        build([tool("go", GO_PATH), "install", f"{package}@{version}"],
-              {"GOBIN": str(folder), "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"})
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "go.mod").write_text(f"module peer\n\nrequire {module} {version}\n")
+        build([tool("go", GO_PATH), "-C", folder, "build", "-o", folder / name, package],
+              {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"})
     return folder / name
 
 
@@ -80,7 +84,7 @@ def conf(folder, name, port, text):
 def frp(mode, kind="tcp"):
     """`mode`: quic, tls or plain."""
     def start(folder, certificate, target):
-        server, client = go_program(FRP[0] + "frps", FRP[1]), go_program(FRP[0] + "frpc", FRP[1])
+        server, client = (go_program(f"{FRP[0]}/cmd/{name}", *FRP) for name in ("frps", "frpc"))
         between, front = penstock.free_port(), penstock.free_port()
         quic = f"quicBindPort = {between}\n" if mode == "quic" else ""
         at_server = conf(folder, "frps", between, f'bindAddr = "127.0.0.1"\nbindPort = {between}\n{quic}log.level = "error"\n')
@@ -103,7 +107,7 @@ remotePort = {front}
 
 
 def chisel(folder, certificate, target):
-    path = go_program(*CHISEL)
+    path = go_program(CHISEL[0], *CHISEL)
     between, front = penstock.free_port(), penstock.free_port()
     server = Process([path, "server", "--host", "127.0.0.1", "--port", str(between)], [between])
     return front, [server, Process([path, "client", f"127.0.0.1:{between}",
