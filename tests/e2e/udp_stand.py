@@ -88,14 +88,14 @@ def client(port, host="127.0.0.1", bind=None, secs=e2e.SECS):
 
 
 def ask(s, data, tries=1, secs=e2e.SECS):
-    """Sends, waits for the same back; answers to earlier tries are passed over."""
+    """Sends, waits for the same back; answers to earlier tries are passed over.  How many tries it took."""
     for left in range(tries - 1, -1, -1):
         s.send(data)
         s.settimeout(secs if left == 0 else 1)
         with contextlib.suppress(TimeoutError, ConnectionRefusedError):
             while True:
                 if s.recv(65536) == data:
-                    return
+                    return tries - left
     raise e2e.Failure(f"no echo of {len(data)} bytes")
 
 
