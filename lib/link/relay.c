@@ -49,9 +49,7 @@ static enum io read_socket(struct relay *r)
         return IO_WAIT;
     for (size_t i = 0; i < count; i++)
         want += pieces[i].iov_len;
-    do
-        n = readv(r->fd, pieces, (int)count);
-    while (n < 0 && errno == EINTR);
+    n = socket_read(r->fd, pieces, count);
     stream_commit(r->stream, n > 0 ? (size_t)n : 0);
     if (n == 0) {
         r->read_ended = true;
@@ -68,13 +66,9 @@ static enum io read_socket(struct relay *r)
     return IO_OK;
 }
 
-static enum io write_some(struct relay *r, struct iovec *pieces, size_t count, ssize_t *n)
+static enum io write_some(struct relay *r, const struct iovec *pieces, size_t count, ssize_t *n)
 {
-    struct msghdr msg = {.msg_iov = pieces, .msg_iovlen = count};
-
-    do
-        *n = sendmsg(r->fd, &msg, MSG_NOSIGNAL);
-    while (*n < 0 && errno == EINTR);
+    *n = socket_write(r->fd, pieces, count);
     if (*n >= 0)
         return IO_OK;
     if (errno != EAGAIN)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,6 +19,30 @@
 #define PEER_INTERVAL_SECS      10
 #define PEER_PROBES             6
 #define UNSENT_BYTES_MAX        131072
+
+ssize_t socket_read(int fd, const struct iovec *pieces, size_t count)
+{
+    ssize_t n;
+
+    do
+        n = count == 1 ? recv(fd, pieces->iov_base, pieces->iov_len, MSG_DONTWAIT)
+                       : readv(fd, pieces, (int)count);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+ssize_t socket_write(int fd, const struct iovec *pieces, size_t count)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    ssize_t n;
+
+    do
+        n = count == 1 ? send(fd, pieces->iov_base, pieces->iov_len, flags)
+                       : sendmsg(fd, &message, flags);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
 
 /* An option that cannot be set costs comfort, not the connection. */
 static void set_option(int fd, int level, int option, int value)

@@ -1,6 +1,17 @@
-/* socket - options of TCP sockets that more than one place sets, and the limit of open files. */
+/* socket - reading and writing TCP sockets, options that more than one place sets, and the limit of
+ * open files. */
 #ifndef LOOP_SOCKET_H
 #define LOOP_SOCKET_H
+
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* readv(2) and writev(2) of a non-blocking socket that go on after EINTR and raise no SIGPIPE.
+ * `count` > 0.  One piece, the rule with small requests, goes by recv(2) and send(2), which spares
+ * the kernel a few per cent. */
+ssize_t socket_read(int fd, const struct iovec *pieces, size_t count);
+ssize_t socket_write(int fd, const struct iovec *pieces, size_t count);
 
 /* For a tunnel's connection, PROTOCOL's dead-path detection: keep-alive idle 3 s, interval 1 s,
  * 3 probes, TCP_USER_TIMEOUT 6 s; TCP_NODELAY; at most 128 KiB unsent in the kernel, so that a

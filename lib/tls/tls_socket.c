@@ -1,7 +1,7 @@
 /* tls_socket - the two queues between GnuTLS and the socket.
  *
  * GnuTLS never sees the descriptor: its pull takes from `in`, its push adds to `out`, and neither
- * waits.  One readv fills `in` with as many records as have come, one sendmsg takes many away.
+ * waits.  One read fills `in` with as many records as have come, one write takes many away.
  *
  * Reading adapts: one chunk to begin with; each read that fills what it was given doubles the next,
  * up to TLS_PIECES_MAX; each that leaves half of it free halves it.  A read that comes back short
@@ -9,9 +9,8 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 
+#include "loop/socket.h"
 #include "tls/tls_internal.h"
 
 /* --- GnuTLS's side ----------------------------------------------------------------------- */
@@ -121,9 +120,7 @@ enum io tls_socket_fill(struct tls *t)
     }
     for (size_t i = 0; i < count; i++)
         asked += pieces[i].iov_len;
-    do
-        got = readv(t->fd, pieces, (int)count);
-    while (got < 0 && errno == EINTR);
+    got = socket_read(t->fd, pieces, count);
     if (got < 0) {
         int saved = errno;
 
@@ -146,16 +143,12 @@ enum io tls_socket_flush(struct tls *t)
 {
     while (t->out.len > 0) {
         struct iovec pieces[TLS_PIECES_MAX];
-        struct msghdr message = {.msg_iov = pieces};
-        size_t offered = 0;
+        size_t count = bufq_peek(&t->out, pieces, ARRAY_LEN(pieces)), offered = 0;
         ssize_t sent;
 
-        message.msg_iovlen = bufq_peek(&t->out, pieces, ARRAY_LEN(pieces));
-        for (size_t i = 0; i < message.msg_iovlen; i++)
+        for (size_t i = 0; i < count; i++)
             offered += pieces[i].iov_len;
-        sent = sendmsg(t->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
-            continue;
+        sent = socket_write(t->fd, pieces, count);
         if (sent < 0 && errno == EAGAIN)
             return IO_WAIT;
         if (sent < 0)

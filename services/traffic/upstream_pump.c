@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "loop/socket.h"
 #include "tls/tls.h"
 #include "traffic/exchange.h"
 #include "traffic/h1_response.h"
@@ -267,17 +268,14 @@ void upstream_read(struct upstream *u)
 /* --- writing ------------------------------------------------------------------------------ */
 
 /* Sends pieces; how many bytes left, or -1. */
-static ssize_t send_plain(struct upstream *u, struct iovec *pieces, size_t count)
+static ssize_t send_plain(struct upstream *u, const struct iovec *pieces, size_t count)
 {
-    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
     size_t offered = 0;
     ssize_t n;
 
     for (size_t i = 0; i < count; i++)
         offered += pieces[i].iov_len;
-    do
-        n = sendmsg(u->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    while (n < 0 && errno == EINTR);
+    n = socket_write(u->fd, pieces, count);
     if (n < 0 && errno == EAGAIN)
         n = 0;
     u->is_write_blocked = n >= 0 && (size_t)n < offered;

@@ -118,6 +118,35 @@ START_TEST(the_peer_sees_a_reset)
 }
 END_TEST
 
+/* By one piece and by several: the calls differ, what they do does not. */
+START_TEST(pieces_are_written_and_read)
+{
+    char hello[] = "hello ", world[] = "world", a[4], b[16];
+    struct iovec out[] = {{hello, 6}, {world, 5}}, in[] = {{a, sizeof(a)}, {b, sizeof(b)}};
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    ck_assert_int_eq(socket_read(pair[1], in, 1), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(socket_read(pair[1], in, 2), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    ck_assert_int_eq(socket_write(pair[0], out, 2), 11);
+    ck_assert_int_eq(socket_read(pair[1], in, 1), 4);
+    ck_assert_mem_eq(a, "hell", 4);
+    ck_assert_int_eq(socket_read(pair[1], in, 2), 7);
+    ck_assert_mem_eq(a, "o wo", 4);
+    ck_assert_mem_eq(b, "rld", 3);
+    ck_assert_int_eq(socket_write(pair[0], out + 1, 1), 5);
+    ck_assert_int_eq(socket_read(pair[1], in + 1, 1), 5);
+    ck_assert_mem_eq(b, "world", 5);
+    close(pair[0]);
+    ck_assert_int_eq(socket_read(pair[1], in, _i ? 2 : 1), 0);
+    ck_assert_int_eq(socket_write(pair[1], out, _i ? 2 : 1), -1); /* no SIGPIPE */
+    ck_assert_int_eq(errno, EPIPE);
+    close(pair[1]);
+}
+END_TEST
+
 START_TEST(the_limit_of_files_is_raised_to_the_hard_one)
 {
     struct rlimit limit;
@@ -145,6 +174,7 @@ int main(void)
     tcase_add_test(tc, congestion_control_is_set_when_the_kernel_has_it);
     tcase_add_test(tc, options_on_what_is_no_tcp_socket_do_no_harm);
     tcase_add_test(tc, the_peer_sees_a_reset);
+    tcase_add_loop_test(tc, pieces_are_written_and_read, 0, 2);
     tcase_add_test(tc, the_limit_of_files_is_raised_to_the_hard_one);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);
