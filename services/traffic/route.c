@@ -13,6 +13,12 @@
 #include "tls/tls.h"
 #include "traffic/health.h"
 
+/* What a route is made of, for all its copies.  The parts' own body and marks are none. */
+struct route_body {
+    _Atomic unsigned refs;
+    struct route parts;
+};
+
 static uint64_t name_hash(const char *name)
 {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -227,19 +233,27 @@ static void digest_route(struct route *route)
     tls_sha256(all, (size_t)(at - all), route->digest);
     tls_wipe(all, room);
     free(all);
-    route->has_digest = true;
+}
+
+/* From now on the route's parts are its body's. */
+static void seal_route(struct route *route)
+{
+    route->is_wildcard = route->host[0] == '*';
+    if (!route->options)
+        route->options = route_options_new();
+    digest_route(route);
+    route->body = must_alloc(sizeof(*route->body));
+    atomic_init(&route->body->refs, 1);
+    route->body->parts = *route;
+    route->body->parts.body = NULL;
 }
 
 void route_set_seal(struct route_set *set)
 {
     must(set->table == NULL);
-    for (size_t i = 0; i < set->count; i++) {
-        set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
-        if (!set->routes[i].options)
-            set->routes[i].options = route_options_new();
-        if (!set->routes[i].has_digest)
-            digest_route(&set->routes[i]);
-    }
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->routes[i].body)
+            seal_route(&set->routes[i]);
     build_table(set);
     digest_set(set);
 }
@@ -279,26 +293,37 @@ const struct route *route_set_entry(const struct route_set *set, const char *hos
 
 void route_copy(struct route *to, const struct route *from)
 {
-    size_t bytes = from->destination_count * sizeof(*from->destinations);
+    unsigned before = atomic_fetch_add_explicit(&from->body->refs, 1, memory_order_relaxed);
 
+    must(before > 0);
     *to = *from;
-    to->host = must_strdup(from->host);
-    to->cert = route_cert_ref(from->cert);
-    to->options = route_options_ref(from->options);
-    to->destinations = must_alloc(bytes);
-    memcpy(to->destinations, from->destinations, bytes);
-    to->auth = route_auth_copy(from->auth);
     to->marks = NULL; /* a set gets them when it is published */
+}
+
+static void parts_fini(struct route *parts)
+{
+    free(parts->host);
+    free(parts->destinations);
+    route_cert_unref(parts->cert);
+    route_options_unref(parts->options);
+    route_auth_free(parts->auth);
+}
+
+static void body_unref(struct route_body *body)
+{
+    if (atomic_fetch_sub_explicit(&body->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    parts_fini(&body->parts);
+    free(body);
 }
 
 void route_fini(struct route *route)
 {
-    free(route->host);
     health_marks_free(route->marks, route->destination_count);
-    free(route->destinations);
-    route_cert_unref(route->cert);
-    route_options_unref(route->options);
-    route_auth_free(route->auth);
+    if (route->body)
+        body_unref(route->body);
+    else
+        parts_fini(route);
     memset(route, 0, sizeof(*route));
 }
 

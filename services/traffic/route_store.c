@@ -274,10 +274,10 @@ static int read_all(int fd, struct text *t)
     }
 }
 
-static struct route_set *parse_set(struct json_object *body, const struct auth_key *key, char *why,
-                                   size_t why_size)
+static struct route_set *parse_set(struct json_object *body, struct json_list *list,
+                                   const struct auth_key *key, char *why, size_t why_size)
 {
-    struct json_object *list = NULL;
+    struct json_object *routes = NULL;
     struct route_set *set = NULL;
     struct route_build b;
     int64_t format, revision;
@@ -286,8 +286,8 @@ static struct route_set *parse_set(struct json_object *body, const struct auth_k
     b.is_stored = true;
     format = json_int(&b.faults, "", body, "format", JSON_REQUIRED, STORE_FORMAT, STORE_FORMAT, 0);
     revision = json_int(&b.faults, "", body, "revision", JSON_REQUIRED, 0, INT64_MAX, 0);
-    if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &list))
-        set = route_json_parse(&b, list);
+    if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &routes))
+        set = route_json_parse_list(&b, routes, list);
     if (set)
         route_set_number(set, (uint64_t)revision);
     else
@@ -302,12 +302,14 @@ static int parse(struct text *t, const struct auth_key *key, struct route_set **
 {
     struct json_syntax syntax;
     struct json_object *body;
+    struct json_list list;
 
-    if (json_read(&body, t->bytes, t->len, &syntax) != 0) {
+    if (json_read_list(&body, &list, route_shape_rest.path, t->bytes, t->len, &syntax) != 0) {
         snprintf(why, why_size, "byte %zu: %s", syntax.offset, syntax.reason);
         return -ERR_SYNTAX;
     }
-    *out = parse_set(body, key, why, why_size);
+    *out = parse_set(body, &list, key, why, why_size);
+    json_list_fini(&list);
     route_json_wipe(body);
     json_object_put(body);
     return *out ? 0 : -ERR_SYNTAX;
