@@ -276,8 +276,15 @@ static bool get(struct json_check *c, const char *base, struct json_object *obj,
     return false;
 }
 
+static bool is_control(unsigned char b, bool has_lines)
+{
+    if (b >= 0x20)
+        return b == 0x7f;
+    return !has_lines || (b != '\n' && b != '\r' && b != '\t');
+}
+
 static const char *string(struct json_check *c, const char *base, struct json_object *value,
-                          const char *key, size_t min, size_t max, const char *allowed)
+                          const char *key, size_t min, size_t max, bool has_lines)
 {
     const char *s = json_object_get_string(value);
     size_t n = (size_t)json_object_get_string_len(value);
@@ -292,7 +299,7 @@ static const char *string(struct json_check *c, const char *base, struct json_ob
     }
     for (size_t i = 0; i < n; i++) {
         unsigned char b = (unsigned char)s[i];
-        if ((b >= 0x20 && b != 0x7f) || (b && strchr(allowed, b)))
+        if (!is_control(b, has_lines))
             continue;
         json_fault_at(c, base, key, "invalid", "control character 0x%02x in the string", b);
         return NULL;
@@ -307,7 +314,7 @@ const char *json_str(struct json_check *c, const char *base, struct json_object 
 
     if (!get(c, base, obj, key, need, json_type_string, &value))
         return NULL;
-    return string(c, base, value, key, min, max, "");
+    return string(c, base, value, key, min, max, false);
 }
 
 const char *json_text(struct json_check *c, const char *base, struct json_object *obj,
@@ -317,7 +324,7 @@ const char *json_text(struct json_check *c, const char *base, struct json_object
 
     if (!get(c, base, obj, key, need, json_type_string, &value))
         return NULL;
-    return string(c, base, value, key, min, max, "\n\r\t");
+    return string(c, base, value, key, min, max, true);
 }
 
 int64_t json_int(struct json_check *c, const char *base, struct json_object *obj, const char *key,

@@ -162,24 +162,30 @@ static const struct route *probe(const struct route_set *set, const char *host)
     return NULL;
 }
 
-static void build_table(struct route_set *set)
+bool route_set_index(struct route_set *set)
 {
     size_t size = 2;
 
     while (size < 2 * set->count)
         size *= 2;
-    must(set->count < UINT32_MAX);
+    must(set->count < UINT32_MAX && !set->table);
     set->table = must_alloc(size * sizeof(*set->table));
     set->table_size = size;
     for (size_t i = 0; i < set->count; i++) {
-        size_t at = name_hash(set->routes[i].host) & (size - 1);
+        const char *host = set->routes[i].host;
+        size_t at = name_hash(host) & (size - 1);
 
-        while (set->table[at] != 0) {
-            must(strcmp(set->routes[set->table[at] - 1].host, set->routes[i].host) != 0);
+        while (set->table[at] != 0 && strcmp(set->routes[set->table[at] - 1].host, host) != 0)
             at = (at + 1) & (size - 1);
+        if (set->table[at] != 0) {
+            free(set->table);
+            set->table = NULL;
+            set->table_size = 0;
+            return false;
         }
         set->table[at] = (uint32_t)i + 1;
     }
+    return true;
 }
 
 static int compare_digests(const void *a, const void *b)
@@ -250,11 +256,11 @@ static void seal_route(struct route *route)
 
 void route_set_seal(struct route_set *set)
 {
-    must(set->table == NULL);
     for (size_t i = 0; i < set->count; i++)
         if (!set->routes[i].body)
             seal_route(&set->routes[i]);
-    build_table(set);
+    if (!set->table)
+        must(route_set_index(set));
     digest_set(set);
 }
 

@@ -83,8 +83,11 @@ void route_bin_unref(struct route_bin *bin); /* after route_bin_close(); fine wi
 /* Once, before others see the set. */
 void route_set_end_in(struct route_set *set, struct route_bin *bin);
 
-/* Builds the look-up table and the digests; after it only route_set_number() changes anything.
- * Every host must be there once. */
+/* Builds the look-up table of the routes, all of which have a host; false, and there is none, when
+ * one is there twice. */
+bool route_set_index(struct route_set *set);
+/* Builds the table, where there is none yet, and the digests; after it only route_set_number()
+ * changes anything.  Every host must be there once. */
 void route_set_seal(struct route_set *set);
 /* Sets revision and etag: once, before others see the set. */
 void route_set_number(struct route_set *set, uint64_t revision);

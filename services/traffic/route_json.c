@@ -522,7 +522,8 @@ struct route_set *route_json_parse_list(struct route_build *b, struct json_objec
         return NULL;
     set = route_set_new(elements.count);
     fill_set(b, &elements, set);
-    find_duplicates(b, set);
+    if (json_check_failed(&b->faults) || !route_set_index(set))
+        find_duplicates(b, set);
     if (json_check_failed(&b->faults)) {
         route_set_unref(set);
         return NULL;

@@ -206,6 +206,27 @@ START_TEST(many_names)
 }
 END_TEST
 
+/* A name that is there twice is found before the set is sealed. */
+START_TEST(no_name_twice)
+{
+    struct route_cert *cert = one_cert();
+    struct route_set *set = route_set_new(3);
+
+    fill(&set->routes[0], "x.test", cert);
+    fill(&set->routes[1], "y.test", cert);
+    fill(&set->routes[2], "x.test", cert);
+    ck_assert(!route_set_index(set));
+    ck_assert_str_eq(found(set, "x.test"), "none");
+    set->routes[2].host[0] = 'z';
+    ck_assert(route_set_index(set));
+    route_set_seal(set);
+    ck_assert_str_eq(found(set, "x.test"), "x.test");
+    ck_assert_str_eq(found(set, "z.test"), "z.test");
+    route_cert_unref(cert);
+    route_set_unref(set);
+}
+END_TEST
+
 /* The order does not count in the digest, everything that is served does. */
 START_TEST(digests)
 {
@@ -310,6 +331,7 @@ int main(void)
     tcase_add_test(tcase, exact_before_wildcard);
     tcase_add_test(tcase, an_empty_set);
     tcase_add_test(tcase, many_names);
+    tcase_add_test(tcase, no_name_twice);
     tcase_add_test(tcase, digests);
     tcase_add_test(tcase, with_and_without);
     tcase_add_test(tcase, ends_in_the_bin);
