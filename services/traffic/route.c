@@ -13,10 +13,14 @@
 #include "tls/tls.h"
 #include "traffic/health.h"
 
-/* What a route is made of, for all its copies.  The parts' own body and marks are none. */
+/* What a route is made of, for all its copies. */
 struct route_body {
     _Atomic unsigned refs;
-    struct route parts;
+    char *host;
+    struct route_cert *cert;
+    struct route_options *options;
+    struct destination *destinations;
+    struct route_auth *auth;
 };
 
 static uint64_t name_hash(const char *name)
@@ -242,16 +246,24 @@ static void digest_route(struct route *route)
 }
 
 /* From now on the route's parts are its body's. */
+static void make_body(struct route *route)
+{
+    route->body = must_alloc(sizeof(*route->body));
+    atomic_init(&route->body->refs, 1);
+    route->body->host = route->host;
+    route->body->cert = route->cert;
+    route->body->options = route->options;
+    route->body->destinations = route->destinations;
+    route->body->auth = route->auth;
+}
+
 static void seal_route(struct route *route)
 {
     route->is_wildcard = route->host[0] == '*';
     if (!route->options)
         route->options = route_options_new();
     digest_route(route);
-    route->body = must_alloc(sizeof(*route->body));
-    atomic_init(&route->body->refs, 1);
-    route->body->parts = *route;
-    route->body->parts.body = NULL;
+    make_body(route);
 }
 
 void route_set_seal(struct route_set *set)
@@ -306,30 +318,24 @@ void route_copy(struct route *to, const struct route *from)
     to->marks = NULL; /* a set gets them when it is published */
 }
 
-static void parts_fini(struct route *parts)
-{
-    free(parts->host);
-    free(parts->destinations);
-    route_cert_unref(parts->cert);
-    route_options_unref(parts->options);
-    route_auth_free(parts->auth);
-}
-
 static void body_unref(struct route_body *body)
 {
     if (atomic_fetch_sub_explicit(&body->refs, 1, memory_order_acq_rel) > 1)
         return;
-    parts_fini(&body->parts);
+    free(body->host);
+    free(body->destinations);
+    route_cert_unref(body->cert);
+    route_options_unref(body->options);
+    route_auth_free(body->auth);
     free(body);
 }
 
 void route_fini(struct route *route)
 {
     health_marks_free(route->marks, route->destination_count);
-    if (route->body)
-        body_unref(route->body);
-    else
-        parts_fini(route);
+    if (!route->body) /* never sealed: the parts end in the same way */
+        make_body(route);
+    body_unref(route->body);
     memset(route, 0, sizeof(*route));
 }
 
