@@ -205,9 +205,8 @@ static int scan_escape(struct scan *s, bool *is_nul)
     return 0;
 }
 
-/* Where the run of characters ends that need no look of their own: ASCII, no control character, no
- * quote, no backslash.  Eight at a time: what is beyond a byte that counts may count too. */
-static const char *skip_plain(const char *p, const char *end)
+/* Eight at a time: what is beyond a byte that counts may count too. */
+const char *json_skip_plain(const char *p, const char *end)
 {
     const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
     uint64_t w;
@@ -232,7 +231,7 @@ static int scan_string(struct scan *s, struct key *out, bool *is_nul)
     s->at++;
     *out = (struct key){.s = s->at};
     *is_nul = false;
-    while ((s->at = skip_plain(s->at, s->end)) < s->end && *s->at != '"') {
+    while ((s->at = json_skip_plain(s->at, s->end)) < s->end && *s->at != '"') {
         unsigned char c = (unsigned char)*s->at;
         size_t n = utf8_len(s->at, s->end);
         if (c < 0x20)

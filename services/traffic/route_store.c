@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
+#include "json/json_scan.h"
 
 #define FILE_NAME    "routes.json"
 #define STORE_FORMAT 1
@@ -76,7 +77,7 @@ static void put_string(struct text *t, const char *s)
     while (s < end) {
         const char *run = s;
 
-        while ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+        while ((s = json_skip_plain(s, end)) < end && (unsigned char)*s >= 0x80)
             s++;
         memcpy(at, run, (size_t)(s - run));
         at += s - run;
