@@ -373,12 +373,13 @@ static bool are_distinct(const struct key *keys, size_t count)
 /* The keys from `first` on are those of the object that ends here. */
 static int check_duplicates(struct scan *s, size_t first)
 {
-    if (s->count - first <= KEYS_FEW && are_distinct(s->keys + first, s->count - first)) {
+    size_t count = s->count - first;
+
+    if (count < 2 || (count <= KEYS_FEW && are_distinct(s->keys + first, count))) {
         s->count = first;
         return 0;
     }
-    if (s->count - first > 1)
-        qsort(s->keys + first, s->count - first, sizeof(*s->keys), compare_for_sort);
+    qsort(s->keys + first, count, sizeof(*s->keys), compare_for_sort);
     for (size_t i = first + 1; i < s->count; i++) {
         const struct key *k = &s->keys[i];
         if (compare_keys(k - 1, k) != 0)
