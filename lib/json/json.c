@@ -12,36 +12,100 @@
 #include "base/err.h"
 #include "json/json_scan.h"
 
+/* No STRICT flag: the scan is stricter, and versions differ in what the flag makes of an integer
+ * beyond 64 bits, which is a fault of that value here and not of the document.  Nor is UTF-8
+ * checked twice.  Its depth counts the scalar inside the innermost container too. */
+static struct json_tokener *tokener_new(void)
+{
+    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
+
+    must(tok != NULL);
+    return tok;
+}
+
+/* The end of what was scanned, `at` bytes into its text; what came before it went to the tokener.
+ */
+static int tokenise(struct json_tokener *tok, struct json_object **out, const char *text, size_t n,
+                    size_t at, struct json_syntax *why)
+{
+    *out = json_tokener_parse_ex(tok, text, (int)n);
+    if (json_tokener_get_error(tok) == json_tokener_continue) /* a number ends with the text */
+        *out = json_tokener_parse_ex(tok, "", 1);
+    enum json_tokener_error err = json_tokener_get_error(tok);
+    if (err == json_tokener_success)
+        return 0;
+    why->offset = at + json_tokener_get_parse_end(tok);
+    snprintf(why->reason, sizeof(why->reason), "%s", json_tokener_error_desc(err));
+    return -ERR_SYNTAX;
+}
+
+static int refuse_long(size_t n, struct json_syntax *why)
+{
+    *why = (struct json_syntax){.code = "syntax"};
+    if (n <= INT_MAX)
+        return 0;
+    /* json-c counts in int */
+    snprintf(why->reason, sizeof(why->reason), "longer than %d bytes", INT_MAX);
+    return -ERR_SYNTAX;
+}
+
 int json_read(struct json_object **out, const char *text, size_t n, struct json_syntax *why)
 {
     size_t from, to;
 
     *out = NULL;
-    *why = (struct json_syntax){.code = "syntax"};
-    if (n > INT_MAX) { /* json-c counts in int */
-        snprintf(why->reason, sizeof(why->reason), "longer than %d bytes", INT_MAX);
-        return -ERR_SYNTAX;
-    }
-    int rc = json_scan(text ? text : "", n, &from, &to, why);
+    int rc = refuse_long(n, why);
+    if (rc == 0)
+        rc = json_scan(text ? text : "", n, &from, &to, NULL, why);
     if (rc != 0)
         return rc;
-    /* No STRICT flag: the scan is stricter, and versions differ in what the flag makes of an
-     * integer beyond 64 bits, which is a fault of that value here and not of the document.
-     * Its depth counts the scalar inside the innermost container too. */
-    struct json_tokener *tok = json_tokener_new_ex(JSON_DEPTH_MAX + 2);
-    must(tok != NULL);
-    json_tokener_set_flags(tok, JSON_TOKENER_VALIDATE_UTF8);
-    *out = json_tokener_parse_ex(tok, text + from, (int)(to - from));
-    if (json_tokener_get_error(tok) == json_tokener_continue) /* a number ends with the text */
-        *out = json_tokener_parse_ex(tok, "", 1);
-    enum json_tokener_error err = json_tokener_get_error(tok);
-    if (err != json_tokener_success) {
-        why->offset = from + json_tokener_get_parse_end(tok);
-        snprintf(why->reason, sizeof(why->reason), "%s", json_tokener_error_desc(err));
-        rc = -ERR_SYNTAX;
-    }
+    struct json_tokener *tok = tokener_new();
+    rc = tokenise(tok, out, text + from, to - from, from, why);
     json_tokener_free(tok);
     return rc;
+}
+
+int json_read_list(struct json_object **out, struct json_list *list, const char *const *path,
+                   const char *text, size_t n, struct json_syntax *why)
+{
+    size_t from, to;
+
+    *out = NULL;
+    *list = (struct json_list){.path = path};
+    int rc = refuse_long(n, why);
+    if (rc == 0)
+        rc = json_scan(text ? text : "", n, &from, &to, list, why);
+    if (rc == 0) {
+        list->tokener = tokener_new();
+        if (list->count > 0) {
+            const struct json_part *last = &list->parts[list->count - 1];
+
+            json_tokener_parse_ex(list->tokener, text + from,
+                                  (int)(list->from - text - (ptrdiff_t)from));
+            from = (size_t)(last->text + last->n - text);
+        }
+        rc = tokenise(list->tokener, out, text + from, to - from, from, why);
+    }
+    if (rc != 0)
+        json_list_fini(list);
+    return rc;
+}
+
+int json_list_read(struct json_list *list, size_t i, struct json_object **out,
+                   struct json_syntax *why)
+{
+    must(i < list->count);
+    *why = (struct json_syntax){.code = "syntax"};
+    json_tokener_reset(list->tokener);
+    return tokenise(list->tokener, out, list->parts[i].text, list->parts[i].n, 0, why);
+}
+
+void json_list_fini(struct json_list *list)
+{
+    if (list->tokener)
+        json_tokener_free(list->tokener);
+    free(list->parts);
+    *list = (struct json_list){.path = NULL};
 }
 
 void json_check_init(struct json_check *c)
@@ -212,8 +276,15 @@ static bool get(struct json_check *c, const char *base, struct json_object *obj,
     return false;
 }
 
+static bool is_control(unsigned char b, bool has_lines)
+{
+    if (b >= 0x20)
+        return b == 0x7f;
+    return !has_lines || (b != '\n' && b != '\r' && b != '\t');
+}
+
 static const char *string(struct json_check *c, const char *base, struct json_object *value,
-                          const char *key, size_t min, size_t max, const char *allowed)
+                          const char *key, size_t min, size_t max, bool has_lines)
 {
     const char *s = json_object_get_string(value);
     size_t n = (size_t)json_object_get_string_len(value);
@@ -228,7 +299,7 @@ static const char *string(struct json_check *c, const char *base, struct json_ob
     }
     for (size_t i = 0; i < n; i++) {
         unsigned char b = (unsigned char)s[i];
-        if ((b >= 0x20 && b != 0x7f) || (b && strchr(allowed, b)))
+        if (!is_control(b, has_lines))
             continue;
         json_fault_at(c, base, key, "invalid", "control character 0x%02x in the string", b);
         return NULL;
@@ -243,7 +314,7 @@ const char *json_str(struct json_check *c, const char *base, struct json_object 
 
     if (!get(c, base, obj, key, need, json_type_string, &value))
         return NULL;
-    return string(c, base, value, key, min, max, "");
+    return string(c, base, value, key, min, max, false);
 }
 
 const char *json_text(struct json_check *c, const char *base, struct json_object *obj,
@@ -253,7 +324,7 @@ const char *json_text(struct json_check *c, const char *base, struct json_object
 
     if (!get(c, base, obj, key, need, json_type_string, &value))
         return NULL;
-    return string(c, base, value, key, min, max, "\n\r\t");
+    return string(c, base, value, key, min, max, true);
 }
 
 int64_t json_int(struct json_check *c, const char *base, struct json_object *obj, const char *key,

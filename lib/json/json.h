@@ -40,6 +40,31 @@ struct json_syntax {
 MUST_USE int json_read(struct json_object **out, const char *text, size_t n,
                        struct json_syntax *why);
 
+/* One long list of a document, left out of it: its elements stay text until each is asked for, so
+ * that thousands of them never stand in memory side by side, and one that is known already is never
+ * read at all. */
+struct json_list {
+    const char *const *path; /* borrowed: keys, NULL-ended */
+    const char *from;        /* in the text, behind "["; NULL: there is no such list */
+    struct json_part {
+        const char *text; /* borrowed: an element without the white space around it */
+        size_t n;
+    } * parts; /* owned */
+    size_t count, room;
+    struct json_tokener *tokener; /* owned; NULL until it is needed */
+};
+
+/* As json_read(), but for the array that `path` leads to, or that stands in the place of the object
+ * which path's last key would be in: in *out it is empty, and its elements are in *list (the
+ * caller's, zeroed after a failure).  `text` and `path` must outlive the list. */
+MUST_USE int json_read_list(struct json_object **out, struct json_list *list,
+                            const char *const *path, const char *text, size_t n,
+                            struct json_syntax *why);
+/* The i-th element as a document of its own, the caller's. */
+MUST_USE int json_list_read(struct json_list *list, size_t i, struct json_object **out,
+                            struct json_syntax *why);
+void json_list_fini(struct json_list *list); /* fine with a zeroed one */
+
 struct json_fault {
     char *pointer; /* owned */
     char *detail;  /* owned */

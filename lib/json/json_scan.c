@@ -2,7 +2,8 @@
  *
  * One pass of recursive descent; the recursion is as deep as the nesting allowed, 16.  The keys of
  * all objects that are open lie in one stack; when an object ends its keys are sorted and
- * neighbours compared, so that no choice of keys makes it slower than n log n.
+ * neighbours compared, so that no choice of keys makes it slower than n log n; only a few are
+ * compared each with each.
  */
 #include "json/json_scan.h"
 
@@ -13,6 +14,8 @@
 #include <string.h>
 
 #include "base/err.h"
+
+#define KEYS_FEW 10 /* not worth sorting */
 
 struct key {
     const char *s; /* borrowed from the text: what stands between the quotes */
@@ -32,6 +35,7 @@ struct scan {
     size_t count, cap;
     struct level path[JSON_DEPTH_MAX];
     size_t depth;
+    struct json_list *list;  /* borrowed from the caller; or NULL */
     struct json_syntax *why; /* borrowed from the caller */
 };
 
@@ -201,6 +205,23 @@ static int scan_escape(struct scan *s, bool *is_nul)
     return 0;
 }
 
+/* Eight at a time: what is beyond a byte that counts may count too. */
+const char *json_skip_plain(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x80 * ones;
+    uint64_t w;
+
+    for (; end - p >= (ptrdiff_t)sizeof(w); p += sizeof(w)) {
+        memcpy(&w, p, sizeof(w));
+        if ((w | (w - 0x20 * ones) | ((w ^ '"' * ones) - ones) | ((w ^ '\\' * ones) - ones)) & high)
+            break;
+    }
+    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80 && *p != '"' &&
+           *p != '\\')
+        p++;
+    return p;
+}
+
 /* At the opening quote.  *is_nul: a NUL is in it, which only a key may not have (json-c cuts keys
  * there); json_str() refuses it in values. */
 static int scan_string(struct scan *s, struct key *out, bool *is_nul)
@@ -210,7 +231,7 @@ static int scan_string(struct scan *s, struct key *out, bool *is_nul)
     s->at++;
     *out = (struct key){.s = s->at};
     *is_nul = false;
-    while (s->at < s->end && *s->at != '"') {
+    while ((s->at = json_skip_plain(s->at, s->end)) < s->end && *s->at != '"') {
         unsigned char c = (unsigned char)*s->at;
         size_t n = utf8_len(s->at, s->end);
         if (c < 0x20)
@@ -249,7 +270,8 @@ static int scan_number(struct scan *s)
         return fail_here(s, "a digit");
     if (take(s, '.') && digits(s) == 0)
         return fail_here(s, "a digit");
-    if (take(s, 'e') || take(s, 'E')) {
+    bool has_exponent = take(s, 'e') || take(s, 'E');
+    if (has_exponent) {
         if (!take(s, '+'))
             take(s, '-');
         if (digits(s) == 0)
@@ -258,6 +280,8 @@ static int scan_number(struct scan *s)
     size_t n = (size_t)(s->at - start);
     if (n > JSON_NUMBER_MAX)
         return fail(s, start, "syntax", "a number of more than %d characters", JSON_NUMBER_MAX);
+    if (!has_exponent) /* far below the largest double */
+        return 0;
     memcpy(text, start, n);
     text[n] = '\0';
     if (isinf(strtod(text, NULL)))
@@ -329,11 +353,33 @@ static int compare_for_sort(const void *a, const void *b)
     return order != 0 ? order : (x->s > y->s) - (x->s < y->s); /* equal ones by their place */
 }
 
+static bool are_equal(const struct key *a, const struct key *b)
+{
+    if (!a->is_escaped && !b->is_escaped)
+        return a->n == b->n && memcmp(a->s, b->s, a->n) == 0;
+    return compare_keys(a, b) == 0;
+}
+
+/* Of a few keys, each against each. */
+static bool are_distinct(const struct key *keys, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (are_equal(&keys[i], &keys[k]))
+                return false;
+    return true;
+}
+
 /* The keys from `first` on are those of the object that ends here. */
 static int check_duplicates(struct scan *s, size_t first)
 {
-    if (s->count - first > 1)
-        qsort(s->keys + first, s->count - first, sizeof(*s->keys), compare_for_sort);
+    size_t count = s->count - first;
+
+    if (count < 2 || (count <= KEYS_FEW && are_distinct(s->keys + first, count))) {
+        s->count = first;
+        return 0;
+    }
+    qsort(s->keys + first, count, sizeof(*s->keys), compare_for_sort);
     for (size_t i = first + 1; i < s->count; i++) {
         const struct key *k = &s->keys[i];
         if (compare_keys(k - 1, k) != 0)
@@ -359,7 +405,42 @@ static void push_key(struct scan *s, const struct key *k)
     s->keys[s->count++] = *k;
 }
 
+/* --- the list to take note of -----------------------------------------------------------------
+ */
+
+/* Whether the array that begins at this level is it: all above it are objects, in which the path
+ * leads here, or to where the path's last object could be. */
+static bool is_the_list(const struct scan *s, size_t level)
+{
+    const char *const *path = s->list ? s->list->path : NULL;
+    size_t i = 0;
+
+    for (; path && i < level && path[i]; i++) {
+        struct key key = {.s = path[i], .n = strlen(path[i])};
+
+        if (!s->path[i].is_object || !are_equal(&s->path[i].key, &key))
+            return false;
+    }
+    return path && i == level && (!path[i] || !path[i + 1]);
+}
+
+static void note_part(struct json_list *list, const char *from, const char *to)
+{
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 64;
+        struct json_part *parts = reallocarray(list->parts, room, sizeof(*parts));
+
+        must(parts != NULL);
+        list->parts = parts;
+        list->room = room;
+    }
+    list->parts[list->count++] = (struct json_part){.text = from, .n = (size_t)(to - from)};
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
 static int scan_value(struct scan *s);
+static int scan_bare(struct scan *s);
 
 static int scan_member(struct scan *s, size_t level)
 {
@@ -405,14 +486,22 @@ static int scan_members(struct scan *s, size_t level)
 
 static int scan_elements(struct scan *s, size_t level)
 {
+    struct json_list *list = is_the_list(s, level) ? s->list : NULL;
     int rc;
 
+    if (list)
+        list->from = s->at;
     skip_space(s);
     if (take(s, ']'))
         return 0;
     for (;; s->path[level].index++) {
-        if ((rc = scan_value(s)) != 0)
+        skip_space(s);
+        const char *start = s->at;
+        if ((rc = scan_bare(s)) != 0)
             return rc;
+        if (list)
+            note_part(list, start, s->at);
+        skip_space(s);
         if (take(s, ']'))
             return 0;
         if (!take(s, ','))
@@ -438,48 +527,48 @@ static int scan_container(struct scan *s, bool is_object)
     return rc;
 }
 
-/* A value with the white space around it. */
-static int scan_value(struct scan *s)
+/* A value without the white space around it. */
+static int scan_bare(struct scan *s)
 {
     struct key string;
     bool is_nul;
-    int rc;
 
-    skip_space(s);
     if (s->at == s->end)
         return fail_here(s, "a value");
     switch (*s->at) {
     case '{':
-        rc = scan_container(s, true);
-        break;
+        return scan_container(s, true);
     case '[':
-        rc = scan_container(s, false);
-        break;
+        return scan_container(s, false);
     case '"':
-        rc = scan_string(s, &string, &is_nul);
-        break;
+        return scan_string(s, &string, &is_nul);
     case 't':
-        rc = scan_word(s, "true");
-        break;
+        return scan_word(s, "true");
     case 'f':
-        rc = scan_word(s, "false");
-        break;
+        return scan_word(s, "false");
     case 'n':
-        rc = scan_word(s, "null");
-        break;
+        return scan_word(s, "null");
     default:
         if (*s->at != '-' && (*s->at < '0' || *s->at > '9'))
             return fail_here(s, "a value");
-        rc = scan_number(s);
+        return scan_number(s);
     }
+}
+
+/* With it. */
+static int scan_value(struct scan *s)
+{
+    skip_space(s);
+    int rc = scan_bare(s);
     if (rc == 0)
         skip_space(s);
     return rc;
 }
 
-int json_scan(const char *text, size_t n, size_t *from, size_t *to, struct json_syntax *why)
+int json_scan(const char *text, size_t n, size_t *from, size_t *to, struct json_list *list,
+              struct json_syntax *why)
 {
-    struct scan s = {.text = text, .at = text, .end = text + n, .why = why};
+    struct scan s = {.text = text, .at = text, .end = text + n, .list = list, .why = why};
 
     skip_space(&s);
     *from = (size_t)(s.at - text);

@@ -12,8 +12,11 @@
 #define JSON_NUMBER_MAX 64 /* bytes of one number */
 
 /* Where the value begins and ends, without the white space around it; or -ERR_SYNTAX, *why filled.
- */
-MUST_USE int json_scan(const char *text, size_t n, size_t *from, size_t *to,
+ * `list` (may be NULL) has its path and is zeroed else: where that list is, and its elements. */
+MUST_USE int json_scan(const char *text, size_t n, size_t *from, size_t *to, struct json_list *list,
                        struct json_syntax *why);
+/* Where the run of characters ends that need no look of their own in a string: ASCII, no control
+ * character, no quote, no backslash. */
+const char *json_skip_plain(const char *p, const char *end);
 
 #endif

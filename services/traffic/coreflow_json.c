@@ -227,6 +227,7 @@ static struct json_object *find_request(struct json_object *document, struct jso
 
 const struct route_shape route_shape_coreflow = {
     .key = "reverseConfigs",
+    .path = (const char *const[]){"request", "reverseConfigs", NULL},
     .find = find_request,
     .takes_unknown = true,
 };

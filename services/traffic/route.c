@@ -13,6 +13,16 @@
 #include "tls/tls.h"
 #include "traffic/health.h"
 
+/* What a route is made of, for all its copies. */
+struct route_body {
+    _Atomic unsigned refs;
+    char *host;
+    struct route_cert *cert;
+    struct route_options *options;
+    struct destination *destinations;
+    struct route_auth *auth;
+};
+
 static uint64_t name_hash(const char *name)
 {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -156,24 +166,30 @@ static const struct route *probe(const struct route_set *set, const char *host)
     return NULL;
 }
 
-static void build_table(struct route_set *set)
+bool route_set_index(struct route_set *set)
 {
     size_t size = 2;
 
     while (size < 2 * set->count)
         size *= 2;
-    must(set->count < UINT32_MAX);
+    must(set->count < UINT32_MAX && !set->table);
     set->table = must_alloc(size * sizeof(*set->table));
     set->table_size = size;
     for (size_t i = 0; i < set->count; i++) {
-        size_t at = name_hash(set->routes[i].host) & (size - 1);
+        const char *host = set->routes[i].host;
+        size_t at = name_hash(host) & (size - 1);
 
-        while (set->table[at] != 0) {
-            must(strcmp(set->routes[set->table[at] - 1].host, set->routes[i].host) != 0);
+        while (set->table[at] != 0 && strcmp(set->routes[set->table[at] - 1].host, host) != 0)
             at = (at + 1) & (size - 1);
+        if (set->table[at] != 0) {
+            free(set->table);
+            set->table = NULL;
+            set->table_size = 0;
+            return false;
         }
         set->table[at] = (uint32_t)i + 1;
     }
+    return true;
 }
 
 static int compare_digests(const void *a, const void *b)
@@ -227,20 +243,36 @@ static void digest_route(struct route *route)
     tls_sha256(all, (size_t)(at - all), route->digest);
     tls_wipe(all, room);
     free(all);
-    route->has_digest = true;
+}
+
+/* From now on the route's parts are its body's. */
+static void make_body(struct route *route)
+{
+    route->body = must_alloc(sizeof(*route->body));
+    atomic_init(&route->body->refs, 1);
+    route->body->host = route->host;
+    route->body->cert = route->cert;
+    route->body->options = route->options;
+    route->body->destinations = route->destinations;
+    route->body->auth = route->auth;
+}
+
+static void seal_route(struct route *route)
+{
+    route->is_wildcard = route->host[0] == '*';
+    if (!route->options)
+        route->options = route_options_new();
+    digest_route(route);
+    make_body(route);
 }
 
 void route_set_seal(struct route_set *set)
 {
-    must(set->table == NULL);
-    for (size_t i = 0; i < set->count; i++) {
-        set->routes[i].is_wildcard = set->routes[i].host[0] == '*';
-        if (!set->routes[i].options)
-            set->routes[i].options = route_options_new();
-        if (!set->routes[i].has_digest)
-            digest_route(&set->routes[i]);
-    }
-    build_table(set);
+    for (size_t i = 0; i < set->count; i++)
+        if (!set->routes[i].body)
+            seal_route(&set->routes[i]);
+    if (!set->table)
+        must(route_set_index(set));
     digest_set(set);
 }
 
@@ -279,26 +311,31 @@ const struct route *route_set_entry(const struct route_set *set, const char *hos
 
 void route_copy(struct route *to, const struct route *from)
 {
-    size_t bytes = from->destination_count * sizeof(*from->destinations);
+    unsigned before = atomic_fetch_add_explicit(&from->body->refs, 1, memory_order_relaxed);
 
+    must(before > 0);
     *to = *from;
-    to->host = must_strdup(from->host);
-    to->cert = route_cert_ref(from->cert);
-    to->options = route_options_ref(from->options);
-    to->destinations = must_alloc(bytes);
-    memcpy(to->destinations, from->destinations, bytes);
-    to->auth = route_auth_copy(from->auth);
     to->marks = NULL; /* a set gets them when it is published */
+}
+
+static void body_unref(struct route_body *body)
+{
+    if (atomic_fetch_sub_explicit(&body->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    free(body->host);
+    free(body->destinations);
+    route_cert_unref(body->cert);
+    route_options_unref(body->options);
+    route_auth_free(body->auth);
+    free(body);
 }
 
 void route_fini(struct route *route)
 {
-    free(route->host);
     health_marks_free(route->marks, route->destination_count);
-    free(route->destinations);
-    route_cert_unref(route->cert);
-    route_options_unref(route->options);
-    route_auth_free(route->auth);
+    if (!route->body) /* never sealed: the parts end in the same way */
+        make_body(route);
+    body_unref(route->body);
     memset(route, 0, sizeof(*route));
 }
 

@@ -24,12 +24,19 @@ struct health_mark;
 #define ROUTE_DIGEST_BYTES 32
 #define ROUTE_ETAG_MAX     32
 
+#define ROUTE_TEXT_ID_BYTES 16
+
 struct destination {
     union addr addr;         /* with port */
     char key[ADDR_TEXT_MAX]; /* "192.0.2.1:80": names its pool and health in every worker */
 };
 
+struct route_body;
+
 struct route {
+    /* Once it is sealed all that is owned or counted here but the marks is the body's, which the
+     * copies of a route share: to take one over from another set is to count one up. */
+    struct route_body *body; /* counted; NULL until it is sealed */
     char *host;              /* owned: lower case A-labels, no trailing dot; "*.example.com" */
     bool is_wildcard;        /* host + 1 is then the suffix ".example.com" */
     struct route_cert *cert; /* counted */
@@ -40,7 +47,8 @@ struct route {
     struct route_auth *auth;    /* owned, or NULL (auth.h) */
     struct health_mark **marks; /* owned, each counted: of the destinations; NULL: no checks */
     bool is_covered;            /* by the names of its certificates */
-    bool has_digest;            /* a copy has the digest of what it was copied from */
+    bool has_text_id;           /* route_known.h */
+    uint8_t text_id[ROUTE_TEXT_ID_BYTES];
     uint8_t digest[ROUTE_DIGEST_BYTES]; /* of all that is served: tells what an update changed */
 };
 
@@ -75,8 +83,11 @@ void route_bin_unref(struct route_bin *bin); /* after route_bin_close(); fine wi
 /* Once, before others see the set. */
 void route_set_end_in(struct route_set *set, struct route_bin *bin);
 
-/* Builds the look-up table and the digests; after it only route_set_number() changes anything.
- * Every host must be there once. */
+/* Builds the look-up table of the routes, all of which have a host; false, and there is none, when
+ * one is there twice. */
+bool route_set_index(struct route_set *set);
+/* Builds the table, where there is none yet, and the digests; after it only route_set_number()
+ * changes anything.  Every host must be there once. */
 void route_set_seal(struct route_set *set);
 /* Sets revision and etag: once, before others see the set. */
 void route_set_number(struct route_set *set, uint64_t revision);
@@ -87,7 +98,7 @@ const struct route *route_set_find(const struct route_set *set, const char *host
 /* The entry of exactly this host name, "*.example.com" too; for the management API.  Or NULL. */
 const struct route *route_set_entry(const struct route_set *set, const char *host);
 
-/* A deep copy but for what is counted.  `to` is zeroed. */
+/* Of a sealed one.  `to` is zeroed. */
 void route_copy(struct route *to, const struct route *from);
 void route_fini(struct route *route); /* fine with a zeroed one */
 

@@ -59,10 +59,16 @@ struct route_update *route_update_new(enum route_update_kind kind)
     return u;
 }
 
-void route_update_free(struct route_update *u)
+/* It is secret, and of no use once it has been read. */
+static void wipe_text(struct route_update *u)
 {
     if (u->text)
         tls_wipe(u->text, u->text_len);
+}
+
+void route_update_free(struct route_update *u)
+{
+    wipe_text(u);
     free(u->text);
     free(u->added.list);
     free(u->changed.list);
@@ -115,19 +121,22 @@ static struct route_set *remove_route(struct route_update *u)
 
 static struct route_set *read_routes(struct route_update *u)
 {
+    bool is_set = u->kind == ROUTE_UPDATE_SET;
+    struct json_list list = {.path = NULL};
     struct json_object *body;
     struct route_set *set;
-    int rc = json_read(&body, u->text, u->text_len, &u->syntax);
+    int rc = is_set ? json_read_list(&body, &list, u->shape->path, u->text, u->text_len, &u->syntax)
+                    : json_read(&body, u->text, u->text_len, &u->syntax);
 
-    tls_wipe(u->text, u->text_len);
     if (rc != 0) {
         u->has_syntax_error = true;
         json_fault(&u->build.faults, u->syntax.pointer, u->syntax.code, "%s (byte %zu)",
                    u->syntax.reason, u->syntax.offset);
         return NULL;
     }
-    set = u->kind == ROUTE_UPDATE_SET ? route_json_parse(&u->build, body)
-                                      : route_json_put(&u->build, u->host, body);
+    set = is_set ? route_json_parse_list(&u->build, body, &list)
+                 : route_json_put(&u->build, u->host, body);
+    json_list_fini(&list);
     route_json_wipe(body);
     json_object_put(body);
     return set;
@@ -139,7 +148,6 @@ static void build(struct route_update *u)
     if (!u->set) {
         u->fate = ROUTE_REJECTED;
     } else {
-        compare_sets(u);
         bool is_same = memcmp(u->set->digest, u->base->digest, ROUTE_DIGEST_BYTES) == 0;
         u->fate = is_same ? ROUTE_UNCHANGED : ROUTE_APPLIED;
         if (u->is_dry_run)
@@ -161,6 +169,16 @@ static void store(const struct route_apply *a, struct route_update *u)
     json_fault(&u->build.warnings, "", "notStored",
                "the set is served, but a restart would not find it: %s", why);
     log_err("routes", "store_failed", LOG_U("revision", u->set->revision), LOG_S("error", why));
+}
+
+/* What only its sender waits for: the set may be served meanwhile. */
+static void finish(const struct route_apply *a, struct route_update *u)
+{
+    wipe_text(u);
+    if (u->set)
+        compare_sets(u);
+    if (u->fate == ROUTE_APPLIED)
+        store(a, u);
 }
 
 /* What is there to do: a reading, an update, or only sets to free (both NULL); false: nothing any
@@ -202,8 +220,8 @@ static void *thread_main(void *arg)
                 route_set_number(u->set, u->number);
                 route_set_end_in(u->set, a->bin);
                 loop_post(a->options.loop, &u->built);
-                store(a, u);
             }
+            finish(a, u);
             loop_post(a->options.loop, &u->ended);
         }
         route_bin_empty(a->bin);
@@ -254,7 +272,7 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
            LOG_B("dry_run", u->is_dry_run), LOG_U("added", u->added.count),
            LOG_U("changed", u->changed.count), LOG_U("removed", u->removed.count),
            LOG_U("faults", u->build.faults.total), LOG_U("warnings", u->build.warnings.total),
-           LOG_U("certificates_parsed", u->build.parsed),
+           LOG_U("kept", u->build.kept), LOG_U("certificates_parsed", u->build.parsed),
            LOG_U("ms", u->built_us ? (u->built_us - u->taken_us) / 1000 : 0),
            LOG_U("store_ms", u->stored_us ? (u->stored_us - u->built_us) / 1000 : 0));
 }

@@ -38,10 +38,8 @@ static void warn_pair(struct route_build *b, const char *base, const struct rout
 }
 
 /* Whether every pair is for the host.  What the set before knows is not looked up again. */
-static bool is_covered(const struct route_build *b, const struct route *route)
+static bool is_covered(const struct route *before, const struct route *route)
 {
-    const struct route *before =
-        route->host && b->base ? route_set_entry(b->base, route->host) : NULL;
     bool all = route->host != NULL;
 
     if (before && before->cert == route->cert)
@@ -54,7 +52,8 @@ static bool is_covered(const struct route_build *b, const struct route *route)
 /* The pairs of a route's object: the first of the route itself, then those of moreKeys. */
 struct pairs {
     struct route_pair list[TLS_CERT_PAIRS_MAX]; /* NULL where a text is absent or at fault */
-    char bases[TLS_CERT_PAIRS_MAX][ROUTE_POINTER_MAX + 32];
+    const char *bases[TLS_CERT_PAIRS_MAX];      /* the route's own, then of `more` */
+    char more[TLS_CERT_PAIRS_MAX][ROUTE_POINTER_MAX + 32];
     unsigned count;
 };
 
@@ -63,7 +62,7 @@ static void add_pair(struct route_build *b, struct pairs *pairs, const char *bas
 {
     unsigned i = pairs->count++;
 
-    snprintf(pairs->bases[i], sizeof(pairs->bases[i]), "%s", base);
+    pairs->bases[i] = base;
     pairs->list[i].chain_pem = json_text(&b->faults, base, obj, "publicKey", chain, 1, PEM_MAX);
     pairs->list[i].key_pem = json_text(&b->faults, base, obj, "privateKey", key, 1, PEM_MAX);
 }
@@ -81,9 +80,9 @@ static void find_pairs(struct route_build *b, const char *base, struct json_obje
     add_pair(b, pairs, base, obj, key, key);
     for (size_t i = 0; i < count; i++) {
         struct json_object *pair = json_object_array_get_idx(more, i);
-        char at[ROUTE_POINTER_MAX + 32];
+        char *at = pairs->more[i];
 
-        snprintf(at, sizeof(at), "%s/moreKeys/%zu", base, i);
+        snprintf(at, sizeof(pairs->more[i]), "%s/moreKeys/%zu", base, i);
         json_only(&b->faults, at, pair, keys);
         add_pair(b, pairs, at, pair, JSON_REQUIRED, key);
     }
@@ -118,25 +117,44 @@ static bool require_pairs(struct route_build *b, const struct pairs *pairs)
     return is_whole;
 }
 
+/* What the host had before, byte for byte: so much as to look at what it is made of is too much. */
+static bool has_same_texts(const struct pairs *pairs, const struct route_cert *cert)
+{
+    bool all = pairs->count == cert->count;
+
+    for (unsigned i = 0; all && i < pairs->count; i++)
+        all = strcmp(pairs->list[i].chain_pem, cert->texts[i].chain_pem) == 0 &&
+              strcmp(pairs->list[i].key_pem, cert->texts[i].key_pem) == 0;
+    return all;
+}
+
+static struct route_cert *get_cert(struct route_build *b, struct route_certs *certs,
+                                   const struct route *before, const struct pairs *pairs)
+{
+    if (!before || !has_same_texts(pairs, before->cert))
+        return route_certs_get(certs, &b->faults, pairs->bases, pairs->list, pairs->count);
+    certs->reused++;
+    return route_cert_ref(before->cert);
+}
+
 void route_cert_json_parse(struct route_build *b, struct route_certs *certs, const char *base,
                            struct json_object *obj, const struct route *present,
                            struct route *route)
 {
-    const char *bases[TLS_CERT_PAIRS_MAX];
+    const struct route *before =
+        route->host && b->base ? route_set_entry(b->base, route->host) : NULL;
     size_t faults = b->faults.total;
     struct pairs pairs;
 
     find_pairs(b, base, obj, present, &pairs);
     if (b->faults.total != faults)
         return;
-    for (unsigned i = 0; i < pairs.count; i++)
-        bases[i] = pairs.bases[i];
     if (present && is_as_before(&pairs, present->cert, json_has(obj, "moreKeys")))
         route->cert = route_cert_ref(present->cert);
     else if (require_pairs(b, &pairs))
-        route->cert = route_certs_get(certs, &b->faults, bases, pairs.list, pairs.count);
+        route->cert = get_cert(b, certs, before, &pairs);
     if (route->cert)
-        route->is_covered = is_covered(b, route);
+        route->is_covered = is_covered(before, route);
     for (unsigned i = 0; route->cert && i < route->cert->count; i++)
-        warn_pair(b, i < pairs.count ? bases[i] : base, route, i);
+        warn_pair(b, i < pairs.count ? pairs.bases[i] : base, route, i);
 }

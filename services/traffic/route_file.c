@@ -82,10 +82,11 @@ static struct route_set *parse(const struct text *t, const char *path,
 {
     struct json_object *body;
     struct json_syntax why;
+    struct json_list list;
     struct route_build b;
     struct route_set *set;
 
-    if (json_read(&body, t->bytes, t->len, &why) != 0) {
+    if (json_read_list(&body, &list, route_shape_rest.path, t->bytes, t->len, &why) != 0) {
         fprintf(err, "penstock-traffic: routesFile %s: byte %zu: %s\n", path, why.offset,
                 why.reason);
         return NULL;
@@ -93,10 +94,11 @@ static struct route_set *parse(const struct text *t, const char *path,
     route_build_init(&b, key, NULL);
     b.routes_max = (size_t)limits->routes;
     b.destinations_max = (size_t)limits->route_destinations;
-    set = route_json_parse(&b, body);
+    set = route_json_parse_list(&b, body, &list);
     print_list(err, path, "", &b.faults);
     print_list(err, path, "warning: ", &b.warnings);
     route_build_fini(&b);
+    json_list_fini(&list);
     route_json_wipe(body);
     json_object_put(body);
     return set;

@@ -15,6 +15,7 @@
 #include "tls/tls.h"
 #include "traffic/pass_hash.h"
 #include "traffic/route_cert_json.h"
+#include "traffic/route_known.h"
 
 static const char *const route_keys[] = {
     "hostName",
@@ -38,7 +39,10 @@ static const char *const route_keys[] = {
     NULL,
 };
 
-const struct route_shape route_shape_rest = {.key = "routes"};
+const struct route_shape route_shape_rest = {
+    .key = "routes",
+    .path = (const char *const[]){"routes", NULL},
+};
 
 void route_build_init(struct route_build *b, const struct auth_key *key,
                       const struct route_set *base)
@@ -98,9 +102,8 @@ static void parse_host(struct route_build *b, const char *base, struct json_obje
     route->host = must_strdup(host);
 }
 
-/* An address that a connection can go to; port 0 for now. */
-static bool parse_ip(struct route_build *b, const char *base, const char *key, const char *text,
-                     union addr *out)
+/* An address that a connection can go to; port 0 for now.  NULL, or what is wrong with it. */
+static const char *parse_ip(const char *text, union addr *out)
 {
     memset(out, 0, sizeof(*out));
     if (inet_pton(AF_INET, text, &out->in.sin_addr) == 1) {
@@ -109,55 +112,66 @@ static bool parse_ip(struct route_build *b, const char *base, const char *key, c
         out->in6.sin6_family = AF_INET6;
         addr_unmap(out);
     } else {
-        json_fault_at(&b->faults, base, key, "invalid", "is no IPv4 or IPv6 address");
-        return false;
+        return "is no IPv4 or IPv6 address";
     }
     bool is_v4 = out->sa.sa_family == AF_INET;
     uint32_t v4 = is_v4 ? ntohl(out->in.sin_addr.s_addr) : 0;
     if (is_v4 ? v4 == 0 || v4 >= 0xe0000000u
               : IN6_IS_ADDR_UNSPECIFIED(&out->in6.sin6_addr) ||
-                    IN6_IS_ADDR_MULTICAST(&out->in6.sin6_addr)) {
-        json_fault_at(&b->faults, base, key, "invalid", "is no address of one machine");
-        return false;
-    }
-    return true;
+                    IN6_IS_ADDR_MULTICAST(&out->in6.sin6_addr))
+        return "is no address of one machine";
+    return NULL;
 }
 
-/* The values of a list, or of its older single form.  Points *base and *one at what names them. */
+/* The values of a list, or of its older single form. */
 struct values {
     struct json_object *list;   /* borrowed: an array, or NULL */
     struct json_object *single; /* borrowed: the older form, or NULL */
     size_t count;
-    char base[ROUTE_POINTER_MAX + 32]; /* of the elements; of the route for the single form */
+    const char *base, *plural, *singular; /* borrowed: the route's pointer, and the keys */
 };
 
 static void find_values(struct route_build *b, const char *base, struct json_object *obj,
                         const char *plural, const char *singular, struct values *out)
 {
-    memset(out, 0, sizeof(*out));
+    *out = (struct values){.base = base, .plural = plural, .singular = singular};
     if (json_has(obj, singular)) {
         if (json_has(obj, plural))
             json_fault_at(&b->faults, base, singular, "conflict",
                           "stands beside \"%s\": give one of them", plural);
         json_object_object_get_ex(obj, singular, &out->single);
         out->count = 1;
-        snprintf(out->base, sizeof(out->base), "%s", base);
         return;
     }
     out->list = json_array(&b->faults, base, obj, plural, JSON_REQUIRED, 1, b->destinations_max);
     out->count = out->list ? json_object_array_length(out->list) : 0;
-    snprintf(out->base, sizeof(out->base), "%s/%s", base, plural);
 }
 
-static struct json_object *value_at(const struct values *v, size_t i, const char *singular,
-                                    char key[32])
+static struct json_object *value_at(const struct values *v, size_t i)
 {
-    if (!v->list) {
-        snprintf(key, 32, "%s", singular);
-        return v->single;
-    }
-    snprintf(key, 32, "%zu", i);
-    return json_object_array_get_idx(v->list, i);
+    return v->list ? json_object_array_get_idx(v->list, i) : v->single;
+}
+
+/* What is wrong, or odd, with the i-th. */
+static void value_fault(struct json_check *c, const struct values *v, size_t i, const char *code,
+                        const char *what)
+{
+    char pointer[ROUTE_POINTER_MAX + 64];
+
+    if (v->list)
+        snprintf(pointer, sizeof(pointer), "%s/%s/%zu", v->base, v->plural, i);
+    else
+        snprintf(pointer, sizeof(pointer), "%s/%s", v->base, v->singular);
+    json_fault(c, pointer, code, "%s", what);
+}
+
+static void value_type_fault(struct json_check *c, const struct values *v, size_t i,
+                             const char *wanted)
+{
+    char what[64];
+
+    snprintf(what, sizeof(what), "must be %s, is %s", wanted, json_type_of(value_at(v, i)));
+    value_fault(c, v, i, "type", what);
 }
 
 static size_t parse_ips(struct route_build *b, const struct values *v, union addr *out)
@@ -165,22 +179,24 @@ static size_t parse_ips(struct route_build *b, const struct values *v, union add
     size_t count = 0;
 
     for (size_t i = 0; i < v->count; i++) {
-        char key[32];
-        struct json_object *value = value_at(v, i, "destinationIp", key);
+        struct json_object *value = value_at(v, i);
+        const char *fault;
         size_t same = 0;
 
         if (!json_object_is_type(value, json_type_string)) {
-            json_fault_at(&b->faults, v->base, key, "type", "must be a string, is %s",
-                          json_type_of(value));
+            value_type_fault(&b->faults, v, i, "a string");
             continue;
         }
-        if (!parse_ip(b, v->base, key, json_object_get_string(value), &out[count]))
+        fault = parse_ip(json_object_get_string(value), &out[count]);
+        if (fault) {
+            value_fault(&b->faults, v, i, "invalid", fault);
             continue;
+        }
         while (same < count && !addr_is_same_host(&out[same], &out[count]))
             same++;
         if (same < count)
-            json_fault_at(&b->warnings, v->base, key, "duplicateDestination",
-                          "stands in the list twice; used once");
+            value_fault(&b->warnings, v, i, "duplicateDestination",
+                        "stands in the list twice; used once");
         else
             count++;
     }
@@ -192,26 +208,24 @@ static size_t parse_ports(struct route_build *b, const struct values *v, uint16_
     size_t count = 0;
 
     for (size_t i = 0; i < v->count; i++) {
-        char key[32];
-        struct json_object *value = value_at(v, i, "destinationPort", key);
+        struct json_object *value = value_at(v, i);
         int64_t port;
         size_t same = 0;
 
         if (!json_object_is_type(value, json_type_int)) {
-            json_fault_at(&b->faults, v->base, key, "type", "must be an integer, is %s",
-                          json_type_of(value));
+            value_type_fault(&b->faults, v, i, "an integer");
             continue;
         }
         port = json_object_get_int64(value);
         if (port < 1 || port > 65535) {
-            json_fault_at(&b->faults, v->base, key, "range", "must be 1 to 65535");
+            value_fault(&b->faults, v, i, "range", "must be 1 to 65535");
             continue;
         }
         while (same < count && out[same] != (uint16_t)port)
             same++;
         if (same < count)
-            json_fault_at(&b->warnings, v->base, key, "duplicateDestination",
-                          "stands in the list twice; used once");
+            value_fault(&b->warnings, v, i, "duplicateDestination",
+                        "stands in the list twice; used once");
         else
             out[count++] = (uint16_t)port;
     }
@@ -389,29 +403,40 @@ static void find_duplicates(struct route_build *b, const struct route_set *set)
     free(sorted);
 }
 
-/* The list inside the body, or NULL with a fault. */
-static struct json_object *find_list(struct route_build *b, struct json_object *body)
+/* The routes of a body, one by one: out of the document, or of what was left out of it. */
+struct elements {
+    struct json_object *array; /* borrowed */
+    struct json_list *list;    /* borrowed; or NULL */
+    size_t count;
+};
+
+/* The list inside the body; false with a fault. */
+static bool find_list(struct route_build *b, struct json_object *body, struct json_list *list,
+                      struct elements *out)
 {
     const char *const keys[] = {b->shape->key, NULL};
-    struct json_object *list = body;
+    struct json_object *array = body;
     char pointer[ROUTE_POINTER_MAX];
 
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
             json_only(&b->faults, "", body, keys);
-        list = json_array(&b->faults, "", body, b->shape->key, JSON_REQUIRED, 0, SIZE_MAX);
+        array = json_array(&b->faults, "", body, b->shape->key, JSON_REQUIRED, 0, SIZE_MAX);
     } else if (!json_object_is_type(body, json_type_array)) {
         json_fault(&b->faults, "", "type", "must be an array or {\"%s\": [...]}, is %s",
                    b->shape->key, json_type_of(body));
-        return NULL;
+        return false;
     }
-    if (list && json_object_array_length(list) > b->routes_max) {
-        snprintf(pointer, sizeof(pointer), "/%s", b->shape->key);
-        json_fault(&b->faults, pointer, "range", "%zu routes are more than %zu (limits.routes)",
-                   json_object_array_length(list), b->routes_max);
-        return NULL;
-    }
-    return list;
+    if (!array)
+        return false;
+    *out = (struct elements){.array = array, .list = list && list->from ? list : NULL};
+    out->count = out->list ? list->count : json_object_array_length(array);
+    if (out->count <= b->routes_max)
+        return true;
+    snprintf(pointer, sizeof(pointer), "/%s", b->shape->key);
+    json_fault(&b->faults, pointer, "range", "%zu routes are more than %zu (limits.routes)",
+               out->count, b->routes_max);
+    return false;
 }
 
 /* Where the set stands in the document, or NULL with a fault. */
@@ -420,36 +445,96 @@ static struct json_object *find_body(struct route_build *b, struct json_object *
     return b->shape->find ? b->shape->find(document, &b->faults) : document;
 }
 
-struct route_set *route_json_parse(struct route_build *b, struct json_object *body)
+/* A route that is still text. */
+static void read_route(struct route_build *b, struct route_certs *certs, const char *base,
+                       struct json_list *list, size_t i, struct route *route)
 {
-    struct json_object *part = find_body(b, body), *list;
-    struct route_certs certs;
-    struct route_set *set;
+    struct json_syntax why;
+    struct json_object *obj;
 
-    if (json_check_failed(&b->faults))
-        return NULL;
-    list = find_list(b, part);
-    if (!list)
-        return NULL;
-    set = route_set_new(json_object_array_length(list));
+    if (json_list_read(list, i, &obj, &why) != 0) { /* json-c refuses what the scan let pass */
+        json_fault(&b->faults, base, why.code, "%s", why.reason);
+        return;
+    }
+    parse_route(b, certs, base, obj, NULL, NULL, route);
+    route_json_wipe(obj);
+    json_object_put(obj);
+}
+
+/* The same, or what was read from the same text before. */
+static void take_route(struct route_build *b, struct route_certs *certs,
+                       const struct route_known *known, struct json_list *list, size_t i,
+                       struct route *route)
+{
+    size_t words = b->faults.total + b->warnings.total;
+    uint8_t id[ROUTE_TEXT_ID_BYTES];
+    const struct route *before;
+    char base[ROUTE_POINTER_MAX];
+
+    route_known_id(known, list->parts[i].text, list->parts[i].n, id);
+    before = route_known_find(known, id);
+    if (before) {
+        route_copy(route, before);
+        b->kept++;
+        return;
+    }
+    route_pointer(b, i, base);
+    read_route(b, certs, base, list, i, route);
+    if (b->faults.total + b->warnings.total == words)
+        route_known_keep(route, id);
+}
+
+static void fill_set(struct route_build *b, const struct elements *from, struct route_set *set)
+{
+    struct route_known known;
+    struct route_certs certs;
+
     route_certs_init(&certs, b->base, set->count);
+    route_known_init(&known, b->auth_key, b->destinations_max, b->base, b->now);
     for (size_t i = 0; i < set->count; i++) {
         char base[ROUTE_POINTER_MAX];
 
+        if (from->list && !b->is_stored) {
+            take_route(b, &certs, &known, from->list, i, &set->routes[i]);
+            continue;
+        }
         route_pointer(b, i, base);
-        parse_route(b, &certs, base, json_object_array_get_idx(list, i), NULL, NULL,
-                    &set->routes[i]);
+        if (from->list)
+            read_route(b, &certs, base, from->list, i, &set->routes[i]);
+        else
+            parse_route(b, &certs, base, json_object_array_get_idx(from->array, i), NULL, NULL,
+                        &set->routes[i]);
     }
     b->parsed = certs.parsed;
-    b->reused = certs.reused;
+    b->reused = certs.reused + b->kept;
+    route_known_fini(&known);
     route_certs_fini(&certs);
-    find_duplicates(b, set);
+}
+
+struct route_set *route_json_parse_list(struct route_build *b, struct json_object *body,
+                                        struct json_list *list)
+{
+    struct json_object *part = find_body(b, body);
+    struct elements elements;
+    struct route_set *set;
+
+    if (json_check_failed(&b->faults) || !find_list(b, part, list, &elements))
+        return NULL;
+    set = route_set_new(elements.count);
+    fill_set(b, &elements, set);
+    if (json_check_failed(&b->faults) || !route_set_index(set))
+        find_duplicates(b, set);
     if (json_check_failed(&b->faults)) {
         route_set_unref(set);
         return NULL;
     }
     route_set_seal(set);
     return set;
+}
+
+struct route_set *route_json_parse(struct route_build *b, struct json_object *body)
+{
+    return route_json_parse_list(b, body, NULL);
 }
 
 struct route_set *route_json_put(struct route_build *b, const char *host, struct json_object *body)

@@ -112,9 +112,10 @@ static struct json_object *open_part(struct reading *r, const char *key, const c
 {
     struct json_object *part = json_obj(r->faults, r->base, r->obj, key, JSON_OPTIONAL);
 
+    if (!part)
+        return NULL;
     snprintf(at, AT_MAX, "%s/%s", r->base, key);
-    if (part)
-        json_only(r->faults, at, part, keys);
+    json_only(r->faults, at, part, keys);
     return part;
 }
 

@@ -14,11 +14,13 @@
 #include "base/err.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
+#include "json/json_scan.h"
 
 #define FILE_NAME    "routes.json"
 #define STORE_FORMAT 1
 #define BYTES_MAX    (2LL << 30)
-#define ROOM_FIRST   (256u << 10)
+#define PIECE_BYTES  (64u << 10) /* written at once */
+#define ROOM_FIRST   (96u << 10) /* a piece, and the route that makes it full */
 
 /* --- the text ----------------------------------------------------------------------------------
  */
@@ -32,7 +34,7 @@ struct text {
 static void text_fini(struct text *t)
 {
     if (t->bytes)
-        tls_wipe(t->bytes, t->len);
+        tls_wipe(t->bytes, t->room);
     free(t->bytes);
 }
 
@@ -46,7 +48,7 @@ static char *text_reserve(struct text *t, size_t n)
         must(bytes != NULL);
         if (t->bytes) {
             memcpy(bytes, t->bytes, t->len);
-            tls_wipe(t->bytes, t->len);
+            tls_wipe(t->bytes, t->room);
             free(t->bytes);
         }
         t->bytes = bytes;
@@ -75,7 +77,7 @@ static void put_string(struct text *t, const char *s)
     while (s < end) {
         const char *run = s;
 
-        while ((unsigned char)*s >= 0x20 && *s != '"' && *s != '\\')
+        while ((s = json_skip_plain(s, end)) < end && (unsigned char)*s >= 0x80)
             s++;
         memcpy(at, run, (size_t)(s - run));
         at += s - run;
@@ -173,20 +175,6 @@ static void put_route(struct text *t, const struct route *route)
     }
 }
 
-static void put_set(struct text *t, const struct route_set *set)
-{
-    char head[96];
-
-    snprintf(head, sizeof(head), "{\"format\":%d,\"revision\":%" PRIu64 ",\"routes\":[",
-             STORE_FORMAT, set->revision);
-    put(t, head);
-    for (size_t i = 0; i < set->count; i++) {
-        put(t, i > 0 ? ",\n" : "\n");
-        put_route(t, &set->routes[i]);
-    }
-    put(t, "\n]}\n");
-}
-
 /* --- the files ---------------------------------------------------------------------------------
  */
 
@@ -196,23 +184,48 @@ static int say(char *why, size_t why_size, const char *folder, const char *what)
     return -ERR_IO;
 }
 
-static bool write_all(int fd, const char *bytes, size_t n)
+/* What is in the text, which is empty then. */
+static bool flush(int fd, struct text *t)
 {
-    while (n > 0) {
-        ssize_t sent = write(fd, bytes, n);
+    const char *bytes = t->bytes;
+
+    while (t->len > 0) {
+        ssize_t sent = write(fd, bytes, t->len);
 
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0)
             return false;
         bytes += sent;
-        n -= (size_t)sent;
+        t->len -= (size_t)sent;
     }
     return true;
 }
 
+/* Piece by piece: megabytes of text never stand in memory. */
+static bool write_set(int fd, const struct route_set *set)
+{
+    struct text t = {.bytes = NULL};
+    bool goes_on = true;
+    char head[96];
+
+    snprintf(head, sizeof(head), "{\"format\":%d,\"revision\":%" PRIu64 ",\"routes\":[",
+             STORE_FORMAT, set->revision);
+    put(&t, head);
+    for (size_t i = 0; goes_on && i < set->count; i++) {
+        put(&t, i > 0 ? ",\n" : "\n");
+        put_route(&t, &set->routes[i]);
+        if (t.len >= PIECE_BYTES)
+            goes_on = flush(fd, &t);
+    }
+    put(&t, "\n]}\n");
+    goes_on = goes_on && flush(fd, &t);
+    text_fini(&t);
+    return goes_on;
+}
+
 /* The new file, whole and on the disk. */
-static int write_new(int folder_fd, const char *folder, const struct text *t, char *why,
+static int write_new(int folder_fd, const char *folder, const struct route_set *set, char *why,
                      size_t why_size)
 {
     int fd;
@@ -221,7 +234,7 @@ static int write_new(int folder_fd, const char *folder, const struct text *t, ch
     fd = openat(folder_fd, FILE_NAME ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return say(why, why_size, folder, "create");
-    if (!write_all(fd, t->bytes, t->len) || fsync(fd) != 0) {
+    if (!write_set(fd, set) || fsync(fd) != 0) {
         int rc = say(why, why_size, folder, "write");
 
         close(fd);
@@ -234,14 +247,11 @@ static int write_new(int folder_fd, const char *folder, const struct text *t, ch
 
 int route_store_write(const char *folder, const struct route_set *set, char *why, size_t why_size)
 {
-    struct text t = {.bytes = NULL};
     int folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
     if (folder_fd < 0)
         return say(why, why_size, folder, "open");
-    put_set(&t, set);
-    rc = write_new(folder_fd, folder, &t, why, why_size);
-    text_fini(&t);
+    rc = write_new(folder_fd, folder, set, why, why_size);
     if (rc == 0 && renameat(folder_fd, FILE_NAME ".new", folder_fd, FILE_NAME) != 0)
         rc = say(why, why_size, folder, "rename");
     if (rc == 0 && fsync(folder_fd) != 0)
@@ -274,10 +284,10 @@ static int read_all(int fd, struct text *t)
     }
 }
 
-static struct route_set *parse_set(struct json_object *body, const struct auth_key *key, char *why,
-                                   size_t why_size)
+static struct route_set *parse_set(struct json_object *body, struct json_list *list,
+                                   const struct auth_key *key, char *why, size_t why_size)
 {
-    struct json_object *list = NULL;
+    struct json_object *routes = NULL;
     struct route_set *set = NULL;
     struct route_build b;
     int64_t format, revision;
@@ -286,8 +296,8 @@ static struct route_set *parse_set(struct json_object *body, const struct auth_k
     b.is_stored = true;
     format = json_int(&b.faults, "", body, "format", JSON_REQUIRED, STORE_FORMAT, STORE_FORMAT, 0);
     revision = json_int(&b.faults, "", body, "revision", JSON_REQUIRED, 0, INT64_MAX, 0);
-    if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &list))
-        set = route_json_parse(&b, list);
+    if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &routes))
+        set = route_json_parse_list(&b, routes, list);
     if (set)
         route_set_number(set, (uint64_t)revision);
     else
@@ -302,12 +312,14 @@ static int parse(struct text *t, const struct auth_key *key, struct route_set **
 {
     struct json_syntax syntax;
     struct json_object *body;
+    struct json_list list;
 
-    if (json_read(&body, t->bytes, t->len, &syntax) != 0) {
+    if (json_read_list(&body, &list, route_shape_rest.path, t->bytes, t->len, &syntax) != 0) {
         snprintf(why, why_size, "byte %zu: %s", syntax.offset, syntax.reason);
         return -ERR_SYNTAX;
     }
-    *out = parse_set(body, key, why, why_size);
+    *out = parse_set(body, &list, key, why, why_size);
+    json_list_fini(&list);
     route_json_wipe(body);
     json_object_put(body);
     return *out ? 0 : -ERR_SYNTAX;

@@ -31,9 +31,9 @@ static void on_publish(void *arg, struct route_set *set)
     struct traffic *t = arg;
 
     health_take(&t->health, set);
-    cert_watch_take(&t->certs, set, (int64_t)time(NULL));
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_routes(t->workers[i], set);
+    cert_watch_take(&t->certs, set, (int64_t)time(NULL));
     traffic_event_routes(t->events, set);
 }
 

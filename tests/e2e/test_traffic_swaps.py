@@ -25,6 +25,10 @@ class Swaps(e2e.Case):
         self.assertEqual(len(result["served_ms"]), SWAPS)
         self.assertGreater(min(result["kept"], result["new"], result["echoes"]), SWAPS, result)
         self.assertEqual(traffic.status()["revision"], SWAPS + 1)
+        # What did not change is taken over as it is, and it is half of the routes.
+        kept = [event["kept"] for event in traffic.events("update", fate="applied")]
+        self.assertEqual((len(kept), kept[0]), (SWAPS + 1, 0))
+        self.assertGreater(min(kept[1:]), ROUTES // 3)
         for reason in "upstream_closed", "no_route", "misdirected":
             self.assertEqual(traffic.metric("penstock_traffic_refused_total", reason=reason), 0, reason)
 

@@ -21,6 +21,28 @@ static void check_same_again(struct json_object *doc)
     json_object_put(again);
 }
 
+/* Read without a list, and the list's elements put in again. */
+static void check_list(const struct json_object *doc, const char *text, size_t n)
+{
+    static const char *const path[] = {"routes", NULL};
+    struct json_object *again, *array, *part;
+    struct json_syntax why;
+    struct json_list list;
+
+    must(json_read_list(&again, &list, path, text, n, &why) == 0);
+    array = json_object_is_type(again, json_type_array) ? again
+                                                        : json_object_object_get(again, path[0]);
+    must(!list.from ||
+         (json_object_is_type(array, json_type_array) && json_object_array_length(array) == 0));
+    for (size_t i = 0; i < list.count; i++) {
+        must(json_list_read(&list, i, &part, &why) == 0);
+        json_object_array_add(array, part);
+    }
+    must(json_object_equal((struct json_object *)(uintptr_t)doc, again));
+    json_list_fini(&list);
+    json_object_put(again);
+}
+
 /* Asks for every member as each type: at most one of the answers is without a fault. */
 static void check_readers(struct json_object *doc)
 {
@@ -67,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     check_same_again(doc);
+    check_list(doc, (const char *)data, size);
     check_readers(doc);
     json_object_put(doc);
     return 0;

@@ -43,6 +43,35 @@ static void check_set(struct route_set *set)
     json_object_put(certificates);
 }
 
+/* The same set route by route, and again on top of it. */
+static void check_list(const struct route_set *set, const char *text, size_t n)
+{
+    const struct route_set *base = NULL;
+    struct route_set *first = NULL, *again = NULL;
+
+    for (struct route_set **out = &first; out; out = out == &first ? &again : NULL) {
+        struct json_object *rest;
+        struct json_syntax why;
+        struct json_list list;
+        struct route_build b;
+
+        must(json_read_list(&rest, &list, route_shape_rest.path, text, n, &why) == 0);
+        route_build_init(&b, &key, base);
+        b.destinations_max = 64;
+        b.routes_max = 64;
+        *out = route_json_parse_list(&b, rest, &list);
+        must((*out != NULL) == (set != NULL) && (b.kept == 0 || base));
+        if (set)
+            must(memcmp(set->digest, (*out)->digest, ROUTE_DIGEST_BYTES) == 0);
+        route_build_fini(&b);
+        json_list_fini(&list);
+        json_object_put(rest);
+        base = first;
+    }
+    route_set_unref(first);
+    route_set_unref(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char host[ROUTE_HOST_MAX + 1];
@@ -69,6 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must((set != NULL) != json_check_failed(&b.faults));
     if (set)
         check_set(set);
+    check_list(set, (const char *)data, size);
     route_json_wipe(body);
     route_build_fini(&b);
     route_set_unref(set);

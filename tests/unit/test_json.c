@@ -485,6 +485,50 @@ START_TEST(types_have_names)
 }
 END_TEST
 
+/* Each byte at each place of a string: what is skipped eight at a time is what one look at each
+ * would let pass. */
+START_TEST(every_byte_at_every_place_of_a_string)
+{
+    for (unsigned byte = 0; byte < 256; byte++)
+        for (size_t at = 0; at < 20; at++) {
+            char text[] = "\"aaaaaaaaaaaaaaaaaaaaaaaa\"";
+            struct json_object *out;
+            struct json_syntax why;
+            bool is_plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+
+            text[1 + at] = (char)byte;
+            int rc = read_exact(&out, text, sizeof(text) - 1, &why);
+            ck_assert_msg(rc == (is_plain ? 0 : -ERR_SYNTAX), "%02x at %zu", byte, at);
+            if (!is_plain) /* behind the quote that ends it is too much */
+                ck_assert_uint_eq(why.offset, 1 + at + (byte == '"'));
+            json_object_put(out);
+        }
+}
+END_TEST
+
+/* Of any number of keys, any two alike. */
+START_TEST(two_keys_alike_among_few_and_many)
+{
+    for (unsigned count = 2; count < 16; count++)
+        for (unsigned i = 1; i < count; i++) {
+            char *text = NULL;
+            size_t len;
+            FILE *to = open_memstream(&text, &len);
+            struct json_object *out;
+            struct json_syntax why;
+
+            for (unsigned k = 0; k < count; k++)
+                fprintf(to, "%s\"%s%u\":1", k > 0 ? "," : "{", k == i ? "\\u006b" : "k",
+                        k == i ? i / 2 : k);
+            fputc('}', to);
+            fclose(to);
+            ck_assert_int_eq(read_exact(&out, text, len, &why), -ERR_SYNTAX);
+            ck_assert_str_eq(why.code, "duplicate");
+            free(text);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("json");
@@ -496,6 +540,8 @@ int main(void)
     tcase_add_test(scan, every_cut_of_a_document_is_refused);
     tcase_add_test(scan, long_keys_are_cut_in_the_report_between_characters);
     tcase_add_test(scan, many_keys_are_compared_fast_and_none_is_missed);
+    tcase_add_test(scan, every_byte_at_every_place_of_a_string);
+    tcase_add_test(scan, two_keys_alike_among_few_and_many);
     tcase_add_test(reading, values_of_the_right_kind_are_read);
     tcase_add_test(reading, what_is_absent_is_a_fault_only_when_required);
     tcase_add_test(reading, another_type_is_a_fault_even_when_optional);

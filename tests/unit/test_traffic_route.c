@@ -206,6 +206,27 @@ START_TEST(many_names)
 }
 END_TEST
 
+/* A name that is there twice is found before the set is sealed. */
+START_TEST(no_name_twice)
+{
+    struct route_cert *cert = one_cert();
+    struct route_set *set = route_set_new(3);
+
+    fill(&set->routes[0], "x.test", cert);
+    fill(&set->routes[1], "y.test", cert);
+    fill(&set->routes[2], "x.test", cert);
+    ck_assert(!route_set_index(set));
+    ck_assert_str_eq(found(set, "x.test"), "none");
+    set->routes[2].host[0] = 'z';
+    ck_assert(route_set_index(set));
+    route_set_seal(set);
+    ck_assert_str_eq(found(set, "x.test"), "x.test");
+    ck_assert_str_eq(found(set, "z.test"), "z.test");
+    route_cert_unref(cert);
+    route_set_unref(set);
+}
+END_TEST
+
 /* The order does not count in the digest, everything that is served does. */
 START_TEST(digests)
 {
@@ -217,9 +238,8 @@ START_TEST(digests)
     ck_assert_mem_eq(a->digest, b->digest, ROUTE_DIGEST_BYTES);
     ck_assert_mem_ne(a->digest, c->digest, ROUTE_DIGEST_BYTES);
     route_copy(&d->routes[0], &a->routes[0]);
-    route_copy(&d->routes[1], &a->routes[1]);
+    fill(&d->routes[1], "y.test", a->routes[1].cert);
     route_options_unref(d->routes[1].options);
-    d->routes[1].has_digest = false;
     d->routes[1].options = options_of("{\"forwardAuthorization\": true}");
     route_set_seal(d);
     ck_assert_mem_eq(a->routes[0].digest, d->routes[0].digest, ROUTE_DIGEST_BYTES);
@@ -311,6 +331,7 @@ int main(void)
     tcase_add_test(tcase, exact_before_wildcard);
     tcase_add_test(tcase, an_empty_set);
     tcase_add_test(tcase, many_names);
+    tcase_add_test(tcase, no_name_twice);
     tcase_add_test(tcase, digests);
     tcase_add_test(tcase, with_and_without);
     tcase_add_test(tcase, ends_in_the_bin);

@@ -40,7 +40,7 @@ static struct json_object *parse(const char *text)
 
 /* The JSON text of a list, with ' for ", @CHAIN and @KEY for the (quoted) texts of a.test, @OLD and
  * @OLDKEY for the expired ones, @NEW and @NEWKEY for the future ones. */
-static struct json_object *routes(const char *text)
+static char *expand(const char *text)
 {
     static const struct {
         const char *word, *pem;
@@ -48,7 +48,6 @@ static struct json_object *routes(const char *text)
         {"@OLDKEY", expired_key}, {"@NEWKEY", future_key}, {"@KEY", a_test_key},
         {"@OLD", expired_chain},  {"@NEW", future_chain},  {"@CHAIN", a_test_chain},
     };
-    struct json_object *out;
     char *json = NULL;
     size_t len;
     FILE *to = open_memstream(&json, &len);
@@ -70,7 +69,14 @@ static struct json_object *routes(const char *text)
         }
     }
     fclose(to);
-    out = parse(json);
+    return json;
+}
+
+static struct json_object *routes(const char *text)
+{
+    char *json = expand(text);
+    struct json_object *out = parse(json);
+
     free(json);
     return out;
 }
@@ -85,15 +91,43 @@ static void tell(const struct json_check *c)
         fprintf(stderr, "%s %s %s\n", c->faults[i].pointer, c->faults[i].code, c->faults[i].detail);
 }
 
+static void expect_alike(const struct json_check *a, const struct json_check *b)
+{
+    ck_assert_uint_eq(a->total, b->total);
+    for (size_t i = 0; i < a->count; i++) {
+        ck_assert_str_eq(a->faults[i].pointer, b->faults[i].pointer);
+        ck_assert_str_eq(a->faults[i].code, b->faults[i].code);
+        ck_assert_str_eq(a->faults[i].detail, b->faults[i].detail);
+    }
+}
+
+/* Read route by route, as updates are; the whole document says the same. */
 static struct route_set *build(struct route_build *b, const struct route_set *base,
                                const char *text)
 {
-    struct json_object *body = routes(text);
-    struct route_set *set;
+    char *json = expand(text);
+    struct json_object *rest, *body = routes(text);
+    struct route_set *set, *whole;
+    struct route_build by_document;
+    struct json_syntax why;
+    struct json_list list;
 
     route_build_init(b, &key, base);
-    set = route_json_parse(b, body);
+    ck_assert_int_eq(json_read_list(&rest, &list, b->shape->path, json, strlen(json), &why), 0);
+    set = route_json_parse_list(b, rest, &list);
+    route_build_init(&by_document, &key, base);
+    whole = route_json_parse(&by_document, body);
+    expect_alike(&b->faults, &by_document.faults);
+    expect_alike(&b->warnings, &by_document.warnings);
+    ck_assert_int_eq(set != NULL, whole != NULL);
+    if (set)
+        ck_assert_mem_eq(set->digest, whole->digest, ROUTE_DIGEST_BYTES);
+    route_set_unref(whole);
+    route_build_fini(&by_document);
     json_object_put(body);
+    json_object_put(rest);
+    json_list_fini(&list);
+    free(json);
     return set;
 }
 
