@@ -6,9 +6,8 @@
 #include "support/dns_server.h"
 #include "wire/proxy.h"
 
-#define NAME   "svc.test"
-#define PLACES 3 /* 127.0.0.1, where nobody answers, then 127.0.0.2 and 127.0.0.3, where one does  \
-                  */
+#define NAME      "svc.test"
+#define PLACES    3 /* nobody answers at the first, one does at each of the others */
 #define PEERS_MAX 64
 
 static const char *const hosts[PLACES] = {"127.0.0.1", "127.0.0.2", "127.0.0.3"};
