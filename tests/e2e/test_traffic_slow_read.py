@@ -25,8 +25,9 @@ class SlowRead(unittest.TestCase):
         stand.origin.answers["/large"] = ok(BODY)
         return stand
 
-    def take_slowly(self, client, stand, reason, piece=65536):
-        """Takes a piece at each look at the counter, which is the clock, until that counts."""
+    def take_slowly(self, client, stand, reason, piece=4096):
+        """Takes a piece at each look at the counter, which is the clock, until that counts: long before all is
+        taken, however quick the looks are."""
         def look():
             try:
                 client.s.recv(piece)
@@ -50,7 +51,7 @@ class SlowRead(unittest.TestCase):
         stand.origin.answers["/large"] = ok(b"x" * (7 << 20))
         with stand.client(receive_buffer=8192) as c:
             c.send(REQUEST + "Connection: close\r\n\r\n")
-            self.take_slowly(c, stand, "slow_read", 16384)
+            self.take_slowly(c, stand, "slow_read", 1024)
         stack.wait_for("it is gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0, SECS)
 
     def test_whose_last_answer_waits_costs_no_time(self):
