@@ -5,7 +5,6 @@
 #define TESTS_UNIT_EDGE_WORKER_FIXTURE_H
 
 #include <check.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,6 +13,8 @@
 #include "edge/edge_lane.h"
 #include "edge/edge_worker.h"
 #include "loop/listener.h"
+#include "support/await.h"
+#include "support/descriptors.h"
 #include "support/tls_pair.h"
 #include "json/json.h"
 
@@ -187,18 +188,6 @@ static inline void on_report(void *arg, struct lane_report *report)
     lane_report_free(report);
 }
 
-static inline unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static inline struct credentials *credentials_for(uint16_t port)
 {
     struct json_object *body = json_object_new_object();
@@ -313,32 +302,21 @@ static inline void stand_down(void)
             stream_release(&t.lanes[i].streams[k]);
 }
 
-static bool (*awaited)(unsigned n);
-static unsigned awaited_n;
-static uint64_t until_ms;
-static bool was_true;
+struct numbered {
+    bool (*is_true)(unsigned n);
+    unsigned n;
+};
 
-static inline void on_poll(struct deadline *d)
+static inline bool is_numbered_true(void *arg)
 {
-    was_true = awaited(awaited_n);
-    if (was_true || loop_now_ms(t.loop) >= until_ms)
-        loop_stop(t.loop);
-    else
-        deadline_set(d, 1);
+    const struct numbered *c = arg;
+
+    return c->is_true(c->n);
 }
 
 static inline bool happens_within(bool (*is_true)(unsigned n), unsigned n, uint64_t ms)
 {
-    struct deadline poll;
-
-    awaited = is_true;
-    awaited_n = n;
-    until_ms = clock_now_us() / 1000 + ms;
-    deadline_init(&poll, t.loop, on_poll);
-    deadline_set(&poll, 1);
-    loop_run(t.loop);
-    deadline_off(&poll);
-    return was_true;
+    return await_within(t.loop, is_numbered_true, &(struct numbered){is_true, n}, ms);
 }
 
 #define UNTIL(is_true, n)                                                                          \

@@ -15,6 +15,7 @@
 #include "hub/hub.h"
 #include "hub_fixture.h"
 #include "link/link.h"
+#include "support/await.h"
 
 #define SECRET_OF_E1 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define PATIENCE_MS  10000
@@ -23,35 +24,9 @@ static struct hub hub;
 static char state_dir[64];
 static struct budget edge_budget;
 
-/* --- waiting: the loop runs until a condition holds ----------------------------------------------
- */
-
-static struct waiting {
-    struct deadline poll;
-    bool (*is_true)(void *arg);
-    void *arg;
-    uint64_t until_ms;
-    bool was_true;
-} waiting;
-
-static inline void on_poll(struct deadline *d)
-{
-    waiting.was_true = waiting.is_true(waiting.arg);
-    if (waiting.was_true || loop_now_ms(d->loop) >= waiting.until_ms)
-        loop_stop(d->loop);
-    else
-        deadline_set(d, 1);
-}
-
 static inline bool until_ms(bool (*is_true)(void *arg), void *arg, uint64_t ms)
 {
-    waiting =
-        (struct waiting){.is_true = is_true, .arg = arg, .until_ms = loop_now_ms(hub.loop) + ms};
-    deadline_init(&waiting.poll, hub.loop, on_poll);
-    deadline_set(&waiting.poll, 1);
-    loop_run(hub.loop);
-    deadline_off(&waiting.poll);
-    return waiting.was_true;
+    return await_within(hub.loop, is_true, arg, ms);
 }
 
 #define UNTIL(condition, arg)                                                                      \

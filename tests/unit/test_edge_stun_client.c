@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "edge/stun_client.h"
+#include "support/await.h"
 
 #define PATIENCE_MS 20000
 #define RTO_MS      200u /* where it is waited for: three of them are 19 times that */
@@ -168,28 +169,9 @@ static void teardown(void)
 
 /* --- waiting ---------------------------------------------------------------------------------- */
 
-static bool (*awaited)(void);
-static uint64_t until_ms;
-
-static void on_poll(struct deadline *d)
-{
-    if (awaited() || loop_now_ms(loop) >= until_ms)
-        loop_stop(loop);
-    else
-        deadline_set(d, 1);
-}
-
 static bool happens(bool (*is_true)(void))
 {
-    struct deadline poll;
-
-    awaited = is_true;
-    until_ms = clock_now_us() / 1000 + PATIENCE_MS;
-    deadline_init(&poll, loop, on_poll);
-    deadline_set(&poll, 1);
-    loop_run(loop);
-    deadline_off(&poll);
-    return is_true();
+    return await_plain_within(loop, is_true, PATIENCE_MS);
 }
 
 #define UNTIL(is_true) ck_assert_msg(happens(is_true), "never: " #is_true)
