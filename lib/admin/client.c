@@ -22,15 +22,15 @@ struct call {
     size_t len, size;
 };
 
-/* Waits for the socket until the deadline.  False: it is over. */
+/* Waits for the socket until the deadline.  False: it is over; what is there by then is in time,
+ * though this process was held up. */
 static bool await(const struct call *c, short events)
 {
     struct pollfd fd = {.fd = c->fd, .events = events};
     uint64_t now_us = clock_now_us();
+    uint64_t left_ms = now_us < c->due_us ? (c->due_us - now_us) / 1000 + 1 : 0;
 
-    if (now_us >= c->due_us)
-        return false;
-    return poll(&fd, 1, (int)((c->due_us - now_us) / 1000) + 1) == 1;
+    return poll(&fd, 1, (int)left_ms) == 1;
 }
 
 static bool dial_address(struct call *c, const union addr *at)

@@ -460,6 +460,8 @@ void udp_book_tick(struct udp_book *b)
 {
     uint64_t now_ms = loop_now_ms(b->worker->loop);
 
+    b->heard_ms = b->tick_ms;
+    b->tick_ms = now_ms;
     LIST_EACH (&b->lru, node, after) {
         struct udp_flow *f = container_of(node, struct udp_flow, in_lru);
 

@@ -38,6 +38,8 @@ struct udp_book {
     struct udp_outbox *out;    /* owned; the same */
     struct udp_out_counters sent;
     struct udp_answerers answerers;
+    uint64_t tick_ms;   /* of the last tick */
+    uint64_t heard_ms;  /* of the one before it: what was refused until then is known by now */
     struct ready flush; /* at the end of the turn */
     size_t count;
     uint64_t next_serial;

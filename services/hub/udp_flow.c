@@ -255,10 +255,11 @@ static void try_next(struct udp_flow *f)
 }
 
 /* Where nothing was refused for a while it is at home, though it may never be answered (syslog): a
- * service that is started again is worth waiting for. */
+ * service that is started again is worth waiting for.  How long a refusal took to be read is no
+ * part of that while: the worker may have been held up. */
 void udp_flow_refused(struct udp_flow *f)
 {
-    bool is_new = loop_now_ms(worker_of(f)->loop) - f->to_ms < UDP_NEXT_MS;
+    bool is_new = f->book->heard_ms < f->to_ms + UDP_NEXT_MS;
 
     if (is_new && !f->has_answered && f->choices > 1)
         f->is_refused = true;

@@ -275,6 +275,15 @@ def main():
     unittest.main(verbosity=2)
 
 
+def main_where_loopback_has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+            s.bind(("::1", 0))
+    except OSError as why:
+        not_run(f"loopback has no IPv6: {why}")
+    main()
+
+
 def main_in_namespace():
     """main() in a network namespace of its own, of which the test is root."""
     if os.environ.get(INSIDE) != "1":

@@ -252,7 +252,7 @@ class Events(e2e.Case):
             traffic.api("PUT", "/v1/routes", {"routes": [{
                 "hostName": "app.example.test", "destinationIps": ["127.0.0.1"], "destinationPorts": [origin.port],
                 "publicKey": certificate.chain, "privateKey": certificate.key,
-                "healthCheck": {"path": "/health", "intervalSecs": 1, "timeoutSecs": 1, "healthyAfter": 1,
+                "healthCheck": {"path": "/health", "intervalSecs": 1, "timeoutSecs": 30, "healthyAfter": 1,
                                 "unhealthyAfter": 1}}]}, expect=200)
             told = {"target": f"127.0.0.1:{origin.port}", "by": "healthCheck", "host": "app.example.test"}
             for change in 1, 2:

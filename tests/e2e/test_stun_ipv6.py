@@ -1,7 +1,5 @@
 """STUN over IPv6: the public address of an edge whose STUN server has no other.  A file of its own, since
 it is not run where loopback has no IPv6."""
-import socket
-import unittest
 
 import e2e
 from stun_stand import Case, Coturn
@@ -17,9 +15,4 @@ class StunByIpv6(Case):
 
 
 if __name__ == "__main__":
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
-            s.bind(("::1", 0))
-    except OSError as why:
-        e2e.not_run(f"loopback has no IPv6: {why}")
-    unittest.main(verbosity=2)
+    e2e.main_where_loopback_has_ipv6()

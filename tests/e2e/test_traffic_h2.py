@@ -468,13 +468,13 @@ class Ends(unittest.TestCase):
             self.assertEqual(goaways, [(2**31 - 1, 0), (7, 0)])
 
     def test_idle(self):
+        begun = time.monotonic()
         with Stand(timeouts={"idleSecs": 1}) as stand, Frames(stand.https) as c:
-            begun = time.monotonic()
             self.assertEqual(c.goaway(), 0)
             self.assertGreater(time.monotonic() - begun, 0.9)
 
     def test_timeouts(self):
-        with Stand(timeouts={"bodyIdleSecs": 1, "headerSecs": 1}) as stand:
+        with Stand(timeouts={"bodyIdleSecs": 4, "headerSecs": 4}) as stand:  # a test may be held up
             with H2(stand.https) as c:
                 s = c.request("/body", method="POST", end=False)
                 a = c.answers[s]

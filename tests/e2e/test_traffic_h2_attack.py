@@ -12,14 +12,15 @@ from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE
                        PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames)
 from traffic_stand import FILES, HOST, SECS, Stand, ok, stack
 
-GOAWAY_SECS = 1.0
+GOAWAY_SECS = 10  # within one, on a machine that has time
+IDLE_SECS = 5
 TIMES = 20000
 
 
 class Attack(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": 2}, log={"access": False}))
+        cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": IDLE_SECS}, log={"access": False}))
         cls.origin = cls.stand.origin
 
     def attack(self, reason, pieces, code=ENHANCE_YOUR_CALM, settings=b""):
@@ -42,7 +43,7 @@ class Attack(unittest.TestCase):
             goaway = c.goaway()
             waiting.join(SECS)
         self.assertEqual([status for status, _ in answers], [200], "someone else is served")
-        self.assertLess(answers[0][1] - begun, GOAWAY_SECS + 1.0, "someone else waited")
+        self.assertLess(answers[0][1] - begun, GOAWAY_SECS, "someone else waited")
         after = self.stand.reasons()
         risen = {word: count - before.get(word, 0) for word, count in after.items() if count > before.get(word, 0)}
         self.assertEqual(goaway, code, f"counted meanwhile: {risen}")
@@ -51,7 +52,7 @@ class Attack(unittest.TestCase):
         return c.goaway_at - begun
 
     def quick(self, *args, **options):
-        self.assertLess(self.attack(*args, **options), GOAWAY_SECS + 1.0)  # the machine may be busy
+        self.assertLess(self.attack(*args, **options), GOAWAY_SECS)
 
     # --- resets
 
@@ -220,8 +221,8 @@ class Attack(unittest.TestCase):
             for i in range(1, 201, 2):
                 yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero"))
         took = self.attack("write_timeout", send, settings=struct.pack(">HI", 4, 0))
-        self.assertGreater(took, 1.5)
-        self.assertLess(took, 2 + 3)
+        self.assertGreater(took, IDLE_SECS - 0.5)
+        self.assertLess(took, IDLE_SECS + GOAWAY_SECS)
 
     def test_zero_window_holds_little(self):
         self.origin.answers["/zero"] = ok(b"x" * 1000000)

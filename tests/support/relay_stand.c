@@ -2,7 +2,6 @@
 #include "support/relay_stand.h"
 
 #include <check.h>
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
@@ -10,6 +9,8 @@
 #include <unistd.h>
 
 #include "loop/socket.h"
+#include "support/await.h"
+#include "support/descriptors.h"
 #include "support/seeded.h"
 #include "support/tls_pair.h"
 
@@ -115,18 +116,6 @@ bool talker_is_reset(const struct talker *t)
 
 /* --- the stand ----------------------------------------------------------------------------------
  */
-
-static unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
 
 static void on_relay_done(struct relay *r)
 {
@@ -254,24 +243,9 @@ void stand_down(void)
     ck_assert_uint_eq(count_fds(), stand.fds_before);
 }
 
-static void on_poll(struct deadline *d)
-{
-    stand.was_true = stand.is_true();
-    if (stand.was_true || loop_now_ms(stand.loop) >= stand.until_ms)
-        loop_stop(stand.loop);
-    else
-        deadline_set(d, 1);
-}
-
 bool happens_within(bool (*is_true)(void), uint64_t ms)
 {
-    stand.is_true = is_true;
-    stand.until_ms = clock_now_us() / 1000 + ms;
-    deadline_init(&stand.poll, stand.loop, on_poll);
-    deadline_set(&stand.poll, 1);
-    loop_run(stand.loop);
-    deadline_off(&stand.poll);
-    return stand.was_true;
+    return await_plain_within(stand.loop, is_true, ms);
 }
 
 /* Both sockets of one side: the talker's and the relay's. */

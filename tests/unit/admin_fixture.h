@@ -397,6 +397,17 @@ static inline const char *header_of(const struct answer *a, const char *name, ch
     return NULL;
 }
 
+/* A process that was stopped meanwhile is told so (signal(7)), and reads on. */
+static inline ssize_t hear_bytes(int fd, void *to, size_t n)
+{
+    ssize_t got;
+
+    do {
+        got = recv(fd, to, n, 0);
+    } while (got < 0 && errno == EINTR);
+    return got;
+}
+
 /* Reads one answer: its head, then as many bytes as it says (none for `is_head`). */
 static inline void hear(int fd, struct answer *a, bool is_head)
 {
@@ -406,7 +417,7 @@ static inline void hear(int fd, struct answer *a, bool is_head)
     memset(a, 0, sizeof(*a));
     while (!strstr(a->head, "\r\n\r\n")) {
         ck_assert_uint_lt(n, sizeof(a->head) - 1);
-        ssize_t got = recv(fd, a->head + n, 1, 0);
+        ssize_t got = hear_bytes(fd, a->head + n, 1);
         ck_assert_msg(got == 1, "recv gave %zd (%s) after: %s", got, strerror(errno), a->head);
         n++;
     }
@@ -419,7 +430,7 @@ static inline void hear(int fd, struct answer *a, bool is_head)
         a->body_len = strtoul(value, NULL, 10);
     a->body = must_alloc(a->body_len + 1);
     for (n = 0; n < a->body_len;) {
-        ssize_t got = recv(fd, a->body + n, a->body_len - n, 0);
+        ssize_t got = hear_bytes(fd, a->body + n, a->body_len - n);
         ck_assert_msg(got > 0, "recv gave %zd in the body", got);
         n += (size_t)got;
     }
@@ -429,7 +440,7 @@ static inline void hear(int fd, struct answer *a, bool is_head)
 static inline void hear_end(int fd)
 {
     char c;
-    ssize_t got = recv(fd, &c, 1, 0);
+    ssize_t got = hear_bytes(fd, &c, 1);
 
     ck_assert_msg(got == 0 || (got < 0 && errno == ECONNRESET), "got %zd: %s", got,
                   got < 0 ? strerror(errno) : "a byte");

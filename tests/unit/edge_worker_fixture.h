@@ -1,11 +1,10 @@
-/* edge_worker_fixture - two workers on threads of their own, a hub made of one link a lane, and
- * clients that dial a public port.  The test is the control thread: what uplink.h would decide it
- * says by hand, what a lane reports it keeps. */
+/* edge_worker_fixture - workers on threads of their own, a hub made of one link a lane, and clients
+ * that dial a public port (of UDP: edge_udp_fixture.h).  The test is the control thread: what
+ * uplink.h would decide it says by hand, what a lane reports it keeps. */
 #ifndef TESTS_UNIT_EDGE_WORKER_FIXTURE_H
 #define TESTS_UNIT_EDGE_WORKER_FIXTURE_H
 
 #include <check.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,10 +13,12 @@
 #include "edge/edge_lane.h"
 #include "edge/edge_worker.h"
 #include "loop/listener.h"
+#include "support/await.h"
+#include "support/descriptors.h"
 #include "support/tls_pair.h"
 #include "json/json.h"
 
-#define WORKERS     2
+#define WORKERS     2 /* at most */
 #define LANES_MAX   32
 #define CLIENTS_MAX 32
 #define PATIENCE_MS 10000
@@ -34,6 +35,7 @@ struct hub_end {
 
 static struct {
     struct loop *loop;
+    unsigned worker_count;
     struct worker threads[WORKERS];
     struct edge_worker workers[WORKERS];
     struct edge_shared shared;
@@ -137,12 +139,12 @@ static inline void on_dead(struct link *link)
     t.over_count++;
 }
 
-static const struct link_ops hub_ops = {.on_secure = on_secure,
-                                        .on_line = on_line,
-                                        .on_open = on_open,
-                                        .on_control = on_control,
-                                        .on_drain = on_drain,
-                                        .on_dead = on_dead};
+static struct link_ops hub_ops = {.on_secure = on_secure,
+                                  .on_line = on_line,
+                                  .on_open = on_open,
+                                  .on_control = on_control,
+                                  .on_drain = on_drain,
+                                  .on_dead = on_dead};
 
 static inline void on_accept(struct acceptor *a, int fd, const union addr *peer)
 {
@@ -184,18 +186,6 @@ static inline void on_report(void *arg, struct lane_report *report)
         break;
     }
     lane_report_free(report);
-}
-
-static inline unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 static inline struct credentials *credentials_for(uint16_t port)
@@ -243,7 +233,8 @@ static inline void port_up(void)
         edge_worker_open_port(&t.workers[i], PORT_TCP, t.port, &fds[i], 1);
 }
 
-static inline void stand_up(uint64_t hold_ms)
+/* Workers without a port. */
+static inline void workers_up(unsigned count, struct edge_shared shared, uint32_t udp_limit)
 {
     log_init(LOG_TEXT, LOG_ERR, 2);
     memset(&t, 0, sizeof(t));
@@ -252,28 +243,36 @@ static inline void stand_up(uint64_t hold_ms)
     t.loop = loop_new("control", 64, 0);
     t.fds_before = count_fds();
     hub_up();
-    t.shared = (struct edge_shared){.workers = t.workers,
-                                    .count = WORKERS,
-                                    .control = t.loop,
-                                    .congestion = "",
-                                    .instance = "here",
-                                    .hold_ms = hold_ms,
-                                    .held_max = CLIENTS_MAX / 2,
-                                    .is_holding = true,
-                                    .on_report = on_report};
+    t.worker_count = count;
+    t.shared = shared;
+    t.shared.workers = t.workers;
+    t.shared.count = count;
+    t.shared.control = t.loop;
+    t.shared.congestion = "";
+    t.shared.instance = "here";
+    t.shared.on_report = on_report;
     budget_init(&t.shared.budget, 64u << 20, 1000, 4u << 20);
-    ck_assert_int_eq(workers_start(t.threads, WORKERS, "edge", 64, 0), 0);
-    for (unsigned i = 0; i < WORKERS; i++)
+    budget_set_udp(&t.shared.budget, udp_limit, BUDGET_UDP_QUEUE_BYTES, BUDGET_UDP_MEMORY);
+    ck_assert_int_eq(workers_start(t.threads, count, "edge", 64, 0), 0);
+    for (unsigned i = 0; i < count; i++)
         ck_assert_int_eq(edge_worker_init(&t.workers[i], &t.threads[i], &t.shared), 0);
+}
+
+static inline void stand_up(uint64_t hold_ms)
+{
+    workers_up(
+        WORKERS,
+        (struct edge_shared){.hold_ms = hold_ms, .held_max = CLIENTS_MAX / 2, .is_holding = true},
+        0);
     port_up();
 }
 
 static inline void workers_down(void)
 {
-    workers_stop(t.threads, WORKERS);
-    for (unsigned i = 0; i < WORKERS; i++)
+    workers_stop(t.threads, t.worker_count);
+    for (unsigned i = 0; i < t.worker_count; i++)
         edge_worker_fini(&t.workers[i]);
-    workers_free(t.threads, WORKERS);
+    workers_free(t.threads, t.worker_count);
     t.are_stopped = true;
 }
 
@@ -284,6 +283,8 @@ static inline void stand_down(void)
         workers_down();
     ck_assert_uint_eq(t.shared.budget.streams, 0);
     ck_assert_uint_eq(t.shared.budget.taken, 0);
+    ck_assert_uint_eq(t.shared.budget.udp.sessions, 0);
+    ck_assert_uint_eq(t.shared.budget.udp.taken, 0);
     ck_assert_uint_eq(t.shared.held, 0);
     acceptor_fini(&t.acceptor);
     for (unsigned i = 0; i < t.lane_count; i++)
@@ -301,32 +302,21 @@ static inline void stand_down(void)
             stream_release(&t.lanes[i].streams[k]);
 }
 
-static bool (*awaited)(unsigned n);
-static unsigned awaited_n;
-static uint64_t until_ms;
-static bool was_true;
+struct numbered {
+    bool (*is_true)(unsigned n);
+    unsigned n;
+};
 
-static inline void on_poll(struct deadline *d)
+static inline bool is_numbered_true(void *arg)
 {
-    was_true = awaited(awaited_n);
-    if (was_true || loop_now_ms(t.loop) >= until_ms)
-        loop_stop(t.loop);
-    else
-        deadline_set(d, 1);
+    const struct numbered *c = arg;
+
+    return c->is_true(c->n);
 }
 
 static inline bool happens_within(bool (*is_true)(unsigned n), unsigned n, uint64_t ms)
 {
-    struct deadline poll;
-
-    awaited = is_true;
-    awaited_n = n;
-    until_ms = clock_now_us() / 1000 + ms;
-    deadline_init(&poll, t.loop, on_poll);
-    deadline_set(&poll, 1);
-    loop_run(t.loop);
-    deadline_off(&poll);
-    return was_true;
+    return await_within(t.loop, is_numbered_true, &(struct numbered){is_true, n}, ms);
 }
 
 #define UNTIL(is_true, n)                                                                          \

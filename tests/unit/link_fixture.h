@@ -4,7 +4,6 @@
 #define TESTS_UNIT_LINK_FIXTURE_H
 
 #include <check.h>
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +11,8 @@
 #include "base/log.h"
 #include "buf/chunk.h"
 #include "link/link.h"
+#include "support/await.h"
+#include "support/descriptors.h"
 #include "support/tls_pair.h"
 #include "wire/hello.h"
 
@@ -187,18 +188,6 @@ static const struct link_ops ops = {.on_secure = on_secure,
 
 /* --- the stand -------------------------------------------------------------------------------- */
 
-static inline unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned n = 0;
-
-    ck_assert_ptr_nonnull(dir);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
-}
-
 static inline void stand_up(void)
 {
     log_init(LOG_TEXT, LOG_ERR, 2);
@@ -263,32 +252,9 @@ static inline void both_up(void)
     both_up_within(PATIENCE_MS);
 }
 
-static bool (*awaited)(void);
-static uint64_t until_ms;
-static bool was_true;
-
-static inline void on_poll(struct deadline *d)
-{
-    was_true = awaited();
-    if (was_true || loop_now_ms(loop) >= until_ms)
-        loop_stop(loop);
-    else
-        deadline_set(d, 1);
-}
-
 static inline bool happens_within(bool (*is_true)(void), uint64_t ms)
 {
-    struct deadline poll;
-
-    if (is_true())
-        return true;
-    awaited = is_true;
-    until_ms = clock_now_us() / 1000 + ms;
-    deadline_init(&poll, loop, on_poll);
-    deadline_set(&poll, 1);
-    loop_run(loop);
-    deadline_off(&poll);
-    return was_true;
+    return is_true() || await_plain_within(loop, is_true, ms);
 }
 
 #define UNTIL(is_true) ck_assert_msg(happens_within(is_true, PATIENCE_MS), "never: " #is_true)

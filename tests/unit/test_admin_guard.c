@@ -66,7 +66,7 @@ static void expect_status_and_end(struct service *s, const char *request, unsign
     unsigned have = 0;
 
     say(fd, request, strlen(request));
-    while ((got = recv(fd, text + n, sizeof(text) - 1 - n, 0)) > 0)
+    while ((got = hear_bytes(fd, text + n, sizeof(text) - 1 - n)) > 0)
         n += (size_t)got;
     ck_assert(got == 0 || errno == ECONNRESET);
     text[n] = '\0';

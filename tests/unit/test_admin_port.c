@@ -95,7 +95,7 @@ static void expect_room_for(struct service *s, unsigned max)
         int fd = dial_to(admin_address(s->admin));
         (void)send(fd, "GET /healthz HTTP/1.1\r\n" HOST "\r\n",
                    strlen("GET /healthz HTTP/1.1\r\n" HOST "\r\n"), MSG_NOSIGNAL);
-        is_in = recv(fd, &first, 1, 0) == 1 && first == 'H';
+        is_in = hear_bytes(fd, &first, 1) == 1 && first == 'H';
         close(fd);
     }
     for (unsigned i = 1; i < max; i++)

@@ -2,33 +2,13 @@
  * and go, for how long without a hub, and which CONFIG is applied. */
 #include "edge/edge_events.h"
 #include "edge_uplink_fixture.h"
+#include "support/await.h"
 
 #define PATIENCE_MS 10000
 
-static bool (*awaited)(void);
-static uint64_t until_ms;
-static bool was_true;
-
-static void on_poll(struct deadline *d)
-{
-    was_true = awaited();
-    if (was_true || loop_now_ms(loop) >= until_ms)
-        loop_stop(loop);
-    else
-        deadline_set(d, 1);
-}
-
 static bool happens(bool (*is_true)(void))
 {
-    struct deadline poll;
-
-    awaited = is_true;
-    until_ms = clock_now_us() / 1000 + PATIENCE_MS;
-    deadline_init(&poll, loop, on_poll);
-    deadline_set(&poll, 1);
-    loop_run(loop);
-    deadline_off(&poll);
-    return was_true;
+    return await_plain_within(loop, is_true, PATIENCE_MS);
 }
 
 #define UNTIL(is_true) ck_assert_msg(happens(is_true), "never: " #is_true)

@@ -155,15 +155,15 @@ static void leave_in_spite_of(bool is_flooding)
     UNTIL(hub_judges);
     link_free(edge.link);
     edge.link = NULL;
-    hub_decides(e->link, REFUSES);
     began_ms = clock_now_us() / 1000;
+    hub_decides(e->link, REFUSES);
     do {
         while (is_flooding && send(kept, waste, sizeof(waste), MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
             continue;
-    } while (!happens_within(hub_is_over, 5) && clock_now_us() / 1000 < began_ms + 5000);
+    } while (!happens_within(hub_is_over, 5) && clock_now_us() / 1000 < began_ms + 20000);
     ck_assert(hub.is_over);
     ck_assert_uint_ge(clock_now_us() / 1000 - began_ms, 900);
-    ck_assert_uint_le(clock_now_us() / 1000 - began_ms, 3000);
+    ck_assert_uint_le(clock_now_us() / 1000 - began_ms, PATIENCE_MS - 1000); /* not by that */
     close(kept);
     stand_down();
 }

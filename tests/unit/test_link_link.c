@@ -233,7 +233,8 @@ START_TEST(freed_between_callbacks)
     hub.verdict = wanted == LINK_LEAVING                          ? REFUSES
                   : wanted == LINK_VERDICT || wanted == LINK_LINE ? WAITS
                                                                   : OPENS;
-    both_up_within(500); /* a verdict that nobody gives any more */
+    /* a verdict that nobody gives any more */
+    both_up_within(wanted == LINK_DEAD ? PATIENCE_MS : 500);
     if (wanted == LINK_DEAD) {
         UNTIL(both_are_open);
         link_goodbye(other(watched)->link, GOODBYE_KICKED, "enough", 0);

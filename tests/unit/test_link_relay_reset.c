@@ -95,7 +95,7 @@ START_TEST(a_reset_is_seen_without_a_watcher)
     talker_go(&p->target);
     UNTIL(edge_is_out_of_room);
     talker_close(&p->client, true);
-    ck_assert(happens_within(edge_is_done, 3 * RELAY_LOOK_MS));
+    UNTIL(edge_is_done);
     UNTIL(all_done);
     ck_assert_int_eq(p->edge.relay.end, RELAY_SOCKET_RESET);
     stand_down();
@@ -114,7 +114,7 @@ START_TEST(a_reset_after_the_end_is_seen)
     UNTIL(target_has_heard_end);
     UNTIL(edge_is_blind);
     talker_close(&p->client, true);
-    ck_assert(happens_within(edge_is_done, 3 * RELAY_LOOK_MS));
+    UNTIL(edge_is_done);
     UNTIL(target_is_reset);
     UNTIL(all_done);
     ck_assert_int_eq(p->hub.relay.end, RELAY_STREAM_RESET);
@@ -286,7 +286,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 60);
+    tcase_set_timeout(c, 150);
     tcase_add_test(c, a_reset_of_the_client_reaches_the_target);
     tcase_add_test(c, a_reset_of_the_target_reaches_the_client);
     tcase_add_test(c, a_reset_overtakes_what_waits);

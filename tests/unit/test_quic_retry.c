@@ -132,6 +132,27 @@ START_TEST(an_idle_client_is_told)
 }
 END_TEST
 
+/* The second has no reset left: nothing is sent.  Anew where the second was over meanwhile. */
+static void use_up_resets(struct quic_pair *p, const uint8_t *packet, size_t n)
+{
+    const struct quic_port_stats *stats = quic_port_stats(p->server_port);
+    uint64_t sent, unknown, began_us;
+    uint8_t answer[300];
+    unsigned tries = 0;
+
+    do {
+        sent = stats->resets_sent;
+        unknown = stats->unknown;
+        began_us = clock_now_us();
+        p->server_port->resets_since_ns = quic_now(p->server_port);
+        p->server_port->resets_count = QUIC_RESETS_PER_SEC;
+        quic_pair_raw_send(p, packet, n);
+        (void)quic_pair_raw_recv(p, answer, sizeof(answer));
+        ck_assert_uint_eq(stats->unknown, unknown + 1);
+    } while (stats->resets_sent != sent && clock_now_us() - began_us > 900000 && ++tries < 10);
+    ck_assert_uint_eq(stats->resets_sent, sent);
+}
+
 /* Shorter than what it answers, down to nothing; and not without end. */
 START_TEST(resets_are_bounded)
 {
@@ -154,12 +175,7 @@ START_TEST(resets_are_bounded)
     ck_assert_uint_gt(answers, 100);
     sent = quic_port_stats(p.server_port)->resets_sent;
     ck_assert_uint_eq(sent, answers);
-    p.server_port->resets_since_ns = quic_now(p.server_port);
-    p.server_port->resets_count = QUIC_RESETS_PER_SEC;
-    quic_pair_raw_send(&p, packet, sizeof(packet));
-    ck_assert_uint_eq(quic_pair_raw_recv(&p, answer, sizeof(answer)), 0);
-    ck_assert_uint_eq(quic_port_stats(p.server_port)->resets_sent, sent);
-    ck_assert_uint_eq(quic_port_stats(p.server_port)->unknown, sizeof(packet) - 13 + 2);
+    use_up_resets(&p, packet, sizeof(packet));
     p.server_port->resets_since_ns -= 1000000000u; /* the next second */
     quic_pair_raw_send(&p, packet, sizeof(packet));
     ck_assert_uint_gt(quic_pair_raw_recv(&p, answer, sizeof(answer)), 0);

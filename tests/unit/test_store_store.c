@@ -1,92 +1,13 @@
-/* The store: what is written is there again, secrets are sealed, what is not ours is refused, and a
- * process that is killed at any moment loses nothing that it acknowledged. */
-#include <check.h>
+/* The store: what is written is there again, secrets are sealed, what is not ours is refused.  (A
+ * process that is killed: test_store_killed.c) */
 #include <sched.h>
-#include <signal.h>
 #include <sqlite3.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/err.h"
-#include "base/log.h"
-#include "loop/loop.h"
-#include "store/store.h"
+#include "store_fixture.h"
 
 #define SECRET "a-secret-that-must-not-be-seen"
-
-static char folder[64], *path;
-static struct loop *loop;
-static const uint8_t key[STORE_KEY_BYTES] = "0123456789abcdef0123456789abcde";
-static char why[STORE_WHY_BYTES];
-
-static void setup(void)
-{
-    log_set_level(LOG_ERR);
-    strcpy(folder, "/tmp/penstock-store-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    path = must_printf("%s/a # b?.db", folder); /* what a URI would take for something else */
-    loop = loop_new("test", 0, 0);
-}
-
-static void teardown(void)
-{
-    char *command = must_printf("rm -r %s", folder);
-
-    loop_free(loop);
-    ck_assert_int_eq(system(command), 0);
-    free(command);
-    free(path);
-}
-
-static int open_with(struct store **s, const uint8_t *with)
-{
-    return store_open(
-        s, &(struct store_options){.loop = loop, .path = path, .key = with, .queue_max = 2}, why,
-        sizeof(why));
-}
-
-static struct store *opened(void)
-{
-    struct store *s;
-    int err = open_with(&s, key);
-
-    ck_assert_msg(err == 0, "%s", why);
-    return s;
-}
-
-/* --- what a store holds, as one text: "id=body/secret;" */
-
-static void on_record(void *arg, const struct store_record *r)
-{
-    char *all = arg;
-    size_t n = strlen(all);
-
-    snprintf(all + n, 4096 - n, "%s=%s/%.*s;", r->id, r->body, (int)r->secret_len,
-             r->secret ? (const char *)r->secret : "");
-}
-
-static const char *content(struct store *s, const char *kind)
-{
-    static char all[4096];
-
-    all[0] = '\0';
-    ck_assert_int_eq(store_load(s, kind, on_record, all, why, sizeof(why)), 0);
-    return all;
-}
-
-static void write_one(struct store *s, const char *id, const char *body, const char *secret)
-{
-    struct store_batch *b = store_batch_new();
-
-    store_batch_put(b, "edge", id, body, secret, secret ? strlen(secret) : 0);
-    ck_assert_int_eq(store_write(s, b, why, sizeof(why)), 0);
-    store_batch_free(b);
-}
 
 /* Beside whoever has it, after who had it, and never a file more than there was. */
 START_TEST(a_look_changes_nothing)
@@ -498,83 +419,6 @@ START_TEST(a_file_that_was_moved_is_not_written)
 }
 END_TEST
 
-/* --- kill -9 */
-
-#define KILLS 200
-
-/* Writes pairs that must stay equal, and says so after each. */
-static void write_until_killed(uint64_t number, int out)
-{
-    struct store *s = opened();
-
-    for (;;) {
-        struct store_batch *b = store_batch_new();
-        char body[32];
-
-        snprintf(body, sizeof(body), "%llu", (unsigned long long)++number);
-        store_batch_put(b, "pair", "left", body, body, strlen(body));
-        store_batch_put(b, "pair", "right", body, body, strlen(body));
-        if (store_write(s, b, why, sizeof(why)) != 0)
-            _exit(1);
-        store_batch_free(b);
-        if (write(out, &number, sizeof(number)) != sizeof(number))
-            _exit(2);
-    }
-}
-
-static void on_pair(void *arg, const struct store_record *r)
-{
-    uint64_t *sides = arg;
-
-    ck_assert_uint_eq(strlen(r->body), r->secret_len);
-    ck_assert_int_eq(memcmp(r->body, r->secret, r->secret_len), 0);
-    sides[strcmp(r->id, "right") == 0] = strtoull(r->body, NULL, 10);
-}
-
-START_TEST(killed_at_any_moment)
-{
-    uint64_t acknowledged = 0, total = 0;
-
-    srandom(20260101);
-    for (unsigned i = 0; i < KILLS; i++) {
-        uint64_t sides[2] = {0}, number;
-        long writes = random() % 6, turns = random() % 400;
-        int fds[2], how;
-        struct store *s;
-        pid_t pid;
-
-        ck_assert_int_eq(pipe(fds), 0);
-        pid = fork();
-        ck_assert_int_ge(pid, 0);
-        if (pid == 0) {
-            close(fds[0]);
-            write_until_killed(acknowledged, fds[1]);
-        }
-        close(fds[1]);
-        while (writes-- > 0 && read(fds[0], &number, sizeof(number)) == sizeof(number))
-            acknowledged = number, total++;
-        while (turns-- > 0) /* somewhere in the opening, or in the next write */
-            sched_yield();
-        ck_assert_int_eq(kill(pid, SIGKILL), 0);
-        ck_assert_int_eq(waitpid(pid, &how, 0), pid);
-        ck_assert(WIFSIGNALED(how));
-        while (read(fds[0], &number, sizeof(number)) == sizeof(number)) {
-            acknowledged = number;
-            total++;
-        }
-        close(fds[0]);
-        s = opened();
-        ck_assert_int_eq(store_load(s, "pair", on_pair, sides, why, sizeof(why)), 0);
-        store_close(s);
-        ck_assert_uint_eq(sides[0], sides[1]);     /* whole or not at all */
-        ck_assert_uint_ge(sides[0], acknowledged); /* nothing lost */
-        ck_assert_uint_le(sides[0], acknowledged + 1);
-        acknowledged = sides[0];
-    }
-    ck_assert_uint_gt(total, KILLS); /* most of them were in the middle of writes */
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("store_store");
@@ -598,7 +442,6 @@ int main(void)
     tcase_add_test(tcase, commits_come_back_in_order);
     tcase_add_test(tcase, the_queue_is_bounded);
     tcase_add_test(tcase, a_file_that_was_moved_is_not_written);
-    tcase_add_test(tcase, killed_at_any_moment);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

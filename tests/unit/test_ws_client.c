@@ -241,14 +241,17 @@ START_TEST(a_close_with_its_code)
 {
     struct ws_options options = defaults();
     const char *frame;
+    uint64_t since_us;
 
     open_it(&options);
+    since_us = clock_now_us();
     ws_server_write(&server, faults[_i].bytes, faults[_i].n);
     frame = ws_server_read(&server, NULL, 8);
     ck_assert_int_eq((uint8_t)frame[0], 0x88);
     ck_assert_int_eq((uint8_t)(frame[6] ^ frame[2]) << 8 | (uint8_t)(frame[7] ^ frame[3]),
                      faults[_i].code);
-    ck_assert_uint_eq(ended, 0); /* the server closes first, or 3 s are over */
+    /* the server closes first, or 3 s are over */
+    ck_assert(ended == 0 || clock_now_us() - since_us > 2900000);
     shutdown(server.fd, SHUT_WR);
     expect_end(faults[_i].end, "closed with");
 }
@@ -279,7 +282,8 @@ START_TEST(pings_and_pongs)
 {
     struct ws_options options = defaults();
 
-    options.ping_ms = options.pong_ms = 100;
+    options.ping_ms = 100;
+    options.pong_ms = 4000; /* a test that is held up for less answers in time */
     open_it(&options);
     for (unsigned i = 0; i < 3; i++) {
         const char *frame = ws_server_read(&server, NULL, 14);

@@ -1,0 +1,204 @@
+/* test_edge_udp_guests - edge/udp_flows.h, udp_hand_over.h: a client whose datagrams come to a
+ * worker that has lost its lane is the guest of another one, and comes back. */
+#include "edge_udp_fixture.h"
+
+static int guest;
+static unsigned home; /* its session on the lane of its own worker, workers[0] */
+
+static bool is_answered_at_last(unsigned n)
+{
+    static uint64_t said_ms;
+
+    if (is_answered(n))
+        return true;
+    if (loop_now_ms(t.loop) - said_ms >= 50) {
+        said_ms = loop_now_ms(t.loop);
+        ck_assert_int_eq(send(asking, "again", 5, 0), 5);
+    }
+    return false;
+}
+
+static void pass_over_answers(int fd)
+{
+    char got[100];
+
+    while (recv(fd, got, sizeof(got), MSG_DONTWAIT) > 0)
+        continue;
+}
+
+/* As clients do: says it again when nothing comes, for what was on its way on a lane that is lost
+ * is lost. */
+static void ask_until_answered(int fd)
+{
+    asking = fd;
+    pass_over_answers(fd);
+    UNTIL(is_answered_at_last, 0);
+    pass_over_answers(fd);
+}
+
+/* Both workers have a lane, lanes[0] and lanes[1], and the kernel deals the guest's datagrams to
+ * the first.  It is told by the lane on which the session comes; those before it are the other's.
+ */
+static void guest_up(void)
+{
+    udp_up(2, 100, 60000);
+    lane_up(0);
+    lane_up(1);
+    for (;;) {
+        guest = client();
+        ask(guest, "where");
+        home = session_count - 1;
+        if (sessions[home].end == &t.lanes[0])
+            return;
+        ck_assert_uint_lt(session_count, SESSIONS_MAX / 2);
+        close(guest);
+    }
+}
+
+/* Its worker loses its lane: its session is on the other's. */
+static void guest_leaves(unsigned lane)
+{
+    unsigned before = session_count;
+
+    lose_lane(lane);
+    UNTIL(lanes_are_dead, lane == 0 ? 1 : 2);
+    ask_until_answered(guest);
+    ck_assert_uint_le(session_count, before + 1);
+}
+
+static uint64_t handed_over(void)
+{
+    return t.workers[0].stats.udp.handed_over;
+}
+
+static bool were_handed_over(unsigned n)
+{
+    return handed_over() >= n;
+}
+
+/* Answers to what was asked twice may still come. */
+static bool is_late(unsigned n)
+{
+    char got[100];
+
+    (void)n;
+    return recv(guest, got, sizeof(got), MSG_DONTWAIT) == 4 && memcmp(got, "late", 4) == 0;
+}
+
+START_TEST(it_comes_back_when_its_worker_has_a_lane_again)
+{
+    guest_up();
+    guest_leaves(0);
+    UNTIL(sessions_came, home + 2);
+    ck_assert_ptr_eq(sessions[home + 1].end, &t.lanes[1]);
+    ck_assert_uint_eq(sessions[home + 1].client_port, sessions[home].client_port);
+    UNTIL(were_handed_over, 1);
+    lane_up(0);
+    UNTIL(sessions_came, home + 3); /* without a word of the client */
+    ck_assert_ptr_eq(sessions[home + 2].end, &t.lanes[2]);
+    ck_assert_uint_eq(sessions[home + 2].client_port, sessions[home].client_port);
+    ask_until_answered(guest);
+    ck_assert_uint_ge(sessions[home + 2].got, 1);
+    /* The one that it had as a guest is there until it is idle: its target's answers are heard. */
+    ck_assert(!sessions[home + 1].is_closed);
+    udp_session_send(&sessions[home + 1].session, "late", 4, loop_now_ms(t.loop));
+    asking = guest;
+    UNTIL(is_late, 0);
+    ck_assert_uint_eq(session_count, home + 3);
+    close(guest);
+    udp_down();
+}
+END_TEST
+
+START_TEST(a_guest_that_comes_again_has_its_session_still)
+{
+    unsigned got;
+
+    guest_up();
+    guest_leaves(0);
+    UNTIL(sessions_came, home + 2);
+    lane_up(0);
+    UNTIL(sessions_came, home + 3);
+    ask_until_answered(guest);
+    got = sessions[home + 1].got;
+    guest_leaves(2);
+    ck_assert_uint_gt(sessions[home + 1].got, got);
+    ck_assert_uint_eq(session_count, home + 3);
+    close(guest);
+    udp_down();
+}
+END_TEST
+
+static bool a_session_came_on(unsigned lane)
+{
+    return session_count > 0 && sessions[session_count - 1].end == &t.lanes[lane];
+}
+
+/* It may be at home again: nothing is opened for it before it comes. */
+START_TEST(a_guests_lane_that_is_lost_is_not_followed_unasked)
+{
+    int newcomer;
+
+    guest_up();
+    guest_leaves(0);
+    UNTIL(sessions_came, home + 2);
+    lose_lane(1);
+    UNTIL(lanes_are_dead, 2);
+    lane_up(1); /* lanes[2]: the worker's own clients follow, its guest does not */
+    UNTIL(sessions_came, home + 2 + home);
+    newcomer = client();
+    ask_until_answered(newcomer); /* so all that was to follow has followed */
+    for (unsigned i = home + 2; i < session_count; i++)
+        ck_assert_uint_ne(sessions[i].client_port, sessions[home].client_port);
+    ask_until_answered(guest);
+    ck_assert(a_session_came_on(2));
+    ck_assert_uint_eq(sessions[session_count - 1].client_port, sessions[home].client_port);
+    close(newcomer);
+    close(guest);
+    udp_down();
+}
+END_TEST
+
+static bool were_shut_out(unsigned n)
+{
+    ck_assert_int_eq(send(guest, "again", 5, 0), 5);
+    return t.workers[1].stats.udp.dropped[UDP_DROP_CLOSED] >= n;
+}
+
+/* The other worker keeps it shut; its own goes on handing over, and opens when it has a lane. */
+START_TEST(a_guest_that_is_refused_is_served_when_it_is_back)
+{
+    guest_up();
+    refuses = true;
+    lose_lane(0);
+    UNTIL(lanes_are_dead, 1);
+    UNTIL(were_shut_out, 1);
+    ck_assert_uint_eq(session_count, home + 1);
+    refuses = false;
+    lane_up(0);
+    UNTIL(sessions_came, home + 2);
+    ck_assert_ptr_eq(sessions[home + 1].end, &t.lanes[2]);
+    ask_until_answered(guest);
+    close(guest);
+    udp_down();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("udp_guests");
+    TCase *tc = tcase_create("all");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(tc, it_comes_back_when_its_worker_has_a_lane_again);
+    tcase_add_test(tc, a_guest_that_comes_again_has_its_session_still);
+    tcase_add_test(tc, a_guests_lane_that_is_lost_is_not_followed_unasked);
+    tcase_add_test(tc, a_guest_that_is_refused_is_served_when_it_is_back);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
