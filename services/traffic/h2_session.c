@@ -67,26 +67,33 @@ void h2_session_due_at(struct h2_session *s, uint64_t ms)
 
 /* --- what is held ----------------------------------------------------------------------------- */
 
-bool h2_session_hold(struct h2_session *s, size_t n)
+enum traffic_reason h2_session_hold(struct h2_session *s, size_t n)
 {
+    static const enum traffic_reason reasons[] = {
+        [H2_HELD_TAKEN] = REASON_NONE,
+        [H2_HELD_FULL] = REASON_H2_HEADS,
+        [H2_HELD_UNLENT] = REASON_H2_UNLENT,
+    };
     const struct traffic_limits *l = &s->client->worker->settings->limits;
 
-    return h2_held_take(&s->held, n,
-                        &(struct h2_held_limits){.connection = (uint64_t)l->h2_heads_bytes,
-                                                 .shared = (uint64_t)l->h2_shared_bytes});
+    return reasons[h2_held_take(&s->held, n,
+                                &(struct h2_held_limits){.connection = (uint64_t)l->h2_heads_bytes,
+                                                         .shared = (uint64_t)l->h2_shared_bytes})];
 }
 
 void h2_session_head_grew(struct h2_session *s)
 {
     size_t size = s->head.text.size;
+    enum traffic_reason reason;
 
     if (size == s->head_held)
         return;
     h2_session_head_whole(s); /* all of it anew: the first head of a connection is always taken */
-    if (h2_session_hold(s, size))
+    reason = h2_session_hold(s, size);
+    if (reason == REASON_NONE)
         s->head_held = size;
     else
-        h2_head_give_up(&s->head, REASON_H2_HEADS);
+        h2_head_give_up(&s->head, reason);
 }
 
 void h2_session_head_whole(struct h2_session *s)
@@ -484,6 +491,7 @@ static int start(struct client *c)
 
     s->client = c;
     s->held.shared = c->worker->h2_lent;
+    s->held.address = &c->worker->h2_lent_to[c->address_slot];
     list_init(&s->streams);
     list_init(&s->attention);
     s->window_bytes = (size_t)l->buffer_bytes;
