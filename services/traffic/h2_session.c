@@ -214,11 +214,11 @@ bool h2_session_count_reset(struct h2_session *s)
     return false;
 }
 
-/* HEADERS or DATA of a stream that is not open. */
-static void check_closed(struct h2_session *s, int32_t id)
+/* HEADERS or DATA of a stream that is not open any more: an error, or what was on its way. */
+static bool is_late(struct h2_session *s, int32_t id)
 {
     if (id == 0 || id > s->last_id || nghttp2_session_get_stream_user_data(s->ng, id))
-        return;
+        return false;
     switch (h2_closed_find(&s->closed, id)) {
     case H2_CLOSED_BY_US:
         break;
@@ -229,41 +229,60 @@ static void check_closed(struct h2_session *s, int32_t id)
         h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
         break;
     }
+    return true;
+}
+
+static void count_control(struct h2_session *s)
+{
+    if (!h2_bucket_take(&s->control, now_ms(s)))
+        h2_session_fail(s, REASON_H2_CONTROL_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 /* A frame begins; nothing of it was seen by nghttp2 yet. */
 static void judge_frame(struct h2_session *s, const struct h2_walk *f)
 {
-    if (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA)
-        check_closed(s, f->stream_id);
+    bool is_of_late =
+        (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA) && is_late(s, f->stream_id);
+
     switch (f->type) {
     case NGHTTP2_RST_STREAM:
         h2_session_count_reset(s);
         break;
     case NGHTTP2_HEADERS:
         s->last_id = MAX(s->last_id, f->stream_id);
-        h2_bucket_give(&s->control, TOKENS_OF_REQUEST);
+        if (is_of_late) /* decoded all the same, and no request */
+            count_control(s);
+        else
+            h2_bucket_give(&s->control, TOKENS_OF_REQUEST);
         break;
     case NGHTTP2_CONTINUATION: /* has a limit of its own */
         break;
     case NGHTTP2_DATA:
-        if (f->length > 0 || (f->flags & NGHTTP2_FLAG_END_STREAM))
-            break;
-        /* fallthrough */
+        if (f->length == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM))
+            count_control(s);
+        break;
     default:
-        if (!h2_bucket_take(&s->control, now_ms(s)))
-            h2_session_fail(s, REASON_H2_CONTROL_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM);
+        count_control(s);
         break;
     }
 }
 
+/* DATA that has nothing but padding, the length of which comes first. */
+static bool is_padding(const struct h2_walk *f)
+{
+    return f->type == NGHTTP2_DATA && f->length > 0 && f->length == 1 + (f->first >> 24) &&
+           (f->flags & (NGHTTP2_FLAG_PADDED | NGHTTP2_FLAG_END_STREAM)) == NGHTTP2_FLAG_PADDED;
+}
+
 /* A frame is whole, nghttp2 had it.  Priorities are ignored, but for what was always an error in
  * them. */
-static void judge_priority(struct h2_session *s, const struct h2_walk *f)
+static void judge_whole(struct h2_session *s, const struct h2_walk *f)
 {
     if (f->type == NGHTTP2_PRIORITY &&
         (f->stream_id == 0 || f->stream_id == (int32_t)(f->first & INT32_MAX)))
         h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    if (is_padding(f))
+        count_control(s);
 }
 
 /* --- sending and reading -------------------------------------------------------------------- */
@@ -334,7 +353,7 @@ static int feed(struct h2_session *s, const uint8_t *p, size_t n)
             return (int)rc;
         from = at;
         if (step == H2_WALK_END)
-            judge_priority(s, &s->walk);
+            judge_whole(s, &s->walk);
         if (s->state == H2_FAILED)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     } while (at < n || from < n);
