@@ -13,9 +13,9 @@
 
 #include "base/err.h"
 #include "buf/chunk.h"
+#include "loop/address_count.h"
 #include "loop/socket.h"
 #include "tls/tls.h"
-#include "traffic/address_count.h"
 #include "traffic/client.h"
 #include "traffic/redirect.h"
 #include "traffic/traffic_worker_internal.h"

@@ -259,8 +259,11 @@ static inline void stand_up(uint64_t hold_ms)
                                     .instance = "here",
                                     .hold_ms = hold_ms,
                                     .held_max = CLIENTS_MAX / 2,
+                                    .per_address_max = CLIENTS_MAX,
                                     .is_holding = true,
                                     .on_report = on_report};
+    address_count_init(&t.shared.addresses,
+                       (const uint64_t[]){0x0123456789abcdef, 0xfedcba9876543210});
     budget_init(&t.shared.budget, 64u << 20, 1000, 4u << 20);
     ck_assert_int_eq(workers_start(t.threads, WORKERS, "edge", 64, 0), 0);
     for (unsigned i = 0; i < WORKERS; i++)
@@ -285,6 +288,8 @@ static inline void stand_down(void)
     ck_assert_uint_eq(t.shared.budget.streams, 0);
     ck_assert_uint_eq(t.shared.budget.taken, 0);
     ck_assert_uint_eq(t.shared.held, 0);
+    for (unsigned i = 0; i < ADDRESS_SLOTS; i++)
+        must(t.shared.addresses.open[i] == 0);
     acceptor_fini(&t.acceptor);
     for (unsigned i = 0; i < t.lane_count; i++)
         link_free(t.lanes[i].link);
