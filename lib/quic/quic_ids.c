@@ -114,7 +114,7 @@ void quic_ids_answer(struct quic_port *port, struct quic_ids *ids, const struct 
 
     (void)port;
     ids->late_packets++;
-    /* 1, 2, 4, 8 ...; never more bytes than came in */
+    /* 1, 2, 4, 8 ...; never more than three times what came: RFC 9000, 10.2.1 */
     if (!ids->farewell || (ids->late_packets & (ids->late_packets - 1)) != 0 ||
         ids->farewell_len > d->len * 3)
         return;

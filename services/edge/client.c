@@ -39,6 +39,8 @@ static void client_enter(struct client *c, enum client_state to)
     leave_held(c);
     c->state = to;
     if (to == CLIENT_CLOSED) {
+        if (c->is_counted)
+            address_count_remove(&c->worker->shared->addresses, c->address_slot);
         list_remove(&c->node);
         atomic_fetch_sub_explicit(&c->worker->stats.clients, 1, memory_order_relaxed);
         loop_reap(c->worker->loop, &c->reap);
@@ -162,7 +164,12 @@ void client_accept(struct edge_worker *w, int fd, const union addr *peer, unsign
     stream_init(&c->stream, on_change);
     list_push(&w->clients, &c->node);
     atomic_fetch_add_explicit(&w->stats.clients, 1, memory_order_relaxed);
-    try_open(c, false);
+    c->is_counted = address_count_add(&w->shared->addresses, peer, w->shared->per_address_max,
+                                      &c->address_slot);
+    if (c->is_counted)
+        try_open(c, false);
+    else
+        turn_away(c, EDGE_REFUSED_LIMIT_ADDRESS);
 }
 
 void client_retry(struct client *c, bool is_over)

@@ -22,6 +22,8 @@ struct client {
     unsigned hops;              /* from worker to worker */
     uint64_t held_since_ms;
     union addr peer;
+    bool is_counted; /* among the clients of its address, in address_slot */
+    uint32_t address_slot;
     struct stream stream;
     struct relay relay;
     struct reap reap;

@@ -45,6 +45,7 @@ struct quic_params edge_quic_params(const struct edge_conf *conf)
 static int start_workers(struct edge *e)
 {
     const struct edge_conf *conf = &e->conf;
+    uint64_t key[2];
 
     e->workers_count =
         conf->service.workers ? (unsigned)conf->service.workers : worker_default_count();
@@ -64,6 +65,9 @@ static int start_workers(struct edge *e)
     e->shared.quic = edge_quic_params(conf);
     e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;
     e->shared.held_max = (uint32_t)conf->limits.held_clients;
+    e->shared.per_address_max = (uint32_t)conf->limits.connections_per_address;
+    tls_random(key, sizeof(key));
+    address_count_init(&e->shared.addresses, key);
     e->shared.on_report = uplink_on_report;
     e->shared.arg = &e->uplink;
     if (workers_start(e->threads, e->workers_count, "edge", POOL_KEEP,

@@ -5,7 +5,8 @@
 #include "conf/service_conf.h"
 
 struct edge_limits {
-    int64_t streams;      /* open at once */
+    int64_t streams; /* open at once */
+    int64_t connections_per_address;
     int64_t held_clients; /* accepted while no lane is there */
     int64_t pool_chunks;  /* 16 KiB each, of one worker */
     int64_t udp_sessions, udp_idle_secs;

@@ -12,6 +12,7 @@
 #include "edge/credentials.h"
 #include "edge/lane_report.h"
 #include "edge/udp_flows.h"
+#include "loop/address_count.h"
 #include "loop/listener.h"
 #include "loop/resolver.h"
 #include "loop/worker.h"
@@ -38,11 +39,14 @@ struct edge_shared {
     _Atomic bool is_holding; /* the tunnel is away, clients may wait */
     void (*on_report)(void *arg, struct lane_report *report); /* in the control loop; frees it */
     void *arg;
+    uint32_t per_address_max; /* clients at once of one address, relayed or held */
+    struct address_count addresses;
 };
 
 /* Why a client was turned away. */
 #define EDGE_REFUSALS(X)                                                                           \
     X(LIMIT_STREAMS, "limit_streams")                                                              \
+    X(LIMIT_ADDRESS, "limit_address")                                                              \
     X(LIMIT_HELD, "limit_held")                                                                    \
     X(HOLD_EXPIRED, "hold_expired")                                                                \
     X(NO_TUNNEL, "no_tunnel")                                                                      \

@@ -265,9 +265,7 @@ static void start_dial(struct forward *f)
 {
     struct hub_worker *w = f->lane->worker;
     struct forward_dial *dial = must_alloc(sizeof(*dial));
-    union addr literal;
     unsigned total_ms = w->shared->connect_ms;
-    bool is_literal = addr_parse_host(&literal, f->target.host, 0) == 0;
 
     count_in(&w->shared->connects, &f->lane->share->connects);
     dial->forward = f;
@@ -276,7 +274,7 @@ static void start_dial(struct forward *f)
     dial_init(&dial->dial, w->loop, w->resolver, on_dialled);
     f->dial = dial;
     dial_start(&dial->dial, f->target.host, f->target.port,
-               is_literal ? total_ms : MIN(total_ms, ADDRESS_MS), total_ms);
+               target_has_name(&f->target) ? MIN(total_ms, ADDRESS_MS) : total_ms, total_ms);
 }
 
 static struct stream *refuse_open(struct hub_lane *lane, enum open_refusal why,

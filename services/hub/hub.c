@@ -151,6 +151,7 @@ static void fill_shared(struct hub *h)
     s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
     s->forwards_max = (uint32_t)conf->limits.streams;
     s->connects_max = (uint32_t)conf->limits.connects;
+    s->udp_lookups_max = (uint32_t)conf->limits.udp_lookups;
     s->share_percent = (unsigned)conf->limits.edge_share;
     s->handshakes_max = (unsigned)conf->limits.handshakes;
     s->worker_count = h->worker_count;

@@ -245,6 +245,9 @@ static const struct conf_key keys[] = {
           "penstock_hub_udp_evicted_total",
           "Open at once, each with a socket to its target; past it the least recently used one "
           "goes. Descriptors and ports may allow fewer: GET /v1/status has the number in force."),
+    LIMIT("udpLookups", udp_lookups, "1024", 1, 4096, "lookups", OPENS_REFUSED("limit_lookups"),
+          "Of names of UDP targets, under way at once in one worker: each new client is one.  Past "
+          "it a client is refused for a moment, so that streams find their targets."),
     LIMIT("udpIdleSecs", udp_idle_secs, "70", 1, 86400, "s", "penstock_hub_udp_idle_total",
           "After which a UDP session without a datagram in either direction is closed; the edge's "
           "is shorter and rules."),

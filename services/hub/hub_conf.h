@@ -29,6 +29,7 @@ struct hub_limits {
     int64_t streams_listed;              /* in GET /v1/edges/{id}/streams */
     int64_t metrics_edges;               /* that have a label of their own */
     int64_t connect_secs;                /* one target, all its addresses */
+    int64_t udp_lookups;                 /* of a worker, under way */
     int64_t udp_sessions, udp_idle_secs; /* clients' datagrams: open at once; until one is idle */
     int64_t udp_queue_bytes, udp_memory; /* of one that waits for the tunnel; of all of them */
     int64_t flush_secs; /* a target that does not take the end of a stream that is over */

@@ -37,6 +37,7 @@
     X(LIMIT_STREAMS, "limit_streams")                                                              \
     X(LIMIT_CONNECTS, "limit_connects")                                                            \
     X(LIMIT_UDP, "limit_udp_sessions")                                                             \
+    X(LOOKUPS, "limit_lookups")                                                                    \
     X(SHARE, "edge_share") /* of any of these limits: limits.edgeShare */                          \
     X(MEMORY, "memory")
 

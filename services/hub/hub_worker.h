@@ -33,7 +33,8 @@ struct hub_shared {
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */
     uint32_t connects_max;
-    unsigned share_percent; /* limits.edgeShare */
+    uint32_t udp_lookups_max; /* of a worker */
+    unsigned share_percent;   /* limits.edgeShare */
     unsigned handshakes_max;
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */

@@ -8,6 +8,7 @@
 #ifndef HUB_TARGET_H
 #define HUB_TARGET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ struct target {
     uint16_t port;
     enum proxy_mode mode;
 };
+
+/* Not an address: it has to be looked up. */
+bool target_has_name(const struct target *t);
 
 struct target_map;
 

@@ -193,6 +193,13 @@ struct target target_map_at(const struct target_map *map, size_t i, uint16_t *pu
     return (struct target){entry->host, entry->port, entry->mode};
 }
 
+bool target_has_name(const struct target *t)
+{
+    union addr literal;
+
+    return addr_parse_host(&literal, t->host, 0) != 0;
+}
+
 struct target target_map_find(const struct target_map *map, uint16_t port)
 {
     struct named_port key = {.public_port = port};

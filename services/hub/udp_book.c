@@ -271,6 +271,11 @@ void udp_book_touch(struct udp_flow *f)
     }
 }
 
+bool udp_book_may_look_up(const struct udp_book *b, const struct target *t)
+{
+    return !target_has_name(t) || b->lookups < b->worker->shared->udp_lookups_max;
+}
+
 void udp_book_orphaned(struct udp_flow *f)
 {
     f->orphan_ms = loop_now_ms(f->book->worker->loop);
@@ -370,14 +375,20 @@ static struct udp_flow *victim(const struct udp_book *b, const struct hub_lane *
     return NULL;
 }
 
-static bool make_room(struct udp_book *b, struct hub_lane *lane, enum open_refusal *why)
+static bool make_room(struct udp_book *b, struct hub_lane *lane, uint16_t port,
+                      enum open_refusal *why)
 {
+    struct target target = target_map_find(b->worker->shared->targets_udp, port);
     enum share_verdict verdict;
     struct udp_flow *f;
 
     *why = OPEN_LIMIT_UDP;
     if (!make_tables(b))
         return false;
+    *why = OPEN_LOOKUPS;
+    if (!udp_book_may_look_up(b, &target))
+        return false;
+    *why = OPEN_LIMIT_UDP;
     verdict = edge_share_ask(lane, SHARED_UDP_SESSIONS);
     if (verdict == SHARE_OK)
         return true;
@@ -431,7 +442,7 @@ struct udp_session *udp_book_open(struct udp_book *b, struct hub_lane *lane,
         udp_book_touch(f);
         return u;
     }
-    if (!make_room(b, lane, &why))
+    if (!make_room(b, lane, client->dst_port, &why))
         return refuse_open(b, why);
     f = add(b, &key, lane->share);
     if (!f)

@@ -42,6 +42,7 @@ struct udp_book {
     uint64_t heard_ms;  /* of the one before it: what was refused until then is known by now */
     struct ready flush; /* at the end of the turn */
     size_t count;
+    uint32_t lookups; /* flows that are RESOLVING a name */
     uint64_t next_serial;
     bool is_closed;
 };
@@ -61,6 +62,8 @@ void udp_book_tick(struct udp_book *b);
 /* --- for udp_flow.c --- */
 
 void udp_book_touch(struct udp_flow *f);
+/* May this target's name be looked up once more?  The resolver is the streams', too. */
+bool udp_book_may_look_up(const struct udp_book *b, const struct target *t);
 void udp_book_orphaned(struct udp_flow *f);
 /* It is closed: out of every list. */
 void udp_book_left(struct udp_flow *f, bool is_moved);

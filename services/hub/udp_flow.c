@@ -25,6 +25,10 @@ static void count_drop(const struct udp_flow *f, enum udp_drop why)
 static void udp_flow_enter(struct udp_flow *f, enum udp_flow_state to)
 {
     must(to > f->state || (f->state == UDP_FLOW_OPEN && to == UDP_FLOW_RESOLVING));
+    if (target_has_name(&f->target)) {
+        f->book->lookups += to == UDP_FLOW_RESOLVING;
+        f->book->lookups -= f->state == UDP_FLOW_RESOLVING;
+    }
     f->state = to;
 }
 
@@ -120,6 +124,21 @@ static void send_waiting(struct udp_flow *f)
         bufq_skip(&f->waiting, len);
         send_payload(f, bytes, len);
     }
+}
+
+/* Without a socket they go nowhere. */
+static void drop_waiting(struct udp_flow *f)
+{
+    uint32_t len;
+
+    while (f->waiting.len > 0) {
+        size_t n = bufq_copy(&f->waiting, &len, sizeof(len));
+
+        must(n == sizeof(len));
+        bufq_skip(&f->waiting, sizeof(len) + len);
+        count_drop(f, UDP_DROP_CLOSED);
+    }
+    bufq_fini(&f->waiting);
 }
 
 /* --- from the target -------------------------------------------------------------------------- */
@@ -239,19 +258,24 @@ static void on_addresses(struct resolve *q, const union addr *addrs, unsigned co
     open_socket(f, fd);
 }
 
+static void look_up(struct udp_flow *f)
+{
+    udp_flow_enter(f, UDP_FLOW_RESOLVING);
+    resolve_start(&f->query, worker_of(f)->resolver, f->target.host, f->target.port, on_addresses);
+}
+
 /* The name is asked anew: the answer is the newest, and there is no other list to keep. */
 static void try_next(struct udp_flow *f)
 {
-    struct hub_worker *w = worker_of(f);
-
-    if (f->turned >= f->choices && loop_now_ms(w->loop) - f->to_ms < UDP_NEXT_MS)
+    if (f->turned >= f->choices && loop_now_ms(worker_of(f)->loop) - f->to_ms < UDP_NEXT_MS)
+        return;
+    if (!udp_book_may_look_up(f->book, &f->target))
         return;
     f->turned++;
     close(udp_flow_take_socket(f)); /* what still left by it may be refused, too */
     f->is_refused = false;
     f->overflow = 0;
-    udp_flow_enter(f, UDP_FLOW_RESOLVING);
-    resolve_start(&f->query, w->resolver, f->target.host, f->target.port, on_addresses);
+    look_up(f);
 }
 
 /* Where nothing was refused for a while it is at home, though it may never be answered (syslog): a
@@ -267,16 +291,16 @@ void udp_flow_refused(struct udp_flow *f)
 
 void udp_flow_begin(struct udp_flow *f, int fd, bool has_answered)
 {
-    struct hub_worker *w = worker_of(f);
-
     f->has_answered = has_answered;
     if (fd >= 0) {
         f->overflow = OVERFLOW_UNKNOWN; /* the one before has counted */
         open_socket(f, fd);
-        return;
+    } else if (udp_book_may_look_up(f->book, &f->target)) {
+        look_up(f);
+    } else { /* it was still allowed when the client came */
+        count_one(&worker_of(f)->shared->counters.open_refusals[OPEN_LOOKUPS]);
+        udp_flow_close(f, UDP_END_ORDERLY, false);
     }
-    udp_flow_enter(f, UDP_FLOW_RESOLVING);
-    resolve_start(&f->query, w->resolver, f->target.host, f->target.port, on_addresses);
 }
 
 static void detach(struct udp_flow *f)
@@ -359,7 +383,7 @@ void udp_flow_close(struct udp_flow *f, enum udp_end end, bool is_moved)
     udp_session_close(&f->session, end);
     udp_session_release(&f->session);
     resolve_cancel(&f->query);
-    bufq_fini(&f->waiting);
+    drop_waiting(f);
     detach(f);
     if (fd >= 0)
         close(fd);

@@ -4,8 +4,9 @@
  *
  *   resets          a stream reset by the client, or by us since the client broke a rule
  *                   (CVE-2023-44487, CVE-2025-8671), a head that is too large
- *   control frames  PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA; what needs such frames in
- *                   answer, requests and DATA, gives tokens back
+ *   control frames  PING, SETTINGS, PRIORITY, WINDOW_UPDATE, DATA that is empty or all padding,
+ *                   HEADERS of a stream that we have closed; what needs such frames in answer,
+ *                   requests and DATA, gives tokens back
  */
 #ifndef TRAFFIC_H2_GUARD_H
 #define TRAFFIC_H2_GUARD_H

@@ -16,38 +16,48 @@ static uint64_t beyond_own(const struct h2_held *h, uint64_t bytes)
     return bytes > own ? bytes - own : 0;
 }
 
-static bool borrow(struct h2_held *h, uint64_t n, uint64_t limit)
+static uint64_t add(_Atomic uint64_t *sum, uint64_t n)
 {
-    uint64_t before = atomic_fetch_add_explicit(h->shared, n, memory_order_relaxed);
-    uint64_t free_of_it = limit - MIN(before, limit);
+    return atomic_fetch_add_explicit(sum, n, memory_order_relaxed) + n;
+}
 
-    if (h->lent + n <= free_of_it) {
-        h->lent += n;
-        return true;
-    }
-    atomic_fetch_sub_explicit(h->shared, n, memory_order_relaxed);
-    return false;
+static void take_off(_Atomic uint64_t *sum, uint64_t n)
+{
+    uint64_t before = atomic_fetch_sub_explicit(sum, n, memory_order_relaxed);
+
+    must(before >= n);
 }
 
 static void pay_back(struct h2_held *h, uint64_t n)
 {
-    uint64_t before = atomic_fetch_sub_explicit(h->shared, n, memory_order_relaxed);
-
-    must(before >= n && h->lent >= n);
+    must(h->lent >= n);
     h->lent -= n;
+    take_off(h->address, n);
+    take_off(h->shared, n);
 }
 
-bool h2_held_take(struct h2_held *h, size_t n, const struct h2_held_limits *limits)
+static bool borrow(struct h2_held *h, uint64_t n, uint64_t limit)
+{
+    uint64_t to_all = add(h->shared, n), to_address = add(h->address, n);
+
+    h->lent += n;
+    if (to_all <= limit && h->lent + to_address <= H2_HELD_SHARE * (limit - to_all))
+        return true;
+    pay_back(h, n);
+    return false;
+}
+
+enum h2_held_verdict h2_held_take(struct h2_held *h, size_t n, const struct h2_held_limits *limits)
 {
     uint64_t bytes = h2_held_bytes(h) + n, wanted = beyond_own(h, bytes);
     bool is_first = h->requests == 0;
 
     if (bytes > limits->connection && !is_first)
-        return false;
+        return H2_HELD_FULL;
     if (wanted > h->lent && !borrow(h, wanted - h->lent, limits->shared) && !is_first)
-        return false;
+        return H2_HELD_UNLENT;
     h->requests += n;
-    return true;
+    return H2_HELD_TAKEN;
 }
 
 void h2_held_give(struct h2_held *h, size_t n)

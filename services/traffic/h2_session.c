@@ -67,26 +67,33 @@ void h2_session_due_at(struct h2_session *s, uint64_t ms)
 
 /* --- what is held ----------------------------------------------------------------------------- */
 
-bool h2_session_hold(struct h2_session *s, size_t n)
+enum traffic_reason h2_session_hold(struct h2_session *s, size_t n)
 {
+    static const enum traffic_reason reasons[] = {
+        [H2_HELD_TAKEN] = REASON_NONE,
+        [H2_HELD_FULL] = REASON_H2_HEADS,
+        [H2_HELD_UNLENT] = REASON_H2_UNLENT,
+    };
     const struct traffic_limits *l = &s->client->worker->settings->limits;
 
-    return h2_held_take(&s->held, n,
-                        &(struct h2_held_limits){.connection = (uint64_t)l->h2_heads_bytes,
-                                                 .shared = (uint64_t)l->h2_shared_bytes});
+    return reasons[h2_held_take(&s->held, n,
+                                &(struct h2_held_limits){.connection = (uint64_t)l->h2_heads_bytes,
+                                                         .shared = (uint64_t)l->h2_shared_bytes})];
 }
 
 void h2_session_head_grew(struct h2_session *s)
 {
     size_t size = s->head.text.size;
+    enum traffic_reason reason;
 
     if (size == s->head_held)
         return;
     h2_session_head_whole(s); /* all of it anew: the first head of a connection is always taken */
-    if (h2_session_hold(s, size))
+    reason = h2_session_hold(s, size);
+    if (reason == REASON_NONE)
         s->head_held = size;
     else
-        h2_head_give_up(&s->head, REASON_H2_HEADS);
+        h2_head_give_up(&s->head, reason);
 }
 
 void h2_session_head_whole(struct h2_session *s)
@@ -207,11 +214,11 @@ bool h2_session_count_reset(struct h2_session *s)
     return false;
 }
 
-/* HEADERS or DATA of a stream that is not open. */
-static void check_closed(struct h2_session *s, int32_t id)
+/* HEADERS or DATA of a stream that is not open any more: an error, or what was on its way. */
+static bool is_late(struct h2_session *s, int32_t id)
 {
     if (id == 0 || id > s->last_id || nghttp2_session_get_stream_user_data(s->ng, id))
-        return;
+        return false;
     switch (h2_closed_find(&s->closed, id)) {
     case H2_CLOSED_BY_US:
         break;
@@ -222,41 +229,60 @@ static void check_closed(struct h2_session *s, int32_t id)
         h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
         break;
     }
+    return true;
+}
+
+static void count_control(struct h2_session *s)
+{
+    if (!h2_bucket_take(&s->control, now_ms(s)))
+        h2_session_fail(s, REASON_H2_CONTROL_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 /* A frame begins; nothing of it was seen by nghttp2 yet. */
 static void judge_frame(struct h2_session *s, const struct h2_walk *f)
 {
-    if (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA)
-        check_closed(s, f->stream_id);
+    bool is_of_late =
+        (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA) && is_late(s, f->stream_id);
+
     switch (f->type) {
     case NGHTTP2_RST_STREAM:
         h2_session_count_reset(s);
         break;
     case NGHTTP2_HEADERS:
         s->last_id = MAX(s->last_id, f->stream_id);
-        h2_bucket_give(&s->control, TOKENS_OF_REQUEST);
+        if (is_of_late) /* decoded all the same, and no request */
+            count_control(s);
+        else
+            h2_bucket_give(&s->control, TOKENS_OF_REQUEST);
         break;
     case NGHTTP2_CONTINUATION: /* has a limit of its own */
         break;
     case NGHTTP2_DATA:
-        if (f->length > 0 || (f->flags & NGHTTP2_FLAG_END_STREAM))
-            break;
-        /* fallthrough */
+        if (f->length == 0 && !(f->flags & NGHTTP2_FLAG_END_STREAM))
+            count_control(s);
+        break;
     default:
-        if (!h2_bucket_take(&s->control, now_ms(s)))
-            h2_session_fail(s, REASON_H2_CONTROL_FRAMES, NGHTTP2_ENHANCE_YOUR_CALM);
+        count_control(s);
         break;
     }
 }
 
+/* DATA that has nothing but padding, the length of which comes first. */
+static bool is_padding(const struct h2_walk *f)
+{
+    return f->type == NGHTTP2_DATA && f->length > 0 && f->length == 1 + (f->first >> 24) &&
+           (f->flags & (NGHTTP2_FLAG_PADDED | NGHTTP2_FLAG_END_STREAM)) == NGHTTP2_FLAG_PADDED;
+}
+
 /* A frame is whole, nghttp2 had it.  Priorities are ignored, but for what was always an error in
  * them. */
-static void judge_priority(struct h2_session *s, const struct h2_walk *f)
+static void judge_whole(struct h2_session *s, const struct h2_walk *f)
 {
     if (f->type == NGHTTP2_PRIORITY &&
         (f->stream_id == 0 || f->stream_id == (int32_t)(f->first & INT32_MAX)))
         h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    if (is_padding(f))
+        count_control(s);
 }
 
 /* --- sending and reading -------------------------------------------------------------------- */
@@ -327,7 +353,7 @@ static int feed(struct h2_session *s, const uint8_t *p, size_t n)
             return (int)rc;
         from = at;
         if (step == H2_WALK_END)
-            judge_priority(s, &s->walk);
+            judge_whole(s, &s->walk);
         if (s->state == H2_FAILED)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     } while (at < n || from < n);
@@ -484,6 +510,7 @@ static int start(struct client *c)
 
     s->client = c;
     s->held.shared = c->worker->h2_lent;
+    s->held.address = &c->worker->h2_lent_to[c->address_slot];
     list_init(&s->streams);
     list_init(&s->attention);
     s->window_bytes = (size_t)l->buffer_bytes;

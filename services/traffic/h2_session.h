@@ -94,8 +94,8 @@ void h2_session_fail(struct h2_session *s, enum traffic_reason reason, uint32_t 
 bool h2_session_count_reset(struct h2_session *s);
 /* Something is due at this time. */
 void h2_session_due_at(struct h2_session *s, uint64_t ms);
-/* n bytes more are to be held.  False: too much. */
-bool h2_session_hold(struct h2_session *s, size_t n);
+/* n bytes more are to be held.  Else than REASON_NONE: why they must not. */
+enum traffic_reason h2_session_hold(struct h2_session *s, size_t n);
 /* One stream less, whoever ended it. */
 void h2_session_stream_ended(struct h2_session *s);
 /* Moves frames that may go out into the client's next records, as far as it has room. */

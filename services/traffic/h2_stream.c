@@ -99,16 +99,22 @@ static void stop_request(struct h2_stream *st)
 
 /* What it takes from now on: itself, and with a head that goes on its connection to the origin and
  * the head as that will get it. */
-static bool hold(struct h2_stream *st, bool goes_on)
+static enum traffic_reason hold(struct h2_stream *st, bool goes_on)
 {
     size_t head = goes_on ? st->session->head.bytes + FORWARD_EXTRAS_MAX : 0;
     size_t n = sizeof(*st) + (goes_on ? sizeof(struct upstream) : 0) + head;
+    enum traffic_reason reason = h2_session_hold(st->session, n);
 
-    if (!h2_session_hold(st->session, n))
-        return false;
+    if (reason != REASON_NONE)
+        return reason;
     st->held = n;
     st->head_bytes = head;
-    return true;
+    return REASON_NONE;
+}
+
+static bool is_of_memory(enum traffic_reason reason)
+{
+    return reason == REASON_H2_HEADS || reason == REASON_H2_UNLENT;
 }
 
 /* The head is made: it is as long as it is. */
@@ -143,7 +149,7 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
     struct traffic_worker *w = worker_of(st);
     struct http_request *r = &w->request;
     struct h2_websocket websocket;
-    enum traffic_reason reason;
+    enum traffic_reason reason, unheld;
 
     if (s->head.is_extended) {
         uint8_t nonce[WS_NONCE_BYTES];
@@ -159,11 +165,12 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
     if ((reason == REASON_HEADER_TOO_LARGE || reason == REASON_TOO_MANY_FIELDS) &&
         !h2_session_count_reset(s))
         return;
-    if (reason != REASON_H2_HEADS && !hold(st, reason == REASON_NONE))
-        reason = REASON_H2_HEADS;
+    unheld = is_of_memory(reason) ? reason : hold(st, reason == REASON_NONE);
+    if (unheld != REASON_NONE)
+        reason = unheld;
     if (reason == REASON_NONE)
         reason = start(st, r);
-    if (reason == REASON_H2_HEADS) {
+    if (is_of_memory(reason)) {
         h2_stream_reset(st, reason, NGHTTP2_REFUSED_STREAM);
         return;
     }

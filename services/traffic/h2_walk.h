@@ -20,7 +20,9 @@ struct h2_walk {
     uint8_t type, flags;
     uint32_t length, left; /* payload, and what of it has not come */
     int32_t stream_id;
-    uint32_t first; /* the first 4 bytes of payload: whom a PRIORITY frame makes it depend on */
+    /* The first 4 bytes of payload: whom a PRIORITY frame makes it depend on, how long padding is.
+     */
+    uint32_t first;
 };
 
 enum h2_walk_step {

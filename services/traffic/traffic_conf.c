@@ -270,9 +270,10 @@ static const struct conf_key keys[] = {
           "Memory for the requests of one HTTP/2 connection: their streams, and their heads until "
           "the answer begins; one more is refused, and asked again by the client."),
     LIMIT("h2SharedBytes", h2_shared_bytes, "12582912", 0, 1073741824, "bytes",
-          "penstock_traffic_h2_lent_bytes", true,
+          REFUSED("h2_unlent"), true,
           "Of that, what all HTTP/2 connections together may hold beyond 8 KiB, or twice what it "
-          "has sent, of each."),
+          "has sent, of each; those of one address nine tenths of it at most. "
+          "penstock_traffic_h2_lent_bytes tells how much is lent."),
     LIMIT("h2Resets", h2_resets, "500", 1, 1000000, "resets", REFUSED("h2_resets"), true,
           "Streams of one HTTP/2 connection that were reset, by the client or since it broke a "
           "rule; a tenth of it comes back each second. Then GOAWAY."),

@@ -21,10 +21,10 @@ const char *traffic_reason_word(enum traffic_reason reason)
 bool traffic_reason_is_clients(enum traffic_reason reason)
 {
     static const enum traffic_reason others[] = {
-        REASON_AUTH_BUSY,        REASON_NO_MEMORY,      REASON_STOPPED,
-        REASON_UPSTREAM_CONNECT, REASON_UPSTREAM_FULL,  REASON_UPSTREAM_CLOSED,
-        REASON_UPSTREAM_INVALID, REASON_UPSTREAM_EXTRA, REASON_UPSTREAM_TIMEOUT,
-        REASON_UPSTREAM_UPGRADE,
+        REASON_AUTH_BUSY,        REASON_NO_MEMORY,        REASON_STOPPED,
+        REASON_H2_UNLENT,        REASON_UPSTREAM_CONNECT, REASON_UPSTREAM_FULL,
+        REASON_UPSTREAM_CLOSED,  REASON_UPSTREAM_INVALID, REASON_UPSTREAM_EXTRA,
+        REASON_UPSTREAM_TIMEOUT, REASON_UPSTREAM_UPGRADE,
     };
 
     must(reason < REASON_COUNT);

@@ -71,7 +71,8 @@
     /* HTTP/2: what ends a stream or a connection */                                               \
     X(H2_PROTOCOL, "h2_protocol", 0) /* against RFC 9113 */                                        \
     X(H2_STREAMS, "h2_streams", 0)                                                                 \
-    X(H2_HEADS, "h2_heads", 0) /* the heads of too many requests wait at once */                   \
+    X(H2_HEADS, "h2_heads", 0)   /* the heads of too many requests wait at once */                 \
+    X(H2_UNLENT, "h2_unlent", 0) /* or would have to be lent, and too much is already */           \
     X(H2_HEAD_FLOOD, "h2_head_flood", 0)                                                           \
     X(H2_CONTINUATIONS, "h2_continuations", 0)                                                     \
     X(H2_RESETS, "h2_resets", 0)                                                                   \

@@ -13,9 +13,9 @@
 
 #include "base/err.h"
 #include "buf/chunk.h"
+#include "loop/address_count.h"
 #include "loop/socket.h"
 #include "tls/tls.h"
-#include "traffic/address_count.h"
 #include "traffic/client.h"
 #include "traffic/redirect.h"
 #include "traffic/traffic_worker_internal.h"
@@ -75,6 +75,7 @@ struct traffic_shared {
     struct auth_pool *auth_pool; /* owned */
     _Atomic uint64_t open, h2_lent;
     struct address_count addresses;
+    _Atomic uint64_t h2_lent_to[ADDRESS_SLOTS]; /* of h2_lent, by the slot of `addresses` */
 };
 
 static struct tls_cert *select_cert(void *arg, const char *sni)
@@ -539,6 +540,7 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->tls_ctx = shared->tls_ctx;
     w->auth_pool = shared->auth_pool;
     w->h2_lent = &shared->h2_lent;
+    w->h2_lent_to = shared->h2_lent_to;
     w->settings = traffic_settings_ref(settings);
     w->trust = proxy_trust_ref(trust);
     w->hold = hold_new(w, routes);

@@ -70,6 +70,7 @@ struct traffic_worker {
     struct tls_ctx *tls_ctx;       /* borrowed from shared */
     struct auth_pool *auth_pool;   /* borrowed from shared */
     _Atomic uint64_t *h2_lent;     /* borrowed from shared: h2_held.h */
+    _Atomic uint64_t *h2_lent_to;  /* the same, by address slot */
     struct auth_gate auth;
     struct traffic_settings *settings; /* counted */
     struct proxy_trust *trust;         /* counted */

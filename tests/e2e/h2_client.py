@@ -20,9 +20,10 @@ ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # what a con
 NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, ENHANCE_YOUR_CALM = 0, 1, 5, 7, 11
 
 
-def connect(address, sni=HOST, receive_buffer=0):
+def connect(address, sni=HOST, receive_buffer=0, source="127.0.0.1"):
     s = socket.socket()
     s.settimeout(SECS)
+    s.bind((source, 0))
     if receive_buffer:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     s.connect(address)
@@ -150,8 +151,8 @@ class H2:
 class Frames:
     """Frames made by hand.  One thread at a time uses it."""
 
-    def __init__(self, address, sni=HOST, settings=b"", receive_buffer=0):
-        self.begin(connect(address, sni, receive_buffer))
+    def __init__(self, address, sni=HOST, settings=b"", receive_buffer=0, source="127.0.0.1"):
+        self.begin(connect(address, sni, receive_buffer, source))
         self.send(PREFACE + self.frame(SETTINGS, 0, 0, settings))
 
     @classmethod

@@ -1,5 +1,6 @@
 """Attacks over HTTP/2: each ends in GOAWAY within a second (stalls: within their timeout) while others are
 served, and nothing that was refused reaches the origin.  Frames are made by hand."""
+import contextlib
 import itertools
 import struct
 import threading
@@ -172,9 +173,34 @@ class Attack(unittest.TestCase):
                 f = c.find(RST_STREAM)
                 self.assertEqual(struct.unpack(">I", f[3])[0], REFUSED_STREAM)
                 refused += 1
-            self.assertGreater(stand.reason("h2_heads"), 0)
+            self.assertGreater(stand.reason("h2_unlent"), 0)
             go.set()
             self.assertIsNotNone(c.find(HEADERS, 3))
+
+    def test_loans_of_one_address(self):
+        """A dozen connections of one address, each of which holds all that it is lent: a tenth of what there is
+        to be lent is left for clients from elsewhere."""
+        go, met = threading.Event(), threading.Barrier(20, timeout=SECS)
+        limits = {"h2SharedBytes": 3 << 20, "h2HeadsBytes": 512 << 10}
+        with Stand(log={"access": False}, limits=limits) as stand, contextlib.ExitStack() as opened:
+            opened.callback(go.set)
+            stand.origin.answers["/held"] = lambda s, r: (go.wait(SECS), ok())[1]
+            stand.origin.answers["/met"] = lambda s, r: (met.wait(), ok())[1]  # all at once
+            for _ in range(12):
+                c = opened.enter_context(Frames(stand.https))
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/held")))
+                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + bytes([0x80 | 62]) * 3)
+                                for i in range(3, 83, 2)))
+            stack.wait_for("all was read", lambda: stand.traffic.metric("penstock_traffic_requests_total") == 12 * 41)
+            lent = stand.traffic.metric("penstock_traffic_h2_lent_bytes")
+            self.assertGreater(stand.reason("h2_unlent"), 0)
+            self.assertGreater(lent, limits["h2SharedBytes"] / 4)
+            with Frames(stand.https, source="127.0.0.2") as c:
+                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(("cookie", "c" * 4000), path="/met"))
+                                for i in range(1, 41, 2)))
+                answers = [c.find(HEADERS) for _ in range(20)]
+                self.assertEqual({dict(c.decoder.decode(f[3]))[":status"] for f in answers}, {"200"})
+            self.assertLessEqual(lent, limits["h2SharedBytes"] * 9 / 10)
 
     def test_a_hundred_in_good_faith(self):
         """A browser's first bytes: a hundred requests, each with a cookie of 4 KB that is one byte in all but the
@@ -190,7 +216,7 @@ class Attack(unittest.TestCase):
                 self.assertIsNotNone(f, f"closed, {c.goaway_code}; {stand.reasons()}")
                 self.assertEqual(dict(c.decoder.decode(f[3]))[":status"], "200")
                 answered.add(f[2])
-            self.assertEqual(stand.reason("h2_heads"), 0)
+            self.assertEqual(stand.reason("h2_heads") + stand.reason("h2_unlent"), 0)
             self.assertEqual({len(r.one("cookie")) for r in stand.origin.seen("/met")}, {4000})
             c.s.close()
             stack.wait_for("what was lent is back", lambda: stand.traffic.metric("penstock_traffic_h2_lent_bytes") == 0)

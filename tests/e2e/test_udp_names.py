@@ -1,6 +1,8 @@
-"""UDP to a target whose name has several addresses, of which one listens.  In namespaces of its own, where
-/etc/hosts is the test's."""
+"""UDP to a target whose name has several addresses, of which one listens; to one that nobody knows.  In
+namespaces of its own, where /etc/hosts and the name server are the test's."""
 import os
+import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +13,8 @@ import e2e
 import udp_stand as u
 from e2e import penstock
 
+LOOKUPS = 8
+DNS = ("127.0.0.53", 53)
 HOSTS = "127.0.0.1 localhost\n::1 three.test\n127.0.0.1 three.test\n127.0.0.9 three.test\n"
 
 
@@ -77,14 +81,34 @@ class Names(u.Case):
         again = self.target("::1", port=port, answer=lambda data, peer: [])
         e2e.wait_for("it there", lambda: s.send(b"again") and again.seen)
 
+    def test_lookups_for_strangers_leave_room(self):
+        """Each new client of a UDP port is a lookup of its target's name.  When nobody answers those, streams to names
+        that are well are connected all the same."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(DNS)
+            public, target = penstock.free_port(), e2e.Target(e2e.echo, proxy=None)
+            self.addCleanup(target.close)
+            ports = {str(public): {"host": "localhost", "port": target.port}}
+            self.udp_tunnel([{"host": "slow.test", "port": 9}], edge={"workers": 1}, hub={
+                "workers": 1, "limits": {"udpLookups": LOOKUPS}, "target": {"ports": ports, "proxyProtocol": "off"}})
+            self.hub.api("PATCH", "/v1/edges/e1", {"listenPorts": [public]})
+            e2e.wait_for("the TCP port", lambda: self.edge.status()["listenPorts"] == [public])
+            e2e.wait_for("one too many", lambda: self.client(self.ports[0]).send(b"x") and self.hub.metric(
+                "penstock_hub_streams_refused_total", reason="limit_lookups"))
+            with socket.create_connection(("127.0.0.1", public), e2e.SECS) as s:
+                s.sendall(b"hello")
+                self.assertEqual(s.recv(5), b"hello")
+            e2e.wait_for("what waited to be counted", lambda: self.hub.metric(
+                "penstock_hub_udp_dropped_total", reason="closed") >= LOOKUPS)
+
 
 def alone():
-    with tempfile.NamedTemporaryFile("w", suffix=".hosts") as hosts:
-        hosts.write(HOSTS)
-        hosts.flush()
-        os.chmod(hosts.name, 0o644)
-        inside = ["unshare", "-rnm", "sh", "-c", 'ip link set lo up && mount --bind "$0" /etc/hosts && exec "$@"',
-                  hosts.name]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("hosts", HOSTS), ("resolv.conf", f"nameserver {DNS[0]}\n")):
+            pathlib.Path(folder, name).write_text(text)
+        os.chmod(folder, 0o755)
+        inside = ["unshare", "-rnm", "sh", "-c", 'ip link set lo up && for f in hosts resolv.conf; do '
+                  'mount --bind "$0/$f" "/etc/$f" || exit; done && exec "$@"', folder]
         tried = subprocess.run([*inside, sys.executable, "-c", "import socket; socket.socket(socket.AF_INET6).bind(('::1', 0))"],
                                capture_output=True, text=True)
         if tried.returncode:

@@ -76,6 +76,7 @@ static inline void stand_up_by(uint64_t hold_ms, enum transport_mode mode)
                                   .instance = "here",
                                   .hold_ms = hold_ms,
                                   .held_max = 10,
+                                  .per_address_max = 100,
                                   .on_report = uplink_on_report,
                                   .arg = &u};
     budget_init(&shared.budget, 1u << 20, 100, 1u << 20);

@@ -251,6 +251,9 @@ static inline void workers_up(unsigned count, struct edge_shared shared, uint32_
     t.shared.congestion = "";
     t.shared.instance = "here";
     t.shared.on_report = on_report;
+    t.shared.per_address_max = t.shared.per_address_max ? t.shared.per_address_max : CLIENTS_MAX;
+    address_count_init(&t.shared.addresses,
+                       (const uint64_t[]){0x0123456789abcdef, 0xfedcba9876543210});
     budget_init(&t.shared.budget, 64u << 20, 1000, 4u << 20);
     budget_set_udp(&t.shared.budget, udp_limit, BUDGET_UDP_QUEUE_BYTES, BUDGET_UDP_MEMORY);
     ck_assert_int_eq(workers_start(t.threads, count, "edge", 64, 0), 0);
@@ -286,6 +289,8 @@ static inline void stand_down(void)
     ck_assert_uint_eq(t.shared.budget.udp.sessions, 0);
     ck_assert_uint_eq(t.shared.budget.udp.taken, 0);
     ck_assert_uint_eq(t.shared.held, 0);
+    for (unsigned i = 0; i < ADDRESS_SLOTS; i++)
+        must(t.shared.addresses.open[i] == 0);
     acceptor_fini(&t.acceptor);
     for (unsigned i = 0; i < t.lane_count; i++)
         link_free(t.lanes[i].link);

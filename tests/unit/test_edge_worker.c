@@ -6,9 +6,10 @@
 #include "edge/client.h"
 #include "edge_worker_fixture.h"
 
-/* Clients come until `n` more have dialled; the kernel deals them out to the workers. */
-static void clients_come(unsigned n)
+/* `n` clients dial from there; the kernel deals them out to the workers. */
+static void clients_come_from(const char *source, unsigned n)
 {
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr(source)};
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons(t.port)};
@@ -16,9 +17,15 @@ static void clients_come(unsigned n)
     for (unsigned i = 0; i < n; i++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
 
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
         ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
         t.clients[t.client_count++] = fd;
     }
+}
+
+static void clients_come(unsigned n)
+{
+    clients_come_from("127.0.0.1", n);
 }
 
 /* --- conditions ------------------------------------------------------------------------------- */
@@ -50,6 +57,11 @@ static bool are_expired(unsigned n)
 static bool are_over_the_limit(unsigned n)
 {
     return refused(EDGE_REFUSED_LIMIT_HELD) == n;
+}
+
+static bool are_too_many_of_an_address(unsigned n)
+{
+    return refused(EDGE_REFUSED_LIMIT_ADDRESS) == n;
 }
 
 static bool are_held(unsigned n)
@@ -105,6 +117,32 @@ START_TEST(more_than_may_wait_are_turned_away)
     UNTIL(are_over_the_limit, 3);
     UNTIL(clients_are_reset, 3);
     ck_assert(are_held(CLIENTS_MAX / 2));
+    stand_down();
+}
+END_TEST
+
+/* Whether its worker has a lane or hands them over: and who comes from elsewhere is none the worse.
+ */
+START_TEST(an_address_has_so_many_and_no_more)
+{
+    stand_up(PATIENCE_MS);
+    t.shared.per_address_max = 4;
+    clients_come(6);
+    UNTIL(are_too_many_of_an_address, 2);
+    ck_assert(are_held(4)); /* those that wait count as well */
+    clients_come_from("127.0.0.2", 3);
+    UNTIL(are_held, 7);
+    dial(0);
+    UNTIL(streams_are_open, 7);
+    ck_assert_uint_eq(refused(EDGE_REFUSED_LIMIT_ADDRESS), 2);
+    clients_come(1);
+    UNTIL(are_too_many_of_an_address, 3);
+    edge_worker_close_lane(&t.workers[0], 1);
+    UNTIL(lanes_are_dead, 1);
+    dial(0);
+    UNTIL(lanes_are_up, 2);
+    clients_come(4); /* those before are gone */
+    UNTIL(streams_are_open, 11);
     stand_down();
 }
 END_TEST
@@ -179,6 +217,7 @@ int main(void)
     tcase_add_test(c, a_worker_without_lane_hands_its_clients_over);
     tcase_add_test(c, held_clients_are_opened_when_a_lane_comes);
     tcase_add_test(c, more_than_may_wait_are_turned_away);
+    tcase_add_test(c, an_address_has_so_many_and_no_more);
     tcase_add_test(c, lanes_that_take_no_streams_do_not_keep_clients_for_ever);
     tcase_add_test(c, a_lane_told_to_close_is_gone_and_its_clients_with_it);
     tcase_add_test(c, the_end_gives_everything_back);

@@ -52,7 +52,7 @@ START_TEST(what_is_held_follows_what_was_sent)
 
     conf.limits.h2_shared_bytes = 0; /* others have borrowed all of it */
     conf.limits.upstream_connections = 100;
-    conf.limits.h2_resets = 1000;
+    conf.limits.h2_resets = 1; /* that nothing is left is not this client's doing */
     setup_anew(&conf);
     nghttp2_submit_settings(peer, 0,
                             &(nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}, 1);
@@ -64,7 +64,8 @@ START_TEST(what_is_held_follows_what_was_sent)
     }
     ck_assert_uint_le(loop_pool(rig.loop)->out_count, 1); /* the rig's record on its way out */
     ck_assert_ptr_null(s->head.text.bytes);
-    ck_assert_uint_gt(rig.worker->counters.reasons[REASON_H2_HEADS], 0);
+    ck_assert_uint_gt(rig.worker->counters.reasons[REASON_H2_UNLENT], 1);
+    ck_assert_uint_eq(s->resets.used, 0);
     ck_assert_int_eq(s->state, H2_OPEN);
     ck_assert_uint_ge(s->stream_count, 1);
 }
@@ -83,14 +84,14 @@ START_TEST(what_is_held_of_a_head_under_way)
     for (unsigned i = 0; i < 50; i++)
         submit_bomb("x-bomb", "a.test", 1000, 1);
     pump();
-    ck_assert_uint_gt(rig.worker->counters.reasons[REASON_H2_HEADS], 0);
+    ck_assert_uint_gt(rig.worker->counters.reasons[REASON_H2_UNLENT], 0);
     id = s->last_id + 2;
     frame[7] = (uint8_t)(id >> 8);
     frame[8] = (uint8_t)id;
     for (size_t i = 12; i < sizeof(frame); i++)
         frame[i] = 0x80 | 62; /* the newest entry of the table */
     h2_rig_feed(&rig, frame, sizeof(frame));
-    ck_assert_int_eq(s->head.reason, REASON_H2_HEADS);
+    ck_assert_int_eq(s->head.reason, REASON_H2_UNLENT);
     ck_assert_ptr_null(s->head.text.bytes);
     ck_assert_uint_le(really_held(s), MAX(HELD_RATIO * s->held.sent, ONE_REQUEST));
 }
@@ -110,6 +111,7 @@ START_TEST(a_hundred_at_once_in_good_faith)
     pump();
     ck_assert_uint_eq(s->stream_count, 100);
     ck_assert_uint_eq(rig.worker->counters.reasons[REASON_H2_HEADS], 0);
+    ck_assert_uint_eq(rig.worker->counters.reasons[REASON_H2_UNLENT], 0);
     ck_assert_uint_ge(h2_held_bytes(&s->held), really_held(s));
     ck_assert_uint_gt(really_held(s), 100 * 3900);
     ck_assert_uint_le(h2_held_bytes(&s->held), 1 << 20);

@@ -1,5 +1,5 @@
 /* address_count - see address_count.h. */
-#include "traffic/address_count.h"
+#include "loop/address_count.h"
 
 #include <string.h>
 

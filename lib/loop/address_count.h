@@ -5,8 +5,8 @@
  * when it meets one that is close to the limit, and nobody can aim at it, since the key is random.
  * An IPv6 client counts by its /64.
  */
-#ifndef TRAFFIC_ADDRESS_COUNT_H
-#define TRAFFIC_ADDRESS_COUNT_H
+#ifndef LOOP_ADDRESS_COUNT_H
+#define LOOP_ADDRESS_COUNT_H
 
 #include <stdatomic.h>
 #include <stdint.h>
