@@ -98,19 +98,31 @@ static ngtcp2_ssize write_packet(struct quic *q, struct packet *p)
     return rc;
 }
 
+/* A probe for a larger MTU is expected to be lost, and what shares its bundle with it: with what
+ * the kernel refuses all of a bundle is gone.  That looked like congestion, before slow start was
+ * over.
+ */
+static enum io send_probe(struct quic *q, size_t n, const struct quic_hop *hop)
+{
+    enum io io = quic_bundle_add(q->sock, q, n, hop);
+
+    return io == IO_OK ? quic_bundle_flush(q->sock, q) : io;
+}
+
 /* A path validation may go to a peer of the other family: not with this socket's bundle. */
 static enum io send_packet(struct quic *q, const struct packet *p, size_t n)
 {
+    size_t mtu = quic_mtu(q);
     struct quic_socket *sock;
     struct quic_hop hop;
 
     quic_hop_of_path(&hop, q, &p->path.path);
     q->stats.packets_out++;
     q->stats.bytes_out += n;
-    if (n > quic_mtu(q) / 2 && n <= quic_mtu(q)) /* a larger one is a probe */
+    if (n > mtu / 2 && n <= mtu) /* a larger one is a probe */
         q->stats.bytes_full += n;
     if (hop.to.sa.sa_family == q->sock->bound.sa.sa_family)
-        return quic_bundle_add(q->sock, q, n, &hop);
+        return n > mtu ? send_probe(q, n, &hop) : quic_bundle_add(q->sock, q, n, &hop);
     sock = quic_port_socket(q->port, hop.to.sa.sa_family);
     if (sock)
         quic_send_one(sock, p->to, n, &hop);
