@@ -29,6 +29,7 @@ import tunnels
 
 ROWS = {}
 ON_DEMAND = set()  # the rows that only ROWS= runs: they take long, or need what not every machine has
+CLIENTS_MAX = 100000  # all of them come from one address
 HUB_TRANSPORT = {"tcpTls": "tls", "quic": "quic"}
 HOST = "localhost"  # wrk takes the SNI from the address it is given
 
@@ -85,7 +86,8 @@ class Bench:
             hub = stack.hub({p: {"host": "127.0.0.1", "port": target, "proxyProtocol": "off"} for p in ports}, **at_hub)
             tokens = [stack.register(hub, f"bench-{port}", [port]) for port in ports]
         with place.near:
-            edges = [stacks.enter_context(penstock.Stack()).edge(token, transportMode=transport, **ours)
+            edges = [stacks.enter_context(penstock.Stack()).edge(
+                         token, transportMode=transport, **{**ours, "limits": {"connectionsPerAddress": CLIENTS_MAX}})
                      for token in tokens]
             for edge, port in zip(edges, ports):
                 penstock.wait_for("the edge's port", lambda: edge.status()["listenPorts"] == [port], secs=60)
