@@ -106,7 +106,9 @@ void quic_reset_send(struct quic_port *port, const struct quic_datagram *d, cons
     size_t noise_len;
     ngtcp2_cid id;
 
-    if (d->len < RESET_LEAST || !may_reset(port))
+    /* What the socket's program did not steer here may be of a live connection of another worker
+     * (RFC 9000, 21.11). */
+    if (d->len < RESET_LEAST || id_bytes[0] % port->count != port->index || !may_reset(port))
         return;
     ngtcp2_cid_init(&id, id_bytes, QUIC_ID_BYTES);
     quic_reset_token(port, &id, token);

@@ -183,6 +183,26 @@ START_TEST(resets_are_bounded)
 }
 END_TEST
 
+/* RFC 9000, 21.11: another worker may know it well. */
+START_TEST(no_reset_for_an_id_of_another_worker)
+{
+    uint8_t packet[100] = {0x40, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, answer[300];
+    struct quic_pair p;
+
+    quic_pair_begin(&p);
+    quic_pair_open(&p);
+    p.server_port->count = 2;
+    quic_pair_raw_send(&p, packet, sizeof(packet));
+    ck_assert_uint_gt(quic_pair_raw_recv(&p, answer, sizeof(answer)), 0);
+    packet[1] = 1;
+    quic_pair_raw_send(&p, packet, sizeof(packet));
+    ck_assert_uint_eq(quic_pair_raw_recv(&p, answer, sizeof(answer)), 0);
+    ck_assert_uint_eq(quic_port_stats(p.server_port)->unknown, 2);
+    p.server_port->count = 1;
+    quic_pair_close(&p);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("quic_retry");
@@ -196,6 +216,7 @@ int main(void)
     tcase_add_test(all, a_server_that_forgot);
     tcase_add_test(all, an_idle_client_is_told);
     tcase_add_test(all, resets_are_bounded);
+    tcase_add_test(all, no_reset_for_an_id_of_another_worker);
     suite_add_tcase(suite, all);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
