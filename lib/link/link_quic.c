@@ -507,8 +507,11 @@ static void on_datagram(struct quic *q, const uint8_t *bytes, size_t n)
 static bool offer_datagram(struct link *link, struct quic_piece *piece)
 {
     struct link_quic *lq = &link->quic;
-    size_t max = quic_datagram_max(lq->quic);
+    size_t max;
 
+    if (!lane_sched_has_udp(&link->lane.out.sched))
+        return false;
+    max = quic_datagram_max(lq->quic);
     if (!lane_quic_pick_datagram(&link->lane, loop_now_ms(link->loop), max, lq->is_blocked,
                                  &lq->datagram))
         return false;
@@ -532,6 +535,7 @@ static bool next(struct quic *q, struct quic_piece *piece)
 {
     struct link *link = quic_owner(q);
     struct link_quic *lq = &link->quic;
+    size_t most = MIN(QUIC_PIECES_MAX, piece->want / CHUNK_ROOM + 2); /* only the first is a part */
     struct stream *s;
 
     take_back(link);
@@ -546,8 +550,8 @@ static bool next(struct quic *q, struct quic_piece *piece)
         return true;
     if (lq->is_blocked)
         return false;
-    s = lane_quic_pick(&link->lane, loop_now_ms(link->loop), piece->iov, QUIC_PIECES_MAX,
-                       &piece->count, &piece->is_fin);
+    s = lane_quic_pick(&link->lane, loop_now_ms(link->loop), piece->iov, most, &piece->count,
+                       &piece->is_fin);
     if (!s)
         return false;
     piece->stream = lane_quic_id(s->id);

@@ -17,6 +17,7 @@ struct packet {
     uint8_t *to;
     ngtcp2_path_storage path;
     ngtcp2_tstamp ts;
+    size_t mtu;
     bool is_idle; /* the owner had nothing more */
 };
 
@@ -80,7 +81,7 @@ static ngtcp2_ssize write_packet(struct quic *q, struct packet *p)
     ngtcp2_ssize rc = NEXT_PIECE;
 
     while (rc == NEXT_PIECE) {
-        struct quic_piece piece = {.stream = QUIC_DATAGRAM};
+        struct quic_piece piece = {.stream = QUIC_DATAGRAM, .want = p->mtu};
         ngtcp2_vec bytes[QUIC_PIECES_MAX];
 
         if (q->state != CONN_OPEN || !q->ops->next(q, &piece)) {
@@ -148,7 +149,7 @@ static void wait_for_socket(struct quic *q)
  * asked to be woken). */
 static enum io write_packets(struct quic *q)
 {
-    struct packet p = {.ts = quic_now(q->port)};
+    struct packet p = {.ts = quic_now(q->port), .mtu = quic_mtu(q)};
     size_t sum = 0, since_paced = 0, quantum = ngtcp2_conn_get_send_quantum(q->conn);
 
     ngtcp2_path_storage_zero(&p.path);

@@ -72,12 +72,17 @@ static void grow(struct route_table *t)
     *t = larger;
 }
 
-static struct route *find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
-                          size_t key_len)
+static bool is_it(const struct route *r, enum route_kind kind, const uint8_t *key, size_t key_len)
 {
-    struct route *r = t->buckets[hash(t, kind, key, key_len) & (t->size - 1)];
+    return r->kind == kind && r->key_len == key_len && memcmp(r->key, key, key_len) == 0;
+}
 
-    while (r && (r->kind != kind || r->key_len != key_len || memcmp(r->key, key, key_len) != 0))
+static const struct route *find(const struct route_table *t, enum route_kind kind,
+                                const uint8_t *key, size_t key_len)
+{
+    const struct route *r = t->buckets[hash(t, kind, key, key_len) & (t->size - 1)];
+
+    while (r && !is_it(r, kind, key, key_len))
         r = r->next;
     return r;
 }
@@ -112,14 +117,22 @@ void quic_route_remove(struct route_table *t, struct route *r)
     for (at = bucket_of(t, r); *at != r; at = &(*at)->next)
         must(*at);
     *at = r->next;
+    if (t->last == r)
+        t->last = NULL;
     t->count--;
     *r = (struct route){0};
 }
 
-void *quic_route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
+void *quic_route_find(struct route_table *t, enum route_kind kind, const uint8_t *key,
                       size_t key_len)
 {
-    const struct route *r = key_len <= ROUTE_KEY_MAX ? find(t, kind, key, key_len) : NULL;
+    const struct route *r;
 
-    return r ? r->owner : NULL;
+    if (t->last && is_it(t->last, kind, key, key_len))
+        return t->last->owner;
+    r = key_len <= ROUTE_KEY_MAX ? find(t, kind, key, key_len) : NULL;
+    if (!r)
+        return NULL;
+    t->last = r;
+    return r->owner;
 }

@@ -25,7 +25,8 @@ struct route {
 };
 
 struct route_table {
-    struct route **buckets; /* owned; a power of two of them */
+    struct route **buckets;   /* owned; a power of two of them */
+    const struct route *last; /* found: packets come in bundles for one connection */
     size_t size, count;
     uint64_t seed[2];
 };
@@ -39,7 +40,7 @@ bool quic_route_add(struct route_table *t, struct route *r, enum route_kind kind
                     const uint8_t *key, size_t key_len, void *owner);
 void quic_route_remove(struct route_table *t, struct route *r); /* fine when it is in none */
 /* The owner, or NULL. */
-void *quic_route_find(const struct route_table *t, enum route_kind kind, const uint8_t *key,
+void *quic_route_find(struct route_table *t, enum route_kind kind, const uint8_t *key,
                       size_t key_len);
 
 #endif

@@ -204,10 +204,11 @@ enum io quic_bundle_flush(struct quic_socket *s, struct quic *q)
     return IO_OK;
 }
 
+/* Byte by byte, since this is asked for each packet: quic_hop_of_path() clears what it does not
+ * set. */
 static bool hop_is_same(const struct quic_hop *a, const struct quic_hop *b)
 {
-    return addr_is_same(&a->to, &b->to) && a->from.sa.sa_family == b->from.sa.sa_family &&
-           (a->from.sa.sa_family == AF_UNSPEC || addr_is_same(&a->from, &b->from));
+    return memcmp(a, b, sizeof(*a)) == 0;
 }
 
 static bool may_join(const struct quic_bundle *b, const struct quic *q, size_t n,

@@ -29,6 +29,7 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
     l->initial_window = initial_window;
     l->initial_credit = initial_window;
     l->send_cap = STREAM_SEND_CAP;
+    l->send_ahead = SIZE_MAX;
     l->now_ms = now_ms;
     list_init(&l->streams);
     list_init(&l->udp_sessions);

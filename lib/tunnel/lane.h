@@ -95,6 +95,7 @@ struct lane {
     uint32_t initial_window;
     uint64_t initial_credit; /* of a stream, as the peer gives it */
     size_t send_cap;         /* of a stream: unsent and unacknowledged bytes */
+    size_t send_ahead;       /* of these, unsent */
     uint64_t now_ms;         /* the newest time that came in */
     struct id_table table;
     struct list streams;

@@ -25,6 +25,7 @@ void lane_quic_init(struct lane *l, enum lane_role role, const struct lane_ops *
     l->carrier = LANE_QUIC;
     l->initial_credit = MIN(peer_window, (uint64_t)FRAME_CREDIT_MAX);
     l->send_cap = budget->max_window; /* what the path holds, until it is acknowledged */
+    l->send_ahead = LANE_QUIC_AHEAD;
 }
 
 /* --- coming in --- */

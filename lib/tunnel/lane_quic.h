@@ -23,6 +23,9 @@
 
 /* Streams whose PROXY line is not whole yet; more are refused. */
 #define LANE_QUIC_OPENINGS_MAX 64u
+/* What a stream reads ahead of the connection's packets: enough for some bundles, and little enough
+ * to be in a processor's cache still when it is encrypted. */
+#define LANE_QUIC_AHEAD (512u << 10)
 /* Datagrams wait so long for their UDP_OPEN, of so many sessions and bytes at the most. */
 #define LANE_EARLY_MS       500u
 #define LANE_EARLY_SESSIONS 64u

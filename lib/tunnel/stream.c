@@ -207,13 +207,21 @@ static bool charge_held(struct stream *s, size_t bytes)
     return true;
 }
 
+/* How much further it may read ahead of the tunnel. */
+static size_t ahead_room(const struct stream *s)
+{
+    size_t unsent = sendq_unsent(&s->sendq), ahead = s->lane->send_ahead;
+
+    return unsent < ahead ? ahead - unsent : 0;
+}
+
 size_t stream_room(struct stream *s)
 {
     size_t room;
 
     if (s->state != STREAM_OPEN || s->out != HALF_OPEN)
         return 0;
-    room = MIN(sendq_room(&s->sendq), s->credit);
+    room = MIN(MIN(sendq_room(&s->sendq), ahead_room(s)), s->credit);
     if (room == 0 && !s->is_starved && s->credit == 0)
         s->lane->stats.window_stalls++;
     s->is_starved = room == 0;
@@ -258,11 +266,22 @@ void stream_schedule(struct stream *s, uint64_t now_ms)
         lane_sched_add(&s->lane->out.sched, s, now_ms);
 }
 
+/* Its owner may read again: not for a few bytes. */
+static void read_on(struct stream *s)
+{
+    if (!s->is_starved || sendq_unsent(&s->sendq) > s->lane->send_ahead / 2)
+        return;
+    s->is_starved = false;
+    stream_changed(s);
+}
+
 void stream_sent(struct stream *s, size_t n)
 {
     sendq_sent(&s->sendq, n);
     if (s->lane->carrier == LANE_FRAMES) /* TLS: what left is with the kernel */
         stream_acked(s, n);
+    else
+        read_on(s);
 }
 
 void stream_acked(struct stream *s, uint64_t n)
@@ -273,10 +292,7 @@ void stream_acked(struct stream *s, uint64_t n)
 
         must(fits);
     }
-    if (s->is_starved) {
-        s->is_starved = false;
-        stream_changed(s);
-    }
+    read_on(s);
 }
 
 void stream_finish(struct stream *s)

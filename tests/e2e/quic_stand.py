@@ -30,11 +30,14 @@ class Case(e2e.Case):
         self.wait_ports(self.edge, [self.port])
         self.wait_lanes(self.edge)
 
-    def wait_transport(self, transport, reason, secs=e2e.SECS):
-        wait_for(f"{transport} because {reason} (is {self.edge.status()['transport']}, "
-                 f"{self.edge.status()['transportReason']})",
-                 lambda: (self.edge.status()["transport"], self.edge.status()["transportReason"]) ==
-                 (transport, reason), secs)
+    def wait_transport(self, transport, *reasons, secs=e2e.SECS):
+        """By one of these reasons."""
+        def is_there():
+            status = self.edge.status()
+            return status["transport"] == transport and status["transportReason"] in reasons
+
+        wait_for(f"{transport} because {' or '.join(reasons)} (is {self.edge.status()['transport']}, "
+                 f"{self.edge.status()['transportReason']})", is_there, secs)
         wait_for("the hub's view", lambda: {e["transport"] for e in self.hub.status()["connectedEdges"]} == {transport})
 
     def check_echo(self, secs=e2e.SECS):

@@ -350,6 +350,53 @@ START_TEST(a_stream_has_ended_when_its_bytes_are_acknowledged)
 }
 END_TEST
 
+static void fill(struct lane_probe *p, struct stream *s)
+{
+    size_t room;
+
+    while ((room = stream_room(s)) > 0)
+        probe_write(p, 0, MIN(room, 65536u));
+    lane_check(&p->lane);
+}
+
+static void leave(struct lane_probe *p, struct stream *s, size_t n)
+{
+    struct iovec piece[2];
+    size_t count;
+    bool is_fin;
+
+    ck_assert_ptr_eq(lane_quic_pick(&p->lane, p->now_ms, piece, 2, &count, &is_fin), s);
+    lane_quic_written(&p->lane, s, n, false, p->now_ms);
+    lane_check(&p->lane);
+}
+
+/* However much the peer lends: its owner reads on when half of it has left, acknowledged or not. */
+START_TEST(a_stream_reads_so_far_ahead_of_the_connection)
+{
+    struct lane_probe p;
+    struct stream *s;
+    unsigned changes;
+
+    lane_probe_init_quic(&p, LANE_HUB);
+    ck_assert_int_eq(text(&p, 1, LINE), 0);
+    s = &p.streams[0].stream;
+    lane_quic_credit(&p.lane, 1, 8u << 20);
+    fill(&p, s);
+    ck_assert_uint_eq(sendq_unsent(&s->sendq), LANE_QUIC_AHEAD);
+    changes = p.streams[0].changes;
+    for (unsigned i = 0; i < LANE_QUIC_AHEAD / 2 / 8192 - 1; i++)
+        leave(&p, s, 8192);
+    lane_quic_acked(&p.lane, 1, 8192);
+    ck_assert_uint_eq(p.streams[0].changes, changes);
+    leave(&p, s, 8192);
+    ck_assert_uint_eq(p.streams[0].changes, changes + 1);
+    ck_assert_uint_eq(stream_room(s), LANE_QUIC_AHEAD / 2);
+    fill(&p, s);
+    ck_assert_uint_eq(sendq_unsent(&s->sendq), LANE_QUIC_AHEAD);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* --- the control stream ------------------------------------------------------------------------
  */
 
@@ -449,6 +496,7 @@ int main(void)
     tcase_add_test(tc, data_after_the_end_breaks_the_lane);
     tcase_add_test(tc, the_code_of_a_reset_is_one_that_exists);
     tcase_add_test(tc, a_stream_has_ended_when_its_bytes_are_acknowledged);
+    tcase_add_test(tc, a_stream_reads_so_far_ahead_of_the_connection);
     tcase_add_test(tc, control_may_be_cut_at_every_byte);
     tcase_add_test(tc, a_udp_session_is_refused_on_the_control_stream);
     tcase_add_test(tc, frames_of_streams_do_not_exist_there);

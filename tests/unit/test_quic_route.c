@@ -30,7 +30,8 @@ START_TEST(finds_what_it_has)
     ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"", 0));
     ck_assert_ptr_null(
         quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcdefghijklmnopqrstuvwxyz", 26));
-    quic_route_remove(&t, &a);
+    ck_assert_ptr_eq(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4), &first);
+    quic_route_remove(&t, &a); /* the one that was found last */
     quic_route_remove(&t, &a); /* fine twice */
     ck_assert_ptr_null(quic_route_find(&t, ROUTE_ID, (const uint8_t *)"abcd", 4));
     ck_assert_ptr_eq(quic_route_find(&t, ROUTE_RESET_TOKEN, (const uint8_t *)"abcd", 4), &second);
