@@ -4,11 +4,11 @@ test_tunnel_black_hole.py)
 """
 import contextlib
 import threading
-import time
 
 import e2e
 import tunnel_stand as t
 from e2e import penstock
+from stopwatch import Stopwatch
 
 DEAD_SECS = 18  # some 6, and a busy machine's share; what finds out next takes 25
 
@@ -70,10 +70,10 @@ class Relayed(e2e.Case):
                                     transportMode="tcpTls")
         self.wait_ports(self.edge, [self.port])
 
-    def wait_closed(self, secs, started):
-        """How long both took, and that they say why."""
+    def wait_closed(self, secs):
+        """Why both say that it is closed."""
         why = self.edge.wait_event("lane_closed", secs), self.hub.wait_event("lane_closed", secs)
-        return time.monotonic() - started, [w.get("error") or w.get("reason") for w in why]
+        return [w.get("error") or w.get("reason") for w in why]
 
     def come_back(self):
         self.relay.cut()
@@ -88,12 +88,12 @@ class Relayed(e2e.Case):
         self.start(pour)
         clients = [Pouring(self.port) for _ in range(6)]
         e2e.wait_for("some load", lambda: all(c.sent > 1_000_000 and c.received > 2_000_000 for c in clients))
-        started = time.monotonic()
-        self.relay.set_mode("stop")
-        clients += [Pouring(self.port) for _ in range(12)]  # fresh credit: the edge has more to send
-        took, why = self.wait_closed(60, started)
-        self.assertLess(took, DEAD_SECS)
-        self.assertGreater(took, 4)
+        with Stopwatch() as took:
+            self.relay.set_mode("stop")
+            clients += [Pouring(self.port) for _ in range(12)]  # fresh credit: the edge has more to send
+            why = self.wait_closed(60)
+        self.assertLess(took.secs, DEAD_SECS)
+        self.assertGreater(took.ended - took.begun, 4)
         for word in why:
             self.assertIn(word, ("timeout", "reset", "closed", "io"))
         for client in clients:
@@ -108,10 +108,10 @@ class Relayed(e2e.Case):
         with e2e.connect(self.port) as s:
             s.sendall(b"x")
             self.assertEqual(e2e.receive(s, 1), b"x")
-            started = time.monotonic()
-            self.relay.set_mode("drop")
-            took, why = self.wait_closed(90, started)
-            self.assertLess(took, 60)  # 15 s to the next PING, 10 s for its PONG; 25 s from the last PING
+            with Stopwatch() as took:
+                self.relay.set_mode("drop")
+                why = self.wait_closed(90)
+            self.assertLess(took.secs, 60)  # 15 s to the next PING, 10 s for its PONG; 25 s from the last PING
             self.assertEqual(why, ["timeout", "timeout"])
             self.assertTrue(e2e.is_reset(s))
         self.come_back()

@@ -51,6 +51,13 @@ def ok(body=b"ok", *fields):
     return b"HTTP/1.1 200 OK\r\n" + head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def send_all(s, data):
+    """socket.sendall() has its time limit for the whole of it: here each piece has one."""
+    data = memoryview(data)
+    for at in range(0, len(data), 65536):
+        s.sendall(data[at:at + 65536])
+
+
 class Origin:
     """`answers`: path -> bytes, or a function (socket, request) that returns bytes, or None when it has
     done everything itself and the connection is over."""
@@ -126,7 +133,7 @@ class Origin:
             answer = ok(f"{request.method} {request.target}".encode())
         if answer is None:
             return False
-        s.sendall(answer)
+        send_all(s, answer)
         return True
 
     def seen(self, path=None):
@@ -300,7 +307,7 @@ class Raw:
         self.s.close()
 
     def send(self, data):
-        self.s.sendall(data.encode("latin-1") if isinstance(data, str) else data)
+        send_all(self.s, data.encode("latin-1") if isinstance(data, str) else data)
 
     def exchange(self, data, n):
         """Sends `data` while `n` bytes are read."""

@@ -192,7 +192,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, refused_opens_without_end_are_too_much_in_the_end);
     tcase_add_test(tc, resets_come_out_in_order_through_the_ring);
     tcase_add_test(tc, floods_of_control_are_state_and_no_queue);

@@ -359,7 +359,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, every_pair_of_habits_comes_to_an_end);
     tcase_add_test(tc, resets_in_the_middle_leave_nothing_behind);
     tcase_add_test(tc, the_stream_leaves_with_the_second_fin);

@@ -172,7 +172,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_drained_hub_takes_streams_until_its_deadline);
     tcase_add_test(tc, an_edge_that_drains_opens_no_more);
     tcase_add_test(tc, an_edge_goes_on_opening_on_a_lane_that_the_hub_drains);

@@ -243,7 +243,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_port_that_is_not_allowed_is_refused_with_3);
     tcase_add_test(tc, a_refused_id_counts_as_seen);
     tcase_add_test(tc, past_the_limit_of_streams_the_hub_resets_with_1);

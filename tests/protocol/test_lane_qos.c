@@ -275,7 +275,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, control_goes_before_data);
     tcase_add_test(tc, small_writes_of_many_streams_share_a_record);
     tcase_add_test(tc, equal_flows_get_equal_shares);

@@ -522,7 +522,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, every_size_is_exact_both_ways, 0, 2);
     tcase_add_loop_test(tc, random_streams_are_exact_and_never_starve, 0, 4);
     tcase_add_loop_test(tc, half_closed_streams_still_carry_the_other_way, 0, 2);

@@ -483,7 +483,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, the_line_may_be_cut_at_every_byte);
     tcase_add_test(tc, the_line_may_come_byte_by_byte_beside_others);
     tcase_add_loop_test(tc, what_is_no_line_breaks_the_lane_however_it_is_cut, 0,

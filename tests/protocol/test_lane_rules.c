@@ -367,7 +367,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_hub_ends_on_each);
     tcase_add_test(tc, an_edge_ends_on_each);
     tcase_add_test(tc, a_hub_goes_on_after_each);

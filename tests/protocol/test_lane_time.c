@@ -405,7 +405,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, the_hub_pings_every_15_s_and_measures);
     tcase_add_test(tc, ten_seconds_without_pong_are_the_end);
     tcase_add_test(tc, an_old_pong_does_not_count_for_the_new_ping);

@@ -226,7 +226,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, one_stream_is_exact_over_every_cut);
     tcase_add_loop_test(tc, random_streams_are_exact_and_never_starve, 0, 3);
     tcase_add_test(tc, without_a_budget_every_stream_still_ends);

@@ -297,7 +297,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, an_edge_opens_talks_and_closes);
     tcase_add_test(tc, a_hub_is_told_and_tells);
     tcase_add_test(tc, past_the_limit_a_hub_says_so_to_both);

@@ -420,7 +420,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, goodbye_ends_both_sides_in_order);
     tcase_add_test(tc, a_link_may_be_freed_in_on_control);
     tcase_add_test(tc, a_link_may_be_freed_in_on_open);

@@ -10,7 +10,8 @@
 #include "support/seeded.h"
 #include "support/tls_pair.h"
 
-#define GIVE_UP_MS 40000u
+#define PATIENCE_MS 25000u /* a pair that is held up for less does not part */
+#define GIVE_UP_MS  40000u
 
 const uint8_t *quic_pair_content(void)
 {
@@ -351,9 +352,9 @@ void quic_pair_begin(struct quic_pair *p)
                                      .stream_window = 256u << 10,
                                      .streams_bidi = 100,
                                      .streams_uni = 100,
-                                     .idle_ms = QUIC_IDLE_MS,
+                                     .idle_ms = PATIENCE_MS,
                                      .keep_alive_ms = QUIC_KEEP_ALIVE_MS,
-                                     .handshake_ms = 5000};
+                                     .handshake_ms = PATIENCE_MS};
     init_end(&p->client, p);
     init_end(&p->server, p);
     ready_init(&p->check, run_check);

@@ -128,15 +128,47 @@ static inline bool is_answered(unsigned n)
     return poll(&at, 1, 0) == 1 && (at.revents & POLLIN);
 }
 
-static inline void ask(int fd, const char *text)
+static struct {
+    const char *text;
+    uint64_t ms;
+} said; /* by the hub, of its own accord */
+
+static inline void hub_says(unsigned i, const char *text)
+{
+    said.text = text;
+    said.ms = loop_now_ms(t.loop);
+    udp_session_send(&sessions[i].session, text, strlen(text), said.ms);
+}
+
+/* The client that waits heard of session i.  Said again when nothing comes: what waits for longer
+ * than UDP_FRAME_AGE_MS is not sent. */
+static inline bool is_told(unsigned i)
+{
+    if (is_answered(0))
+        return true;
+    if (loop_now_ms(t.loop) - said.ms > 2 * UDP_FRAME_AGE_MS)
+        hub_says(i, said.text);
+    return false;
+}
+
+static const char *asked;
+
+/* What else came is passed over: the hub may have said something twice. */
+static inline bool is_echoed(unsigned n)
 {
     char got[100];
+    ssize_t len = recv(asking, got, sizeof(got), MSG_DONTWAIT);
 
+    (void)n;
+    return len == (ssize_t)strlen(asked) && memcmp(got, asked, (size_t)len) == 0;
+}
+
+static inline void ask(int fd, const char *text)
+{
     ck_assert_int_eq(send(fd, text, strlen(text), 0), (ssize_t)strlen(text));
     asking = fd;
-    UNTIL(is_answered, 0);
-    ck_assert_int_eq(recv(fd, got, sizeof(got), 0), (ssize_t)strlen(text));
-    ck_assert_mem_eq(got, text, strlen(text));
+    asked = text;
+    UNTIL(is_echoed, 0);
 }
 
 #endif

@@ -345,7 +345,7 @@ int main(void)
         tcase_add_test(good, tests[i]);
     for (size_t i = 0; i < ARRAY_LEN(bugs); i++)
         tcase_add_test_raise_signal(bad, bugs[i], SIGABRT);
-    tcase_set_timeout(good, 60);
+    tcase_set_timeout(good, 120);
     suite_add_tcase(suite, good);
     suite_add_tcase(suite, bad);
     runner = srunner_create(suite);

@@ -401,7 +401,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, an_idle_queue_holds_no_chunk);
     tcase_add_test(tc, fini_is_fine_on_a_zeroed_queue);

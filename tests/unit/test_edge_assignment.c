@@ -190,7 +190,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, ports_outlive_a_short_absence);
     tcase_add_test(c, what_changes_without_the_hub_is_told_too);
     tcase_add_test(c, ports_come_back_into_the_same_session_after_the_time_to_hold);

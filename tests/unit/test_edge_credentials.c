@@ -374,7 +374,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, fields_are_taken);
     tcase_add_test(c, a_short_secret_needs_a_pin_or_a_ca);
     tcase_add_test(c, every_fault_is_told);

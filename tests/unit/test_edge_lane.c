@@ -109,7 +109,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, lanes_are_not_gathered_without_end);
     tcase_add_test(c, one_config_is_under_way_and_one_waits);
     tcase_add_test(c, a_hub_without_the_secret_is_no_hub);

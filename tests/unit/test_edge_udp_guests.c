@@ -77,12 +77,12 @@ static bool were_handed_over(unsigned n)
 }
 
 /* Answers to what was asked twice may still come. */
-static bool is_late(unsigned n)
+static bool is_late(unsigned i)
 {
     char got[100];
 
-    (void)n;
-    return recv(guest, got, sizeof(got), MSG_DONTWAIT) == 4 && memcmp(got, "late", 4) == 0;
+    return is_told(i) && recv(guest, got, sizeof(got), MSG_DONTWAIT) == 4 &&
+           memcmp(got, "late", 4) == 0;
 }
 
 START_TEST(it_comes_back_when_its_worker_has_a_lane_again)
@@ -101,9 +101,9 @@ START_TEST(it_comes_back_when_its_worker_has_a_lane_again)
     ck_assert_uint_ge(sessions[home + 2].got, 1);
     /* The one that it had as a guest is there until it is idle: its target's answers are heard. */
     ck_assert(!sessions[home + 1].is_closed);
-    udp_session_send(&sessions[home + 1].session, "late", 4, loop_now_ms(t.loop));
     asking = guest;
-    UNTIL(is_late, 0);
+    hub_says(home + 1, "late");
+    UNTIL(is_late, home + 1);
     ck_assert_uint_eq(session_count, home + 3);
     close(guest);
     udp_down();

@@ -333,7 +333,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, one_founds_and_the_others_join);
     tcase_add_test(c, a_founder_that_fails_tries_again_alone);
     tcase_add_test(c, a_lost_lane_is_dialled_into_its_session_with_the_next_number);

@@ -228,7 +228,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, while_nothing_is_up_the_transports_take_turns);
     tcase_add_test(c, slots_that_fail_out_of_step_end_on_the_transport_that_works);
     tcase_add_test(c, a_path_that_collapses_moves_all_to_tls);

@@ -213,7 +213,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, a_worker_without_lane_hands_its_clients_over);
     tcase_add_test(c, held_clients_are_opened_when_a_lane_comes);
     tcase_add_test(c, more_than_may_wait_are_turned_away);

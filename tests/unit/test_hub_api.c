@@ -184,7 +184,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("api");
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, create_read_change_delete);
     tcase_add_test(tcase, the_whole_set);

@@ -214,7 +214,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("changes");
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, a_client_that_goes_away);
     tcase_add_loop_test(tcase, the_hub_ends_in_the_middle, 0, 5);

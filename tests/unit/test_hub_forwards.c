@@ -468,7 +468,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("forwards");
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, there_and_back, 0, (int)(sizeof(modes) / sizeof(modes[0])));
     tcase_add_test(tcase, not_allowed);

@@ -83,7 +83,7 @@ int main(void)
 {
     TCase *tcase = tcase_create("door");
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, its_port_is_free_again);
     tcase_add_test(tcase, its_keys_cannot_be_read_at_first);

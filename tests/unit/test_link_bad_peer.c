@@ -211,7 +211,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, a_silent_peer_has_the_time_of_a_handshake);
     tcase_add_test(c, a_verdict_that_does_not_come_is_a_timeout);
     tcase_add_test(c, a_peer_that_goes_during_the_verdict_and_is_let_in);

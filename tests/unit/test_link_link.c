@@ -280,7 +280,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(c, 30);
+    tcase_set_timeout(c, 120);
     tcase_add_test(c, from_handshake_to_bytes);
     tcase_add_test(c, frames_behind_the_line_are_frames);
     tcase_add_test(c, a_verdict_may_come_later);

@@ -497,7 +497,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 40);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_literal_is_reached_without_a_lookup);
     tcase_add_test(tc, literals_need_no_resolver);
     tcase_add_test(tc, a_refusal_is_an_error_with_its_address);

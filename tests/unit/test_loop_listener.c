@@ -509,7 +509,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_set_shares_one_port_of_the_kernels_choice);
     tcase_add_test(tc, a_single_socket_does_not_share);
     tcase_add_loop_test(tc, a_port_in_use_is_refused, 0, 4);

@@ -461,7 +461,7 @@ static void add_life(Suite *suite)
     TCase *tc = tcase_create("life");
 
     tcase_add_checked_fixture(tc, setup, loop_teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_loop_has_a_name_a_pool_and_a_clock);
     tcase_add_test(tc, a_stop_before_the_run_ends_it_at_once);
     tcase_add_test(tc, another_thread_may_stop_it);
@@ -474,7 +474,7 @@ static void add_turn(Suite *suite, bool has_fork)
     TCase *tc = tcase_create("turn");
 
     tcase_add_checked_fixture(tc, setup, loop_teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, ready_runs_once_however_often_it_was_asked_for);
     tcase_add_test(tc, ready_runs_in_the_order_of_asking);
     tcase_add_test(tc, asking_again_runs_in_the_next_turn_without_sleep);
@@ -496,7 +496,7 @@ static void add_tasks(Suite *suite)
     TCase *tc = tcase_create("tasks");
 
     tcase_add_checked_fixture(tc, setup, loop_teardown);
-    tcase_set_timeout(tc, 60);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, tasks_of_many_threads_arrive_all_and_in_order);
     tcase_add_test(tc, a_task_thrown_between_two_loops_is_never_lost);
     tcase_add_test(tc, what_was_posted_before_the_stop_runs);

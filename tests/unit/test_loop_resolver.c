@@ -550,7 +550,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_set_timeout(tc, 40);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_name_has_the_addresses_of_both_families);
     tcase_add_test(tc, one_family_is_enough);
     tcase_add_test(tc, nothing_is_cached);

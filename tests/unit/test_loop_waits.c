@@ -305,7 +305,7 @@ static void add_deadlines(Suite *suite)
     TCase *tc = tcase_create("deadlines");
 
     tcase_add_checked_fixture(tc, loop_setup, loop_teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_deadline_is_due_once_and_not_early);
     tcase_add_test(tc, pushing_it_back_leaves_the_timer_where_it_is);
     tcase_add_test(tc, pulling_it_forward_is_obeyed);
@@ -322,7 +322,7 @@ static void add_descriptors(Suite *suite)
     TCase *tc = tcase_create("descriptors");
 
     tcase_add_checked_fixture(tc, loop_setup, loop_teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_descriptor_tells_what_it_waits_for_and_no_more);
     tcase_add_test(tc, stopping_takes_back_an_event_of_the_same_turn);
     tcase_add_test(tc, a_descriptor_number_used_anew_is_watched_anew);
@@ -335,7 +335,7 @@ static void add_signals(Suite *suite)
     TCase *tc = tcase_create("signals");
 
     tcase_add_checked_fixture(tc, loop_setup, loop_teardown);
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_signal_arrives_in_the_loop);
     suite_add_tcase(suite, tc);
 }

@@ -303,7 +303,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(tc, 30);
+    tcase_set_timeout(tc, 120);
     tcase_add_test(tc, workers_have_names_threads_and_no_signals_but_their_faults);
     tcase_add_test(tc, the_starter_keeps_its_signal_mask);
     tcase_add_test(tc, a_long_name_is_cut_for_the_thread_only);

@@ -244,7 +244,7 @@ int main(void)
     SRunner *runner = srunner_create(suite);
     int failed;
 
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, an_attempt_ends_at_once);
     tcase_add_test(tcase, a_connection_ends_when_its_peer_is_silent_too);
     tcase_add_test(tcase, a_connection_goes_on_when_its_peer_answers);

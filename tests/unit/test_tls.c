@@ -560,7 +560,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 90);
+    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, bulk_both_ways, 0, 4);
     tcase_add_test(tcase, many_records_in_one_read);
     tcase_add_test(tcase, record_cut_at_every_byte);

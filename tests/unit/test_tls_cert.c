@@ -413,7 +413,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, good_ones_parse);
     tcase_add_test(tcase, other_forms_parse);
     tcase_add_test(tcase, expired_parses_and_says_so);

@@ -477,7 +477,7 @@ int main(void)
     int failed;
 
     suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, ours_agree, 0, 4);
     tcase_add_test(tcase, exporters_of_two_connections_differ);
     tcase_add_loop_test(tcase, others_offers, 0, OFFERS);

@@ -224,7 +224,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 90);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, key_updates_pass);
     tcase_add_test(tcase, key_update_flood_ends);
     tcase_add_test(tcase, empty_records);

@@ -306,7 +306,7 @@ int main(void)
 
     suite_add_tcase(suite, tcase);
     tcase_add_unchecked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, reading_adapts);
     tcase_add_test(tcase, small_records_leave_in_few_chunks);
     tcase_add_test(tcase, full_socket_waits);

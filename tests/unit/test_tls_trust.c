@@ -282,7 +282,7 @@ int main(void)
     int failed;
 
     suite_add_tcase(suite, tcase);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, pinned_key);
     tcase_add_test(tcase, chain_and_name);
     tcase_add_test(tcase, pin_and_ca_must_both_agree);

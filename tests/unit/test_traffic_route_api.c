@@ -532,7 +532,7 @@ int main(void)
     int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, the_whole_set);
     tcase_add_test(tcase, what_is_refused);
     tcase_add_test(tcase, one_route);

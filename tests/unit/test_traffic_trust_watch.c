@@ -158,7 +158,7 @@ int main(void)
     SRunner *runner;
     int failed;
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, no_names);
     tcase_add_test(tcase, nobody);
     tcase_add_test(tcase, a_name);

@@ -476,7 +476,7 @@ int main(void)
     Suite *suite = suite_create("wire vectors");
     TCase *tcase = tcase_create("all");
 
-    tcase_set_timeout(tcase, 30);
+    tcase_set_timeout(tcase, 120);
     tcase_add_loop_test(tcase, each_vector_is_read_as_it_says, 0, (int)name_count);
     tcase_add_test(tcase, no_frame_type_is_without_vectors);
     suite_add_tcase(suite, tcase);
