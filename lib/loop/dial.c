@@ -2,7 +2,6 @@
 #include "loop/dial.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -163,20 +162,11 @@ static void on_writable(struct loop_io *io, unsigned events)
     take_result(container_of(io, struct dial, io));
 }
 
-/* The kernel has an answer that the loop did not tell yet. */
-static bool is_answered(int fd)
-{
-    struct pollfd at = {.fd = fd, .events = POLLOUT};
-
-    return poll(&at, 1, 0) > 0;
-}
-
-/* A loop that was held up hears of the deadline first: what came in time is not too late. */
 static void on_due(struct deadline *deadline)
 {
     struct dial *d = container_of(deadline, struct dial, deadline);
 
-    if (d->fd >= 0 && is_answered(d->fd)) {
+    if (d->fd >= 0 && socket_is_answered(d->fd)) {
         take_result(d);
         return;
     }

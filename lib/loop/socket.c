@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -42,6 +43,13 @@ ssize_t socket_write(int fd, const struct iovec *pieces, size_t count)
                        : sendmsg(fd, &message, flags);
     while (n < 0 && errno == EINTR);
     return n;
+}
+
+bool socket_is_answered(int fd)
+{
+    struct pollfd at = {.fd = fd, .events = POLLOUT};
+
+    return poll(&at, 1, 0) > 0;
 }
 
 /* An option that cannot be set costs comfort, not the connection. */

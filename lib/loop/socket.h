@@ -3,6 +3,7 @@
 #ifndef LOOP_SOCKET_H
 #define LOOP_SOCKET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -12,6 +13,9 @@
  * the kernel a few per cent. */
 ssize_t socket_read(int fd, const struct iovec *pieces, size_t count);
 ssize_t socket_write(int fd, const struct iovec *pieces, size_t count);
+/* A connect(2) under way has come to its end, well or not, though the loop may not have told yet:
+ * one that was held up tells of the deadline first, and what came in time is not too late. */
+bool socket_is_answered(int fd);
 
 /* For a tunnel's connection, PROTOCOL's dead-path detection: keep-alive idle 3 s, interval 1 s,
  * 3 probes, TCP_USER_TIMEOUT 6 s; TCP_NODELAY; at most 128 KiB unsent in the kernel, so that a

@@ -242,6 +242,11 @@ static void on_event(struct loop_io *io, unsigned events)
 /* As with a client: what moves now is in time. */
 static bool is_saved(struct upstream *u)
 {
+    if (u->state == UPSTREAM_CONNECTING && socket_is_answered(u->fd)) {
+        on_connected(u);
+        upstream_run(u);
+        return u->state != UPSTREAM_HANDSHAKE; /* no time is left for that */
+    }
     if (u->state != UPSTREAM_ACTIVE)
         return false;
     u->is_readable = u->is_readable || !u->is_paused;

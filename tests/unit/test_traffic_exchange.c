@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "loop/listener.h"
+#include "loop/socket.h"
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 #include "traffic_h1_fixture.h"
@@ -170,6 +171,25 @@ START_TEST(an_answer_before_the_head_is_sent_cuts_no_head)
     ck_assert(!exchange_is_sent(&exchange));
     exchange_sent(&exchange, 4);
     ck_assert(exchange_is_sent(&exchange));
+}
+END_TEST
+
+/* A loop that was held up tells of the deadline first. */
+START_TEST(a_connection_that_is_there_is_not_too_late)
+{
+    struct upstream *u;
+
+    ck_assert_int_eq(ask(NULL), REASON_NONE);
+    u = exchange.upstream;
+    ck_assert_int_eq(u->state, UPSTREAM_CONNECTING);
+    while (!socket_is_answered(u->fd))
+        ck_assert_int_eq(exchange.reason, REASON_NONE);
+    deadline_off(&u->deadline);
+    u->deadline.on_due(&u->deadline);
+    ck_assert_int_eq(u->state, UPSTREAM_ACTIVE);
+    ck_assert(deadline_is_set(&u->deadline));
+    ck_assert_int_eq(exchange.reason, REASON_NONE);
+    ck_assert_uint_eq(worker->counters.upstream_connects, 1);
 }
 END_TEST
 
@@ -385,6 +405,7 @@ int main(void)
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_answer_before_the_head_is_sent_cuts_no_head);
+    tcase_add_test(tcase, a_connection_that_is_there_is_not_too_late);
     tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
     tcase_add_loop_test(tcase, trailers_that_left_are_not_lost_by_a_retry, 0, 3);
     tcase_add_test(tcase, too_few_descriptors_mark_no_destination_down);
