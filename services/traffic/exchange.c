@@ -234,17 +234,7 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
 
 static bool is_body_too_large(const struct exchange *x, uint64_t bytes)
 {
-    return bytes > x->options->max_body_bytes && !x->is_upgrade;
-}
-
-static void note_upgrade(struct exchange *x, const struct http_request *r)
-{
-    must(r->upgrade.n <= sizeof(x->upgrade));
-    x->is_upgrade = r->upgrade.n > 0;
-    x->upgrade_len = (uint8_t)r->upgrade.n;
-    if (r->upgrade.n > 0)
-        memcpy(x->upgrade, r->upgrade.p, r->upgrade.n);
-    copy_text(x->accept, sizeof(x->accept), r->websocket_accept);
+    return bytes > x->options->max_body_bytes && !http_upgrade_is_asked(&x->upgrade);
 }
 
 /* The credentials were right, or wrong. */
@@ -277,7 +267,7 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
     x->is_head = r->is_head;
-    note_upgrade(x, r);
+    http_upgrade_note(&x->upgrade, r);
     x->expects_continue = r->expects_continue;
     x->framer.is_chunked = r->framing == HTTP_CHUNKED;
     slot = route_hold_slot(x->hold, route);
@@ -364,7 +354,7 @@ void exchange_cancel(struct exchange *x, enum traffic_reason reason)
 
 static bool may_send_body(const struct exchange *x)
 {
-    return !x->is_upgrade || x->state == EXCHANGE_RELAYING;
+    return !http_upgrade_is_asked(&x->upgrade) || x->state == EXCHANGE_RELAYING;
 }
 
 /* Of the payload under way, *left bytes: as many of them as the pieces hold. */
@@ -440,7 +430,7 @@ bool exchange_waits_for_client(const struct exchange *x)
 {
     return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len &&
            (!x->expects_continue || x->has_continued) &&
-           (!x->is_upgrade || x->state != EXCHANGE_WAITING);
+           (!http_upgrade_is_asked(&x->upgrade) || x->state != EXCHANGE_WAITING);
 }
 
 void exchange_on_connected(struct exchange *x)
@@ -463,43 +453,6 @@ void exchange_on_unreachable(struct exchange *x, bool is_timeout)
         fail(x, reason);
 }
 
-static bool is_in_list(struct http_text list, struct http_text wanted)
-{
-    struct http_text element;
-
-    while (http_list_next(&list, &element))
-        if (http_text_is_same(element, wanted))
-            return true;
-    return false;
-}
-
-/* A switch to something else ("h2c", say) would be a tunnel that the client did not ask for. */
-static bool is_protocol_asked_for(const struct exchange *x, const struct http_response *r)
-{
-    struct http_text rest = r->upgrade, protocol;
-    unsigned count = 0;
-
-    for (; http_list_next(&rest, &protocol); count++)
-        if (!is_in_list((struct http_text){x->upgrade, x->upgrade_len}, protocol))
-            return false;
-    return x->is_upgrade && count > 0;
-}
-
-/* RFC 6455 4.2.2: the answer to the key that we made for a client that has none of its own. */
-static bool is_accept_right(const struct exchange *x, const struct http_response *r)
-{
-    if (x->accept[0] == '\0')
-        return true;
-    for (unsigned i = 0; i < r->fields.count; i++) {
-        const struct http_field *f = &r->fields.list[i];
-
-        if (http_text_is((struct http_text){f->name, f->name_len}, "sec-websocket-accept"))
-            return f->value_len == strlen(x->accept) &&
-                   memcmp(f->value, x->accept, f->value_len) == 0;
-    }
-    return false;
-}
-
 static bool on_interim(struct exchange *x, struct http_response *r)
 {
     if (++x->interims > EXCHANGE_INTERIMS_MAX) {
@@ -520,7 +473,7 @@ bool exchange_on_head(struct exchange *x, struct http_response *r)
     must(x->state == EXCHANGE_WAITING);
     forward_response_filter(r, x->worker->settings->version_header);
     if (r->status == 101) {
-        if (!is_protocol_asked_for(x, r) || !is_accept_right(x, r)) {
+        if (!http_upgrade_is_answered(&x->upgrade, r)) {
             fail(x, REASON_UPSTREAM_UPGRADE);
             return false;
         }

@@ -31,7 +31,7 @@
 #include "buf/bufq.h"
 #include "traffic/auth_gate.h"
 #include "traffic/h1_framer.h"
-#include "traffic/http_head.h"
+#include "traffic/http_upgrade.h"
 #include "traffic/requester.h"
 #include "traffic/route.h"
 #include "traffic/upstream_choice.h"
@@ -92,10 +92,8 @@ struct exchange {
     uint64_t body_taken;   /* bytes of payload that left for the origin */
     size_t trailers_taken; /* bytes of `trailers` that left: they are kept by nobody */
     bool is_ended;         /* all of it is in `body`, or went */
-    bool is_idempotent, is_head, is_upgrade, expects_continue;
-    uint8_t upgrade_len;
-    char upgrade[HTTP_UPGRADE_MAX]; /* protocols asked for */
-    char accept[HTTP_ACCEPT_MAX];   /* Sec-WebSocket-Accept that the 101 must have; "": any */
+    bool is_idempotent, is_head, expects_continue;
+    struct http_upgrade upgrade;
 
     /* Destinations. */
     struct upstream_choice choice;

@@ -246,7 +246,7 @@ static void taken(struct exchange *x, size_t n)
     struct h2_stream *st = stream_of(x);
     struct h2_session *s = st->session;
 
-    st->moved_ms = x->is_upgrade ? now_ms(st) : st->moved_ms;
+    st->moved_ms = http_upgrade_is_asked(&x->upgrade) ? now_ms(st) : st->moved_ms;
     if (x->body.len + n >= s->window_bytes / 2) /* the origin took its time: none of the client's */
         st->body_due_ms = now_ms(st) + body_idle_ms(st);
     nghttp2_session_consume(s->ng, st->id, n);

@@ -197,7 +197,7 @@ void h2_stream_on_trailers(struct h2_stream *st)
     st->has_request_ended = true;
     if (!takes_body(st))
         return;
-    if (reason == REASON_NONE && st->exchange.is_upgrade)
+    if (reason == REASON_NONE && http_upgrade_is_asked(&st->exchange.upgrade))
         reason = REASON_TRAILER_INVALID;
     if (reason != REASON_NONE) {
         h2_answer_break_off(st, reason, NGHTTP2_PROTOCOL_ERROR);
@@ -354,8 +354,8 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
         due = stalled_since(st) + idle;
         if (due <= now)
             stall(st, now);
-    } else if (st->state == H2_STREAM_EXCHANGE && !st->has_request_ended && !x->is_upgrade &&
-               exchange_waits_for_client(x)) {
+    } else if (st->state == H2_STREAM_EXCHANGE && !st->has_request_ended &&
+               !http_upgrade_is_asked(&x->upgrade) && exchange_waits_for_client(x)) {
         due = st->body_due_ms;
         if (due <= now)
             h2_answer_break_off(st, REASON_BODY_TIMEOUT, NGHTTP2_CANCEL);

@@ -332,7 +332,7 @@ START_TEST(a_key_of_ours_must_be_answered)
         static struct http_response r;
 
         start("websocket");
-        memcpy(exchange.accept, "right", sizeof("right"));
+        memcpy(exchange.upgrade.accept, "right", sizeof("right"));
         r = (struct http_response){
             .status = 101, .framing = HTTP_NO_BODY, .upgrade = {"websocket", 9}};
         if (answers[i]) {

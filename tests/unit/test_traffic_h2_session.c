@@ -225,8 +225,8 @@ static struct exchange *relay(int32_t *id, bool *has_ended)
     r.fields.count = 1;
     r.fields.list[0] = (struct http_field){.name = "Sec-WebSocket-Accept",
                                            .name_len = 20,
-                                           .value = x->accept,
-                                           .value_len = (uint16_t)strlen(x->accept)};
+                                           .value = x->upgrade.accept,
+                                           .value_len = (uint16_t)strlen(x->upgrade.accept)};
     ck_assert(exchange_on_head(x, &r));
     ck_assert_int_eq(x->state, EXCHANGE_RELAYING);
     pump();
