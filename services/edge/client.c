@@ -33,14 +33,20 @@ static void leave_held(struct client *c)
     atomic_fetch_sub_explicit(&c->worker->shared->held, 1, memory_order_relaxed);
 }
 
+static void uncount_address(struct client *c)
+{
+    if (c->is_counted)
+        address_count_remove(&c->worker->shared->addresses, c->address_slot);
+    c->is_counted = false;
+}
+
 static void client_enter(struct client *c, enum client_state to)
 {
     must(to > c->state);
     leave_held(c);
     c->state = to;
     if (to == CLIENT_CLOSED) {
-        if (c->is_counted)
-            address_count_remove(&c->worker->shared->addresses, c->address_slot);
+        uncount_address(c);
         list_remove(&c->node);
         atomic_fetch_sub_explicit(&c->worker->stats.clients, 1, memory_order_relaxed);
         loop_reap(c->worker->loop, &c->reap);
@@ -125,6 +131,26 @@ static void hold(struct client *c)
         turn_away(c, EDGE_REFUSED_LIMIT_HELD);
 }
 
+static bool count_address(struct client *c)
+{
+    struct edge_shared *shared = c->worker->shared;
+
+    c->is_counted =
+        address_count_add(&shared->addresses, &c->peer, shared->per_address_max, &c->address_slot);
+    return c->is_counted;
+}
+
+/* Before the other worker counts it: nobody is two for a moment. */
+static bool hand_over(struct client *c)
+{
+    uncount_address(c);
+    if (!edge_worker_hand_over(c->worker, c->fd, &c->peer, c->hops))
+        return false;
+    c->fd = -1;
+    client_enter(c, CLIENT_CLOSED);
+    return true;
+}
+
 static void try_open(struct client *c, bool is_over)
 {
     int err = open_stream(c);
@@ -137,11 +163,11 @@ static void try_open(struct client *c, bool is_over)
         turn_away(c, EDGE_REFUSED_NO_MEMORY);
     } else if (is_over) {
         turn_away(c, EDGE_REFUSED_HOLD_EXPIRED);
-    } else if (edge_worker_hand_over(c->worker, c->fd, &c->peer, c->hops)) {
-        c->fd = -1;
-        client_enter(c, CLIENT_CLOSED);
-    } else {
-        hold(c);
+    } else if (!hand_over(c)) {
+        if (count_address(c))
+            hold(c);
+        else
+            turn_away(c, EDGE_REFUSED_LIMIT_ADDRESS);
     }
 }
 
@@ -164,9 +190,7 @@ void client_accept(struct edge_worker *w, int fd, const union addr *peer, unsign
     stream_init(&c->stream, on_change);
     list_push(&w->clients, &c->node);
     atomic_fetch_add_explicit(&w->stats.clients, 1, memory_order_relaxed);
-    c->is_counted = address_count_add(&w->shared->addresses, peer, w->shared->per_address_max,
-                                      &c->address_slot);
-    if (c->is_counted)
+    if (count_address(c))
         try_open(c, false);
     else
         turn_away(c, EDGE_REFUSED_LIMIT_ADDRESS);
