@@ -1,7 +1,7 @@
 /* relay - joins one TCP socket with one stream of a tunnel and pumps both ways.
  *
- *   socket --readv--> stream (going out)          as far as credit and budget allow
- *   socket <-sendmsg- stream (came in)            credit goes back as the socket takes the bytes
+ *   socket --read---> stream (going out)          as far as credit and budget allow
+ *   socket <--write-- stream (came in)            credit goes back as the socket takes the bytes
  *
  * Half-close and reset pass one to one: the socket's end becomes the stream's FIN and the stream's
  * FIN shuts the socket's write side; a reset of either side becomes a reset of the other (RST on

@@ -1,7 +1,7 @@
 /* tls - one TLS connection over one TCP socket: GnuTLS behind two queues of chunks.
  *
- *   socket --readv--> in --pull--> GnuTLS --> plaintext     tls_read
- *   socket <-writev-- out <-push-- GnuTLS <-- plaintext     tls_write, then tls_flush
+ *   socket --read---> in --pull--> GnuTLS --> plaintext     tls_read
+ *   socket <--write-- out <-push-- GnuTLS <-- plaintext     tls_write, then tls_flush
  *
  * Many small records leave in one system call, and many arrive in one; GnuTLS's own rules for a
  * call that would block (same arguments again) never reach the caller, since neither queue blocks
