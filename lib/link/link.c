@@ -131,14 +131,6 @@ static void on_lane_drain(struct lane *lane)
         link->ops->on_drain(link);
 }
 
-static void on_lane_collapse(struct lane *lane)
-{
-    struct link *link = of_lane(lane);
-
-    if (!link->is_orphan && link->ops->on_collapse)
-        link->ops->on_collapse(link);
-}
-
 static void on_lane_wake(struct lane *lane)
 {
     struct link *link = of_lane(lane);
@@ -151,7 +143,6 @@ const struct lane_ops link_lane_ops = {
     .on_udp_open = on_lane_udp_open,
     .on_control = on_lane_control,
     .on_drain = on_lane_drain,
-    .on_collapse = on_lane_collapse,
     .on_wake = on_lane_wake,
 };
 
@@ -435,10 +426,10 @@ void link_send_drain(struct link *link, uint32_t deadline_secs)
         lane_send_drain(&link->lane, deadline_secs, loop_now_ms(link->loop));
 }
 
-void link_send_collapse(struct link *link)
+void link_tell_collapse(struct link *link)
 {
-    if (link->state == LINK_OPEN)
-        lane_send_collapse(&link->lane);
+    if (link->state == LINK_OPEN && link->carrier->tell_collapse)
+        link->carrier->tell_collapse(link);
 }
 
 void link_goodbye(struct link *link, enum goodbye_code code, const char *message,

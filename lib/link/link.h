@@ -57,7 +57,9 @@ struct link_ops {
     int (*on_control)(struct link *link, enum frame_type type, const uint8_t *json, size_t n,
                       struct wire_why *why);
     void (*on_drain)(struct link *link);
-    void (*on_collapse)(struct link *link); /* or NULL */
+    /* Edge: what the hub sends here gets through no more than drop by drop, it says.  NULL: nobody
+     * cares. */
+    void (*on_collapse)(struct link *link);
     /* It is over: link_error(), link_goodbye().  Streams were told already. */
     void (*on_dead)(struct link *link);
 };
@@ -112,7 +114,9 @@ enum path_sign link_watch_path(struct link *link);
 const struct path_watch *link_path(const struct link *link);
 void link_send_config(struct link *link, const char *json);
 void link_send_drain(struct link *link, uint32_t deadline_secs);
-void link_send_collapse(struct link *link); /* hub: lane_send_collapse() */
+/* Hub, to an edge that takes FEATURE_COLLAPSE: on_collapse() is told there.  Nothing drains.  It
+ * may be lost when the peer allows no more streams; tell it again when the path does not mend. */
+void link_tell_collapse(struct link *link);
 /* GOODBYE, then LEAVING. */
 void link_goodbye(struct link *link, enum goodbye_code code, const char *message,
                   uint32_t retry_after_secs);

@@ -26,7 +26,8 @@ struct link_carrier {
     void (*send_line)(struct link *link, const char *text, size_t n);
     void (*start_lane)(struct link *link, uint32_t initial_window);
     int (*open_stream)(struct link *link, struct stream *s, const struct proxy_header *client);
-    enum path_sign (*watch_path)(struct link *link); /* NULL: TCP sees to it */
+    enum path_sign (*watch_path)(struct link *link); /* NULL, as the next: TCP sees to it */
+    void (*tell_collapse)(struct link *link);
     int (*exporter)(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES]);
     const char *(*cipher)(const struct link *link);
     int (*peer_times)(const struct link *link, int64_t *not_before, int64_t *not_after);

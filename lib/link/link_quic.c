@@ -23,6 +23,7 @@
     (256u * 1024) /* of the control stream, each way: more than any line or CONFIG */
 #define CONTROL_AHEAD (64u * 1024) /* messages made ahead of the connection */
 #define CONTROL_PIECE 4096u        /* looked at at once */
+#define PATH_COLLAPSED 0x10 /* what a side stream is reset with that says so (api/tunnel.md) */
 /* RFC 9000, 2.1: what a stream's id says of it. */
 #define IS_CLIENTS_BIDI(id) (((id)&3) == 0)
 #define IS_CLIENTS_UNI(id)  (((id)&3) == 2)
@@ -309,6 +310,19 @@ static enum path_sign watch_path(struct link *link)
     return path_watch_take(&link->quic.path, &sample);
 }
 
+/* Not a message: those wait behind whatever QUIC sends again, which on such a path is megabytes.
+ * A reset waits for nothing. */
+static void tell_collapse(struct link *link)
+{
+    int64_t stream;
+
+    must(link->side == LINK_HUB);
+    if (quic_open_uni(link->quic.quic, &stream, NULL) != 0)
+        return;
+    quic_shutdown(link->quic.quic, stream, PATH_COLLAPSED);
+    loop_again(link->loop, &link->ready);
+}
+
 static int exporter(const struct link *link, uint8_t out[TLS_EXPORTER_BYTES])
 {
     return quic_exporter(link->quic.quic, out);
@@ -337,6 +351,7 @@ const struct link_carrier link_carrier_quic = {
     .start_lane = start_lane,
     .open_stream = open_stream,
     .watch_path = watch_path,
+    .tell_collapse = tell_collapse,
     .exporter = exporter,
     .cipher = cipher,
     .peer_times = peer_times,
@@ -463,8 +478,18 @@ static void on_reset(struct quic *q, int64_t stream, void *user, uint64_t code)
     else if (!user &&
              IS_CLIENTS_BIDI(stream)) /* before its first byte: our direction ends as well */
         quic_shutdown(q, stream, RESET_BY_PEER);
-    else if (has_lane(link) && IS_CLIENTS_BIDI(stream)) /* a side stream's end is its session's */
+    else if (has_lane(link) && IS_CLIENTS_BIDI(stream))
         lane_quic_reset(&link->lane, (uint32_t)(stream / 4), code);
+    else if (has_lane(link) && IS_SERVERS_UNI(stream) && code == PATH_COLLAPSED &&
+             link->side == LINK_EDGE && link->ops->on_collapse)
+        link->ops->on_collapse(link);
+    /* Else the end of a side stream is its session's. */
+}
+
+static void on_stop(struct quic *q, int64_t stream, void *user, uint64_t code)
+{
+    if (IS_CLIENTS_BIDI(stream)) /* of a side stream: told by on_reset() already, or its session ends */
+        on_reset(q, stream, user, code);
 }
 
 static void on_closed(struct quic *q, int64_t stream, void *user)
@@ -624,7 +649,7 @@ static const struct quic_ops quic_events = {
     .on_data = on_data,
     .on_acked = on_acked,
     .on_reset = on_reset,
-    .on_stop = on_reset,
+    .on_stop = on_stop,
     .on_closed = on_closed,
     .on_credit = on_credit,
     .on_datagram = on_datagram,

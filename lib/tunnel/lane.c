@@ -312,17 +312,6 @@ void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms)
     lane_wake(l);
 }
 
-void lane_send_collapse(struct lane *l)
-{
-    static const struct drain collapse = {.deadline_secs = UINT32_MAX, .is_collapse = true};
-
-    must(l->role == LANE_HUB);
-    if (l->state == LANE_ENDED || l->out.last || l->out.drain) /* a DRAIN says more */
-        return;
-    l->out.drain = drain_emit(&collapse, NULL);
-    lane_wake(l);
-}
-
 void lane_send_goodbye(struct lane *l, enum goodbye_code code, const char *message,
                        uint32_t retry_after_secs)
 {

@@ -62,9 +62,6 @@ struct lane_ops {
                       struct wire_why *why);
     /* The peer drains: it wants no new streams after deadline_secs. */
     void (*on_drain)(struct lane *lane);
-    /* Edge: what the hub sends here gets through no more than drop by drop, it says.  NULL: nobody
-     * cares. */
-    void (*on_collapse)(struct lane *lane);
     /* There is something to send, or lane_deadline() moved: only take note. */
     void (*on_wake)(struct lane *lane);
 };
@@ -212,8 +209,6 @@ void lane_send_config(struct lane *l, const char *json);
 /* No new streams from us (edge), none wanted (hub); a later call can only shorten it, and does
  * nothing once the deadline has passed. */
 void lane_send_drain(struct lane *l, uint32_t deadline_secs, uint64_t now_ms);
-/* Hub, to an edge that takes FEATURE_COLLAPSE: on_collapse() is told there.  Nothing drains. */
-void lane_send_collapse(struct lane *l);
 /* The last frame.  Everything else that waits is dropped. */
 void lane_send_goodbye(struct lane *l, enum goodbye_code code, const char *message,
                        uint32_t retry_after_secs);

@@ -235,11 +235,6 @@ static int on_drain_frame(struct lane *l, const uint8_t *payload, size_t n)
 
     if (drain_parse(&d, payload, n, &why) != 0)
         return lane_break(l, "DRAIN: %s", why.text);
-    if (d.is_collapse && l->role == LANE_EDGE) {
-        if (l->ops->on_collapse)
-            l->ops->on_collapse(l);
-        return 0;
-    }
     deadline_ms = l->now_ms + (uint64_t)d.deadline_secs * 1000;
     l->drain.by_peer = true;
     lane_drain_by(l, deadline_ms);

@@ -132,6 +132,16 @@ static int gather_line(struct lane *l, uint32_t number, const uint8_t *bytes, si
     return lane_break(l, "stream %u does not begin with one PROXY v1 line", number);
 }
 
+/* What moves, either way, proves as much of the peer as PING and PONG do, and on a path that loses
+ * much those wait behind all that QUIC sends again. */
+static void note_alive(struct lane *l)
+{
+    if (l->beat.silence_due_ms)
+        l->beat.silence_due_ms = l->now_ms + LANE_PING_SILENCE_MS;
+    if (l->beat.pong_due_ms)
+        l->beat.pong_due_ms = l->now_ms + LANE_PONG_WITHIN_MS;
+}
+
 int lane_quic_data(struct lane *l, uint32_t number, bool is_new, const uint8_t *bytes, size_t n,
                    bool is_fin, uint64_t now_ms)
 {
@@ -141,6 +151,7 @@ int lane_quic_data(struct lane *l, uint32_t number, bool is_new, const uint8_t *
     l->now_ms = MAX(l->now_ms, now_ms);
     if (l->state != LANE_OPEN)
         return l->error;
+    note_alive(l);
     if (!s && (is_new || find_opening(l, number))) {
         size_t used;
 
@@ -192,6 +203,7 @@ void lane_quic_acked(struct lane *l, uint32_t number, uint64_t n)
 
     if (!s)
         return;
+    note_alive(l);
     stream_acked(s, n);
     stream_end_if_done(s);
     if (s->state == STREAM_ENDED)

@@ -72,9 +72,6 @@ char *config_ack_emit(const struct config_ack *a, size_t *len) MUST_USE;
 
 struct drain {
     uint32_t deadline_secs;
-    /* From a hub, to an edge that named FEATURE_COLLAPSE: nothing drains, but the hub's direction
-     * of this lane's path has collapsed. */
-    bool is_collapse;
 };
 
 MUST_USE int drain_parse(struct drain *out, const uint8_t *src, size_t n,

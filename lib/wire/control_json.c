@@ -181,21 +181,17 @@ char *config_ack_emit(const struct config_ack *a, size_t *len)
     }
 }
 
-#define REASON_COLLAPSE "collapsed"
-
 int drain_parse(struct drain *out, const uint8_t *src, size_t n, struct wire_why *why)
 {
     struct json_object *obj;
     struct json_check c;
-    const char *reason;
 
     *out = (struct drain){0};
     if (object_read(&obj, src, n, why) != 0)
         return -ERR_PROTO;
     json_check_init(&c);
     out->deadline_secs = object_read_secs(&c, "", obj, "deadlineSecs", true, UINT32_MAX);
-    reason = json_str(&c, "", obj, "reason", JSON_OPTIONAL, 0, SIZE_MAX);
-    out->is_collapse = reason && strcmp(reason, REASON_COLLAPSE) == 0; /* others: for people */
+    json_str(&c, "", obj, "reason", JSON_OPTIONAL, 0, SIZE_MAX); /* for people */
     json_object_put(obj);
     return object_end_check(&c, why);
 }
@@ -205,8 +201,6 @@ char *drain_emit(const struct drain *d, size_t *len)
     struct json_object *obj = object_new();
 
     object_add_int(obj, "deadlineSecs", d->deadline_secs);
-    if (d->is_collapse)
-        object_add_str(obj, "reason", REASON_COLLAPSE);
     return object_emit(obj, "", len);
 }
 

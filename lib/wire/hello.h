@@ -39,7 +39,7 @@
 #define INITIAL_WINDOW_MAX (1024 * 1024)
 
 /* The edge is told when the hub sees its direction of a path by QUIC collapse. */
-#define FEATURE_COLLAPSE "collapse"
+#define FEATURE_COLLAPSE "pathCollapsed"
 
 /* Names of extensions.  Longer names and further ones are no feature of ours: passed over. */
 struct feature_list {

@@ -164,7 +164,7 @@ void hub_lane_watch(struct hub_lane *lane)
              LOG_S("sign", path_sign_name(sign)), LOG_U("bytes_sec", link_path(lane->link)->rate),
              LOG_U("lost_pct", link_path(lane->link)->loss_pct));
     if (lane->takes_collapse)
-        link_send_collapse(lane->link);
+        link_tell_collapse(lane->link);
 }
 
 void hub_lane_publish(struct hub_lane *lane)

@@ -190,7 +190,7 @@ static bool read_drain(struct result *r, const struct frame *f, const uint8_t *p
 
     if (drain_parse(&d, payload, f->len, &why) != 0)
         return false;
-    say(r, " deadline=%u%s", d.deadline_secs, d.is_collapse ? " collapse" : "");
+    say(r, " deadline=%u", d.deadline_secs);
     say_again_text(r, drain_emit(&d, NULL));
     return true;
 }
