@@ -21,8 +21,8 @@
 #define CONTROL_ID 0
 #define CONTROL_CAP                                                                                \
     (256u * 1024) /* of the control stream, each way: more than any line or CONFIG */
-#define CONTROL_AHEAD (64u * 1024) /* messages made ahead of the connection */
-#define CONTROL_PIECE 4096u        /* looked at at once */
+#define CONTROL_AHEAD  (64u * 1024) /* messages made ahead of the connection */
+#define CONTROL_PIECE  4096u        /* looked at at once */
 #define PATH_COLLAPSED 0x10 /* what a side stream is reset with that says so (api/tunnel.md) */
 /* RFC 9000, 2.1: what a stream's id says of it. */
 #define IS_CLIENTS_BIDI(id) (((id)&3) == 0)
@@ -488,7 +488,7 @@ static void on_reset(struct quic *q, int64_t stream, void *user, uint64_t code)
 
 static void on_stop(struct quic *q, int64_t stream, void *user, uint64_t code)
 {
-    if (IS_CLIENTS_BIDI(stream)) /* of a side stream: told by on_reset() already, or its session ends */
+    if (IS_CLIENTS_BIDI(stream)) /* a side stream: told by on_reset(), or its session ends */
         on_reset(q, stream, user, code);
 }
 

@@ -413,6 +413,30 @@ START_TEST(a_peer_that_answers_no_more_is_dead)
 }
 END_TEST
 
+/* Where much is lost, QUIC sends that again before anything new: messages are late by minutes. */
+START_TEST(what_moves_keeps_a_lane_alive)
+{
+    bool is_down = _i % 2;
+    unsigned deaf = (unsigned)_i / 2;
+    struct fake_plan_end slow = {.bytes = 100000, .write_max = 1, .read_max = FAKE_FAST};
+    struct fake_plan_end mute = {.bytes = 1, .write_max = 1, .read_max = FAKE_FAST};
+    struct fake_plan plan = {.client = is_down ? mute : slow, .target = is_down ? slow : mute};
+    struct fake_quic_options options = {.seed = 62};
+    struct fake_quic net;
+
+    fake_quic_init(&net, &options, &plan, 1);
+    fake_quic_run_for(&net, 100);
+    net.is_control_deaf[deaf] = true;
+    fake_quic_run(&net, 10 * 60000);
+    ck_assert_uint_ge(net.now_ms, 2 * (LANE_PING_EVERY_MS + LANE_PING_SILENCE_MS));
+    ck_assert_int_eq(net.side[TAP_HUB].lane.state, LANE_OPEN);
+    ck_assert_int_eq(net.side[TAP_EDGE].lane.state, LANE_OPEN);
+    fake_quic_run_for(&net, LANE_PING_EVERY_MS + LANE_PING_SILENCE_MS);
+    ck_assert_int_eq(net.side[deaf].tick_error, -ERR_TIMEOUT); /* all was sent: now it counts */
+    fake_quic_fini(&net);
+}
+END_TEST
+
 /* --- the end -----------------------------------------------------------------------------------
  */
 
@@ -537,6 +561,7 @@ int main(void)
     tcase_add_loop_test(tc, a_long_config_and_its_ack_come_whole_beside_the_streams, 0, 2);
     tcase_add_test(tc, pings_are_answered_and_measured);
     tcase_add_loop_test(tc, a_peer_that_answers_no_more_is_dead, 0, 2);
+    tcase_add_loop_test(tc, what_moves_keeps_a_lane_alive, 0, 4);
     tcase_add_test(tc, a_hub_that_drains_takes_streams_until_its_deadline);
     tcase_add_test(tc, an_edge_that_drains_is_served_what_it_had_opened);
     tcase_add_loop_test(tc, goodbye_ends_both_lanes_in_the_middle_of_it_all, 0, 2);

@@ -67,8 +67,9 @@ struct fake_quic {
     uint32_t stream_count, stream_room;
     uint64_t verified; /* bytes that were still what they were */
     bool is_cut;
-    bool is_deaf[TAP_SIDES]; /* what is sent to it is on its way for ever */
-    struct fake_pair *pairs; /* owned */
+    bool is_deaf[TAP_SIDES];         /* what is sent to it is on its way for ever */
+    bool is_control_deaf[TAP_SIDES]; /* of the control stream, no other */
+    struct fake_pair *pairs;         /* owned */
     unsigned pair_count, done_count;
     unsigned refused_port;
     void (*on_step)(struct fake_quic *net); /* or NULL */

@@ -300,6 +300,8 @@ void fake_quic_side_deliver(struct fake_quic_side *to)
         uint32_t number = (first + i) % net->stream_count;
         bool signs_first = seeded_chance(&net->seed, 50);
 
+        if (number == CONTROL && net->is_control_deaf[to->number])
+            continue;
         if (signs_first)
             deliver_signs(to, number);
         deliver_data(to, number);
