@@ -70,8 +70,7 @@ void change_queue_fini(struct change_queue *q)
     store_batch_free(q->unwritten);
 }
 
-/* --- what it will be
- * ------------------------------------------------------------------------------- */
+/* --- what it will be -------------------------------------------------------------------------- */
 
 static struct change_step *add_step(struct change *c, enum step_kind kind, const char *id)
 {
@@ -123,8 +122,7 @@ static void batch_step(const struct hub *h, struct store_batch *b, const struct 
     edge_preview_fini(&after);
 }
 
-/* --- in force
- * -------------------------------------------------------------------------------------- */
+/* --- in force --------------------------------------------------------------------------------- */
 
 static void log_step(const struct change *c, const char *event, const char *id)
 {
@@ -193,8 +191,7 @@ static void on_stored(void *arg, const struct store_result *result)
     run_queue(h);
 }
 
-/* --- the line
- * -------------------------------------------------------------------------------------- */
+/* --- the line --------------------------------------------------------------------------------- */
 
 static void on_gone(struct admin_request *r, void *arg)
 {
