@@ -1,7 +1,6 @@
 /* desk - see desk.h. */
 #include "hub/desk.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
