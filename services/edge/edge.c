@@ -245,7 +245,8 @@ static void sum_udp(struct edge_udp_sums *out, const struct edge_udp_stats *s)
 {
     out->opened += load(&s->opened);
     out->closed += load(&s->closed);
-    out->evicted += load(&s->evicted);
+    for (unsigned i = 0; i < UDP_EVICTION_COUNT; i++)
+        out->evicted[i] += load(&s->evicted[i]);
     out->idle += load(&s->idle);
     out->errors += load(&s->errors);
     out->handed_over += load(&s->handed_over);

@@ -44,7 +44,7 @@ struct edge_sums {
     uint64_t opened, ended, reset, reset_by_hub[4], window_stalls, pool_chunks, pool_refused;
     uint64_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
     struct edge_udp_sums {
-        uint64_t opened, closed, evicted, idle, errors, handed_over, flows;
+        uint64_t opened, closed, evicted[UDP_EVICTION_COUNT], idle, errors, handed_over, flows;
         uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out, dropped[UDP_DROP_COUNT];
         uint64_t send_calls, bundles, bundles_refused;
     } udp;

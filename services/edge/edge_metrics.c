@@ -101,9 +101,13 @@ static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_s
         "Clients of UDP ports, those included that have no session now.", s->flows);
     one(m, "penstock_edge_udp_sessions_opened_total", METRIC_COUNTER, "UDP sessions opened.",
         s->opened);
-    one(m, "penstock_edge_udp_evicted_total", METRIC_COUNTER,
-        "Clients of UDP ports that went as the least recently used (limits.udpSessions).",
-        s->evicted);
+    metrics_family(
+        m, "penstock_edge_udp_evicted_total", METRIC_COUNTER,
+        "Clients of UDP ports that went for want of room (limits.udpSessions), by which: "
+        "the least recently used of an address that had more than its share, or of all.");
+    for (unsigned i = 0; i < UDP_EVICTION_COUNT; i++)
+        metrics_value(m, (double)s->evicted[i], "reason", udp_eviction_name((enum udp_eviction)i),
+                      NULL);
     one(m, "penstock_edge_udp_idle_total", METRIC_COUNTER,
         "Clients of UDP ports that went by limits.udpIdleSecs.", s->idle);
     one(m, "penstock_edge_udp_errors_total", METRIC_COUNTER,

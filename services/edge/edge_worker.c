@@ -192,7 +192,8 @@ static void publish_udp(struct edge_worker *w, const struct udp_stats *lanes)
     store(&to->bytes_out, lanes->bytes_to_clients);
     for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
         store(&to->dropped[i], lanes->dropped[i] + w->udp.dropped[i]);
-    store(&to->evicted, w->udp.evicted);
+    for (unsigned i = 0; i < UDP_EVICTION_COUNT; i++)
+        store(&to->evicted[i], w->udp.evicted[i]);
     store(&to->idle, w->udp.idle);
     store(&to->errors, w->udp.errors);
     store(&to->handed_over, w->udp.handed_over);

@@ -68,7 +68,7 @@ struct edge_stats {
     _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
     _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
     struct edge_udp_stats {
-        _Atomic uint64_t opened, closed, evicted, idle, errors, handed_over;
+        _Atomic uint64_t opened, closed, evicted[UDP_EVICTION_COUNT], idle, errors, handed_over;
         _Atomic uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
         _Atomic uint64_t dropped[UDP_DROP_COUNT];
         _Atomic uint32_t flows;

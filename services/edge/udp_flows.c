@@ -33,10 +33,11 @@ struct udp_leg {
 };
 
 struct udp_flow {
-    struct list in_bucket, in_lru;
+    struct list in_bucket, in_lru, in_source;
     struct list in_left; /* the leg that is not in use was left behind */
     uint64_t left_ms;
     struct udp_door *door;      /* borrowed: closes its flows */
+    struct udp_source *source;  /* borrowed from flows->sources */
     struct proxy_header client; /* the key */
     union addr peer, local;
     enum udp_flow_state state; /* written by flow_enter() only */
@@ -92,6 +93,7 @@ static void touch(struct udp_flow *x)
     x->active_ms = now_of(f);
     list_remove(&x->in_lru);
     list_push(&f->lru, &x->in_lru);
+    udp_source_touch(x->source, &x->in_source);
 }
 
 static void flow_free(struct udp_flow *x)
@@ -103,20 +105,36 @@ static void flow_free(struct udp_flow *x)
     list_remove(&x->in_bucket);
     list_remove(&x->in_lru);
     list_remove(&x->in_left);
+    udp_sources_remove(&f->sources, x->source, &x->in_source);
     f->count--;
     free(x);
 }
 
-/* The least recently used one goes, but not `keep`. */
-static bool evict(struct udp_flows *f, const struct udp_flow *keep)
+const char *udp_eviction_name(enum udp_eviction why)
 {
-    LIST_EACH (&f->lru, node, after) {
-        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+    static const char *const names[] = {
+#define X(name, text) text,
+        UDP_EVICTIONS(X)
+#undef X
+    };
 
-        if (x == keep)
+    return names[why];
+}
+
+/* Somebody's least recently used one goes for `asks`, but not itself. */
+static bool evict(struct udp_flows *f, const struct udp_flow *asks)
+{
+    struct udp_source *payer = udp_sources_payer(&f->sources, asks->source);
+    struct list *lru = payer ? &payer->flows : &f->lru;
+
+    LIST_EACH (lru, node, after) {
+        struct udp_flow *x = payer ? container_of(node, struct udp_flow, in_source)
+                                   : container_of(node, struct udp_flow, in_lru);
+
+        if (x == asks)
             continue;
+        f->evicted[payer ? UDP_EVICTED_ADDRESS_SHARE : UDP_EVICTED_LEAST_RECENT]++;
         flow_free(x);
-        f->evicted++;
         return true;
     }
     return false;
@@ -292,6 +310,11 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
 
     if (!x)
         return NULL;
+    x->source = udp_sources_add(&f->sources, key, &x->in_source);
+    if (!x->source) {
+        free(x);
+        return NULL;
+    }
     x->door = door;
     x->client = *key;
     x->peer = a->peer;
@@ -480,6 +503,7 @@ static void make_room(struct udp_flows *f)
     f->batch = udp_batch_new();
     must(f->batch != NULL);
     f->out = udp_outbox_new(&f->sent, f, on_send_error);
+    udp_sources_init(&f->sources, f->seed);
     f->buckets = must_alloc(UDP_FLOW_BUCKETS * sizeof(*f->buckets));
     for (unsigned i = 0; i < UDP_FLOW_BUCKETS; i++)
         list_init(&f->buckets[i]);
@@ -565,6 +589,7 @@ void udp_flows_fini(struct udp_flows *f)
     ready_cancel(&f->flush);
     udp_batch_free(f->batch);
     udp_outbox_free(f->out);
+    udp_sources_fini(&f->sources);
     free(f->buckets);
     *f = (struct udp_flows){0};
 }

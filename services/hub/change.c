@@ -23,11 +23,18 @@ struct change_step {
     struct secret_grace grace; /* of the old one */
 };
 
+enum change_state {
+    CHANGE_FRESH,    /* in its request's handler: check() runs right there, or it has to wait */
+    CHANGE_WAITING,  /* in line */
+    CHANGE_CHECKING, /* out of the line: check() runs */
+    CHANGE_STORING,  /* check() has committed it */
+};
+
 struct change {
-    struct list node;              /* in queue->waiting */
+    struct list node;              /* in queue->waiting, while it is WAITING */
     struct hub *hub;               /* borrowed */
     struct admin_request *request; /* borrowed; NULL: the client went away */
-    bool is_deferred, is_committed;
+    enum change_state state;
     void (*check)(struct hub *h, struct change *c, struct admin_request *r);
     void (*answer)(struct hub *h, struct admin_request *r, const char *id,
                    struct json_object *body);
@@ -70,8 +77,7 @@ void change_queue_fini(struct change_queue *q)
     store_batch_free(q->unwritten);
 }
 
-/* --- what it will be
- * ------------------------------------------------------------------------------- */
+/* --- what it will be -------------------------------------------------------------------------- */
 
 static struct change_step *add_step(struct change *c, enum step_kind kind, const char *id)
 {
@@ -123,8 +129,7 @@ static void batch_step(const struct hub *h, struct store_batch *b, const struct 
     edge_preview_fini(&after);
 }
 
-/* --- in force
- * -------------------------------------------------------------------------------------- */
+/* --- in force --------------------------------------------------------------------------------- */
 
 static void log_step(const struct change *c, const char *event, const char *id)
 {
@@ -193,8 +198,7 @@ static void on_stored(void *arg, const struct store_result *result)
     run_queue(h);
 }
 
-/* --- the line
- * -------------------------------------------------------------------------------------- */
+/* --- the line --------------------------------------------------------------------------------- */
 
 static void on_gone(struct admin_request *r, void *arg)
 {
@@ -202,18 +206,26 @@ static void on_gone(struct admin_request *r, void *arg)
 
     (void)r;
     c->request = NULL;
-    if (c->is_committed) /* it goes on without its client */
+    if (c->state == CHANGE_STORING) /* it goes on without its client */
         return;
+    must(c->state == CHANGE_WAITING);
     list_remove(&c->node);
     change_free(c);
 }
 
-static void defer(struct change *c)
+static void change_enter(struct change *c, enum change_state to) /* the only writer of c->state */
 {
-    if (c->is_deferred)
-        return;
-    c->is_deferred = true;
-    admin_defer(c->request, on_gone, c);
+    static const unsigned next[] = {
+        [CHANGE_FRESH] = BIT(CHANGE_WAITING) | BIT(CHANGE_STORING),
+        [CHANGE_WAITING] = BIT(CHANGE_CHECKING),
+        [CHANGE_CHECKING] = BIT(CHANGE_STORING),
+        [CHANGE_STORING] = 0,
+    };
+
+    must(next[c->state] & BIT(to));
+    if (c->state == CHANGE_FRESH) /* its handler returns without an answer */
+        admin_defer(c->request, on_gone, c);
+    c->state = to;
 }
 
 void change_commit(struct hub *h, struct change *c, const char *id, struct json_object *body,
@@ -229,9 +241,20 @@ void change_commit(struct hub *h, struct change *c, const char *id, struct json_
     snprintf(c->id, sizeof(c->id), "%s", id);
     c->body = body;
     c->answer = answer;
-    c->is_committed = true;
-    defer(c);
+    change_enter(c, CHANGE_STORING);
     must(store_commit(h->store, b, on_stored, c) == 0); /* nothing else is under way */
+}
+
+static void run_check(struct hub *h, struct change *c)
+{
+    struct change_queue *q = &h->changes;
+
+    q->current = c;
+    c->check(h, c, c->request);
+    if (c->state == CHANGE_STORING)
+        return;
+    q->current = NULL;
+    change_free(c);
 }
 
 /* Until one is being stored, or none is left. */
@@ -240,20 +263,12 @@ static void run_queue(struct hub *h)
     struct change_queue *q = &h->changes;
     struct list *node;
 
-    if (q->is_running || q->is_closed) /* is_running: called from what it runs */
-        return;
-    q->is_running = true;
-    while (!q->current && (node = list_pop(&q->waiting))) {
+    while (!q->current && !q->is_closed && (node = list_pop(&q->waiting))) {
         struct change *c = container_of(node, struct change, node);
 
-        q->current = c;
-        c->check(h, c, c->request);
-        if (c->is_committed)
-            break;
-        q->current = NULL;
-        change_free(c);
+        change_enter(c, CHANGE_CHECKING);
+        run_check(h, c);
     }
-    q->is_running = false;
 }
 
 void change_begin(struct hub *h, struct admin_request *r,
@@ -268,13 +283,15 @@ void change_begin(struct hub *h, struct admin_request *r,
         return;
     }
     c = must_alloc(sizeof(*c));
-    *c = (struct change){.hub = h, .request = r, .check = check};
+    *c = (struct change){.hub = h, .request = r, .state = CHANGE_FRESH, .check = check};
     list_init(&c->steps);
     snprintf(c->peer, sizeof(c->peer), "%s", admin_peer(r));
     snprintf(c->request_id, sizeof(c->request_id), "%s", admin_request_id(r));
-    list_push(&q->waiting, &c->node);
     q->count++;
-    if (q->current)
-        defer(c);
-    run_queue(h);
+    if (!q->current && !q->is_closed && list_is_empty(&q->waiting)) {
+        run_check(h, c);
+        return;
+    }
+    change_enter(c, CHANGE_WAITING);
+    list_push(&q->waiting, &c->node);
 }

@@ -1,9 +1,10 @@
 /* change - one change of the registry on its way: checked, made durable, put into force, answered.
  *
- *   request -> WAITING -> check() -> STORING -> in force -> answer()
- *                            |          |
- *                            |          +-> 507 or 503: nothing has changed
- *                            +-> answered: refused, a dry run, or nothing to change
+ *   request, FRESH ----------- check() --+-> STORING -> in force -> answer()
+ *      |                                 |      |
+ *      '--> WAITING -> CHECKING, check() +      +-> 507 or 503: nothing has changed
+ *                                        |
+ *                                        '-> answered: refused, a dry run, or nothing to change
  *
  * One is under way at a time, the others wait in line (limits.waitingChanges): so each is checked,
  * and its If-Match looked at, against the registry that it will change.  The control thread goes on
@@ -26,7 +27,7 @@ struct change_queue {
     struct list waiting;    /* struct change, owned, in order of coming */
     struct change *current; /* owned; NULL: none */
     unsigned count, max;    /* all of them */
-    bool is_running, is_closed;
+    bool is_closed;
     uint64_t refused; /* for want of room */
     /* owned: what the disk did not take at the start.  It goes before each change until one is in
      * the file. */

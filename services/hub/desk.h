@@ -61,8 +61,7 @@ void desk_fini(struct desk *d);
 /* The workers are gone. */
 void desk_close(struct desk *d);
 
-/* --- control thread -----------------------------------------------------------------------------
- */
+/* --- control thread --------------------------------------------------------------------------- */
 
 /* A connection that was accepted: its record, or NULL when it has to be closed (counted). */
 struct lane_record *desk_admit(struct desk *d, const union addr *peer);
@@ -79,8 +78,7 @@ void desk_drain(struct desk *d, uint32_t secs);
 /* GOODBYE draining to every lane. */
 void desk_leave(struct desk *d);
 
-/* --- reports of a lane: any worker; each runs later on the control thread
- * ------------------------- */
+/* --- reports of a lane: any worker; each runs later on the control thread --------------------- */
 
 struct hello_mail;
 /* A connection that the lane's worker has accepted itself: its record moves to the desk, which has

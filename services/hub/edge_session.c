@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "hub/desk.h"
+#include "hub/hub_lane_mail.h"
 #include "hub/unix_time.h"
 
 /* The ports of the present revision. */

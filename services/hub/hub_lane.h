@@ -1,7 +1,8 @@
 /* hub_lane - one lane of an edge, on its worker: the link, the ports it may open streams for, its
  * forwards, and the counters that the control thread reads.
  *
- * It says hello to the desk (desk.h) and does what the desk decides.  Its life, over two threads:
+ * It says hello to the desk (desk.h) and does what the desk decides (hub_lane_mail.h).  Its life,
+ * over two threads:
  *
  *   worker   new ---- hello --> ... open ......... link dead -- dead -->           free
  *   control             verdict --> hub_lane_post_open() ...       record freed -- forget -->
@@ -70,35 +71,11 @@ struct hub_lane {
 /* On the worker: a QUIC connection begins; the desk is asked whether it may stay.  False: no
  * memory, and the connection is freed. */
 bool hub_lane_accept(struct hub_worker *w, struct quic *quic);
-/* From the control thread: `fd` goes to the worker. */
+/* From the control thread: `fd` goes to the worker.  What the desk decides later it sends with
+ * hub_lane_mail.h. */
 void hub_lane_post_new(struct hub_worker *w, int fd, struct lane_record *record);
 
-/* --- what the desk decides: control thread, until it has posted `forget` ------------------------
- */
-
-/* The answer `line` (ended by '\n', moved) goes out and the lane opens, as one of the edge. */
-void hub_lane_post_open(struct hub_lane *lane, char *line, size_t n,
-                        const struct authority_pair *authority, const struct edge *edge,
-                        const uint8_t session[SESSION_BYTES]);
-/* An error answer (moved), after `delay_ms`. */
-void hub_lane_post_refuse(struct hub_lane *lane, char *line, size_t n, enum answer_code code,
-                          unsigned delay_ms);
-/* Closes without a word. */
-void hub_lane_post_drop(struct hub_lane *lane);
-/* The ports in force; with a `config` (moved; or NULL) that this lane has to carry. */
-void hub_lane_post_authority(struct hub_lane *lane, const struct authority_pair *authority,
-                             char *config);
-void hub_lane_post_goodbye(struct hub_lane *lane, enum goodbye_code code, const char *message,
-                           uint32_t retry_after_secs);
-/* DRAIN: the edge looks for another hub; what is open may finish for `secs`. */
-void hub_lane_post_drain(struct hub_lane *lane, uint32_t secs);
-/* The desk took a CONFIG_ACK: the next one may come. */
-void hub_lane_post_ack_taken(struct hub_lane *lane);
-/* The last message. */
-void hub_lane_post_forget(struct hub_lane *lane);
-
-/* --- on the worker ------------------------------------------------------------------------------
- */
+/* --- on the worker ---------------------------------------------------------------------------- */
 
 void hub_lane_publish(struct hub_lane *lane);
 /* Some times a second: the edge is told when the path to it has collapsed. */
@@ -108,5 +85,16 @@ void hub_lane_forward_gone(struct hub_lane *lane);
 /* Closes link and forwards without a word and without telling the desk. */
 void hub_lane_close(struct hub_lane *lane);
 void hub_lane_free(struct hub_lane *lane);
+
+/* --- on the worker, for hub_lane_mail.c ------------------------------------------------------- */
+
+/* A warning that its hello was refused; rate-limited. */
+void hub_lane_log_refusal(struct hub_lane *lane, enum answer_code code);
+/* The CONFIG_ACK that waits goes to the desk, unless one is on its way there. */
+void hub_lane_send_ack(struct hub_lane *lane);
+/* Closes the link, which must be there, and tells the desk. */
+void hub_lane_end(struct hub_lane *lane);
+/* The desk knows it no longer: it is freed, now or with its last forward. */
+void hub_lane_forget(struct hub_lane *lane);
 
 #endif

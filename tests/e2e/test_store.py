@@ -180,7 +180,7 @@ class Store(e2e.Case):
                 known[edge] = after
 
     def test_killed_in_the_middle_of_changes(self):
-        """The whole hub; the store alone is killed 200 times in tests/unit/test_store_store.c."""
+        """The whole hub; the store alone is killed 200 times in tests/unit/test_store_killed.c."""
         rng = random.Random(20260101)
         hub = self.stack.hub({})
         known = {}

@@ -310,12 +310,30 @@ class Limits(u.Case):
         u.ask(clients[0], b"y")  # no longer the oldest
         sources = [peer for _, peer in target.seen[:10]]
         u.ask(self.client(self.ports[0]), b"z")
-        e2e.wait_for("the counter", lambda: self.edge.metric("penstock_edge_udp_evicted_total") == 1)
+        e2e.wait_for("the counter", lambda: self.edge.metric("penstock_edge_udp_evicted_total",
+                                                       reason="least_recent") == 1)
         e2e.wait_for("ten", lambda: self.hub.metric("penstock_hub_udp_flows") == 10)
         u.ask(clients[0], b"still me")
         self.assertEqual(target.seen[-1][1], sources[0])
         u.ask(clients[1], b"anew")
         self.assertNotEqual(target.seen[-1][1], sources[1])
+
+    def test_an_address_with_many_ports_ends_nobody_elses_flow(self):
+        target = self.target()
+        self.udp_tunnel([target.port], edge={"limits": {"udpSessions": 10}, "workers": 1}, hub={"workers": 1})
+        others = [self.client(self.ports[0], bind=f"127.0.0.{i}") for i in (2, 3)]
+        for s in others:
+            u.ask(s, b"x")
+        sources = [peer for _, peer in target.seen]
+        for _ in range(50):
+            with u.client(self.ports[0]) as s:
+                u.ask(s, b"flood")
+        e2e.wait_for("the counter", lambda: self.edge.metric("penstock_edge_udp_evicted_total",
+                                                             reason="address_share") == 50 - 8)
+        self.assertEqual(self.edge.metric("penstock_edge_udp_evicted_total", reason="least_recent"), 0)
+        for s, source in zip(others, sources):
+            u.ask(s, b"still me")
+            self.assertEqual(target.seen[-1][1], source)
 
     def test_the_hubs_limit(self):
         target = self.target()

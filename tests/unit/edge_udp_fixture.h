@@ -42,7 +42,7 @@ static inline struct udp_session *on_udp_open(struct link *link, const struct pr
     struct hub_session *s = &sessions[session_count];
 
     ck_assert_uint_eq(client->dst_port, t.port);
-    ck_assert_mem_eq(client->src, ((uint8_t[]){127, 0, 0, 1}), 4);
+    ck_assert_mem_eq(client->src, ((uint8_t[]){127, 0, 0}), 3);
     if (refuses) {
         *refuse = UDP_END_NOT_ALLOWED;
         return NULL;
@@ -109,15 +109,24 @@ static inline bool session_is_closed(unsigned i)
 
 static int asking; /* the client that waits */
 
-static inline int client(void)
+/* One at 127.0.0.`last`. */
+static inline int client_at(uint8_t last)
 {
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                              .sin_port = htons(t.port)};
+    struct sockaddr_in own = {.sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1u + last)};
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
 
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
     return fd;
+}
+
+static inline int client(void)
+{
+    return client_at(1);
 }
 
 static inline bool is_answered(unsigned n)

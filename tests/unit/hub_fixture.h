@@ -1,4 +1,4 @@
-/* hub_fixture - what the hub's unit tests share: running one suite, a hub with its configuration.
+/* hub_fixture - what the hub's unit tests share: secrets, JSON, faults of a configuration.
  */
 #ifndef TESTS_UNIT_HUB_FIXTURE_H
 #define TESTS_UNIT_HUB_FIXTURE_H
@@ -8,21 +8,8 @@
 #include <string.h>
 
 #include "hub/registry.h"
+#include "support/suite.h"
 #include "json/json.h"
-
-static inline int run_suite(const char *name, TCase *tcase)
-{
-    Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
-
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
-}
 
 /* As the hub makes them; good until the next one. */
 static inline const char *new_secret(void)

@@ -280,6 +280,13 @@ static inline enum answer_code lane_up(struct test_lane *t)
     }
 }
 
+/* A lane that must come up, of an edge that acknowledges each CONFIG. */
+static inline void edge_up(struct test_lane *t)
+{
+    t->acks = true;
+    ck_assert_int_eq(lane_up(t), ANSWER_OK);
+}
+
 /* A further lane of the session of `of`. */
 static inline void lane_joins(struct test_lane *t, const struct test_lane *of, uint32_t number)
 {

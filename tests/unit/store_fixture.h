@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "loop/loop.h"
 #include "store/store.h"
+#include "support/suite.h"
 
 static char folder[64], *path;
 static struct loop *loop;

@@ -6,9 +6,19 @@ static bool flows_are(unsigned n)
     return t.workers[0].stats.udp.flows == n;
 }
 
+static uint64_t evicted(enum udp_eviction why)
+{
+    return t.workers[0].stats.udp.evicted[why];
+}
+
 static bool were_evicted(unsigned n)
 {
-    return t.workers[0].stats.udp.evicted == n;
+    return evicted(UDP_EVICTED_LEAST_RECENT) == n;
+}
+
+static bool paid_for_their_address(unsigned n)
+{
+    return evicted(UDP_EVICTED_ADDRESS_SHARE) == n;
 }
 
 static bool found_no_tunnel(unsigned n)
@@ -181,7 +191,7 @@ START_TEST(at_the_limit_a_lane_that_drains_costs_no_client)
         ask(fds[i], "two");
     ck_assert_uint_eq(session_count, 4);
     UNTIL(flows_are, 2);
-    ck_assert_uint_eq(t.workers[0].stats.udp.evicted, 0);
+    ck_assert(were_evicted(0));
     fds[2] = client(); /* one too many is one too many */
     ask(fds[2], "three");
     UNTIL(were_evicted, 1);
@@ -209,7 +219,7 @@ START_TEST(a_new_client_takes_the_place_of_what_was_left_behind)
     ask(a, "two");
     ck_assert_uint_eq(session_count, 3);
     UNTIL(flows_are, 2);
-    ck_assert_uint_eq(t.workers[0].stats.udp.evicted, 0);
+    ck_assert(were_evicted(0));
     close(a);
     close(b);
     udp_down();
@@ -233,6 +243,71 @@ START_TEST(past_the_limit_the_least_recently_used_goes)
     UNTIL(were_evicted, 1);
     for (unsigned i = 0; i < 3; i++)
         close(fds[i]);
+    udp_down();
+}
+END_TEST
+
+/* A client with ever new ports, and one with one: the first pays for each of them itself. */
+START_TEST(an_address_with_many_ports_takes_no_place_of_another)
+{
+    int quiet, fds[20];
+
+    udp_up(1, 8, 60000);
+    lane_up(0);
+    quiet = client_at(2);
+    ask(quiet, "here");
+    for (unsigned i = 0; i < 20; i++) {
+        fds[i] = client_at(1);
+        ask(fds[i], "many");
+    }
+    UNTIL(paid_for_their_address, 20 - 7);
+    ck_assert_uint_eq(evicted(UDP_EVICTED_LEAST_RECENT), 0);
+    for (unsigned i = 0; i < 20 - 7; i++) /* the least recently used ones */
+        UNTIL(session_is_closed, 1 + i);
+    for (unsigned i = 20 - 7; i < 20; i++)
+        ck_assert(!sessions[1 + i].is_closed);
+    ck_assert(!sessions[0].is_closed);
+    ask(quiet, "still here");
+    ck_assert_uint_eq(session_count, 21);
+    UNTIL(flows_are, 8);
+    for (unsigned i = 0; i < 20; i++)
+        close(fds[i]);
+    close(quiet);
+    udp_down();
+}
+END_TEST
+
+/* It has them all; then others come, until all have the same: there the least recently used goes.
+ */
+START_TEST(who_has_most_makes_room_for_others)
+{
+    int many[4], others[4];
+
+    udp_up(1, 4, 60000);
+    lane_up(0);
+    for (unsigned i = 0; i < 4; i++) {
+        many[i] = client_at(1);
+        ask(many[i], "many");
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        others[i] = client_at((uint8_t)(2 + i));
+        ask(others[i], "other");
+        UNTIL(session_is_closed, i);
+        UNTIL(paid_for_their_address, i + 1);
+    }
+    ck_assert_uint_eq(evicted(UDP_EVICTED_LEAST_RECENT), 0);
+    ask(many[3], "the last of many");
+    ask(others[0], "not the oldest");
+    others[3] = client_at(5);
+    ask(others[3], "other");
+    UNTIL(were_evicted, 1);
+    UNTIL(session_is_closed, 5); /* that of others[1] */
+    ck_assert_uint_eq(session_count, 8);
+    ck_assert_uint_eq(evicted(UDP_EVICTED_ADDRESS_SHARE), 3);
+    for (unsigned i = 0; i < 4; i++) {
+        close(many[i]);
+        close(others[i]);
+    }
     udp_down();
 }
 END_TEST
@@ -272,6 +347,8 @@ int main(void)
     tcase_add_test(tc, at_the_limit_a_lane_that_drains_costs_no_client);
     tcase_add_test(tc, a_new_client_takes_the_place_of_what_was_left_behind);
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
+    tcase_add_test(tc, an_address_with_many_ports_takes_no_place_of_another);
+    tcase_add_test(tc, who_has_most_makes_room_for_others);
     tcase_add_test(tc, what_is_idle_or_refused_goes);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

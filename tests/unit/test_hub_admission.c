@@ -90,5 +90,5 @@ int main(void)
     tcase_add_loop_test(tcase, what_a_source_is, 0, 6);
     tcase_add_test(tcase, newest_is_refused);
     tcase_add_test(tcase, many_sources);
-    return run_suite("hub_admission", tcase);
+    return suite_run("hub_admission", tcase);
 }

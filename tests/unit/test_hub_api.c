@@ -191,5 +191,5 @@ int main(void)
     tcase_add_test(tcase, a_port_that_leads_home);
     tcase_add_test(tcase, tokens_and_secrets);
     tcase_add_test(tcase, status_and_streams);
-    return run_suite("hub_api", tcase);
+    return suite_run("hub_api", tcase);
 }

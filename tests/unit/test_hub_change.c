@@ -220,5 +220,5 @@ int main(void)
     tcase_add_loop_test(tcase, the_hub_ends_in_the_middle, 0, 5);
     tcase_add_test(tcase, past_its_end_the_line_refuses);
     tcase_add_test(tcase, edges_that_could_not_be_stored_at_the_start);
-    return run_suite("hub_change", tcase);
+    return suite_run("hub_change", tcase);
 }

@@ -114,5 +114,5 @@ int main(void)
     tcase_add_loop_test(tcase, refuses, 0, (int)(sizeof(faulty) / sizeof(faulty[0])));
     tcase_add_test(tcase, a_secret_and_its_file_exclude_each_other);
     tcase_add_test(tcase, secrets_of_edges_are_masked);
-    return run_suite("hub_conf", tcase);
+    return suite_run("hub_conf", tcase);
 }

@@ -82,5 +82,5 @@ int main(void)
     tcase_add_test(t, the_page_needs_no_token);
     tcase_add_test(t, each_file_is_there);
     tcase_add_test(t, nothing_else_is_there);
-    return run_suite("hub_dashboard", t);
+    return suite_run("hub_dashboard", t);
 }

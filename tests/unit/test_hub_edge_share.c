@@ -3,6 +3,7 @@
 #include "hub/edge_share.h"
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
+#include "support/client_stream.h"
 
 #define SECRET_OF_E2 "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"
 #define LIMIT        40
@@ -51,16 +52,6 @@ static struct edge_share *share_of_edge(const char *id)
     return registry_find(&hub.registry, id)->share;
 }
 
-static struct proxy_header client_of(unsigned number, uint8_t transport)
-{
-    return (struct proxy_header){.family = PROXY_INET,
-                                 .transport = transport,
-                                 .src = {192, 0, 2, 1},
-                                 .dst = {198, 51, 100, 2},
-                                 .src_port = (uint16_t)(5000 + number),
-                                 .dst_port = transport == PROXY_DGRAM ? 53 : 80};
-}
-
 struct want {
     const struct edge_share *share;
     uint32_t forwards, udp_flows;
@@ -88,7 +79,7 @@ static void on_change(struct stream *s)
 static void streams_up(struct test_lane *t, struct stream *s, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++) {
-        struct proxy_header client = client_of(i, PROXY_STREAM);
+        struct proxy_header client = client_header(PROXY_STREAM, (uint16_t)(5000 + i), 80);
 
         stream_init(&s[i], on_change);
         ck_assert_int_eq(link_open_stream(t->link, &s[i], &client), 0);
@@ -188,7 +179,7 @@ static void on_closed(struct udp_session *u)
 static void sessions_up(struct test_lane *t, struct udp_session *u, unsigned from, unsigned to)
 {
     for (unsigned i = from; i < to; i++) {
-        struct proxy_header client = client_of(i, PROXY_DGRAM);
+        struct proxy_header client = client_header(PROXY_DGRAM, (uint16_t)(5000 + i), 53);
 
         udp_session_init(&u[i], on_datagram, on_closed);
         ck_assert_int_eq(link_open_udp(t->link, &u[i], &client), 0);

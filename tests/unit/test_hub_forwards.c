@@ -1,10 +1,9 @@
 /* Forwards against a whole hub over real TLS: the PROXY header, both ends, resets, authority,
  * limits. */
 #include "hub_tunnel_fixture.h"
-#include "wire/proxy.h"
+#include "support/client_stream.h"
 
-/* --- a target: takes all until the end, then sends it back
- * ----------------------------------------- */
+/* --- a target: takes all until the end, then sends it back ------------------------------------ */
 
 static struct target_end {
     pthread_t thread;
@@ -119,67 +118,6 @@ static void teardown(void)
     hub_down();
 }
 
-/* --- a client's stream on the edge's side
- * ----------------------------------------------------------- */
-
-struct test_stream {
-    struct stream stream;
-    char got[4096];
-    size_t got_len;
-};
-
-static void on_stream_change(struct stream *s)
-{
-    (void)s; /* the condition that is waited for looks */
-}
-
-static void stream_up(struct test_lane *t, struct test_stream *s, uint16_t port)
-{
-    struct proxy_header client = {.family = PROXY_INET,
-                                  .src = {192, 0, 2, 1},
-                                  .dst = {198, 51, 100, 2},
-                                  .src_port = 5000,
-                                  .dst_port = port};
-
-    stream_init(&s->stream, on_stream_change);
-    ck_assert_int_eq(link_open_stream(t->link, &s->stream, &client), 0);
-}
-
-static void stream_says(struct test_stream *s, const char *text)
-{
-    struct iovec piece;
-
-    ck_assert_uint_eq(stream_reserve(&s->stream, &piece, 1), 1);
-    ck_assert_uint_ge(piece.iov_len, strlen(text));
-    memcpy(piece.iov_base, text, strlen(text));
-    stream_commit(&s->stream, strlen(text));
-}
-
-static void take(struct test_stream *s)
-{
-    struct iovec piece;
-
-    while (stream_peek(&s->stream, &piece, 1) > 0) {
-        ck_assert_uint_le(s->got_len + piece.iov_len, sizeof(s->got));
-        memcpy(s->got + s->got_len, piece.iov_base, piece.iov_len);
-        s->got_len += piece.iov_len;
-        stream_taken(&s->stream, piece.iov_len, loop_now_ms(hub.loop));
-    }
-}
-
-static bool is_at_end(void *arg)
-{
-    struct test_stream *s = arg;
-
-    take(s);
-    return stream_is_at_end(&s->stream) || s->stream.state == STREAM_RESET;
-}
-
-static bool is_reset(void *arg)
-{
-    return ((struct test_stream *)arg)->stream.state == STREAM_RESET;
-}
-
 static bool no_forwards(void *arg)
 {
     (void)arg;
@@ -191,14 +129,7 @@ static uint64_t results(enum stream_result result)
     return counted(&hub.shared.counters.stream_results[result]);
 }
 
-static void edge_up(struct test_lane *t)
-{
-    t->acks = true;
-    ck_assert_int_eq(lane_up(t), ANSWER_OK);
-}
-
-/* --- tests
- * -------------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static const struct {
     uint16_t port;
@@ -208,17 +139,17 @@ static const struct {
 START_TEST(there_and_back)
 {
     static const char line[] = "PROXY TCP4 192.0.2.1 198.51.100.2 5000 ";
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct proxy_header header;
     struct test_lane t = {0};
     int used = 0;
 
     edge_up(&t);
     target_serves();
-    stream_up(&t, &s, modes[_i].port);
-    stream_says(&s, "hello");
+    client_stream_open(&s, t.link, 5000, modes[_i].port);
+    client_stream_says(&s, "hello");
     stream_finish(&s.stream); /* before the target is connected */
-    UNTIL(is_at_end, &s);
+    UNTIL(client_stream_is_at_end, &s);
     target_ends();
     if (modes[_i].version == 1)
         ck_assert_mem_eq(target.got, line, sizeof(line) - 1);
@@ -242,12 +173,12 @@ END_TEST
 
 START_TEST(not_allowed)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
-    stream_up(&t, &s, 22);
-    UNTIL(is_reset, &s);
+    client_stream_open(&s, t.link, 5000, 22);
+    UNTIL(client_stream_is_reset, &s);
     ck_assert_int_eq(s.stream.reset_code, RESET_NOT_ALLOWED);
     ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_PORT]), 1);
     stream_release(&s.stream);
@@ -257,13 +188,13 @@ END_TEST
 
 START_TEST(target_is_down)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
-    stream_up(&t, &s, 83);
-    stream_says(&s, "hello");
-    UNTIL(is_reset, &s);
+    client_stream_open(&s, t.link, 5000, 83);
+    client_stream_says(&s, "hello");
+    UNTIL(client_stream_is_reset, &s);
     ck_assert_int_eq(s.stream.reset_code, RESET_UNREACHABLE);
     UNTIL(no_forwards, NULL);
     ck_assert_uint_eq(results(RESULT_UNREACHABLE), 1);
@@ -276,15 +207,15 @@ END_TEST
 
 START_TEST(target_resets)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     target.resets = true;
     edge_up(&t);
     target_serves();
-    stream_up(&t, &s, 80);
-    stream_says(&s, "hello");
-    UNTIL(is_reset, &s);
+    client_stream_open(&s, t.link, 5000, 80);
+    client_stream_says(&s, "hello");
+    UNTIL(client_stream_is_reset, &s);
     ck_assert_int_eq(s.stream.reset_code, RESET_BY_PEER);
     target_ends();
     UNTIL(no_forwards, NULL);
@@ -303,12 +234,12 @@ static bool is_dialling(void *arg)
 /* While the target is dialled. */
 START_TEST(client_resets_early)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
-    stream_up(&t, &s, 85);
-    stream_says(&s, "hello");
+    client_stream_open(&s, t.link, 5000, 85);
+    client_stream_says(&s, "hello");
     UNTIL(is_dialling, NULL);
     stream_abort(&s.stream, RESET_BY_PEER);
     UNTIL(no_forwards, NULL);
@@ -321,19 +252,19 @@ END_TEST
 
 START_TEST(target_is_deaf)
 {
-    struct test_stream s[3];
+    struct client_stream s[3];
     struct test_lane t = {0};
 
     memset(s, 0, sizeof(s));
     edge_up(&t);
     for (size_t i = 0; i < 3; i++)
-        stream_up(&t, &s[i], 85);
-    UNTIL(is_reset, &s[2]); /* limits.connects */
+        client_stream_open(&s[i], t.link, 5000, 85);
+    UNTIL(client_stream_is_reset, &s[2]); /* limits.connects */
     ck_assert_int_eq(s[2].stream.reset_code, RESET_BY_PEER);
     ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_LIMIT_CONNECTS]), 1);
     ck_assert_int_eq(s[0].stream.state, STREAM_OPEN);
-    UNTIL(is_reset, &s[0]); /* limits.connectSecs */
-    UNTIL(is_reset, &s[1]);
+    UNTIL(client_stream_is_reset, &s[0]); /* limits.connectSecs */
+    UNTIL(client_stream_is_reset, &s[1]);
     ck_assert_int_eq(s[0].stream.reset_code, RESET_UNREACHABLE);
     UNTIL(no_forwards, NULL);
     ck_assert_uint_eq(counted(&hub.shared.counters.connect_faults[CONNECT_TIMEOUT]), 2);
@@ -355,17 +286,17 @@ static bool is_connected(void *times)
 
 START_TEST(too_many)
 {
-    struct test_stream s[4];
+    struct client_stream s[4];
     struct test_lane t = {0};
 
     memset(s, 0, sizeof(s));
     edge_up(&t);
     for (size_t i = 0; i < 4; i++) {
-        stream_up(&t, &s[i], 82);
+        client_stream_open(&s[i], t.link, 5000, 82);
         if (i < 3)
             UNTIL(is_connected, &(uint64_t){i + 1});
     }
-    UNTIL(is_reset, &s[3]);
+    UNTIL(client_stream_is_reset, &s[3]);
     ck_assert_int_eq(s[3].stream.reset_code, RESET_BY_PEER);
     ck_assert_uint_eq(counted(&hub.shared.counters.open_refusals[OPEN_LIMIT_STREAMS]), 1);
     for (size_t i = 0; i < 4; i++)
@@ -378,13 +309,13 @@ END_TEST
 /* Its streams are reset, and so are their targets. */
 START_TEST(lane_is_lost)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
     target_serves();
-    stream_up(&t, &s, 80);
-    stream_says(&s, "hello");
+    client_stream_open(&s, t.link, 5000, 80);
+    client_stream_says(&s, "hello");
     UNTIL(is_connected, &(uint64_t){1});
     lane_down(&t);
     ck_assert_int_eq(s.stream.reset_code, RESET_LANE_LOST);
@@ -397,14 +328,14 @@ END_TEST
 
 static bool has_room(void *arg)
 {
-    return stream_room(&((struct test_stream *)arg)->stream) > 0;
+    return stream_room(&((struct client_stream *)arg)->stream) > 0;
 }
 
 /* Both sides have said their end, but the target does not take the rest: it gets limits.flushSecs.
  */
 START_TEST(end_that_nobody_takes)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
     struct iovec piece;
 
@@ -412,7 +343,7 @@ START_TEST(end_that_nobody_takes)
     ck_assert_int_eq(pipe(target.go), 0);
     edge_up(&t);
     target_serves();
-    stream_up(&t, &s, 82);
+    client_stream_open(&s, t.link, 5000, 82);
     /* Until the buffers of both kernels are full too: three looks, for one may have met a hub that
      * was held up. */
     for (unsigned quiet = 0; quiet < 3;) {
@@ -426,7 +357,7 @@ START_TEST(end_that_nobody_takes)
         stream_commit(&s.stream, piece.iov_len);
     }
     stream_finish(&s.stream);
-    UNTIL(is_at_end, &s);
+    UNTIL(client_stream_is_at_end, &s);
     ck_assert_int_eq(s.stream.reset_code, RESET_NONE);
     UNTIL(no_forwards, NULL);
     ck_assert_uint_eq(results(RESULT_FLUSH_TIMEOUT), 1);
@@ -441,7 +372,7 @@ END_TEST
 START_TEST(removed_port_fades)
 {
     struct edge *edge = registry_find(&hub.registry, "e1");
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
     struct edge_spec spec;
     unsigned change;
@@ -453,10 +384,10 @@ START_TEST(removed_port_fades)
     ck_assert_int_eq(hub_put_edge(&hub, &spec, &change), 0);
     edge_spec_fini(&spec);
     target_serves();
-    stream_up(&t, &s, 82);
-    stream_says(&s, "hello");
+    client_stream_open(&s, t.link, 5000, 82);
+    client_stream_says(&s, "hello");
     stream_finish(&s.stream);
-    UNTIL(is_at_end, &s);
+    UNTIL(client_stream_is_at_end, &s);
     target_ends();
     ck_assert_uint_eq(s.got_len, 5);
     stream_release(&s.stream);
@@ -480,5 +411,5 @@ int main(void)
     tcase_add_test(tcase, lane_is_lost);
     tcase_add_test(tcase, end_that_nobody_takes);
     tcase_add_test(tcase, removed_port_fades);
-    return run_suite("hub_forwards", tcase);
+    return suite_run("hub_forwards", tcase);
 }

@@ -79,5 +79,5 @@ int main(void)
     tcase_add_loop_test(tcase, finds, 0, (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tcase, own_interfaces);
     tcase_add_test(tcase, port_0_is_none);
-    return run_suite("hub_own_listeners", tcase);
+    return suite_run("hub_own_listeners", tcase);
 }

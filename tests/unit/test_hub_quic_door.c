@@ -87,5 +87,5 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, its_port_is_free_again);
     tcase_add_test(tcase, its_keys_cannot_be_read_at_first);
-    return run_suite("hub_quic_door", tcase);
+    return suite_run("hub_quic_door", tcase);
 }

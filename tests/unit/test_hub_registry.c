@@ -171,5 +171,5 @@ int main(void)
     tcase_add_test(tcase, thousands);
     tcase_add_test(tcase, secret_grace);
     tcase_add_test(tcase, etags);
-    return run_suite("hub_registry", tcase);
+    return suite_run("hub_registry", tcase);
 }

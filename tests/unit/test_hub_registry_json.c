@@ -193,5 +193,5 @@ int main(void)
     tcase_add_test(tcase, an_edge_keeps_its_id);
     tcase_add_test(tcase, lists);
     tcase_add_test(tcase, no_secret_is_shown);
-    return run_suite("hub_registry_json", tcase);
+    return suite_run("hub_registry_json", tcase);
 }

@@ -234,5 +234,5 @@ int main(void)
     tcase_add_test(tcase, more_than_the_limit);
     tcase_add_test(tcase, the_list_begins);
     tcase_add_test(tcase, why_the_list_was_not_taken);
-    return run_suite("hub_registry_store", tcase);
+    return suite_run("hub_registry_store", tcase);
 }

@@ -498,5 +498,5 @@ int main(void)
     tcase_add_test(tcase, silent_connections_are_few);
     tcase_add_test(tcase, stops_with_a_word);
     tcase_add_test(tcase, stops_at_once);
-    return run_suite("hub_sessions", tcase);
+    return suite_run("hub_sessions", tcase);
 }

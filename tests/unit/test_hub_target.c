@@ -131,5 +131,5 @@ int main(void)
     tcase_add_loop_test(tcase, refuses, 0, (int)(sizeof(faulty) / sizeof(faulty[0])));
     tcase_add_test(tcase, own_listener_is_a_fault);
     tcase_add_test(tcase, headers);
-    return run_suite("hub_target", tcase);
+    return suite_run("hub_target", tcase);
 }

@@ -3,8 +3,9 @@
  * udp_flow.h, udp_answerers.h) */
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
+#include "support/client_stream.h"
 #include "support/dns_server.h"
-#include "wire/proxy.h"
+#include "support/errand.h"
 
 #define NAME      "svc.test"
 #define PLACES    3 /* nobody answers at the first, one does at each of the others */
@@ -154,29 +155,21 @@ static void name_has(const char *numbers)
 }
 
 struct resolver_order {
-    struct task task;
     struct hub_worker *worker;
     struct resolver_options options;
-    _Atomic bool is_done;
 };
 
-static void on_resolver_order(struct task *task)
+static void take_resolver(void *arg)
 {
-    struct resolver_order *o = container_of(task, struct resolver_order, task);
+    const struct resolver_order *o = arg;
 
     resolver_free(o->worker->resolver);
     o->worker->resolver = resolver_new_with(o->worker->loop, &o->options);
-    atomic_store(&o->is_done, true);
-}
-
-static bool is_done(void *arg)
-{
-    return atomic_load((_Atomic bool *)arg);
 }
 
 static void names_up(void)
 {
-    struct resolver_order order = {.task.run = on_resolver_order};
+    struct resolver_order order;
     FILE *file;
 
     dns_server_start(&dns, hub.loop, "127.0.0.1", 0);
@@ -188,9 +181,7 @@ static void names_up(void)
     order.options = (struct resolver_options){conf_path, dns.port};
     for (unsigned i = 0; i < hub.worker_count; i++) {
         order.worker = &hub.workers[i];
-        atomic_store(&order.is_done, false);
-        loop_post(order.worker->loop, &order.task);
-        UNTIL(is_done, &order.is_done);
+        errand_run(hub.loop, order.worker->loop, take_resolver, &order);
         ck_assert_ptr_nonnull(order.worker->resolver);
     }
 }
@@ -218,75 +209,28 @@ static void teardown(void)
     hub_down();
 }
 
-static void edge_up(struct test_lane *t)
-{
-    t->acks = true;
-    ck_assert_int_eq(lane_up(t), ANSWER_OK);
-}
-
-static struct proxy_header client_at(uint16_t port, uint8_t transport)
-{
-    return (struct proxy_header){.family = PROXY_INET,
-                                 .transport = transport,
-                                 .src = {192, 0, 2, 1},
-                                 .dst = {198, 51, 100, 2},
-                                 .src_port = port,
-                                 .dst_port = transport == PROXY_DGRAM ? 53 : 80};
-}
-
 /* --- by TCP -----------------------------------------------------------------------------------
  */
 
-struct test_stream {
-    struct stream stream;
-    char got[8];
-    size_t got_len, want;
-};
-
-static void on_change(struct stream *s)
-{
-    (void)s; /* the condition that is waited for looks */
-}
+static size_t want; /* bytes */
 
 static bool has_got(void *arg)
 {
-    struct test_stream *s = arg;
-    struct iovec piece;
-
-    while (stream_peek(&s->stream, &piece, 1) > 0) {
-        ck_assert_uint_le(s->got_len + piece.iov_len, sizeof(s->got));
-        memcpy(s->got + s->got_len, piece.iov_base, piece.iov_len);
-        s->got_len += piece.iov_len;
-        stream_taken(&s->stream, piece.iov_len, loop_now_ms(hub.loop));
-    }
-    return s->got_len >= s->want;
+    client_stream_take(arg);
+    return ((struct client_stream *)arg)->got_len >= want;
 }
 
-static bool is_reset(void *arg)
+static char who_takes(struct test_lane *t, struct client_stream *s)
 {
-    return ((struct test_stream *)arg)->stream.state == STREAM_RESET;
-}
-
-static void stream_up(struct test_lane *t, struct test_stream *s)
-{
-    struct proxy_header client = client_at(5000, PROXY_STREAM);
-
-    stream_release(&s->stream);
-    *s = (struct test_stream){.want = 1};
-    stream_init(&s->stream, on_change);
-    ck_assert_int_eq(link_open_stream(t->link, &s->stream, &client), 0);
-}
-
-static char who_takes(struct test_lane *t, struct test_stream *s)
-{
-    stream_up(t, s);
+    client_stream_open(s, t->link, 5000, 80);
+    want = 1;
     UNTIL(has_got, s);
     return s->got[0];
 }
 
 START_TEST(a_connection_goes_where_the_name_points_now)
 {
-    struct test_stream first = {0}, second = {0};
+    struct client_stream first = {0}, second = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
@@ -294,7 +238,7 @@ START_TEST(a_connection_goes_where_the_name_points_now)
     ck_assert_int_eq(who_takes(&t, &first), '2');
     name_has("3");
     ck_assert_int_eq(who_takes(&t, &second), '3');
-    first.want = 2; /* what is open stays where it is */
+    want = 2; /* what is open stays where it is */
     ck_assert_int_eq(send(services[1].taken[0], "!", 1, MSG_NOSIGNAL), 1);
     UNTIL(has_got, &first);
     ck_assert_int_eq(first.got[1], '!');
@@ -309,7 +253,7 @@ END_TEST
 START_TEST(an_address_that_refuses_costs_no_connection_wherever_it_stands)
 {
     static const char *const orders[] = {"12", "21", "132", "213", "1"};
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
     const _Atomic uint64_t *faults = hub.shared.counters.connect_faults;
 
@@ -320,8 +264,8 @@ START_TEST(an_address_that_refuses_costs_no_connection_wherever_it_stands)
     }
     ck_assert_uint_eq(counted(&faults[CONNECT_REFUSED]), 0);
     name_has(orders[ARRAY_LEN(orders) - 1]);
-    stream_up(&t, &s);
-    UNTIL(is_reset, &s);
+    client_stream_open(&s, t.link, 5000, 80);
+    UNTIL(client_stream_is_reset, &s);
     ck_assert_uint_eq(counted(&faults[CONNECT_REFUSED]), 1);
     stream_release(&s.stream);
     lane_down(&t);
@@ -330,13 +274,13 @@ END_TEST
 
 START_TEST(a_name_that_is_gone_comes_back)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
     name_has("");
-    stream_up(&t, &s);
-    UNTIL(is_reset, &s);
+    client_stream_open(&s, t.link, 5000, 80);
+    UNTIL(client_stream_is_reset, &s);
     ck_assert_uint_eq(counted(&hub.shared.counters.connect_faults[CONNECT_RESOLVE]), 1);
     name_has("2");
     ck_assert_int_eq(who_takes(&t, &s), '2');
@@ -370,7 +314,7 @@ static void on_closed(struct udp_session *u)
 
 static void session_up(struct test_lane *t, struct test_session *s, uint16_t client)
 {
-    struct proxy_header header = client_at(client, PROXY_DGRAM);
+    struct proxy_header header = client_header(PROXY_DGRAM, client, 53);
 
     udp_session_release(&s->session);
     *s = (struct test_session){.lane = t};
@@ -525,5 +469,5 @@ int main(void)
     tcase_add_loop_test(tc, a_flow_finds_the_one_that_answers_though_the_order_changes_meanwhile, 0,
                         3);
     tcase_add_test(tc, a_refused_socket_is_not_handed_to_another_worker);
-    return run_suite("target_names", tc);
+    return suite_run("target_names", tc);
 }

@@ -2,6 +2,7 @@
  * is refused, what goes when there is no room.  (udp_book.h, udp_flow.h) */
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
+#include "support/client_stream.h"
 #include "wire/proxy.h"
 
 /* --- a target: sends back what is no bare header, and remembers who asked -----------------------
@@ -80,12 +81,7 @@ static void on_closed(struct udp_session *u)
 
 static void session_up(struct test_lane *t, struct test_session *s, uint16_t client, uint16_t port)
 {
-    struct proxy_header header = {.family = PROXY_INET,
-                                  .transport = PROXY_DGRAM,
-                                  .src = {192, 0, 2, 1},
-                                  .dst = {198, 51, 100, 2},
-                                  .src_port = client,
-                                  .dst_port = port};
+    struct proxy_header header = client_header(PROXY_DGRAM, client, port);
 
     udp_session_release(&s->session);
     *s = (struct test_session){.got = 0};
@@ -127,12 +123,6 @@ static void ask(struct test_session *s, const char *text)
 static bool flows_are(void *arg)
 {
     return atomic_load(&hub.shared.udp_flows) == *(unsigned *)arg;
-}
-
-static void edge_up(struct test_lane *t)
-{
-    t->acks = true;
-    ck_assert_int_eq(lane_up(t), ANSWER_OK);
 }
 
 START_TEST(a_flow_is_the_same_on_every_lane)

@@ -3,6 +3,8 @@
  * worker, so that all flows are in one book.  (udp_book.h) */
 #include "hub/edge_share.h"
 #include "hub_tunnel_fixture.h"
+#include "support/client_stream.h"
+#include "support/errand.h"
 
 #define SECRET_OF_E2 "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"
 #define LIMIT        200
@@ -62,12 +64,7 @@ static bool flows_are(void *arg)
 
 static void open_one(struct test_lane *t, struct opened *o)
 {
-    struct proxy_header client = {.family = PROXY_INET,
-                                  .transport = PROXY_DGRAM,
-                                  .src = {192, 0, 2, 1},
-                                  .dst = {198, 51, 100, 2},
-                                  .src_port = (uint16_t)(o->first + o->count),
-                                  .dst_port = 53};
+    struct proxy_header client = client_header(PROXY_DGRAM, (uint16_t)(o->first + o->count), 53);
     struct udp_session *u = &o->sessions[o->count++];
 
     udp_session_init(u, on_datagram, on_closed);
@@ -100,34 +97,21 @@ static unsigned open_of(const struct opened *o)
 
 /* --- the worker's list, which only the worker reads ------------------------------------------- */
 
-struct look {
-    struct task task;
-    unsigned orphans;
-    _Atomic bool is_done;
-};
-
-static void on_look(struct task *task)
+static void count_orphans(void *arg)
 {
-    struct look *look = container_of(task, struct look, task);
     const struct udp_book *b = &hub.workers[0].udp;
+    unsigned *count = arg;
 
     for (struct list *n = b->orphans.next; n != &b->orphans; n = n->next)
-        look->orphans++;
-    atomic_store(&look->is_done, true);
-}
-
-static bool is_done(void *arg)
-{
-    return atomic_load((_Atomic bool *)arg);
+        (*count)++;
 }
 
 static unsigned orphans(void)
 {
-    struct look look = {.task.run = on_look};
+    unsigned count = 0;
 
-    loop_post(hub.workers[0].loop, &look.task);
-    UNTIL(is_done, &look.is_done);
-    return look.orphans;
+    errand_run(hub.loop, hub.workers[0].loop, count_orphans, &count);
+    return count;
 }
 
 /* The lane is lost: its flows are orphans. */
@@ -139,12 +123,6 @@ static void lose(struct test_lane *t, const struct opened *o)
     lane_down(t);
     while ((n = orphans()) != before + o->count)
         ck_assert_msg(clock_now_us() / 1000 < until_ms, "%u orphans of %u", n, before + o->count);
-}
-
-static void edge_up(struct test_lane *t)
-{
-    t->acks = true;
-    ck_assert_int_eq(lane_up(t), ANSWER_OK);
 }
 
 /* --- tests ------------------------------------------------------------------------------------ */
@@ -235,5 +213,5 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, an_orphan_goes_before_a_flow_that_has_a_lane);
     tcase_add_loop_test(tc, only_so_many_are_looked_at, 0, ARRAY_LEN(looks));
-    return run_suite("udp_victims", tc);
+    return suite_run("udp_victims", tc);
 }

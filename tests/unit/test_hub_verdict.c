@@ -162,5 +162,5 @@ int main(void)
     tcase_add_loop_test(tcase, wrong, 0, 9);
     tcase_add_test(tcase, proof_comes_before_the_rest);
     tcase_add_test(tcase, both_secrets_in_the_grace);
-    return run_suite("hub_verdict", tcase);
+    return suite_run("hub_verdict", tcase);
 }

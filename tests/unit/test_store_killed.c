@@ -82,18 +82,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("store_killed");
     TCase *tcase = tcase_create("store");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 200);
     tcase_add_test(tcase, killed_at_any_moment);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("store_killed", tcase);
 }
