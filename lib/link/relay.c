@@ -44,6 +44,16 @@ static size_t bytes_of(const struct iovec *pieces, size_t count)
     return n;
 }
 
+/* A request is read into one chunk, which is recv(2) and charges no budget; who fills what he is
+ * given gets all. */
+static void size_next_read(struct relay *r, size_t n, size_t want)
+{
+    if (n == want)
+        r->read_pieces = RELAY_PIECES;
+    else if (n <= CHUNK_ROOM)
+        r->read_pieces = (uint8_t)MAX(r->read_pieces / 4, 1);
+}
+
 /* Socket to stream.  IO_OK: moved, maybe more.  IO_WAIT: for the socket or for room. */
 static enum io read_socket(struct relay *r)
 {
@@ -53,7 +63,7 @@ static enum io read_socket(struct relay *r)
 
     if (r->read_ended || r->read_blocked)
         return IO_WAIT;
-    count = stream_reserve(r->stream, pieces, RELAY_PIECES);
+    count = stream_reserve(r->stream, pieces, r->read_pieces);
     if (count == 0)
         return IO_WAIT;
     want = bytes_of(pieces, count);
@@ -71,6 +81,7 @@ static enum io read_socket(struct relay *r)
         return IO_WAIT;
     }
     r->read_blocked = (size_t)n < want; /* the socket is empty: epoll will tell */
+    size_next_read(r, (size_t)n, want);
     return IO_OK;
 }
 
@@ -224,7 +235,8 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
     const uint8_t *from = prefix;
 
     must(n <= RELAY_PREFIX_MAX);
-    *r = (struct relay){.loop = loop, .stream = stream, .fd = fd, .on_done = on_done};
+    *r = (struct relay){
+        .loop = loop, .stream = stream, .fd = fd, .read_pieces = 1, .on_done = on_done};
     for (size_t i = 0; i < n; i++)
         r->prefix[i] = from[i];
     r->prefix_len = (uint8_t)n;
