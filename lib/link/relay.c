@@ -235,8 +235,12 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
     const uint8_t *from = prefix;
 
     must(n <= RELAY_PREFIX_MAX);
-    *r = (struct relay){
-        .loop = loop, .stream = stream, .fd = fd, .read_pieces = 1, .on_done = on_done};
+    *r = (struct relay){.loop = loop,
+                        .stream = stream,
+                        .fd = fd,
+                        .read_blocked = true, /* accepted or connected just now: epoll will tell */
+                        .read_pieces = 1,
+                        .on_done = on_done};
     for (size_t i = 0; i < n; i++)
         r->prefix[i] = from[i];
     r->prefix_len = (uint8_t)n;
