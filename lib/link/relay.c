@@ -35,20 +35,38 @@ static void finish(struct relay *r, enum relay_end end)
     r->on_done(r);
 }
 
+static size_t bytes_of(const struct iovec *pieces, size_t count)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+/* A request is read into one chunk, which is recv(2) and charges no budget; who fills what he is
+ * given gets all. */
+static void size_next_read(struct relay *r, size_t n, size_t want)
+{
+    if (n == want)
+        r->read_pieces = RELAY_PIECES;
+    else if (n <= CHUNK_ROOM)
+        r->read_pieces = (uint8_t)MAX(r->read_pieces / 4, 1);
+}
+
 /* Socket to stream.  IO_OK: moved, maybe more.  IO_WAIT: for the socket or for room. */
 static enum io read_socket(struct relay *r)
 {
     struct iovec pieces[RELAY_PIECES];
-    size_t count, want = 0;
+    size_t count, want;
     ssize_t n;
 
     if (r->read_ended || r->read_blocked)
         return IO_WAIT;
-    count = stream_reserve(r->stream, pieces, RELAY_PIECES);
+    count = stream_reserve(r->stream, pieces, r->read_pieces);
     if (count == 0)
         return IO_WAIT;
-    for (size_t i = 0; i < count; i++)
-        want += pieces[i].iov_len;
+    want = bytes_of(pieces, count);
     n = socket_read(r->fd, pieces, count);
     stream_commit(r->stream, n > 0 ? (size_t)n : 0);
     if (n == 0) {
@@ -63,13 +81,18 @@ static enum io read_socket(struct relay *r)
         return IO_WAIT;
     }
     r->read_blocked = (size_t)n < want; /* the socket is empty: epoll will tell */
+    size_next_read(r, (size_t)n, want);
     return IO_OK;
 }
 
-static enum io write_some(struct relay *r, const struct iovec *pieces, size_t count, ssize_t *n)
+static enum io write_some(struct relay *r, const struct iovec *pieces, size_t count, bool is_last,
+                          size_t *taken)
 {
-    *n = socket_write(r->fd, pieces, count);
-    if (*n >= 0)
+    ssize_t n =
+        is_last ? socket_write_last(r->fd, pieces, count) : socket_write(r->fd, pieces, count);
+
+    *taken = n > 0 ? (size_t)n : 0;
+    if (n >= 0)
         return IO_OK;
     if (errno != EAGAIN)
         return IO_FAIL;
@@ -77,42 +100,37 @@ static enum io write_some(struct relay *r, const struct iovec *pieces, size_t co
     return IO_WAIT;
 }
 
-static enum io write_prefix(struct relay *r)
+static enum io end_writing(struct relay *r)
 {
-    struct iovec piece = {r->prefix + r->prefix_at, (size_t)(r->prefix_len - r->prefix_at)};
-    ssize_t n;
-    enum io io = write_some(r, &piece, 1, &n);
-
-    if (io == IO_OK)
-        r->prefix_at = (uint8_t)(r->prefix_at + n);
-    return io;
+    r->write_ended = true;
+    if (r->read_ended && r->stream->state == STREAM_ENDED)
+        return IO_EOF; /* it is closed at once, which says the same */
+    return shutdown(r->fd, SHUT_WR) == 0 || errno == ENOTCONN ? IO_EOF : IO_FAIL;
 }
 
-/* Stream to socket. */
+/* Stream to socket.  The prefix leaves with the first bytes and the FIN with the last ones, if they
+ * are there. */
 static enum io write_socket(struct relay *r)
 {
+    size_t prefix = (size_t)(r->prefix_len - r->prefix_at), count = 0, total, taken;
     struct iovec pieces[RELAY_PIECES];
-    size_t count;
-    ssize_t n;
+    bool is_last;
     enum io io;
 
     if (r->write_ended || r->write_blocked)
         return IO_WAIT;
-    if (r->prefix_at < r->prefix_len)
-        return write_prefix(r);
-    count = stream_peek(r->stream, pieces, RELAY_PIECES);
-    if (count == 0) {
-        if (!stream_is_at_end(r->stream))
-            return IO_WAIT;
-        r->write_ended = true;
-        if (r->read_ended && r->stream->state == STREAM_ENDED)
-            return IO_EOF; /* it is closed at once, which says the same */
-        return shutdown(r->fd, SHUT_WR) == 0 || errno == ENOTCONN ? IO_EOF : IO_FAIL;
-    }
-    io = write_some(r, pieces, count, &n);
-    if (io == IO_OK)
-        stream_taken(r->stream, (size_t)n, loop_now_ms(r->loop));
-    return io;
+    if (prefix > 0)
+        pieces[count++] = (struct iovec){r->prefix + r->prefix_at, prefix};
+    count += stream_peek(r->stream, pieces + count, RELAY_PIECES - count);
+    if (count == 0)
+        return stream_is_at_end(r->stream) ? end_writing(r) : IO_WAIT;
+    total = bytes_of(pieces, count);
+    is_last = stream_ends_after(r->stream, total - prefix);
+    io = write_some(r, pieces, count, is_last, &taken);
+    r->prefix_at = (uint8_t)(r->prefix_at + MIN(taken, prefix));
+    if (taken > prefix)
+        stream_taken(r->stream, taken - prefix, loop_now_ms(r->loop));
+    return is_last && taken == total ? end_writing(r) : io;
 }
 
 static unsigned wanted_events(const struct relay *r)
@@ -217,7 +235,12 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
     const uint8_t *from = prefix;
 
     must(n <= RELAY_PREFIX_MAX);
-    *r = (struct relay){.loop = loop, .stream = stream, .fd = fd, .on_done = on_done};
+    *r = (struct relay){.loop = loop,
+                        .stream = stream,
+                        .fd = fd,
+                        .read_blocked = true, /* accepted or connected just now: epoll will tell */
+                        .read_pieces = 1,
+                        .on_done = on_done};
     for (size_t i = 0; i < n; i++)
         r->prefix[i] = from[i];
     r->prefix_len = (uint8_t)n;

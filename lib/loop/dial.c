@@ -67,13 +67,14 @@ static int name_error(int last_errno)
 
 /* A closed port of this machine, dialled from the very same port number, answers itself (TCP's
  * simultaneous open): nobody is there. */
-static bool is_self(int fd)
+static bool is_self(const struct dial *d)
 {
     union addr local = {0}, peer = {0};
     socklen_t local_len = sizeof(local), peer_len = sizeof(peer);
 
-    return getsockname(fd, &local.sa, &local_len) == 0 &&
-           getpeername(fd, &peer.sa, &peer_len) == 0 && addr_is_same(&local, &peer);
+    return getsockname(d->fd, &local.sa, &local_len) == 0 &&
+           addr_port(&local) == addr_port(&d->addrs[d->next - 1]) &&
+           getpeername(d->fd, &peer.sa, &peer_len) == 0 && addr_is_same(&local, &peer);
 }
 
 static void on_writable(struct loop_io *io, unsigned events);
@@ -121,7 +122,7 @@ static void dial_run(struct dial *d)
             return;
         }
         err = attempt_start(d, &d->addrs[d->next++], &is_open);
-        if (err == 0 && is_open && is_self(d->fd))
+        if (err == 0 && is_open && is_self(d))
             err = ECONNREFUSED;
         if (err == 0 && is_open) {
             finish(d, 0);
@@ -145,7 +146,7 @@ static void take_result(struct dial *d)
 
     if (getsockopt(d->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
         err = errno;
-    if (err == 0 && is_self(d->fd))
+    if (err == 0 && is_self(d))
         err = ECONNREFUSED;
     if (err == 0) {
         finish(d, 0);

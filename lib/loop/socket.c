@@ -32,10 +32,10 @@ ssize_t socket_read(int fd, const struct iovec *pieces, size_t count)
     return n;
 }
 
-ssize_t socket_write(int fd, const struct iovec *pieces, size_t count)
+static ssize_t write_pieces(int fd, const struct iovec *pieces, size_t count, int more)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
-    int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    int flags = MSG_NOSIGNAL | MSG_DONTWAIT | more;
     ssize_t n;
 
     do
@@ -43,6 +43,16 @@ ssize_t socket_write(int fd, const struct iovec *pieces, size_t count)
                        : sendmsg(fd, &message, flags);
     while (n < 0 && errno == EINTR);
     return n;
+}
+
+ssize_t socket_write(int fd, const struct iovec *pieces, size_t count)
+{
+    return write_pieces(fd, pieces, count, 0);
+}
+
+ssize_t socket_write_last(int fd, const struct iovec *pieces, size_t count)
+{
+    return write_pieces(fd, pieces, count, MSG_MORE);
 }
 
 bool socket_is_answered(int fd)

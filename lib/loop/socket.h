@@ -13,6 +13,9 @@
  * the kernel a few per cent. */
 ssize_t socket_read(int fd, const struct iovec *pieces, size_t count);
 ssize_t socket_write(int fd, const struct iovec *pieces, size_t count);
+/* The last bytes before the end: shutdown(2) or close(2) has to follow at once, which sends them
+ * and the FIN as one segment. */
+ssize_t socket_write_last(int fd, const struct iovec *pieces, size_t count);
 /* A connect(2) under way has come to its end, well or not, though the loop may not have told yet:
  * one that was held up tells of the deadline first, and what came in time is not too late. */
 bool socket_is_answered(int fd);

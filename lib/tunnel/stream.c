@@ -371,7 +371,12 @@ void stream_taken(struct stream *s, size_t n, uint64_t now_ms)
 
 bool stream_is_at_end(const struct stream *s)
 {
-    return s->in == HALF_ENDED && s->recvq.len == 0;
+    return stream_ends_after(s, 0);
+}
+
+bool stream_ends_after(const struct stream *s, size_t n)
+{
+    return s->in == HALF_ENDED && s->recvq.len == n;
 }
 
 uint64_t stream_bytes_in(const struct stream *s)

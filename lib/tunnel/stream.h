@@ -99,8 +99,9 @@ void stream_abort(struct stream *s, enum stream_reset code);
 MUST_USE size_t stream_peek(const struct stream *s, struct iovec *out, size_t max);
 /* Our socket took n of the bytes: credit goes back to the sender. */
 void stream_taken(struct stream *s, size_t n, uint64_t now_ms);
-/* The peer's FIN came and everything before it was taken. */
+/* The peer's FIN came and everything before it was taken; or will be with n more bytes. */
 bool stream_is_at_end(const struct stream *s);
+bool stream_ends_after(const struct stream *s, size_t n);
 
 /* Bytes so far: from the peer, and handed to the transport. */
 uint64_t stream_bytes_in(const struct stream *s);

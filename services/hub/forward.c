@@ -19,6 +19,8 @@
 #define ADDRESS_MS                                                                                 \
     1500 /* of a name, which may have several addresses; a literal gets all the time */
 
+#define KEEPALIVE_AFTER_MS 2000
+
 /* Apart from the forward, which lives much longer: it holds every address of a name. */
 struct forward_dial {
     struct dial dial;
@@ -117,6 +119,7 @@ static void forward_enter(struct forward *f,
     if (to != FORWARD_CLOSED)
         return;
     drop_dial(f);
+    list_remove(&f->in_young);
     relay_fini(&f->relay);
     deadline_off(&f->flush);
     ready_cancel(&f->ready);
@@ -256,8 +259,8 @@ static void on_dialled(struct dial *d, int fd, int err, const union addr *peer)
     }
     duration_count(&shared->counters.connect, clock_now_us() - dial->started_us);
     n = target_emit_header(prefix, f->target.mode, &f->client);
-    socket_set_keepalive(fd);
     forward_enter(f, FORWARD_RELAYING);
+    list_push(&f->lane->worker->young, &f->in_young);
     relay_start(&f->relay, f->lane->worker->loop, fd, &f->stream, prefix, n, on_relay_done);
 }
 
@@ -320,6 +323,7 @@ struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *cl
     f->client = *client;
     f->target = target_map_find(shared->targets, client->dst_port);
     f->opened_ms = now_ms;
+    list_init(&f->in_young);
     stream_init(&f->stream, on_change);
     deadline_init(&f->flush, lane->worker->loop, on_flush_due);
     ready_init(&f->ready, on_ready);
@@ -330,6 +334,20 @@ struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *cl
     list_push(lane->forwards.next, &f->in_lane);
     hub_event_stream(shared->events, HUB_EVENT_STREAM_OPENED, f);
     return &f->stream;
+}
+
+void forward_tick(struct hub_worker *w)
+{
+    uint64_t now_ms = loop_now_ms(w->loop);
+
+    LIST_EACH (&w->young, node, after) {
+        struct forward *f = container_of(node, struct forward, in_young);
+
+        if (now_ms < f->opened_ms + KEEPALIVE_AFTER_MS)
+            break;
+        socket_set_keepalive(f->relay.fd);
+        list_remove(node);
+    }
 }
 
 void forward_stop(struct forward *f)

@@ -24,7 +24,7 @@ struct forward {
     enum forward_state state;  /* written by forward_enter() only */
     enum stream_result result; /* CLOSED */
     struct hub_lane *lane;     /* borrowed: waits for its forwards */
-    struct list in_lane;
+    struct list in_lane, in_young;
     struct stream stream;
     struct relay relay;
     struct forward_dial *dial; /* owned while CONNECTING */
@@ -41,6 +41,9 @@ const char *forward_state_name(enum forward_state state);
 /* For an OPEN of the edge: lane_ops.on_open (tunnel/lane.h). */
 struct stream *forward_open(struct hub_lane *lane, const struct proxy_header *client,
                             enum stream_reset *refuse);
+/* From time to time, on the worker: targets of streams that have lived for a while get keep-alive,
+ * which is four system calls and a timer that most streams never need. */
+void forward_tick(struct hub_worker *w);
 /* With the process: at once, without a word. */
 void forward_stop(struct forward *f);
 

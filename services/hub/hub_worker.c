@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "buf/chunk.h"
+#include "hub/forward.h"
 #include "hub/hub_lane.h"
 
 #define TICK_MS 250 /* live byte counts in the API are at most this much older than the present */
@@ -20,6 +21,7 @@ static void on_tick(struct deadline *tick)
     atomic_store_explicit(&w->pool_refused, pool->refused, memory_order_relaxed);
     if (w->quic)
         quic_gauges_publish(&w->quic_gauges, w->quic);
+    forward_tick(w);
     udp_book_tick(&w->udp);
     if (!list_is_empty(&w->lanes) || w->udp.count > 0)
         deadline_set(&w->tick, TICK_MS);
@@ -30,6 +32,7 @@ int hub_worker_init(struct hub_worker *w, struct loop *loop, struct hub_shared *
     w->loop = loop;
     w->shared = shared;
     list_init(&w->lanes);
+    list_init(&w->young);
     udp_book_init(&w->udp, w);
     deadline_init(&w->tick, loop, on_tick);
     w->resolver = resolver_new(loop);

@@ -50,8 +50,9 @@ struct hub_worker {
     struct resolver *resolver; /* owned */
     struct quic_port *quic;    /* owned: quic_door.h; NULL: TLS only */
     struct list lanes;         /* struct hub_lane, owned, until the desk forgets them */
+    struct list young;         /* struct forward: RELAYING, keep-alive not set yet; oldest first */
     struct udp_book udp;
-    struct deadline tick; /* publishes the lanes' counters */
+    struct deadline tick; /* publishes the lanes' counters, and see forward_tick() */
     /* Lines that others can cause; apart, or strangers could silence those about targets. */
     struct log_limit handshake_log, target_log, share_log;
     bool is_closed;

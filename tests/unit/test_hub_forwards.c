@@ -171,6 +171,40 @@ START_TEST(there_and_back)
 }
 END_TEST
 
+/* Of the hub, which is in this process: its socket to the target has keep-alive. */
+static bool target_is_watched(void *arg)
+{
+    (void)arg;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_in peer = {0};
+        socklen_t len = sizeof(peer), on_len = sizeof(int);
+        int on = 0;
+
+        if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0 && peer.sin_family == AF_INET &&
+            peer.sin_port == htons(target.port))
+            return getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, &on_len) == 0 && on;
+    }
+    return false;
+}
+
+/* It is not set before the stream has lived for a while. */
+START_TEST(a_target_that_says_nothing_is_watched)
+{
+    struct test_stream s = {0};
+    struct test_lane t = {0};
+
+    edge_up(&t);
+    target_serves();
+    stream_up(&t, &s, 80);
+    UNTIL(target_is_watched, NULL);
+    stream_finish(&s.stream);
+    UNTIL(no_forwards, NULL);
+    target_ends();
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
 START_TEST(not_allowed)
 {
     struct client_stream s = {0};
@@ -402,6 +436,7 @@ int main(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, there_and_back, 0, (int)(sizeof(modes) / sizeof(modes[0])));
+    tcase_add_test(tcase, a_target_that_says_nothing_is_watched);
     tcase_add_test(tcase, not_allowed);
     tcase_add_test(tcase, target_is_down);
     tcase_add_test(tcase, target_resets);

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -118,6 +119,58 @@ START_TEST(the_peer_sees_a_reset)
 }
 END_TEST
 
+/* tcpi_segs_out, which the C library's struct tcp_info does not have. */
+static uint32_t segments_sent(int fd)
+{
+    uint32_t info[64] = {0};
+    socklen_t len = sizeof(info);
+
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &len), 0);
+    ck_assert_uint_ge(len, 140);
+    return info[136 / sizeof(*info)];
+}
+
+/* How many segments five bytes and the end are. */
+static uint32_t say_hello_and_end(int listener, const struct sockaddr_in *at)
+{
+    int from = socket(AF_INET, SOCK_STREAM, 0), to;
+    char hello[] = "hello", got[8];
+    struct iovec piece = {hello, 5};
+    uint32_t sent;
+
+    ck_assert_int_eq(connect(from, (const struct sockaddr *)at, sizeof(*at)), 0);
+    socket_set_nodelay(from);
+    to = accept(listener, NULL, NULL);
+    sent = segments_sent(from);
+    ck_assert_int_eq(socket_write_last(from, &piece, 1), 5);
+    ck_assert_int_eq(shutdown(from, SHUT_WR), 0);
+    sent = segments_sent(from) - sent;
+    ck_assert_int_eq(recv(to, got, sizeof(got), MSG_WAITALL), 5);
+    ck_assert_mem_eq(got, "hello", 5);
+    ck_assert_int_eq(read(to, got, 1), 0);
+    close(from);
+    close(to);
+    return sent;
+}
+
+/* Again when the kernel did not wait for the end, as this program was held up in between. */
+START_TEST(the_end_leaves_with_the_last_bytes)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    socklen_t len = sizeof(at);
+    uint32_t segments = 0;
+
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    ck_assert_int_eq(listen(listener, 1), 0);
+    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    for (unsigned i = 0; i < 100 && segments != 1; i++)
+        segments = say_hello_and_end(listener, &at);
+    ck_assert_uint_eq(segments, 1);
+    close(listener);
+}
+END_TEST
+
 /* By one piece and by several: the calls differ, what they do does not. */
 START_TEST(pieces_are_written_and_read)
 {
@@ -171,6 +224,7 @@ int main(void)
 
     tcase_add_test(tc, a_tunnel_socket_finds_dead_paths);
     tcase_add_test(tc, what_a_listener_accepts_inherits_its_keepalive);
+    tcase_add_test(tc, the_end_leaves_with_the_last_bytes);
     tcase_add_test(tc, congestion_control_is_set_when_the_kernel_has_it);
     tcase_add_test(tc, options_on_what_is_no_tcp_socket_do_no_harm);
     tcase_add_test(tc, the_peer_sees_a_reset);
