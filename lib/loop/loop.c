@@ -28,6 +28,7 @@ struct loop {
     char *name;         /* owned */
     struct chunk_pool pool;
     uint64_t now_ms;
+    uint64_t turn; /* begun with the newest poll */
     ev_prepare turn_end;
     ev_check turn_begin;
     ev_idle awake; /* on while something is ready */
@@ -126,9 +127,12 @@ static void on_turn_end(struct ev_loop *ev, ev_prepare *w, int revents)
 
 static void on_turn_begin(struct ev_loop *ev, ev_check *w, int revents)
 {
+    struct loop *loop = container_of(w, struct loop, turn_begin);
+
     (void)ev;
     (void)revents;
-    container_of(w, struct loop, turn_begin)->now_ms = clock_now_ms();
+    loop->now_ms = clock_now_ms();
+    loop->turn++;
 }
 
 /* An active idle watcher is all it takes to keep libev from sleeping. */
@@ -248,6 +252,7 @@ static void on_io(struct ev_loop *ev, ev_io *w, int revents)
     unsigned events = 0;
 
     (void)ev;
+    io->turn = io->loop->turn;
     if (revents & EV_READ)
         events |= LOOP_READ;
     if (revents & EV_WRITE)
@@ -280,8 +285,16 @@ void loop_io_arm(struct loop_io *io, unsigned events)
     ev_io_stop(io->loop->ev, &io->ev); /* takes back an event of this turn that did not run yet */
     if (want == 0)
         return;
+    io->turn = io->loop->turn;
     ev_io_modify(&io->ev, want);
     ev_io_start(io->loop->ev, &io->ev);
+}
+
+bool loop_io_was_quiet(const struct loop_io *io)
+{
+    must_own(io->loop);
+    return ev_is_active(&io->ev) && (io->ev.events & EV_READ) && !ev_is_pending(&io->ev) &&
+           io->turn != io->loop->turn;
 }
 
 static void deadline_arm(struct deadline *d)

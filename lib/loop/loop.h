@@ -52,6 +52,7 @@ enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 struct loop_io {
     ev_io ev;
     struct loop *loop; /* borrowed */
+    uint64_t turn;     /* of the newest event, or in which it was armed */
     void (*on_event)(struct loop_io *io, unsigned events);
 };
 
@@ -60,6 +61,9 @@ void loop_io_init(struct loop_io *io, struct loop *loop, int fd,
 /* Which events to wait for from now on; 0 stops (fine on a zeroed one).  Cheap when nothing
  * changes. */
 void loop_io_arm(struct loop_io *io, unsigned events);
+/* It was armed to read when this turn's poll looked, which found nothing there to be read.  (A poll
+ * that has more to tell than it has room for leaves some for the next, which has.) */
+bool loop_io_was_quiet(const struct loop_io *io);
 
 /* One deadline: calls on_due once, when its time has come. */
 struct deadline {

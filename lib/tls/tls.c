@@ -297,6 +297,14 @@ unsigned tls_wants(const struct tls *t)
 
 /* --- records ----------------------------------------------------------------------------- */
 
+/* GnuTLS has nothing to work on: asked all the same it would take a block of the heap, ask for
+ * input and give the block back. */
+static bool has_nothing(const struct tls *t)
+{
+    return t->in.len == 0 && t->source != SOURCE_EOF &&
+           gnutls_record_check_pending(t->session) == 0;
+}
+
 /* One attempt to get a record out of GnuTLS.  IO_WAIT: not one is complete, or GnuTLS swallowed a
  * message (is_starved is false then). */
 static enum io record_step(struct tls *t, const uint8_t **bytes, size_t *n)
@@ -304,7 +312,9 @@ static enum io record_step(struct tls *t, const uint8_t **bytes, size_t *n)
     gnutls_datum_t plain;
     ssize_t code;
 
-    t->is_starved = false;
+    t->is_starved = has_nothing(t);
+    if (t->is_starved)
+        return IO_WAIT;
     code = gnutls_record_recv_packet(t->session, &t->packet);
     if (code > 0) {
         t->quiet_bytes = 0;

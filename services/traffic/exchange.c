@@ -266,6 +266,7 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
     x->is_counted = true;
     COUNT(x->worker, exchanges_open);
     x->is_idempotent = r->is_idempotent;
+    x->is_repeatable = r->is_idempotent && r->framing != HTTP_CHUNKED && r->length == 0;
     x->is_head = r->is_head;
     http_upgrade_note(&x->upgrade, r);
     x->expects_continue = r->expects_continue;

@@ -93,6 +93,8 @@ struct exchange {
     size_t trailers_taken; /* bytes of `trailers` that left: they are kept by nobody */
     bool is_ended;         /* all of it is in `body`, or went */
     bool is_idempotent, is_head, expects_continue;
+    bool is_repeatable; /* idempotent and without a body: it may be sent again as long as no answer
+                           has come */
     struct http_upgrade upgrade;
 
     /* Destinations. */

@@ -11,6 +11,8 @@
 #include "traffic/exchange.h"
 #include "traffic/traffic_worker_internal.h"
 
+#define QUIET_TRIES 16u /* kept connections that are looked at for one that needs no call */
+
 static const unsigned next_of[] = {
 #define X(name, next) [UPSTREAM_##name] = (next),
     UPSTREAM_STATES(X)
@@ -309,23 +311,49 @@ static bool is_silent(struct upstream *u)
     return recv(u->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+/* The same without a call: when the loop's poll has just found it silent.  An end that came since
+ * then is like one that comes while the request is on its way, so it is for requests that may be
+ * sent again. */
+static bool was_silent(const struct upstream *u)
+{
+    return loop_io_was_quiet(&u->io) && !(u->tls && tls_has_input(u->tls));
+}
+
+/* The last used one that is silent; those that are not are closed. */
+static struct upstream *find_kept(struct upstream_pool *pool, bool is_repeatable)
+{
+    unsigned tries = is_repeatable ? QUIET_TRIES : 0;
+
+    LIST_EACH (&pool->idle, node, after) {
+        struct upstream *u = container_of(node, struct upstream, idle_node);
+
+        if (tries-- == 0)
+            break;
+        if (was_silent(u))
+            return u;
+    }
+    LIST_EACH (&pool->idle, node, after) {
+        struct upstream *u = container_of(node, struct upstream, idle_node);
+
+        if (is_silent(u))
+            return u;
+        upstream_enter(u, UPSTREAM_DEAD);
+    }
+    return NULL;
+}
+
 struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *pool,
                                struct exchange *x)
 {
-    while (!list_is_empty(&pool->idle)) {
-        struct upstream *u = container_of(pool->idle.next, struct upstream, idle_node);
+    struct upstream *u = find_kept(pool, x->is_repeatable);
 
-        if (!is_silent(u)) {
-            upstream_enter(u, UPSTREAM_DEAD);
-            continue;
-        }
-        begin(u, x);
-        upstream_enter(u, UPSTREAM_ACTIVE);
-        COUNT(w, upstream_reuses);
-        loop_again(w->loop, &u->ready);
-        return u;
-    }
-    return NULL;
+    if (!u)
+        return NULL;
+    begin(u, x);
+    upstream_enter(u, UPSTREAM_ACTIVE);
+    COUNT(w, upstream_reuses);
+    loop_again(w->loop, &u->ready);
+    return u;
 }
 
 /* Too few descriptors or ports say nothing about the destination: -ERR_NOMEM, not -ERR_CONNECT. */

@@ -275,6 +275,85 @@ START_TEST(a_peer_that_is_gone_wakes_the_reader)
 }
 END_TEST
 
+/* Two that have something to read, and somebody who looks at them at the end of each turn. */
+struct listeners {
+    struct end a, b;
+    struct ready look;
+    unsigned turns;
+};
+
+static void on_end_heard(struct loop_io *io, unsigned events)
+{
+    struct end *e = container_of(io, struct end, io);
+    char byte;
+
+    ck_assert_uint_eq(events, LOOP_READ);
+    ck_assert_int_eq(read(io->ev.fd, &byte, 1), 1);
+    ck_assert(!loop_io_was_quiet(&e->io));
+    ck_assert(!loop_io_was_quiet(&e->peer->io)); /* its event waits, or was this turn's, too */
+    e->calls++;
+}
+
+static void on_writable(struct loop_io *io, unsigned events)
+{
+    (void)io;
+    (void)events;
+}
+
+static void on_look(struct ready *r)
+{
+    struct listeners *l = container_of(r, struct listeners, look);
+
+    switch (l->turns++) {
+    case 0: /* nobody has looked since they were armed */
+    case 1: /* both were told */
+        ck_assert(!loop_io_was_quiet(&l->a.io));
+        ck_assert(!loop_io_was_quiet(&l->b.io));
+        break;
+    case 2:
+        ck_assert(loop_io_was_quiet(&l->a.io));
+        ck_assert(loop_io_was_quiet(&l->b.io));
+        l->a.io.on_event = on_writable;
+        loop_io_arm(&l->a.io, LOOP_WRITE);
+        break;
+    case 3: /* it was not asked whether there is something to read */
+        ck_assert(!loop_io_was_quiet(&l->a.io));
+        ck_assert(loop_io_was_quiet(&l->b.io));
+        loop_io_arm(&l->b.io, 0);
+        ck_assert(!loop_io_was_quiet(&l->b.io));
+        loop_stop(loop);
+        return;
+    default:
+        ck_abort_msg("turn %u", l->turns);
+    }
+    loop_again(loop, r);
+}
+
+START_TEST(what_the_poll_did_not_tell_was_quiet)
+{
+    struct listeners l = {0};
+    int fds[2];
+
+    ck_assert_int_eq(socketpair_nonblock(fds), 0);
+    ck_assert_int_eq(write(fds[0], "x", 1), 1);
+    ck_assert_int_eq(write(fds[1], "x", 1), 1);
+    l.a.peer = &l.b;
+    l.b.peer = &l.a;
+    loop_io_init(&l.a.io, loop, fds[0], on_end_heard);
+    loop_io_init(&l.b.io, loop, fds[1], on_end_heard);
+    loop_io_arm(&l.a.io, LOOP_READ);
+    loop_io_arm(&l.b.io, LOOP_READ);
+    ready_init(&l.look, on_look);
+    loop_again(loop, &l.look);
+    loop_run(loop);
+    ck_assert_uint_eq(l.a.calls, 1);
+    ck_assert_uint_eq(l.b.calls, 1);
+    loop_io_arm(&l.a.io, 0);
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ signals */
 
 static int seen_signal;
@@ -327,6 +406,7 @@ static void add_descriptors(Suite *suite)
     tcase_add_test(tc, stopping_takes_back_an_event_of_the_same_turn);
     tcase_add_test(tc, a_descriptor_number_used_anew_is_watched_anew);
     tcase_add_test(tc, a_peer_that_is_gone_wakes_the_reader);
+    tcase_add_test(tc, what_the_poll_did_not_tell_was_quiet);
     suite_add_tcase(suite, tc);
 }
 
