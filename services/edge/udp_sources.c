@@ -133,6 +133,8 @@ struct udp_source *udp_sources_add(struct udp_sources *s, const struct proxy_hea
 
 void udp_source_touch(struct udp_source *source, struct list *flow)
 {
+    if (flow->next == &source->flows) /* it is already: no other memory is touched, in most cases */
+        return;
     list_remove(flow);
     list_push(&source->flows, flow);
 }

@@ -1,5 +1,6 @@
 /* test_edge_udp_flows - edge/udp_flows.h: one worker. */
 #include "edge_udp_fixture.h"
+#include "support/suite.h"
 
 static bool flows_are(unsigned n)
 {
@@ -335,10 +336,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_flows");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_client_is_a_session);
     tcase_add_test(tc, a_flow_opens_again_when_its_lane_is_lost);
@@ -350,10 +348,5 @@ int main(void)
     tcase_add_test(tc, an_address_with_many_ports_takes_no_place_of_another);
     tcase_add_test(tc, who_has_most_makes_room_for_others);
     tcase_add_test(tc, what_is_idle_or_refused_goes);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_flows", tc);
 }

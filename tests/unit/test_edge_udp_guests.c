@@ -1,6 +1,7 @@
 /* test_edge_udp_guests - edge/udp_flows.h, udp_hand_over.h: a client whose datagrams come to a
  * worker that has lost its lane is the guest of another one, and comes back. */
 #include "edge_udp_fixture.h"
+#include "support/suite.h"
 
 static int guest;
 static unsigned home; /* its session on the lane of its own worker, workers[0] */
@@ -186,19 +187,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_guests");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, it_comes_back_when_its_worker_has_a_lane_again);
     tcase_add_test(tc, a_guest_that_comes_again_has_its_session_still);
     tcase_add_test(tc, a_guests_lane_that_is_lost_is_not_followed_unasked);
     tcase_add_test(tc, a_guest_that_is_refused_is_served_when_it_is_back);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_guests", tc);
 }

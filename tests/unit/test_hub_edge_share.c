@@ -4,6 +4,7 @@
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
 #include "support/client_stream.h"
+#include "support/suite.h"
 
 #define SECRET_OF_E2 "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"
 #define LIMIT        40
@@ -248,20 +249,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("edge_share");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_flood_of_streams_leaves_room);
     tcase_add_test(tc, two_that_flood_meet);
     tcase_add_test(tc, without_shares_the_limit_alone_counts);
     tcase_add_test(tc, a_flood_of_datagrams_costs_its_own);
     tcase_add_test(tc, a_share_outlives_its_edge);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("edge_share", tc);
 }

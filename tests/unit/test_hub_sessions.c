@@ -1,4 +1,5 @@
-/* Handshakes and sessions against a whole hub over real TLS: answers, lanes, CONFIG, GOODBYE. */
+/* Handshakes and sessions against a whole hub over real TLS: answers, lanes, CONFIG, GOODBYE.
+ * (desk.h, hearing.h, hub_lane.h, hub_lane_mail.h) */
 #include "hub_tunnel_fixture.h"
 
 #define EDGES                                                                                      \

@@ -3,6 +3,7 @@
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
 #include "support/client_stream.h"
+#include "support/suite.h"
 #include "wire/proxy.h"
 
 /* --- a target: sends back what is no bare header, and remembers who asked -----------------------
@@ -239,19 +240,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_book");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_flow_is_the_same_on_every_lane);
     tcase_add_test(tc, a_flow_outlives_its_lane);
     tcase_add_test(tc, what_is_not_allowed_is_refused);
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_book", tc);
 }
