@@ -190,12 +190,12 @@ static bool target_is_watched(void *arg)
 /* It is not set before the stream has lived for a while. */
 START_TEST(a_target_that_says_nothing_is_watched)
 {
-    struct test_stream s = {0};
+    struct client_stream s = {0};
     struct test_lane t = {0};
 
     edge_up(&t);
     target_serves();
-    stream_up(&t, &s, 80);
+    client_stream_open(&s, t.link, 5000, 80);
     UNTIL(target_is_watched, NULL);
     stream_finish(&s.stream);
     UNTIL(no_forwards, NULL);
