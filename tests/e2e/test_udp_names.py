@@ -15,7 +15,8 @@ from e2e import penstock
 
 LOOKUPS = 8
 DNS = ("127.0.0.53", 53)
-HOSTS = "127.0.0.1 localhost\n::1 three.test\n127.0.0.1 three.test\n127.0.0.9 three.test\n"
+# No address in two lines: c-ares 1.34 then knows it by the first line's names only.
+HOSTS = "::1 three.test\n127.0.0.1 three.test localhost\n127.0.0.9 three.test\n"
 
 
 class Names(u.Case):
