@@ -12,23 +12,36 @@ void h1_gather_fini(struct h1_gather *g)
     *g = (struct h1_gather){0};
 }
 
-int h1_gather_add(struct h1_gather *g, const void *src, size_t n, size_t limit, size_t *used)
+char *h1_gather_extend(struct h1_gather *g, size_t n)
 {
-    size_t part = g->len < limit ? MIN(n, limit - g->len) : 0, size = g->size;
+    size_t size = g->size, before = g->len;
 
-    while (size < g->len + part)
+    while (size < g->len + n)
         size = size == 0 ? H1_GATHER_FIRST : size * 2;
     if (size > g->size) {
         char *bytes = realloc(g->bytes, size);
 
         if (!bytes)
-            return -ERR_NOMEM;
+            return NULL;
         g->bytes = bytes;
         g->size = size;
     }
-    if (part > 0)
-        memcpy(g->bytes + g->len, src, part);
-    g->len += part;
+    g->len += n;
+    return g->bytes + before;
+}
+
+int h1_gather_add(struct h1_gather *g, const void *src, size_t n, size_t limit, size_t *used)
+{
+    size_t part = g->len < limit ? MIN(n, limit - g->len) : 0;
+    char *at;
+
+    *used = 0;
+    if (part == 0)
+        return 0;
+    at = h1_gather_extend(g, part);
+    if (!at)
+        return -ERR_NOMEM;
+    memcpy(at, src, part);
     *used = part;
     return 0;
 }

@@ -26,14 +26,13 @@ static enum traffic_reason parse_version(unsigned *minor, const char *p, size_t 
 /* method SP target SP version, one blank each (RFC 9112 3). */
 static enum traffic_reason parse_line(struct http_request *out, const char *line, size_t n)
 {
-    const char *first = memchr(line, ' ', n), *second;
+    const char *first = memchr(line, ' ', n), *second, *bad = http_value_end(line, line + n);
     enum traffic_reason reason;
 
     if (n == sizeof(http2_preface) - 1 && memcmp(line, http2_preface, n) == 0)
         return REASON_HTTP2_PREFACE;
-    for (size_t i = 0; i < n; i++)
-        if (!http_is_value_char(line[i]))
-            return line[i] == '\r' ? REASON_BARE_CR : REASON_BAD_BYTE;
+    if (bad != line + n)
+        return *bad == '\r' ? REASON_BARE_CR : REASON_BAD_BYTE;
     if (!first)
         return REASON_BAD_REQUEST_LINE;
     second = memchr(first + 1, ' ', (size_t)(line + n - first - 1));

@@ -23,10 +23,7 @@ static enum traffic_reason parse_line(struct http_response *out, const char *lin
         return REASON_BAD_REQUEST_LINE;
     if (n > 13)
         out->reason = (struct http_text){line + 13, n - 13};
-    for (size_t i = 0; i < out->reason.n; i++)
-        if (!http_is_value_char(out->reason.p[i]))
-            return REASON_BAD_BYTE;
-    return REASON_NONE;
+    return http_value_end(line + 12, line + n) == line + n ? REASON_NONE : REASON_BAD_BYTE;
 }
 
 struct framing {

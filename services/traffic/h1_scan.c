@@ -9,10 +9,10 @@
 /* The first byte of [p, end) that no field value and no start line may hold. */
 static enum traffic_reason check_bytes(const char *p, const char *end)
 {
-    for (; p < end; p++)
-        if (!http_is_value_char(*p))
-            return *p == '\r' ? REASON_BARE_CR : REASON_BAD_BYTE;
-    return REASON_NONE;
+    p = http_value_end(p, end);
+    if (p == end)
+        return REASON_NONE;
+    return *p == '\r' ? REASON_BARE_CR : REASON_BAD_BYTE;
 }
 
 /* The head is not whole: its lines so far may be wrong already, and the one that is under way too
@@ -94,26 +94,24 @@ enum traffic_reason h1_scan_trailers(struct h1_scan *s, const char *base, size_t
 static enum traffic_reason parse_line(struct http_field *f, const char *p, const char *end)
 {
     const char *name = p;
+    enum traffic_reason reason;
 
     while (p < end && http_is_token_char(*p))
         p++;
-    if (p == name || p == end || *p != ':') {
-        enum traffic_reason reason = check_bytes(p, end);
-
+    reason = check_bytes(p, end);
+    if (p == name || p == end || *p != ':')
         return reason != REASON_NONE ? reason : REASON_BAD_FIELD_NAME;
-    }
+    if (reason != REASON_NONE)
+        return reason;
     f->name = name;
     f->name_len = (uint16_t)(p - name);
     p++;
     while (p < end && (*p == ' ' || *p == '\t'))
         p++;
     f->value = p;
-    for (; p < end; p++)
-        if (!http_is_value_char(*p))
-            return *p == '\r' ? REASON_BARE_CR : REASON_BAD_BYTE;
-    while (p > f->value && (p[-1] == ' ' || p[-1] == '\t'))
-        p--;
-    f->value_len = (uint16_t)(p - f->value);
+    while (end > p && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    f->value_len = (uint16_t)(end - p);
     f->id = (uint8_t)http_field_id_of((struct http_text){f->name, f->name_len});
     f->is_dropped = false;
     return REASON_NONE;

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "traffic/http_request.h"
 
 static_assert(HTTP_ACCEPT_MAX >= WS_ACCEPT_TEXT, "an accept and its end");
@@ -40,23 +41,23 @@ static enum traffic_reason check_field(struct http_text name, struct http_text v
     for (size_t i = start; i < name.n; i++)
         if (!http_is_token_char(name.p[i]) || (name.p[i] >= 'A' && name.p[i] <= 'Z'))
             return REASON_BAD_FIELD_NAME;
-    for (size_t i = 0; i < value.n; i++)
-        if (!http_is_value_char(value.p[i]))
-            return REASON_BAD_FIELD_VALUE;
+    if (http_value_end(value.p, value.p + value.n) != value.p + value.n)
+        return REASON_BAD_FIELD_VALUE;
     return REASON_NONE;
 }
 
 static int keep(struct h2_head *h, struct http_text name, struct http_text value)
 {
     struct lengths lengths = {(uint16_t)name.n, (uint16_t)value.n};
-    size_t used;
-    int rc = h1_gather_add(&h->text, &lengths, sizeof(lengths), SIZE_MAX / 2, &used);
+    char *at = h1_gather_extend(&h->text, sizeof(lengths) + name.n + value.n);
 
-    if (rc == 0)
-        rc = h1_gather_add(&h->text, name.p, name.n, SIZE_MAX / 2, &used);
-    if (rc == 0)
-        rc = h1_gather_add(&h->text, value.p, value.n, SIZE_MAX / 2, &used);
-    return rc;
+    if (!at)
+        return -ERR_NOMEM;
+    memcpy(at, &lengths, sizeof(lengths));
+    memcpy(at + sizeof(lengths), name.p, name.n);
+    if (value.n > 0)
+        memcpy(at + sizeof(lengths) + name.n, value.p, value.n);
+    return 0;
 }
 
 bool h2_head_add(struct h2_head *h, struct http_text name, struct http_text value,

@@ -107,17 +107,37 @@ bool http_is_value_char(char c)
     return class_of[(unsigned char)c] & VALUE;
 }
 
-static bool is_lower_same(const char *p, const char *lower, size_t n)
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Of the eight bytes at p, whether one is below a blank, or DEL. */
+static bool has_control(const char *p)
+{
+    uint64_t word, del;
+
+    memcpy(&word, p, sizeof(word));
+    del = word ^ EACH_BYTE(0x7f);
+    return (((word - EACH_BYTE(' ')) & ~word) | ((del - EACH_BYTE(1)) & ~del)) & EACH_BYTE(0x80);
+}
+
+const char *http_value_end(const char *p, const char *end)
+{
+    if (end - p >= 8) {
+        while (end - p > 8 && !has_control(p))
+            p += 8;
+        if (end - p <= 8 && !has_control(end - 8))
+            return end;
+    }
+    while (p < end && http_is_value_char(*p)) /* a TAB is one */
+        p++;
+    return p;
+}
+
+bool http_is_lower_same(const char *p, const char *lower, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (http_lower(p[i]) != (unsigned char)lower[i])
             return false;
     return true;
-}
-
-bool http_text_is(struct http_text t, const char *lower)
-{
-    return t.n == strlen(lower) && is_lower_same(t.p, lower, t.n);
 }
 
 bool http_text_is_same(struct http_text a, struct http_text b)
@@ -135,10 +155,10 @@ static enum http_field_id find_known(struct http_text name)
     const struct known_field *k = name.n < ARRAY_LEN(known) ? known[name.n] : NULL;
 
     for (; k && k->name; k++)
-        if (is_lower_same(name.p, k->name, name.n))
+        if (http_is_lower_same(name.p, k->name, name.n))
             return (enum http_field_id)k->id;
     if (http_lower(name.p[0]) == 'x' && name.n >= sizeof(X_FORWARDED) - 1 &&
-        is_lower_same(name.p, X_FORWARDED, sizeof(X_FORWARDED) - 1))
+        http_is_lower_same(name.p, X_FORWARDED, sizeof(X_FORWARDED) - 1))
         return FIELD_FORWARDED;
     return FIELD_OTHER;
 }

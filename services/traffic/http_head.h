@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "traffic/traffic_reason.h"
 
@@ -95,12 +96,18 @@ struct http_response {
     struct http_fields fields;
 };
 
-bool http_text_is(struct http_text t, const char *lower);       /* without regard to case */
+bool http_is_lower_same(const char *p, const char *lower, size_t n);
+static inline bool http_text_is(struct http_text t, const char *lower) /* without regard to case */
+{
+    return t.n == strlen(lower) && http_is_lower_same(t.p, lower, t.n);
+}
 bool http_text_is_same(struct http_text a, struct http_text b); /* without regard to case */
 /* A lower-case ASCII letter for an upper-case one, else the byte itself. */
 unsigned char http_lower(char c);
 bool http_is_token_char(char c); /* RFC 9110 5.6.2 */
 bool http_is_value_char(char c); /* visible, blank or obs-text */
+/* The first in [p, end) that is none, or `end`. */
+const char *http_value_end(const char *p, const char *end);
 /* Which of the known fields `name` is. */
 enum http_field_id http_field_id_of(struct http_text name);
 

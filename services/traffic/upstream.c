@@ -311,9 +311,9 @@ static bool is_silent(struct upstream *u)
     return recv(u->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-/* The same without a call: when the loop's poll has just found it silent.  An end that came since
- * then is like one that comes while the request is on its way, so it is for requests that may be
- * sent again. */
+/* The same without a call: when the loop's poll has just found it silent.  What came since then,
+ * bytes or an end, is like what comes while the request is on its way; after an end it is sent
+ * again, so this is for requests of which that may be done. */
 static bool was_silent(const struct upstream *u)
 {
     return loop_io_was_quiet(&u->io) && !(u->tls && tls_has_input(u->tls));

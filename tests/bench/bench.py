@@ -204,7 +204,7 @@ def tunnel_latency(b):
 
 @row("https")
 def https(b):
-    target = b.keep(peers.nginx_origin(b.folder))
+    target = b.keep(peers.lean_origin())
     ours, _ = b.traffic(target)
     contestants = {"penstock": ours}
     for name, start in (("haproxy", peers.haproxy_https), ("nginx", peers.nginx_https)):
@@ -217,7 +217,7 @@ def https(b):
 
 @row("h2")
 def h2(b):
-    target = b.keep(peers.nginx_origin(b.folder))
+    target = b.keep(peers.lean_origin())
     ours, _ = b.traffic(target)
     contestants = {"penstock": ours}
     contestants["haproxy"] = b.keep(peers.haproxy_https(b.folder, b.certificate, target, alpn="h2"))

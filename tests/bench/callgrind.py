@@ -68,6 +68,31 @@ def measure(services, load, out, secs):
             top(path, total, answers)
 
 
+def ask(url, options, count):
+    done = subprocess.run([peers.program("h2load"), *options, "-c1", "-m1", "-t1", f"-n{count}", url],
+                          capture_output=True, text=True, timeout=120)
+    if f"{count} succeeded" not in done.stdout:
+        raise peers.penstock.Failure(f"h2load: {done.stdout}{done.stderr}")
+
+
+def measure_traffic(service, url, out):
+    """Of two runs the difference: what both have, a handshake above all, does not count."""
+    for title, path, options, few, many in (("a request by h1", "/1k", ["--h1"], 100, 700),
+                                            ("a request by h2", "/1k", [], 100, 700),
+                                            ("a megabyte by h1", "/1m", ["--h1"], 5, 25),
+                                            ("a megabyte by h2", "/1m", [], 5, 25)):
+        name = f"{service.name}-{title.replace(' ', '-')}"
+        ask(url + path, options, few)  # what is made once
+        totals = []
+        for count in (few, many):
+            control(service, "-z")
+            ask(url + path, options, count)
+            total, kept = dump(service, out, f"{name}-{count}.callgrind")
+            totals.append(total)
+        print(f"  {service.name:8} {title:20} {(totals[1] - totals[0]) / (many - few):12,.0f} instructions", flush=True)
+        top(kept, totals[1], many)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--secs", type=int, default=3)
@@ -86,15 +111,8 @@ def main():
             load = peers.Load(1, [port])
             measure((hub, edge), load, options.out, options.secs)
             load.end()
-            port, traffic = b.traffic(b.keep(peers.nginx_origin(b.folder)))
-            bench.wrk(f"https://{bench.HOST}:{port}/", 1, 1)
-            for path, title in (("/", "a request of 128 B"), ("/1m", "a megabyte down")):
-                control(traffic, "-z")
-                rate = bench.wrk(f"https://{bench.HOST}:{port}{path}", options.secs, 1)[0]
-                answers = max(1, round(rate * options.secs))
-                total, kept = dump(traffic, options.out, f"traffic-{title.replace(' ', '-')}.callgrind")
-                print(f"  traffic  {title:20} {total / answers:12,.0f} instructions (a handshake in {answers} included)")
-                top(kept, total, answers)
+            port, traffic = b.traffic(b.keep(peers.lean_origin()))
+            measure_traffic(traffic, f"https://{bench.HOST}:{port}", options.out)
         except peers.Missing as missing:
             sys.exit(f"callgrind: {missing}")
         finally:

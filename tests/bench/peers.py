@@ -219,6 +219,12 @@ def nginx_origin(folder, workers=1):
     return port, [nginx(folder, "origin", body, port)]
 
 
+def lean_origin():
+    """The same answers from memory (origin.c): next to nothing of the machine is the origin's."""
+    port = penstock.free_port()
+    return port, [Process([tool("origin"), str(port)], [port])]
+
+
 def nginx_https(folder, certificate, target, http2=""):
     port = penstock.free_port()
     body = f"""

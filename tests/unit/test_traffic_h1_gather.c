@@ -27,6 +27,22 @@ START_TEST(pieces_are_put_together)
 }
 END_TEST
 
+START_TEST(room_is_made_behind_what_is_there)
+{
+    struct h1_gather g = {0};
+    char *at = h1_gather_extend(&g, 3);
+
+    memcpy(at, "one", 3);
+    at = h1_gather_extend(&g, 2 * H1_GATHER_FIRST);
+    ck_assert_uint_eq(g.len, 3 + 2 * H1_GATHER_FIRST);
+    ck_assert_uint_ge(g.size, g.len);
+    ck_assert_ptr_eq(at, g.bytes + 3);
+    memset(at, '-', 2 * H1_GATHER_FIRST);
+    ck_assert_mem_eq(g.bytes, "one-", 4);
+    h1_gather_fini(&g);
+}
+END_TEST
+
 START_TEST(a_limit_may_be_lowered_below_what_is_held)
 {
     struct h1_gather g = {0};
@@ -49,6 +65,7 @@ int main(void)
     TCase *tcase = tcase_create("heads in pieces");
 
     tcase_add_test(tcase, pieces_are_put_together);
+    tcase_add_test(tcase, room_is_made_behind_what_is_there);
     tcase_add_test(tcase, a_limit_may_be_lowered_below_what_is_held);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -65,6 +65,34 @@ START_TEST(fields_are_known_by_name)
 }
 END_TEST
 
+/* Every byte at every place of values of every length, beside one that is looked at bytewise: eight
+ * are looked at at once. */
+START_TEST(the_first_byte_that_no_value_holds_is_found)
+{
+    char value[27];
+
+    for (size_t n = 0; n <= sizeof(value); n++) {
+        const char *end = value + n;
+
+        memset(value, 'v', sizeof(value));
+        ck_assert_ptr_eq(http_value_end(value, end), end);
+        for (size_t at = 0; at < n; at++)
+            for (unsigned byte = 0; byte < 256; byte++) {
+                const char *expect =
+                    byte == '\t' || (byte >= ' ' && byte != 0x7f) ? end : value + at;
+
+                memset(value, 'v', sizeof(value));
+                value[at] = (char)byte;
+                ck_assert_msg(http_value_end(value, end) == expect, "%u at %zu of %zu", byte, at,
+                              n);
+                value[0] = at > 0 ? '\t' : value[0]; /* the rest is looked at bytewise */
+                ck_assert_msg(http_value_end(value, end) == expect, "%u at %zu of %zu", byte, at,
+                              n);
+            }
+    }
+}
+END_TEST
+
 START_TEST(lists_are_walked)
 {
     struct http_text rest = text(" a ,,b\t,  , c d ,"), element;
@@ -176,6 +204,7 @@ int main(void)
     TCase *tcase = tcase_create("fields");
 
     tcase_add_loop_test(tcase, fields_are_known_by_name, 0, ARRAY_LEN(names));
+    tcase_add_test(tcase, the_first_byte_that_no_value_holds_is_found);
     tcase_add_test(tcase, lists_are_walked);
     tcase_add_test(tcase, connection_drops_what_it_names);
     tcase_add_test(tcase, connection_does_not_take_what_must_stay);
