@@ -575,6 +575,7 @@ static bool next(struct quic *q, struct quic_piece *piece)
         return true;
     if (lq->is_blocked)
         return false;
+    lane_quic_set_packet(&link->lane, piece->want, piece->least);
     s = lane_quic_pick(&link->lane, loop_now_ms(link->loop), piece->iov, most, &piece->count,
                        &piece->is_fin);
     if (!s)

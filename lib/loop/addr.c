@@ -188,6 +188,16 @@ bool addr_is_any(const union addr *a)
     return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
+bool addr_is_loopback(const union addr *a)
+{
+    union addr plain = *a;
+
+    addr_unmap(&plain);
+    if (plain.sa.sa_family == AF_INET)
+        return ntohl(plain.in.sin_addr.s_addr) >> 24 == 127;
+    return plain.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&plain.in6.sin6_addr);
+}
+
 bool addr_is_same_host(const union addr *a, const union addr *b)
 {
     union addr x = *a, y = *b;

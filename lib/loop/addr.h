@@ -34,6 +34,7 @@ void addr_set_port(union addr *a, uint16_t port);
 /* ::ffff:192.0.2.1 becomes 192.0.2.1. */
 void addr_unmap(union addr *a);
 bool addr_is_any(const union addr *a); /* [::] or 0.0.0.0 */
+bool addr_is_loopback(const union addr *a);
 /* 192.0.2.1 and ::ffff:192.0.2.1 are the same to both. */
 bool addr_is_same(const union addr *a, const union addr *b);      /* with port */
 bool addr_is_same_host(const union addr *a, const union addr *b); /* without */

@@ -26,7 +26,8 @@ struct dial {
     struct deadline deadline; /* the address's or all addresses', whichever is due first */
     union addr addrs[DIAL_ADDRESSES_MAX];
     unsigned count, next;
-    int fd; /* owned until handed over; -1 */
+    int fd;                      /* owned until handed over; -1 */
+    const char *near_congestion; /* borrowed; of sockets to loopback; NULL: the system's */
     unsigned address_ms;
     uint64_t total_due_ms;
     int last_errno; /* of the last address that failed; 0: none did */

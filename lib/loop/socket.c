@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -84,6 +85,29 @@ void socket_set_tunnel_options(int fd, const char *congestion)
     if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) != 0)
         log_warn("loop", "congestion_control_refused", LOG_S("name", congestion),
                  LOG_S("error", strerrordesc_np(errno)));
+}
+
+const char *socket_near_congestion(const char *standard)
+{
+    return strncmp(standard, "bbr", 3) == 0 ? "reno" : NULL;
+}
+
+void socket_read_congestion(char out[SOCKET_CONGESTION_MAX])
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t n = SOCKET_CONGESTION_MAX - 1;
+
+    memset(out, 0, SOCKET_CONGESTION_MAX);
+    if (fd < 0)
+        return;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &n) != 0)
+        out[0] = '\0';
+    close(fd);
+}
+
+void socket_set_congestion(int fd, const char *name)
+{
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
 void socket_set_nodelay(int fd)

@@ -51,6 +51,7 @@ enum quic_congestion { QUIC_CUBIC, QUIC_BBR };
 struct quic_piece {
     int64_t stream; /* or QUIC_DATAGRAM: then it goes whole or not at all */
     size_t want;    /* set before next() is asked: more bytes of a stream don't fit the packet */
+    size_t least; /* so is this: with fewer, if more are to follow at once, let it wait for them */
     struct iovec iov[QUIC_PIECES_MAX];
     size_t count; /* 0 with is_fin: an empty frame that ends the stream */
     bool is_fin;  /* the stream ends behind these bytes */

@@ -18,6 +18,7 @@ struct packet {
     ngtcp2_path_storage path;
     ngtcp2_tstamp ts;
     size_t mtu;
+    size_t least; /* bytes of a stream that are worth it to begin with */
     bool is_idle; /* the owner had nothing more */
 };
 
@@ -81,7 +82,7 @@ static ngtcp2_ssize write_packet(struct quic *q, struct packet *p)
     ngtcp2_ssize rc = NEXT_PIECE;
 
     while (rc == NEXT_PIECE) {
-        struct quic_piece piece = {.stream = QUIC_DATAGRAM, .want = p->mtu};
+        struct quic_piece piece = {.stream = QUIC_DATAGRAM, .want = p->mtu, .least = p->least};
         ngtcp2_vec bytes[QUIC_PIECES_MAX];
 
         if (q->state != CONN_OPEN || !q->ops->next(q, &piece)) {
@@ -151,6 +152,7 @@ static enum io write_packets(struct quic *q)
 {
     struct packet p = {.ts = quic_now(q->port), .mtu = quic_mtu(q)};
     size_t sum = 0, since_paced = 0, quantum = ngtcp2_conn_get_send_quantum(q->conn);
+    size_t bundle = q->has_gso ? quic_bundle_room(p.mtu) : p.mtu;
 
     ngtcp2_path_storage_zero(&p.path);
     for (;;) {
@@ -159,6 +161,7 @@ static enum io write_packets(struct quic *q)
 
         p.to = quic_bundle_tail(q->sock);
         p.is_idle = false;
+        p.least = q->sock->bundle.len > 0 ? p.mtu : bundle;
         n = write_packet(q, &p);
         if (n < 0) {
             quic_fail(q, (int)n);

@@ -261,6 +261,8 @@ MUST_USE int quic_bundle_init(struct quic_bundle *b);
 void quic_bundle_fini(struct quic_bundle *b);
 /* Where the next packet is to be written: QUIC_PACKET_BYTES are free there.  Not while blocked. */
 uint8_t *quic_bundle_tail(struct quic_socket *s);
+/* How many bytes of packets so large a bundle takes. */
+size_t quic_bundle_room(size_t packet);
 /* n bytes were written there.  IO_OK; IO_WAIT: they are kept, the socket is full. */
 enum io quic_bundle_add(struct quic_socket *s, struct quic *q, size_t n,
                         const struct quic_hop *hop);

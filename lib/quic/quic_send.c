@@ -36,6 +36,11 @@ uint8_t *quic_bundle_tail(struct quic_socket *s)
     return s->bundle.bytes + s->bundle.len;
 }
 
+size_t quic_bundle_room(size_t packet)
+{
+    return packet * MIN(QUIC_SEGMENTS_MAX, QUIC_BUNDLE_BYTES / packet);
+}
+
 void quic_hop_of_path(struct quic_hop *hop, const struct quic *q, const ngtcp2_path *path)
 {
     memset(hop, 0, sizeof(*hop));

@@ -93,6 +93,7 @@ struct lane {
     uint64_t initial_credit; /* of a stream, as the peer gives it */
     size_t send_cap;         /* of a stream: unsent and unacknowledged bytes */
     size_t send_ahead;       /* of these, unsent */
+    size_t send_least;       /* QUIC: fewer wait for those that a stream's owner is about to add */
     uint64_t now_ms;         /* the newest time that came in */
     struct id_table table;
     struct list streams;

@@ -286,6 +286,18 @@ bool lane_quic_has_signs(const struct lane *l)
     return l->out.resets.count > 0 || !list_is_empty(&l->out.control) || lane_has_side_signs(l);
 }
 
+void lane_quic_set_packet(struct lane *l, size_t packet, size_t least)
+{
+    l->send_ahead = MAX((size_t)LANE_QUIC_AHEAD, packet * LANE_QUIC_AHEAD_PACKETS);
+    l->send_least = least;
+}
+
+/* stream_reserve() puts it back. */
+static bool waits_for_more(const struct stream *s)
+{
+    return s->is_told && s->out == HALF_OPEN && sendq_unsent(&s->sendq) < s->lane->send_least;
+}
+
 struct stream *lane_quic_pick(struct lane *l, uint64_t now_ms, struct iovec *out, size_t max,
                               size_t *count, bool *is_fin)
 {
@@ -295,7 +307,9 @@ struct stream *lane_quic_pick(struct lane *l, uint64_t now_ms, struct iovec *out
     l->now_ms = MAX(l->now_ms, now_ms);
     if (l->state != LANE_OPEN || l->out.last)
         return NULL;
-    s = lane_sched_pick(&l->out.sched, l->now_ms);
+    do {
+        s = lane_sched_pick(&l->out.sched, l->now_ms);
+    } while (s && waits_for_more(s));
     if (!s)
         return NULL;
     *count = sendq_peek_pieces(&s->sendq, out, max);

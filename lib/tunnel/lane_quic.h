@@ -25,7 +25,8 @@
 #define LANE_QUIC_OPENINGS_MAX 64u
 /* What a stream reads ahead of the connection's packets: enough for some bundles, and little enough
  * to be in a processor's cache still when it is encrypted. */
-#define LANE_QUIC_AHEAD (512u << 10)
+#define LANE_QUIC_AHEAD         (512u << 10)
+#define LANE_QUIC_AHEAD_PACKETS 16u /* or so many, where packets are very large */
 /* Datagrams wait so long for their UDP_OPEN, of so many sessions and bytes at the most. */
 #define LANE_EARLY_MS       500u
 #define LANE_EARLY_SESSIONS 64u
@@ -116,6 +117,9 @@ bool lane_quic_next_reset(struct lane *l, uint32_t *number, uint64_t *code);
 bool lane_quic_next_credit(struct lane *l, uint32_t *number, uint32_t *bytes);
 /* One of these two, or a side stream to open or to end, waits: sending brings them about, too. */
 bool lane_quic_has_signs(const struct lane *l);
+/* How large packets are now, and with how many bytes a bundle of them is full: so far ahead streams
+ * read, and with fewer none begins one while its owner is about to add more. */
+void lane_quic_set_packet(struct lane *l, size_t packet, size_t least);
 /* Whose turn it is, and what it has to send: up to `max` pieces, `is_fin` when its end follows
  * behind them (perhaps without any).  NULL: nobody.  lane_quic_written() or lane_quic_return()
  * must follow before anything else is done with the lane. */

@@ -183,6 +183,7 @@ void stream_check(const struct stream *s)
     if (s->state == STREAM_ENDED)
         return;
     must(s->budget != NULL);
+    must(!(s->is_told && s->is_starved));
     must(s->window.is_ended == (s->in == HALF_ENDED));
     must(s->send_charged == 0 || chunks_for(sendq_held(&s->sendq)) > 1);
     must(!(s->in == HALF_ENDED && s->out == HALF_ENDED && sendq_held(&s->sendq) == 0));
@@ -215,12 +216,24 @@ static size_t ahead_room(const struct stream *s)
     return unsent < ahead ? ahead - unsent : 0;
 }
 
+/* What waited for more of its owner's bytes waits no longer, whatever the owner has. */
+static void look(struct stream *s)
+{
+    s->is_told = false;
+    if (!list_is_empty(&s->in_ring) || sendq_unsent(&s->sendq) == 0)
+        return;
+    stream_schedule(s, s->lane->now_ms);
+    lane_wake(s->lane);
+}
+
 size_t stream_room(struct stream *s)
 {
     size_t room;
 
     if (s->state != STREAM_OPEN || s->out != HALF_OPEN)
         return 0;
+    if (s->is_told)
+        look(s);
     room = MIN(MIN(sendq_room(&s->sendq), ahead_room(s)), s->credit);
     if (room == 0 && !s->is_starved && s->credit == 0)
         s->lane->stats.window_stalls++;
@@ -231,7 +244,6 @@ size_t stream_room(struct stream *s)
 size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
 {
     size_t room = stream_room(s), held = sendq_held(&s->sendq), count = 0;
-
     room = MIN(room, max * CHUNK_ROOM);           /* no more than a call can fill is charged */
     if (room > 0 && !charge_held(s, held + room)) /* no budget: its first chunk is free */
         room = held < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - held) : 0;
@@ -272,6 +284,7 @@ static void read_on(struct stream *s)
     if (!s->is_starved || sendq_unsent(&s->sendq) > s->lane->send_ahead / 2)
         return;
     s->is_starved = false;
+    s->is_told = true;
     stream_changed(s);
 }
 

@@ -60,6 +60,7 @@ struct stream {
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
     bool is_starved;           /* the owner found no room: tell it when there is some */
+    bool is_told;              /* it was, and has not looked yet: more bytes follow at once */
     uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
     uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
     char open_line[STREAM_OPEN_LINE_MAX];
@@ -82,7 +83,8 @@ void stream_check(const struct stream *s);
 /* --- going out --- */
 
 /* How many bytes credit and queue allow to be put in now.  When it is 0, on_change() comes once
- * there is room. */
+ * there is room, and the owner must ask again then: on QUIC the last bytes before may wait for what
+ * follows them. */
 size_t stream_room(struct stream *s);
 /* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows.
  * 0 pieces: on_change() comes once there is room.  Else stream_commit() must follow at once, if

@@ -12,6 +12,7 @@
 #include "hub/hub_events.h"
 #include "hub/registry_store.h"
 #include "hub/unix_time.h"
+#include "loop/socket.h"
 #include "wire/token.h"
 
 #define POOL_KEEP         1024 /* chunks that a worker keeps: 16 MiB */
@@ -142,11 +143,14 @@ static void fill_shared(struct hub *h)
 {
     const struct hub_conf *conf = &h->conf;
     struct hub_shared *s = &h->shared;
+    char standard[SOCKET_CONGESTION_MAX];
 
     s->control = h->loop;
     s->events = h->events;
     s->desk = &h->desk;
     s->congestion = must_strdup(conf->tls_congestion);
+    socket_read_congestion(standard);
+    s->near_congestion = socket_near_congestion(standard);
     s->connect_ms = (unsigned)conf->limits.connect_secs * 1000;
     s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
     s->forwards_max = (uint32_t)conf->limits.streams;

@@ -28,7 +28,8 @@ struct hub_shared {
     struct hub_worker *workers;               /* borrowed from the hub: `worker_count` */
     unsigned worker_count;
     struct own_listeners own;
-    char *congestion; /* owned */
+    char *congestion;            /* owned */
+    const char *near_congestion; /* static; of targets on this machine; NULL: the system's */
     unsigned connect_ms, flush_ms;
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */

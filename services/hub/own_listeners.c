@@ -39,20 +39,10 @@ void own_listeners_add(struct own_listeners *own, const union addr *at, const ch
     own->listeners[own->count++].name = name;
 }
 
-static bool is_loopback(const union addr *a)
-{
-    union addr plain = *a;
-
-    addr_unmap(&plain);
-    if (plain.sa.sa_family == AF_INET)
-        return ntohl(plain.in.sin_addr.s_addr) >> 24 == 127;
-    return IN6_IS_ADDR_LOOPBACK(&plain.in6.sin6_addr);
-}
-
 /* Linux takes a connection to 0.0.0.0 or :: as one to loopback. */
 static bool is_local(const struct own_listeners *own, const union addr *a)
 {
-    if (addr_is_any(a) || is_loopback(a))
+    if (addr_is_any(a) || addr_is_loopback(a))
         return true;
     for (size_t i = 0; i < own->local_count; i++)
         if (addr_is_same_host(&own->local[i], a))
@@ -68,7 +58,7 @@ const char *own_listeners_find_addr(const struct own_listeners *own, const union
         if (addr_port(at) != addr_port(to))
             continue;
         if (addr_is_same_host(at, to) || (addr_is_any(at) && is_local(own, to)) ||
-            (addr_is_any(to) && is_loopback(at)))
+            (addr_is_any(to) && addr_is_loopback(at)))
             return own->listeners[i].name;
     }
     return NULL;

@@ -397,6 +397,65 @@ START_TEST(a_stream_reads_so_far_ahead_of_the_connection)
 }
 END_TEST
 
+/* A bundle is not begun for what is left while the owner is about to add to it; but what the owner
+ * has looked for and not found, or ended, is not waited for. */
+START_TEST(the_last_bytes_wait_for_those_that_follow_at_once)
+{
+    enum { LEAST = 20000 };
+    struct iovec piece[2];
+    struct lane_probe p;
+    struct stream *s;
+    size_t count;
+    bool is_fin;
+
+    lane_probe_init_quic(&p, LANE_HUB);
+    ck_assert_int_eq(text(&p, 1, LINE), 0);
+    s = &p.streams[0].stream;
+    lane_quic_credit(&p.lane, 1, 8u << 20);
+    lane_quic_set_packet(&p.lane, 1000, LEAST);
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned changes = p.streams[0].changes;
+
+        fill(&p, s);
+        while (sendq_unsent(&s->sendq) >= LEAST)
+            leave(&p, s, 8192);
+        ck_assert_uint_eq(p.streams[0].changes, changes + 1);
+        ck_assert_uint_gt(sendq_unsent(&s->sendq), 0);
+        ck_assert_ptr_null(lane_quic_pick(&p.lane, p.now_ms, piece, 2, &count, &is_fin));
+        lane_check(&p.lane);
+        if (i == 1) { /* it looks, and its socket has nothing */
+            ck_assert_uint_gt(stream_reserve(s, piece, 2), 0);
+            stream_commit(s, 0);
+            leave(&p, s, 100);
+        }
+    }
+    stream_finish(s);
+    while (sendq_unsent(&s->sendq) > 8192)
+        leave(&p, s, 8192);
+    ck_assert_ptr_eq(lane_quic_pick(&p.lane, p.now_ms, piece, 2, &count, &is_fin), s);
+    ck_assert(is_fin);
+    lane_quic_written(&p.lane, s, sendq_unsent(&s->sendq), true, p.now_ms);
+    lane_probe_fini(&p);
+}
+END_TEST
+
+/* As many of them as make a turn of the loop worth it. */
+START_TEST(very_large_packets_are_read_further_ahead_for)
+{
+    struct lane_probe p;
+    struct stream *s;
+
+    lane_probe_init_quic(&p, LANE_HUB);
+    ck_assert_int_eq(text(&p, 1, LINE), 0);
+    s = &p.streams[0].stream;
+    lane_quic_credit(&p.lane, 1, 8u << 20);
+    lane_quic_set_packet(&p.lane, 65000, 65000);
+    fill(&p, s);
+    ck_assert_uint_eq(sendq_unsent(&s->sendq), LANE_QUIC_AHEAD_PACKETS * 65000u);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* --- the control stream ------------------------------------------------------------------------
  */
 
@@ -497,6 +556,8 @@ int main(void)
     tcase_add_test(tc, the_code_of_a_reset_is_one_that_exists);
     tcase_add_test(tc, a_stream_has_ended_when_its_bytes_are_acknowledged);
     tcase_add_test(tc, a_stream_reads_so_far_ahead_of_the_connection);
+    tcase_add_test(tc, the_last_bytes_wait_for_those_that_follow_at_once);
+    tcase_add_test(tc, very_large_packets_are_read_further_ahead_for);
     tcase_add_test(tc, control_may_be_cut_at_every_byte);
     tcase_add_test(tc, a_udp_session_is_refused_on_the_control_stream);
     tcase_add_test(tc, frames_of_streams_do_not_exist_there);

@@ -183,6 +183,28 @@ START_TEST(same_and_same_host)
 }
 END_TEST
 
+START_TEST(loopback_is_known_in_both_families)
+{
+    static const struct {
+        const char *text;
+        bool is_loopback;
+    } cases[] = {{"127.0.0.1", true},    {"127.255.0.9", true},
+                 {"::1", true},          {"::ffff:127.0.0.1", true},
+                 {"128.0.0.1", false},   {"0.0.0.0", false},
+                 {"::", false},          {"::2", false},
+                 {"2001:db8::1", false}, {"::ffff:192.0.2.1", false},
+                 {"192.0.2.127", false}};
+    union addr a;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ck_assert_int_eq(addr_parse_host(&a, cases[i].text, 80), 0);
+        ck_assert_msg(addr_is_loopback(&a) == cases[i].is_loopback, "%s", cases[i].text);
+    }
+    a.sa.sa_family = AF_UNSPEC;
+    ck_assert(!addr_is_loopback(&a));
+}
+END_TEST
+
 START_TEST(any_is_any_in_both_families)
 {
     union addr a;
@@ -213,6 +235,7 @@ int main(void)
     tcase_add_test(tc, a_mapped_address_becomes_ipv4);
     tcase_add_test(tc, same_and_same_host);
     tcase_add_test(tc, any_is_any_in_both_families);
+    tcase_add_test(tc, loopback_is_known_in_both_families);
     suite_add_tcase(suite, tc);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

@@ -199,6 +199,26 @@ START_TEST(a_literal_is_reached_without_a_lookup)
 }
 END_TEST
 
+START_TEST(a_socket_to_this_machine_gets_its_own_congestion_control)
+{
+    uint16_t port = 0;
+    int listener = listen_on("127.0.0.1", &port);
+    char name[16] = "";
+    socklen_t len = sizeof(name);
+    struct call c = {0};
+
+    dial_init(&c.dial, loop, resolver, on_done);
+    c.dial.near_congestion = "reno"; /* every kernel has this one */
+    start(&c, "127.0.0.1", port, 1000, 1000);
+    run();
+    ck_assert_int_eq(c.err, 0);
+    ck_assert_int_eq(getsockopt(c.fd, IPPROTO_TCP, TCP_CONGESTION, name, &len), 0);
+    ck_assert_str_eq(name, "reno");
+    close(c.fd);
+    close(listener);
+}
+END_TEST
+
 START_TEST(literals_need_no_resolver)
 {
     uint16_t port = 0;
@@ -499,6 +519,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_literal_is_reached_without_a_lookup);
+    tcase_add_test(tc, a_socket_to_this_machine_gets_its_own_congestion_control);
     tcase_add_test(tc, literals_need_no_resolver);
     tcase_add_test(tc, a_refusal_is_an_error_with_its_address);
     tcase_add_test(tc, the_next_address_is_tried_after_a_refusal);
