@@ -16,7 +16,7 @@
 #define TLS_PRIORITIES                                                                             \
     "NONE:+VERS-TLS1.3:+VERS-TLS1.2:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305:+AEAD:"           \
     "+ECDHE-ECDSA:+ECDHE-RSA:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:+SIGN-ALL:"           \
-    "+COMP-NULL:+CTYPE-X509:%SERVER_PRECEDENCE:%SAFE_RENEGOTIATION"
+    "+COMP-NULL:+CTYPE-X509:%SERVER_PRECEDENCE"
 
 /* The only place that calls MHD_run; afterwards MHD says when it wants to be called again. */
 void port_run(struct port *p)

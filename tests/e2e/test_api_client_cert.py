@@ -87,6 +87,15 @@ class ClientCert(e2e.Case):
         text = connection.getresponse().read().decode()
         self.assertIn('penstock_admin_refused_total{reason="client_cert"} 25\n', text)
 
+    def test_tls_13_alone(self):
+        """A client of TLS 1.3 and nothing older has no cause to speak of renegotiation, and OpenSSL 3.5's does not."""
+        host, port = self.hub.address("management")
+        done = subprocess.run(["gnutls-cli", "--insecure", "--disable-sni", "--priority",
+                               "NORMAL:-VERS-ALL:+VERS-TLS1.3:%DISABLE_SAFE_RENEGOTIATION", "--port", str(port), host],
+                              input=b"", capture_output=True, timeout=e2e.SECS)
+        self.assertIn(b"(TLS1.3-", done.stdout, done.stderr)
+        self.assertIn(b"Handshake was completed", done.stdout, done.stderr)
+
     def diag(self, *options):
         """(status, {name: text} or None, what it said): at the address that the kernel chose."""
         at = ":".join(map(str, self.hub.address("management")))
