@@ -230,8 +230,10 @@ size_t stream_room(struct stream *s)
 {
     size_t room;
 
-    if (s->state != STREAM_OPEN || s->out != HALF_OPEN)
+    if (s->state != STREAM_OPEN || s->out != HALF_OPEN) {
+        s->is_told = false; /* it adds no more: nothing waits for it */
         return 0;
+    }
     if (s->is_told)
         look(s);
     room = MIN(MIN(sendq_room(&s->sendq), ahead_room(s)), s->credit);
@@ -244,6 +246,7 @@ size_t stream_room(struct stream *s)
 size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
 {
     size_t room = stream_room(s), held = sendq_held(&s->sendq), count = 0;
+
     room = MIN(room, max * CHUNK_ROOM);           /* no more than a call can fill is charged */
     if (room > 0 && !charge_held(s, held + room)) /* no budget: its first chunk is free */
         room = held < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - held) : 0;
