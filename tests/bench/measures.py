@@ -18,7 +18,7 @@ def iperf(port, secs, streams, down, *options, host="127.0.0.1"):
         if "error" not in found:
             return found["end"]["sum_received"]["bits_per_second"] / 8e9
         # the end of the last run is still on its way: the server says it is busy, and resets
-        if not re.search("busy|control message", found["error"]) or time.monotonic() > end:
+        if not re.search("busy|control message|cookie", found["error"]) or time.monotonic() > end:
             raise penstock.Failure(f"iperf3: {found['error']}")
         time.sleep(0.05)
 
