@@ -24,6 +24,8 @@ def is_refused(port):
         e2e.connect(port).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        pass  # it was closed with this one in its queue: ask again
     return False
 
 
