@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pieces.h"
 
 static size_t chunk_used(const struct chunk *c)
 {
@@ -103,11 +104,9 @@ static int take_chunks(struct bufq *q, size_t n, struct chunk **out)
 int bufq_push_pieces(struct bufq *q, const struct iovec *src, size_t count)
 {
     struct chunk *fresh;
-    size_t n = 0, in_tail;
+    size_t n = pieces_bytes(src, count), in_tail;
 
     must(!q->spare);
-    for (size_t i = 0; i < count; i++)
-        n += src[i].iov_len;
     if (n > bufq_room(q))
         return -ERR_FULL;
     in_tail = q->tail ? MIN(n, chunk_left(q->tail)) : 0;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pieces.h"
 
 static void give_all(struct sendq *q, struct chunk *c)
 {
@@ -154,17 +155,13 @@ void sendq_commit(struct sendq *q, size_t n)
 int sendq_push_pieces(struct sendq *q, const struct iovec *src, size_t src_count)
 {
     struct iovec room[SENDQ_PUSH_PIECES];
-    size_t n = 0, got = 0, count, at = 0, filled = 0;
+    size_t n = pieces_bytes(src, src_count), count, at = 0, filled = 0;
 
-    for (size_t i = 0; i < src_count; i++)
-        n += src[i].iov_len;
     must(n <= (SENDQ_PUSH_PIECES - 1) * CHUNK_ROOM);
     if (n > sendq_room(q))
         return -ERR_FULL;
     count = sendq_reserve(q, n, room, SENDQ_PUSH_PIECES);
-    for (size_t i = 0; i < count; i++)
-        got += room[i].iov_len;
-    if (got < n) {
+    if (pieces_bytes(room, count) < n) {
         sendq_commit(q, 0);
         return -ERR_NOMEM;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pieces.h"
 #include "link/link_quic.h"
 
 /* RFC 9000, 2.1: what a stream's id says of it. */
@@ -261,15 +262,6 @@ static bool next(struct quic *q, struct quic_piece *piece)
     return true;
 }
 
-static size_t bytes_of(const struct quic_piece *piece)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < piece->count; i++)
-        n += piece->iov[i].iov_len;
-    return n;
-}
-
 static void on_written(struct quic *q, const struct quic_piece *piece, size_t n)
 {
     struct link *link = quic_owner(q);
@@ -290,7 +282,8 @@ static void on_written(struct quic *q, const struct quic_piece *piece, size_t n)
     }
     must(link->quic.offered == piece->user);
     link->quic.offered = NULL;
-    lane_quic_written(&link->lane, piece->user, n, piece->is_fin && n == bytes_of(piece),
+    lane_quic_written(&link->lane, piece->user, n,
+                      piece->is_fin && n == pieces_bytes(piece->iov, piece->count),
                       loop_now_ms(link->loop));
 }
 

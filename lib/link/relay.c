@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/pieces.h"
 #include "loop/socket.h"
 
 #define RELAY_PIECES 16
@@ -35,15 +36,6 @@ static void finish(struct relay *r, enum relay_end end)
     r->on_done(r);
 }
 
-static size_t bytes_of(const struct iovec *pieces, size_t count)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].iov_len;
-    return n;
-}
-
 /* A request is read into one chunk, which is recv(2) and charges no budget; who fills what he is
  * given gets all. */
 static void size_next_read(struct relay *r, size_t n, size_t want)
@@ -66,7 +58,7 @@ static enum io read_socket(struct relay *r)
     count = stream_reserve(r->stream, pieces, r->read_pieces);
     if (count == 0)
         return IO_WAIT;
-    want = bytes_of(pieces, count);
+    want = pieces_bytes(pieces, count);
     n = socket_read(r->fd, pieces, count);
     stream_commit(r->stream, n > 0 ? (size_t)n : 0);
     if (n == 0) {
@@ -124,7 +116,7 @@ static enum io write_socket(struct relay *r)
     count += stream_peek(r->stream, pieces + count, RELAY_PIECES - count);
     if (count == 0)
         return stream_is_at_end(r->stream) ? end_writing(r) : IO_WAIT;
-    total = bytes_of(pieces, count);
+    total = pieces_bytes(pieces, count);
     is_last = stream_ends_after(r->stream, total - prefix);
     io = write_some(r, pieces, count, is_last, &taken);
     r->prefix_at = (uint8_t)(r->prefix_at + MIN(taken, prefix));

@@ -1,6 +1,8 @@
 /* udp_outbox - see udp_outbox.h. */
 #include "loop/udp_outbox.h"
 
+#include "base/pieces.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -192,10 +194,8 @@ void udp_outbox_add(struct udp_outbox *box, int fd, const union addr *peer, cons
                     const struct iovec *pieces, size_t count)
 {
     struct udp_message *m = NULL;
-    size_t n = 0;
+    size_t n = pieces_bytes(pieces, count);
 
-    for (size_t i = 0; i < count; i++)
-        n += pieces[i].iov_len;
     must(n <= UDP_BUFFER_BYTES);
     if (box->fd != fd || box->len + n > sizeof(box->bytes))
         udp_outbox_flush(box);

@@ -8,6 +8,8 @@
 
 #include "quic/quic_internal.h"
 
+#include "base/pieces.h"
+
 #define FLUSH_BYTES (1u << 20) /* of one call: others have a turn too */
 
 /* What writing one piece came to, beside a length or an error of ngtcp2. */
@@ -22,15 +24,6 @@ struct packet {
     bool is_idle; /* the owner had nothing more */
 };
 
-static size_t piece_len(const struct quic_piece *piece)
-{
-    size_t sum = 0;
-
-    for (size_t i = 0; i < piece->count; i++)
-        sum += piece->iov[i].iov_len;
-    return sum;
-}
-
 static ngtcp2_ssize refuse(struct quic *q, const struct quic_piece *piece, enum quic_refusal why)
 {
     q->ops->on_refused(q, piece, why);
@@ -40,7 +33,7 @@ static ngtcp2_ssize refuse(struct quic *q, const struct quic_piece *piece, enum 
 static ngtcp2_ssize write_datagram(struct quic *q, struct packet *p, const struct quic_piece *piece,
                                    const ngtcp2_vec *bytes)
 {
-    size_t n = piece_len(piece);
+    size_t n = pieces_bytes(piece->iov, piece->count);
     int is_taken = 0;
     ngtcp2_ssize rc;
 
@@ -60,7 +53,7 @@ static ngtcp2_ssize write_stream(struct quic *q, struct packet *p, const struct 
     uint32_t flags = NGTCP2_WRITE_STREAM_FLAG_MORE;
     ngtcp2_ssize taken = -1, rc;
 
-    must(piece->is_fin || piece_len(piece) > 0);
+    must(piece->is_fin || pieces_bytes(piece->iov, piece->count) > 0);
     if (piece->is_fin)
         flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
     rc = ngtcp2_conn_writev_stream(q->conn, &p->path.path, NULL, p->to, q->progress.packet_max,

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/pieces.h"
 #include "loop/socket.h"
 #include "tls/tls_internal.h"
 
@@ -105,7 +106,7 @@ static void adapt(struct tls *t, size_t asked, size_t got)
 enum io tls_socket_fill(struct tls *t)
 {
     struct iovec pieces[TLS_PIECES_MAX];
-    size_t asked = 0, count;
+    size_t asked, count;
     ssize_t got;
 
     must(t->source != SOURCE_EOF);
@@ -118,8 +119,7 @@ enum io tls_socket_fill(struct tls *t)
         tls_note(t, -ERR_NOMEM, "no memory to read into");
         return IO_FAIL;
     }
-    for (size_t i = 0; i < count; i++)
-        asked += pieces[i].iov_len;
+    asked = pieces_bytes(pieces, count);
     got = socket_read(t->fd, pieces, count);
     if (got < 0) {
         int saved = errno;

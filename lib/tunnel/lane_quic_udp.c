@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/pieces.h"
 #include "tunnel/lane_internal.h"
 #include "tunnel/lane_quic.h"
 
@@ -181,15 +182,6 @@ bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max, bool a
     return false;
 }
 
-static size_t bytes_of(const struct lane_quic_datagram *d)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < d->count; i++)
-        n += d->pieces[i].iov_len;
-    return n;
-}
-
 void lane_quic_datagram_done(struct lane *l, struct lane_quic_datagram *d, enum lane_quic_fate fate,
                              uint64_t now_ms)
 {
@@ -200,7 +192,7 @@ void lane_quic_datagram_done(struct lane *l, struct lane_quic_datagram *d, enum 
         return;
     }
     if (fate == DATAGRAM_SENT) {
-        lane_sched_drained_udp(&l->out.sched, bytes_of(d), now_ms);
+        lane_sched_drained_udp(&l->out.sched, pieces_bytes(d->pieces, d->count), now_ms);
         udp_session_taken(u);
     } else {
         udp_session_drop(u, UDP_DROP_TOO_BIG);

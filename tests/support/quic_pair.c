@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/pieces.h"
 #include "support/seeded.h"
 #include "support/tls_pair.h"
 
@@ -178,15 +179,6 @@ static bool next(struct quic *q, struct quic_piece *piece)
     return false;
 }
 
-static size_t piece_len(const struct quic_piece *piece)
-{
-    size_t sum = 0;
-
-    for (size_t i = 0; i < piece->count; i++)
-        sum += piece->iov[i].iov_len;
-    return sum;
-}
-
 static void on_written(struct quic *q, const struct quic_piece *piece, size_t n)
 {
     struct quic_pair_end *end = quic_owner(q);
@@ -198,7 +190,7 @@ static void on_written(struct quic *q, const struct quic_piece *piece, size_t n)
         return;
     }
     s->sent += n;
-    if (piece->is_fin && n == piece_len(piece))
+    if (piece->is_fin && n == pieces_bytes(piece->iov, piece->count))
         s->is_fin_sent = true;
 }
 
