@@ -204,14 +204,8 @@ void lane_retry_later(struct lane *l)
 static void retry(struct lane *l)
 {
     l->out.retry_due_ms = 0;
-    LIST_EACH (&l->streams, node, after) {
-        struct stream *s = container_of(node, struct stream, in_lane);
-
-        if (s->is_starved) {
-            s->is_starved = false;
-            stream_changed(s);
-        }
-    }
+    LIST_EACH (&l->streams, node, after)
+        stream_tell_room(container_of(node, struct stream, in_lane));
 }
 
 int lane_tick(struct lane *l, uint64_t now_ms)

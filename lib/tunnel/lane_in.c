@@ -196,10 +196,7 @@ static int on_window_frame(struct lane *l, const uint8_t *payload)
     if (s->credit + n > FRAME_CREDIT_MAX)
         return lane_break(l, "the credit of stream %u passes 2^31 - 1", s->id);
     s->credit += n;
-    if (s->is_starved) {
-        s->is_starved = false;
-        stream_changed(s);
-    }
+    stream_tell_room(s);
     return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/pieces.h"
 #include "tunnel/lane_internal.h"
 
 /* A packet may end in the middle of the line that begins a stream: what came of it waits here. */
@@ -217,10 +218,7 @@ void lane_quic_credit(struct lane *l, uint32_t number, uint64_t upto)
     if (!s || upto <= s->sendq.end + s->credit)
         return;
     s->credit = upto - s->sendq.end;
-    if (s->is_starved) {
-        s->is_starved = false;
-        stream_changed(s);
-    }
+    stream_tell_room(s);
 }
 
 /* --- going out --- */
@@ -292,17 +290,17 @@ void lane_quic_set_packet(struct lane *l, size_t packet, size_t least)
     l->send_least = least;
 }
 
-/* stream_reserve() puts it back. */
+/* stream_room() puts it back. */
 static bool waits_for_more(const struct stream *s)
 {
-    return s->is_told && s->out == HALF_OPEN && sendq_unsent(&s->sendq) < s->lane->send_least;
+    return s->feed == FEED_TOLD && s->out == HALF_OPEN &&
+           sendq_unsent(&s->sendq) < s->lane->send_least;
 }
 
 struct stream *lane_quic_pick(struct lane *l, uint64_t now_ms, struct iovec *out, size_t max,
                               size_t *count, bool *is_fin)
 {
     struct stream *s;
-    size_t bytes = 0;
 
     l->now_ms = MAX(l->now_ms, now_ms);
     if (l->state != LANE_OPEN || l->out.last)
@@ -313,9 +311,7 @@ struct stream *lane_quic_pick(struct lane *l, uint64_t now_ms, struct iovec *out
     if (!s)
         return NULL;
     *count = sendq_peek_pieces(&s->sendq, out, max);
-    for (size_t i = 0; i < *count; i++)
-        bytes += out[i].iov_len;
-    *is_fin = s->out == HALF_ENDING && bytes == sendq_unsent(&s->sendq);
+    *is_fin = s->out == HALF_ENDING && pieces_bytes(out, *count) == sendq_unsent(&s->sendq);
     must(*count > 0 || *is_fin);
     return s;
 }

@@ -183,7 +183,6 @@ void stream_check(const struct stream *s)
     if (s->state == STREAM_ENDED)
         return;
     must(s->budget != NULL);
-    must(!(s->is_told && s->is_starved));
     must(s->window.is_ended == (s->in == HALF_ENDED));
     must(s->send_charged == 0 || chunks_for(sendq_held(&s->sendq)) > 1);
     must(!(s->in == HALF_ENDED && s->out == HALF_ENDED && sendq_held(&s->sendq) == 0));
@@ -216,10 +215,28 @@ static size_t ahead_room(const struct stream *s)
     return unsent < ahead ? ahead - unsent : 0;
 }
 
-/* What waited for more of its owner's bytes waits no longer, whatever the owner has. */
-static void look(struct stream *s)
+/* The only writer of s->feed. */
+static void feed_enter(struct stream *s, enum stream_feed to)
 {
-    s->is_told = false;
+    s->feed = to;
+}
+
+void stream_tell_room(struct stream *s)
+{
+    if (s->feed != FEED_STARVED)
+        return;
+    feed_enter(s, FEED_TOLD);
+    stream_changed(s);
+}
+
+static bool takes_bytes(const struct stream *s)
+{
+    return s->state == STREAM_OPEN && s->out == HALF_OPEN;
+}
+
+/* What waited for more of its owner's bytes waits no longer, whatever the owner has. */
+static void wait_no_longer(struct stream *s)
+{
     if (!list_is_empty(&s->in_ring) || sendq_unsent(&s->sendq) == 0)
         return;
     stream_schedule(s, s->lane->now_ms);
@@ -230,16 +247,14 @@ size_t stream_room(struct stream *s)
 {
     size_t room;
 
-    if (s->state != STREAM_OPEN || s->out != HALF_OPEN) {
-        s->is_told = false; /* it adds no more: nothing waits for it */
+    if (!takes_bytes(s))
         return 0;
-    }
-    if (s->is_told)
-        look(s);
+    if (s->feed == FEED_TOLD)
+        wait_no_longer(s);
     room = MIN(MIN(sendq_room(&s->sendq), ahead_room(s)), s->credit);
-    if (room == 0 && !s->is_starved && s->credit == 0)
+    if (room == 0 && s->feed != FEED_STARVED && s->credit == 0)
         s->lane->stats.window_stalls++;
-    s->is_starved = room == 0;
+    feed_enter(s, room > 0 ? FEED_FED : FEED_STARVED);
     return room;
 }
 
@@ -252,7 +267,8 @@ size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
         room = held < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - held) : 0;
     if (room > 0)
         count = sendq_reserve(&s->sendq, room, out, max);
-    s->is_starved = count == 0;
+    if (count == 0 && takes_bytes(s))
+        feed_enter(s, FEED_STARVED);
     if (room > 0 && count == 0) {   /* the loop's pool is used up */
         (void)charge_held(s, held); /* gives back */
         lane_retry_later(s->lane);
@@ -284,11 +300,8 @@ void stream_schedule(struct stream *s, uint64_t now_ms)
 /* Its owner may read again: not for a few bytes. */
 static void read_on(struct stream *s)
 {
-    if (!s->is_starved || sendq_unsent(&s->sendq) > s->lane->send_ahead / 2)
-        return;
-    s->is_starved = false;
-    s->is_told = true;
-    stream_changed(s);
+    if (sendq_unsent(&s->sendq) <= s->lane->send_ahead / 2)
+        stream_tell_room(s);
 }
 
 void stream_sent(struct stream *s, size_t n)

@@ -33,6 +33,13 @@ struct lane;
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
 
+/* The owner, and room for more of its bytes. */
+enum stream_feed {
+    FEED_FED,     /* it found some when it asked */
+    FEED_STARVED, /* it found none: it is told when there is some */
+    FEED_TOLD     /* it was told and has not asked yet: more bytes follow at once */
+};
+
 /* Why a stream was reset; the first four travel as the byte of CLOSE and CLOSE_BACK. */
 enum stream_reset {
     RESET_NONE = 0,
@@ -59,8 +66,7 @@ struct stream {
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
-    bool is_starved;           /* the owner found no room: tell it when there is some */
-    bool is_told;              /* it was, and has not looked yet: more bytes follow at once */
+    enum stream_feed feed;     /* written by feed_enter() only */
     uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
     uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
     char open_line[STREAM_OPEN_LINE_MAX];

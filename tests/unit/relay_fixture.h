@@ -54,7 +54,7 @@ static inline bool edge_is_out_of_room(void)
 {
     const struct pair *p = &stand.pairs[0];
 
-    return edge_is_blind() && p->edge.stream.is_starved && p->edge.stream.credit == 0 &&
+    return edge_is_blind() && p->edge.stream.feed == FEED_STARVED && p->edge.stream.credit == 0 &&
            p->hub.relay.write_blocked;
 }
 

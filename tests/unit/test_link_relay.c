@@ -195,7 +195,7 @@ END_TEST
 
 static bool edge_is_starved(void)
 {
-    return stand.pairs[0].edge.stream.is_starved;
+    return stand.pairs[0].edge.stream.feed == FEED_STARVED;
 }
 
 /* The loop's pool is used up by somebody else, and comes back. */
