@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "support/lane_probe.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 
 /* Everything on the heap that a lane itself can hold, without its streams' queues. */
 static size_t held(const struct lane *l)
@@ -187,10 +188,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane bounds");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, refused_opens_without_end_are_too_much_in_the_end);
@@ -200,10 +198,5 @@ int main(void)
     tcase_add_test(tc, tiny_frames_share_chunks);
     tcase_add_test(tc, what_goes_out_is_bounded_by_credit_cap_and_budget);
     tcase_add_test(tc, no_choice_of_ids_makes_the_table_slow);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane bounds", tc);
 }

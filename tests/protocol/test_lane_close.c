@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 /* --- over a network: every pair of habits ----------------------------------------------------- */
 
@@ -354,10 +355,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane close");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, every_pair_of_habits_comes_to_an_end);
@@ -370,10 +368,5 @@ int main(void)
     tcase_add_test(tc, a_reset_goes_ahead_of_waiting_data);
     tcase_add_test(tc, a_reset_in_the_middle_of_a_frame_drops_its_rest);
     tcase_add_test(tc, a_release_is_a_reset);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane close", tc);
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 START_TEST(a_drained_hub_takes_streams_until_its_deadline)
 {
@@ -167,10 +168,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane drain");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_drained_hub_takes_streams_until_its_deadline);
@@ -179,10 +177,5 @@ int main(void)
     tcase_add_test(tc, a_drain_of_a_century_is_no_drain_of_now);
     tcase_add_test(tc, our_second_drain_can_only_shorten);
     tcase_add_test(tc, a_network_drains_and_the_rest_is_reset);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane drain", tc);
 }

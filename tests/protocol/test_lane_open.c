@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 static void expect_close(struct lane_probe *p, uint32_t stream, uint8_t code)
 {
@@ -238,10 +239,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane open");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_port_that_is_not_allowed_is_refused_with_3);
@@ -253,10 +251,5 @@ int main(void)
     tcase_add_test(tc, udp_sessions_are_refused_with_3);
     tcase_add_test(tc, near_the_last_id_a_lane_takes_no_more_streams);
     tcase_add_test(tc, refusals_do_not_disturb_the_others);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane open", tc);
 }

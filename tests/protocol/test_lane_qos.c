@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 START_TEST(control_goes_before_data)
 {
@@ -270,10 +271,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane qos");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, control_goes_before_data);
@@ -285,10 +283,5 @@ int main(void)
     tcase_add_test(tc, elephants_get_a_tenth_of_a_slow_lane);
     tcase_add_test(tc, elephants_have_a_lane_without_others_for_themselves);
     tcase_add_test(tc, order_holds_when_a_stream_changes_its_tier);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane qos", tc);
 }

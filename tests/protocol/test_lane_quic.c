@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "support/fake_quic.h"
+#include "support/suite.h"
 
 static const struct fake_plan_end fast = {.write_max = FAKE_FAST, .read_max = FAKE_FAST};
 
@@ -541,10 +542,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane quic");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_loop_test(tc, every_size_is_exact_both_ways, 0, 2);
@@ -565,10 +563,5 @@ int main(void)
     tcase_add_test(tc, a_hub_that_drains_takes_streams_until_its_deadline);
     tcase_add_test(tc, an_edge_that_drains_is_served_what_it_had_opened);
     tcase_add_loop_test(tc, goodbye_ends_both_lanes_in_the_middle_of_it_all, 0, 2);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane quic", tc);
 }

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 #include "tunnel/lane_quic.h"
 #include "wire/channel.h"
 
@@ -537,10 +538,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane quic rules");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, the_line_may_be_cut_at_every_byte);
@@ -561,10 +559,5 @@ int main(void)
     tcase_add_test(tc, control_may_be_cut_at_every_byte);
     tcase_add_test(tc, a_udp_session_is_refused_on_the_control_stream);
     tcase_add_test(tc, frames_of_streams_do_not_exist_there);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane quic rules", tc);
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 static char *long_text(size_t n)
 {
@@ -167,19 +168,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane records");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_hub_puts_everything_behind_a_long_config);
     tcase_add_test(tc, an_edge_puts_everything_behind_a_long_ack);
     tcase_add_test(tc, control_goes_on_over_many_records);
     tcase_add_test(tc, every_size_of_data_comes_out_whole);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane records", tc);
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 /* The lane's state before a row: stream 1 is open, 2 was passed over, 3 was opened and has ended.
  */
@@ -362,10 +363,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane rules");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, a_hub_ends_on_each);
@@ -374,10 +372,5 @@ int main(void)
     tcase_add_test(tc, an_invalid_config_breaks);
     tcase_add_test(tc, frames_before_our_open_break);
     tcase_add_test(tc, goodbye_from_the_peer_is_not_answered);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane rules", tc);
 }

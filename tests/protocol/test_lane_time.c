@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
+#include "support/suite.h"
 
 /* --- PING and PONG -----------------------------------------------------------------------------
  */
@@ -400,10 +401,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane time");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, the_hub_pings_every_15_s_and_measures);
@@ -420,10 +418,5 @@ int main(void)
     tcase_add_test(tc, streams_come_to_rest_one_by_one);
     tcase_add_test(tc, credit_of_a_resting_stream_rides_on_data);
     tcase_add_test(tc, credit_that_waits_is_one_frame);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane time", tc);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "support/fake_net.h"
+#include "support/suite.h"
 
 static const struct fake_plan_end fast_reader = {.write_max = FAKE_FAST, .read_max = FAKE_FAST};
 
@@ -221,10 +222,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane transfer");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, one_stream_is_exact_over_every_cut);
@@ -234,10 +232,5 @@ int main(void)
     tcase_add_test(tc, one_stalled_stream_of_a_thousand_holds_nobody_up);
     tcase_add_test(tc, what_waits_after_the_end_still_counts);
     tcase_add_test(tc, a_lost_lane_resets_its_streams);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane transfer", tc);
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/lane_probe.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 
 static uint8_t content[UDP_DATAGRAM_MAX + 1];
 
@@ -292,10 +293,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane udp");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, an_edge_opens_talks_and_closes);
@@ -309,10 +307,5 @@ int main(void)
     tcase_add_test(tc, what_is_stale_is_not_sent);
     tcase_add_test(tc, at_the_end_of_a_drain_sessions_are_closed);
     tcase_add_test(tc, closes_without_end_are_too_much_in_the_end);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane udp", tc);
 }

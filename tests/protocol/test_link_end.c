@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "link/link.h"
+#include "support/suite.h"
 #include "support/tls_pair.h"
 #include "wire/hello.h"
 
@@ -415,10 +416,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("link end");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, goodbye_ends_both_sides_in_order);
@@ -426,10 +424,5 @@ int main(void)
     tcase_add_test(tc, a_link_may_be_freed_in_on_open);
     tcase_add_test(tc, a_broken_peer_that_never_reads_is_gone_in_a_moment);
     tcase_add_test(tc, a_silent_peer_does_not_hold_up_goodbye_for_ever);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("link end", tc);
 }

@@ -8,6 +8,7 @@
 #include "admin/events.h"
 #include "base/err.h"
 #include "loop/loop.h"
+#include "support/suite.h"
 #include "json/json.h"
 
 enum { COMES, GOES, STREAM };
@@ -236,10 +237,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("admin_events");
     TCase *tcase = tcase_create("rings");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, from_now_on);
@@ -250,10 +248,5 @@ int main(void)
     tcase_add_test(tcase, who_may_listen);
     tcase_add_test(tcase, streams_are_wanted_while_somebody_listens);
     tcase_add_test(tcase, from_another_thread);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("admin_events", tcase);
 }

@@ -4,6 +4,7 @@
 
 #include "admin/service.h"
 #include "admin_fixture.h"
+#include "support/suite.h"
 
 static char folder[] = "/tmp/penstock-secret-XXXXXX";
 
@@ -203,19 +204,11 @@ int main(void)
         what_a_file_may_hold,       places_that_cannot_be,
         made_by_several_at_once,    a_service_whose_token_is_at_fault_can_drop_its_tokens,
     };
-    Suite *suite = suite_create("admin_secret");
     TCase *all = tcase_create("files");
-    SRunner *runner;
-    int failed;
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(all, tests[i]);
     tcase_add_checked_fixture(all, set_up, tear_down);
     tcase_set_timeout(all, 120);
-    suite_add_tcase(suite, all);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("admin_secret", all);
 }

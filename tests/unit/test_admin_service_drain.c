@@ -6,6 +6,7 @@
 
 #include "admin/service_drain.h"
 #include "base/log.h"
+#include "support/suite.h"
 
 static struct loop *loop;
 static struct service_conf conf;
@@ -193,10 +194,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("admin_service_drain");
     TCase *tcase = tcase_create("states");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, nothing_is_open);
@@ -207,10 +205,5 @@ int main(void)
     tcase_add_test(tcase, no_peers);
     tcase_add_test(tcase, the_delay_comes_first);
     tcase_add_test(tcase, a_second_signal);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("admin_service_drain", tcase);
 }

@@ -2,6 +2,7 @@
  * there.  (QUIC beside a real hub, and that a running edge is not displaced: e2e/test_check.py.) */
 #include "edge/hub_probe.h"
 #include "fake_hub_fixture.h"
+#include "support/suite.h"
 
 static struct hub_probe probes[4];
 
@@ -164,10 +165,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("edge hub_probe");
     TCase *tcase = tcase_create("tries");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, every_answer, 0, ARRAY_LEN(codes));
@@ -176,10 +174,5 @@ int main(void)
     tcase_add_test(tcase, another_hub_than_the_pin_says);
     tcase_add_test(tcase, several);
     tcase_add_test(tcase, none);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("edge hub_probe", tcase);
 }

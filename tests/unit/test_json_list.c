@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "json/json.h"
 
 /* The document without its list, and the list's elements behind it. */
@@ -93,17 +94,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("json_list");
     TCase *tcase = tcase_create("list");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, a_list_is_left_out, 0, ARRAY_LEN(lists));
     tcase_add_test(tcase, a_fault_in_a_list_keeps_its_place);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("json_list", tcase);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "support/suite.h"
 
 static union addr address(const char *text)
 {
@@ -68,17 +69,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("loop/address_count");
     TCase *tcase = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, addresses_are_counted);
     tcase_add_test(tcase, nothing_is_lost_between_threads);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("loop/address_count", tcase);
 }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "loop/crash_log.h"
+#include "support/suite.h"
 
 static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
 
@@ -234,10 +235,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("loop_crash_log");
     TCase *tcase = tcase_create("line");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, each_signal_is_told, 0, (int)ARRAY_LEN(signals));
     tcase_add_test(tcase, the_text_form);
@@ -248,10 +246,5 @@ int main(void)
 #endif
     tcase_add_test(tcase, a_thread_that_was_made_with_all_signals_blocked);
     tcase_add_test(tcase, threads_come_and_go);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("loop_crash_log", tcase);
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "loop/io_set.h"
+#include "support/suite.h"
 
 struct end {
     struct io_entry entry;
@@ -185,10 +186,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("io_set");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, readable_ones_are_told_until_they_are_read);
@@ -196,10 +194,5 @@ int main(void)
     tcase_add_test(tc, one_that_is_removed_while_others_are_told);
     tcase_add_test(tc, more_than_a_turn_tells);
     tcase_add_test(tc, what_cannot_be_added_is_an_error);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("io_set", tc);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "loop/udp_outbox.h"
+#include "support/suite.h"
 #include "udp_fixture.h"
 
 static struct udp_out_counters sent;
@@ -170,19 +171,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_outbox");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, an_outbox_sends_all_in_order);
     tcase_add_test(tc, messages_to_many_peers_leave_in_one_call);
     tcase_add_test(tc, a_message_that_is_refused_costs_no_other);
     tcase_add_test(tc, refused_segments_leave_one_by_one);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_outbox", tc);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/suite.h"
 #include "udp_fixture.h"
 
 START_TEST(every_size_comes_whole_and_says_where_it_was_sent_to)
@@ -116,19 +117,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_socket");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, every_size_comes_whole_and_says_where_it_was_sent_to);
     tcase_add_test(tc, an_answer_leaves_from_the_address_that_was_asked);
     tcase_add_test(tc, an_icmp_error_is_told_and_passes);
     tcase_add_test(tc, all_workers_are_bound_or_none);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_socket", tc);
 }

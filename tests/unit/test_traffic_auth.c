@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/auth.h"
 
 static struct auth_key key;
@@ -128,20 +129,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_auth");
     TCase *tcase = tcase_create("auth");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, verdicts, 0, (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tcase, longest);
     tcase_add_test(tcase, utf8_passes);
     tcase_add_test(tcase, a_copy_is_its_own);
     tcase_add_test(tcase, macs_are_keyed);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_auth", tcase);
 }

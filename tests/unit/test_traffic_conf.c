@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/traffic_conf.h"
 #include "json/json.h"
 
@@ -132,18 +133,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_conf");
     TCase *tcase = tcase_create("conf");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, defaults);
     tcase_add_loop_test(tcase, values, 0, (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tcase, limits_are_described);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_conf", tcase);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "support/suite.h"
 
 static struct http_text text(const char *s)
 {
@@ -90,18 +91,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/http_upgrade");
     TCase *tcase = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, only_what_was_asked_for, 0, ARRAY_LEN(switches));
     tcase_add_loop_test(tcase, the_key_is_answered, 0, ARRAY_LEN(accepts));
     tcase_add_test(tcase, nothing_is_left_of_the_one_before);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic/http_upgrade", tcase);
 }

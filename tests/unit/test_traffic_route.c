@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "tls/tls.h"
 #include "traffic/route.h"
 #include "unit/traffic_route_fixture.h"
@@ -321,10 +322,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route");
     TCase *tcase = tcase_create("route");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, normalise, 0, (int)(sizeof(names) / sizeof(names[0])));
     tcase_add_test(tcase, normalise_lengths);
@@ -335,10 +333,5 @@ int main(void)
     tcase_add_test(tcase, digests);
     tcase_add_test(tcase, with_and_without);
     tcase_add_test(tcase, ends_in_the_bin);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route", tcase);
 }

@@ -14,6 +14,7 @@
 #include "admin/admin.h"
 #include "base/log.h"
 #include "loop/socket.h"
+#include "support/suite.h"
 #include "traffic/traffic.h"
 #include "unit/traffic_route_fixture.h"
 #include "json/json.h"
@@ -526,10 +527,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_api");
     TCase *tcase = tcase_create("api");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 120);
@@ -540,10 +538,5 @@ int main(void)
     tcase_add_test(tcase, state);
     tcase_add_test(tcase, reloads);
     tcase_add_test(tcase, an_end_in_the_middle);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_api", tcase);
 }

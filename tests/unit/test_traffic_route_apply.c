@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "support/suite.h"
 #include "tls/tls.h"
 #include "traffic/route_apply.h"
 #include "unit/traffic_route_fixture.h"
@@ -464,10 +465,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_apply");
     TCase *tcase = tcase_create("route_apply");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, revisions);
@@ -483,10 +481,5 @@ int main(void)
     tcase_add_test(tcase, stored_before_it_is_answered);
     tcase_add_test(tcase, no_json);
     tcase_add_test(tcase, the_text_is_wiped);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_apply", tcase);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/suite.h"
 #include "traffic/route_file.h"
 #include "unit/traffic_route_fixture.h"
 #include "json/json.h"
@@ -139,10 +140,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_file");
     TCase *tcase = tcase_create("route_file");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, no_file);
@@ -150,10 +148,5 @@ int main(void)
     tcase_add_test(tcase, a_good_file);
     tcase_add_test(tcase, faults_are_told);
     tcase_add_test(tcase, too_large);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_file", tcase);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
 #include "unit/traffic_route_fixture.h"
@@ -561,10 +562,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_json");
     TCase *tcase = tcase_create("route_json");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, faults, 0, (int)(sizeof(bad) / sizeof(bad[0])));
@@ -580,10 +578,5 @@ int main(void)
     tcase_add_test(tcase, certificates_are_shown);
     tcase_add_test(tcase, secrets_are_wiped);
     tcase_add_test(tcase, thousands_of_faults);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_json", tcase);
 }

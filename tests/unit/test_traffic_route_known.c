@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "traffic/coreflow_json.h"
 #include "traffic/health.h"
 #include "traffic/route_json.h"
@@ -360,10 +361,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_known");
     TCase *tcase = tcase_create("route_known");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, the_same_text_is_not_read_again);
@@ -378,10 +376,5 @@ int main(void)
     tcase_add_test(tcase, the_state_file_is_not_a_sender);
     tcase_add_test(tcase, one_that_was_put_alone);
     tcase_add_test(tcase, trust_is_looked_up_each_time);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_known", tcase);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "support/suite.h"
 #include "traffic/trust_watch.h"
 #include "json/json.h"
 
@@ -153,10 +154,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_trust_watch");
     TCase *tcase = tcase_create("trust_watch");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, no_names);
@@ -165,10 +163,5 @@ int main(void)
     tcase_add_test(tcase, a_name_that_fails);
     tcase_add_test(tcase, an_answer_that_fails_later);
     tcase_add_test(tcase, ended_while_asking);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_trust_watch", tcase);
 }

@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "tunnel/authority.h"
 
 static void config(struct authority *a, uint64_t revision, uint64_t now_ms, size_t n,
@@ -183,10 +184,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("authority");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, only_configured_ports_are_good);
     tcase_add_test(tc, a_removed_port_is_good_for_30_s_at_most);
@@ -195,10 +193,5 @@ int main(void)
     tcase_add_test(tc, a_port_that_comes_back_is_good_again_and_fades_anew);
     tcase_add_test(tc, what_fades_is_bounded);
     tcase_add_test(tc, it_does_what_a_naive_model_does);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("authority", tc);
 }

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "tunnel/backoff.h"
 
 static const uint64_t caps_ms[] = {1000, 1000, 1000,  1000,  1000,  2000,
@@ -74,18 +75,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("backoff");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, the_cap_rises_after_five_tries);
     tcase_add_test(tc, delays_are_uniform_up_to_the_cap);
     tcase_add_test(tc, only_a_minute_of_a_good_connection_forgets);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("backoff", tc);
 }

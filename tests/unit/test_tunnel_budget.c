@@ -3,6 +3,7 @@
 #include <check.h>
 #include <pthread.h>
 
+#include "support/suite.h"
 #include "tunnel/budget.h"
 
 #define LIMIT 1000000u
@@ -182,10 +183,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("budget");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, alone_it_gets_its_percents);
     tcase_add_test(tc, those_that_compete_get_the_same);
@@ -193,10 +191,5 @@ int main(void)
     tcase_add_test(tc, what_is_open_is_counted_in_both);
     tcase_add_test(tc, the_rule);
     tcase_add_test(tc, workers_use_parts);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("budget", tc);
 }

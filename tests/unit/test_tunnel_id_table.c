@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "tunnel/stream_table.h"
 
 #define MODEL_MAX 600
@@ -94,17 +95,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("id_table");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, it_does_what_a_naive_map_does);
     tcase_add_test(tc, an_empty_table_finds_nothing_and_holds_nothing);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("id_table", tc);
 }

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "tunnel/lane_sched.h"
 
 enum { STREAMS = 6 };
@@ -155,20 +156,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("lane_sched");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, normal_streams_go_round);
     tcase_add_test(tc, a_stream_becomes_sustained_by_age_and_rate_and_stays_so);
     tcase_add_test(tc, sustained_streams_get_their_floor);
     tcase_add_test(tc, alone_they_get_all);
     tcase_add_test(tc, a_pause_is_not_made_up_for);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("lane_sched", tc);
 }

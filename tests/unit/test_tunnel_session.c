@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "tunnel/session.h"
 
 struct ended {
@@ -361,10 +362,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("session");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, a_hello_without_session_replaces_the_same_instance);
     tcase_add_test(tc, one_instance_too_many_replaces_the_oldest);
@@ -377,10 +375,5 @@ int main(void)
     tcase_add_test(tc, an_owner_may_end_a_session);
     tcase_add_test(tc, the_sessions_of_an_edge_are_found_oldest_first);
     tcase_add_test(tc, an_ended_session_does_not_expire_as_well);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("session", tc);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "support/lane_probe.h"
+#include "support/suite.h"
 #include "tunnel/stream.h"
 
 START_TEST(states_and_resets_have_names)
@@ -82,20 +83,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("stream");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, states_and_resets_have_names);
     tcase_add_test(tc, bytes_are_counted_in_both_directions);
     tcase_add_test(tc, a_zeroed_stream_may_be_released);
     tcase_add_test_raise_signal(tc, a_second_finish_is_a_bug, SIGABRT);
     tcase_add_test_raise_signal(tc, an_end_while_its_chunk_is_being_sent_is_a_bug, SIGABRT);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("stream", tc);
 }

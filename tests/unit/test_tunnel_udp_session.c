@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "support/lane_probe.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 
 static const struct proxy_header client = {.family = PROXY_INET,
                                            .transport = PROXY_DGRAM,
@@ -268,10 +269,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("udp_session");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, datagrams_come_out_whole_and_in_order);
     tcase_add_test(tc, past_its_cap_the_oldest_go);
@@ -282,10 +280,5 @@ int main(void)
     tcase_add_test(tc, what_waits_at_the_end_is_counted);
     tcase_add_test(tc, it_does_what_a_naive_queue_does);
     tcase_add_test(tc, every_reason_has_a_name);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("udp_session", tc);
 }

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "tunnel/window.h"
 
 #define KIB 1024u
@@ -250,10 +251,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("window");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, it_doubles_each_time_one_is_used_up);
     tcase_add_test(tc, the_clamp_follows_the_number_of_streams);
@@ -263,10 +261,5 @@ int main(void)
     tcase_add_test(tc, an_initial_window_beyond_the_free_part_needs_budget);
     tcase_add_test(tc, nothing_is_lent_beyond_the_budget);
     tcase_add_test(tc, workers_share_a_budget);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("window", tc);
 }

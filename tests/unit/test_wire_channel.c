@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "wire/channel.h"
 
 /* The table once more, as api/tunnel.md has it.  header 0: does not exist on a control stream. */
@@ -158,20 +159,12 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("wire channel");
     TCase *tc = tcase_create("all");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tc, each_type_is_what_the_table_says, 0, (int)ARRAY_LEN(table));
     tcase_add_test(tc, every_other_type_is_unknown);
     tcase_add_test(tc, a_message_without_room_for_its_id_is_refused);
     tcase_add_test(tc, five_bytes_are_enough_to_refuse);
     tcase_add_loop_test_raise_signal(tc, what_is_not_legal_is_never_emitted, SIGABRT, 0, 6);
-    suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run("wire channel", tc);
 }
