@@ -52,6 +52,8 @@ void stream_return_credit(struct stream *s, bool at_rest);
 bool stream_grant_credit(struct stream *s, bool at_rest);
 /* Puts it into the ring when it has data or a FIN to send. */
 void stream_schedule(struct stream *s, uint64_t now_ms);
+/* The same for one that was picked and sent: in front, while its turn lasts. */
+void stream_go_on(struct stream *s, uint64_t now_ms);
 /* n bytes of the send queue went out; on QUIC they are kept until stream_acked(). */
 void stream_sent(struct stream *s, size_t n);
 /* The peer has n more of the bytes that went out. */

@@ -259,7 +259,7 @@ static void put_data(struct lane *l, uint64_t now_ms)
             return;
         }
         if (s->state == STREAM_OPEN)
-            stream_schedule(s, now_ms);
+            stream_go_on(s, now_ms);
     }
 }
 
@@ -322,7 +322,7 @@ void lane_record_done(struct lane *l)
     lane_count_out(l, o->direct_len);
     lane_sched_drained(&o->sched, s, o->direct_len, l->now_ms);
     stream_sent(s, o->direct_len);
-    stream_schedule(s, l->now_ms);
+    stream_go_on(s, l->now_ms);
 }
 
 bool lane_has_output(const struct lane *l)

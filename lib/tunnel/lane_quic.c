@@ -332,7 +332,7 @@ void lane_quic_written(struct lane *l, struct stream *s, size_t n, bool is_fin, 
             return;
         }
     } else {
-        stream_schedule(s, now_ms);
+        stream_go_on(s, now_ms);
     }
 }
 

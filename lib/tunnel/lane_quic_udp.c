@@ -192,11 +192,11 @@ void lane_quic_datagram_done(struct lane *l, struct lane_quic_datagram *d, enum 
         return;
     }
     if (fate == DATAGRAM_SENT) {
-        lane_sched_drained_udp(&l->out.sched, pieces_bytes(d->pieces, d->count), now_ms);
+        lane_sched_drained_udp(&l->out.sched, u, pieces_bytes(d->pieces, d->count), now_ms);
         udp_session_taken(u);
     } else {
         udp_session_drop(u, UDP_DROP_TOO_BIG);
     }
     if (u->queued > 0)
-        lane_sched_add_udp(&l->out.sched, u);
+        lane_sched_go_on_udp(&l->out.sched, u);
 }

@@ -25,6 +25,7 @@ void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms)
         return;
     classify(s, now_ms);
     s->turn = q->turns++;
+    s->turn_sent = 0;
     list_push(s->is_sustained ? &q->sustained : &q->normal, &s->in_ring);
 }
 
@@ -38,6 +39,7 @@ void lane_sched_add_udp(struct lane_sched *q, struct udp_session *u)
     if (!list_is_empty(&u->in_ring))
         return;
     u->turn = q->turns++;
+    u->turn_sent = 0;
     list_push(&q->udp, &u->in_ring);
 }
 
@@ -56,6 +58,7 @@ static void roll(struct lane_sched *q, uint64_t now_ms)
         q->second_ms = now_ms;
     }
     most = MAX(q->drained, q->drained_before);
+    q->turn_bytes = (uint32_t)MIN(most / (1000000 / SCHED_TURN_US), (uint64_t)SCHED_TURN_MAX);
     rate = MIN(most / 10, (uint64_t)SCHED_FLOOR_RATE);
     earned = rate * (now_ms - q->earned_ms) / 1000;
     if (earned > 0) { /* a slow lane earns less than a byte a millisecond: let time add up */
@@ -117,16 +120,40 @@ void lane_sched_return_udp(struct lane_sched *q, struct udp_session *u)
     list_push(q->udp.next, &u->in_ring);
 }
 
-void lane_sched_drained_udp(struct lane_sched *q, uint64_t n, uint64_t now_ms)
+void lane_sched_go_on(struct lane_sched *q, struct stream *s, uint64_t now_ms)
+{
+    if (s->turn_sent < q->turn_bytes)
+        lane_sched_return(q, s);
+    else
+        lane_sched_add(q, s, now_ms);
+}
+
+void lane_sched_go_on_udp(struct lane_sched *q, struct udp_session *u)
+{
+    if (u->turn_sent < q->turn_bytes)
+        lane_sched_return_udp(q, u);
+    else
+        lane_sched_add_udp(q, u);
+}
+
+static void drain(struct lane_sched *q, uint64_t n, uint64_t now_ms)
 {
     if (now_ms != q->earned_ms)
         roll(q, now_ms);
     q->drained += n;
 }
 
-void lane_sched_drained(struct lane_sched *q, const struct stream *s, uint64_t n, uint64_t now_ms)
+void lane_sched_drained_udp(struct lane_sched *q, struct udp_session *u, uint64_t n,
+                            uint64_t now_ms)
 {
-    lane_sched_drained_udp(q, n, now_ms);
+    drain(q, n, now_ms);
+    u->turn_sent += (uint32_t)n;
+}
+
+void lane_sched_drained(struct lane_sched *q, struct stream *s, uint64_t n, uint64_t now_ms)
+{
+    drain(q, n, now_ms);
+    s->turn_sent += (uint32_t)n;
     if (s->is_sustained)
         q->tokens -= MIN(q->tokens, n);
 }

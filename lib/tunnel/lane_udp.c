@@ -296,15 +296,14 @@ bool lane_put_udp_turn(struct lane *l, uint64_t now_ms)
     struct lane_sched *sched = &l->out.sched;
     struct udp_session *u = lane_sched_pick_udp(sched);
     struct udp_datagram d;
-    size_t sent = 0;
+    uint32_t turn = MAX((uint32_t)SCHED_TURN_BYTES, sched->turn_bytes);
 
-    while (sent < SCHED_TURN_BYTES && udp_session_peek(u, now_ms, UDP_FRAME_AGE_MS, &d)) {
+    while (u->turn_sent < turn && udp_session_peek(u, now_ms, UDP_FRAME_AGE_MS, &d)) {
         if (l->out.rest.len > 0 || !put_datagram(l, u, &d)) {
             lane_sched_return_udp(sched, u);
             return false;
         }
-        sent += FRAME_HEADER_BYTES + d.len;
-        lane_sched_drained_udp(sched, FRAME_HEADER_BYTES + d.len, now_ms);
+        lane_sched_drained_udp(sched, u, FRAME_HEADER_BYTES + d.len, now_ms);
     }
     if (u->queued > 0)
         lane_sched_add_udp(sched, u);

@@ -291,10 +291,21 @@ void stream_commit(struct stream *s, size_t n)
     }
 }
 
+static bool has_output(const struct stream *s)
+{
+    return sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING;
+}
+
 void stream_schedule(struct stream *s, uint64_t now_ms)
 {
-    if (sendq_unsent(&s->sendq) > 0 || s->out == HALF_ENDING)
+    if (has_output(s) && s->lane->out.direct != s) /* else it goes on when that is out */
         lane_sched_add(&s->lane->out.sched, s, now_ms);
+}
+
+void stream_go_on(struct stream *s, uint64_t now_ms)
+{
+    if (has_output(s))
+        lane_sched_go_on(&s->lane->out.sched, s, now_ms);
 }
 
 /* Its owner may read again: not for a few bytes. */

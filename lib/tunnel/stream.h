@@ -61,6 +61,7 @@ struct stream {
     struct list in_control; /* has an OPEN or credit to send */
     struct list in_ring;    /* has data or a FIN to send */
     uint64_t turn;          /* its place in the ring (lane_sched.h) */
+    uint32_t turn_sent;     /* bytes in this turn */
     struct list in_quiet;   /* its queue ran empty: credit is due at quiet_due_ms */
     uint64_t opened_ms, quiet_due_ms;
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */

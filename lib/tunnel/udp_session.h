@@ -86,6 +86,7 @@ struct udp_session {
     struct list in_control; /* its UDP_OPEN waits to be sent */
     struct list in_ring;    /* has datagrams to send */
     uint64_t turn;          /* its place in the ring (lane_sched.h) */
+    uint32_t turn_sent;     /* bytes in this turn */
     struct bufq queue;      /* records: struct udp_record, then the datagram */
     uint32_t queued;        /* records in it */
     struct udp_charge charge;

@@ -55,6 +55,37 @@ START_TEST(small_writes_of_many_streams_share_a_record)
 }
 END_TEST
 
+/* A fast lane: a turn has several chunks, and what comes in meanwhile makes it no longer. */
+START_TEST(who_is_written_to_while_its_turn_lasts_has_one_turn)
+{
+    struct lane_probe p;
+    struct lane_sched *sched;
+    unsigned records = 0;
+    const uint8_t *record;
+
+    lane_probe_init(&p, LANE_HUB);
+    sched = &p.lane.out.sched;
+    for (uint32_t id = 1; id <= 2; id++) {
+        ck_assert_int_eq(probe_open(&p, id, 443), 0);
+        ck_assert_int_eq(probe_credit(&p, id, 1u << 20), 0);
+        probe_write(&p, id - 1, 4 * SCHED_TURN_BYTES);
+    }
+    lane_sched_drained(sched, &p.streams[1].stream, 200000000, p.now_ms); /* 50,000 a turn */
+    p.now_ms += 1000;
+    lane_sched_drained(sched, &p.streams[1].stream, 0, p.now_ms);
+    while (lane_next_record(&p.lane, p.now_ms, &record) > 0 &&
+           p.lane.out.direct == &p.streams[0].stream) {
+        records++;
+        probe_write(&p, 0, SCHED_TURN_BYTES);
+        lane_record_done(&p.lane);
+    }
+    ck_assert_uint_eq(records, 4);
+    ck_assert_ptr_eq(p.lane.out.direct, &p.streams[1].stream);
+    lane_record_done(&p.lane);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* Jain's index of what each got: (sum x)^2 / (n * sum x^2); 1 is perfectly fair. */
 static double jain(const struct fake_net *net, unsigned from, unsigned n)
 {
@@ -276,6 +307,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, control_goes_before_data);
     tcase_add_test(tc, small_writes_of_many_streams_share_a_record);
+    tcase_add_test(tc, who_is_written_to_while_its_turn_lasts_has_one_turn);
     tcase_add_test(tc, equal_flows_get_equal_shares);
     tcase_add_test(tc, a_small_flow_is_not_held_up_by_greedy_ones);
     tcase_add_test(tc, an_elephant_is_older_than_10_s_and_averages_2500000);

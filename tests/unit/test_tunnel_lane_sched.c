@@ -55,6 +55,79 @@ START_TEST(normal_streams_go_round)
 }
 END_TEST
 
+/* Two streams with no end of data in pieces of `piece` bytes, on a lane that drained `drained`
+ * bytes in the second before: how many bytes a turn had. */
+static uint64_t turn_of(uint64_t drained, size_t piece)
+{
+    struct lane_sched q;
+    struct stream *s;
+    uint64_t sent = 0;
+
+    setup(&q, 1000);
+    lane_sched_add(&q, &streams[0], 1000);
+    lane_sched_add(&q, &streams[1], 1000);
+    lane_sched_drained(&q, &streams[2], drained, 1000);
+    lane_sched_drained(&q, &streams[2], 0, 2000);
+    while ((s = lane_sched_pick(&q, 2000)) == &streams[0]) {
+        sent += piece;
+        lane_sched_drained(&q, s, piece, 2000);
+        lane_sched_go_on(&q, s, 2000);
+    }
+    ck_assert_ptr_eq(s, &streams[1]);
+    return sent;
+}
+
+START_TEST(a_turn_is_a_quarter_of_a_millisecond)
+{
+    static const struct {
+        uint64_t drained;
+        size_t piece, turn;
+    } rows[] = {
+        {0, 1200, 1200},
+        {4000000, 1200, 1200},
+        {40000000, 1200, 10800},
+        {1000000000, 1200, 110 * 1200},
+        {0, SCHED_TURN_BYTES, SCHED_TURN_BYTES},
+        {40000000, SCHED_TURN_BYTES, SCHED_TURN_BYTES},
+        {200000000, SCHED_TURN_BYTES, 4 * SCHED_TURN_BYTES},
+        {UINT64_C(100000000000), SCHED_TURN_BYTES, SCHED_TURN_MAX},
+    };
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_uint_eq(turn_of(rows[i].drained, rows[i].piece), rows[i].turn);
+}
+END_TEST
+
+START_TEST(a_udp_session_has_the_same_turn)
+{
+    struct udp_session sessions[2] = {0};
+    struct lane_sched q;
+    uint64_t sent = 0;
+
+    setup(&q, 1000);
+    for (unsigned i = 0; i < 2; i++) {
+        list_init(&sessions[i].in_ring);
+        lane_sched_add_udp(&q, &sessions[i]);
+    }
+    lane_sched_add(&q, &streams[0], 1000);
+    lane_sched_drained(&q, &streams[1], 40000000, 1000);
+    lane_sched_drained(&q, &streams[1], 0, 2000);
+    while (lane_sched_is_udp_next(&q)) {
+        struct udp_session *u = lane_sched_pick_udp(&q);
+
+        if (u != &sessions[0]) {
+            lane_sched_return_udp(&q, u);
+            break;
+        }
+        sent += 1200;
+        lane_sched_drained_udp(&q, u, 1200, 2000);
+        lane_sched_go_on_udp(&q, u);
+    }
+    ck_assert_uint_eq(sent, 10800);
+    ck_assert_uint_gt(sessions[0].turn, streams[0].turn); /* its next turn is behind the stream's */
+}
+END_TEST
+
 START_TEST(a_stream_becomes_sustained_by_age_and_rate_and_stays_so)
 {
     static const struct {
@@ -159,6 +232,8 @@ int main(void)
     TCase *tc = tcase_create("all");
 
     tcase_add_test(tc, normal_streams_go_round);
+    tcase_add_test(tc, a_turn_is_a_quarter_of_a_millisecond);
+    tcase_add_test(tc, a_udp_session_has_the_same_turn);
     tcase_add_test(tc, a_stream_becomes_sustained_by_age_and_rate_and_stays_so);
     tcase_add_test(tc, sustained_streams_get_their_floor);
     tcase_add_test(tc, alone_they_get_all);
