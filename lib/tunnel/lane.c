@@ -37,6 +37,7 @@ void lane_init(struct lane *l, enum lane_role role, const struct lane_ops *ops,
     bufq_init(&l->out.rest, pool, FRAME_PAYLOAD_MAX);
     list_init(&l->out.control);
     list_init(&l->out.quiet);
+    lane_feed_init(&l->out.feed);
     lane_sched_init(&l->out.sched, now_ms);
     l->openings = NULL;
     l->sides = NULL;
@@ -107,6 +108,7 @@ void lane_check(const struct lane *l)
     }
     must(count == l->stream_count);
     must(count == l->table.count);
+    lane_feed_check(l);
     lane_check_udp(l);
 }
 

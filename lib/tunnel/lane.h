@@ -69,7 +69,7 @@ struct lane_ops {
 struct lane_stats {                                /* single writer: the lane's loop */
     uint64_t bytes_from_clients, bytes_to_clients; /* payload of DATA and DATA_BACK */
     uint64_t opened, refused_ports, refused_limit, resets_in, resets_out;
-    uint64_t frames_in, records_out, window_stalls;
+    uint64_t frames_in, records_out, window_stalls, ahead_waits;
     struct udp_stats udp;
 };
 
@@ -126,6 +126,7 @@ struct lane {
         struct list control;     /* streams with an OPEN or credit to tell */
         struct list quiet;       /* streams whose credit is due, in order of time */
         struct lane_sched sched; /* streams with data */
+        struct lane_feed feed;   /* streams that may bring more of it */
         struct lane_reset_ring resets;
         struct list udp_opens;             /* UDP sessions whose UDP_OPEN waits, by rising id */
         struct lane_reset_ring udp_closes; /* code 0: orderly */

@@ -59,8 +59,6 @@ void stream_sent(struct stream *s, size_t n);
 /* The peer has n more of the bytes that went out. */
 void stream_acked(struct stream *s, uint64_t n);
 void stream_changed(struct stream *s);
-/* There may be room for the owner's bytes: it is told, if it found none before. */
-void stream_tell_room(struct stream *s);
 
 /* The highest id so far of the space that UDP sessions have. */
 uint32_t *lane_highest_udp(struct lane *l);

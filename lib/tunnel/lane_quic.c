@@ -293,7 +293,7 @@ void lane_quic_set_packet(struct lane *l, size_t packet, size_t least)
 /* stream_room() puts it back. */
 static bool waits_for_more(const struct stream *s)
 {
-    return s->feed == FEED_TOLD && s->out == HALF_OPEN &&
+    return stream_feed_is_told(s) && s->out == HALF_OPEN &&
            sendq_unsent(&s->sendq) < s->lane->send_least;
 }
 

@@ -7,6 +7,7 @@
 #include "tunnel/stream.h"
 
 #include "base/err.h"
+#include "base/pieces.h"
 #include "tunnel/lane_internal.h"
 
 const char *stream_state_name(enum stream_state state)
@@ -42,6 +43,7 @@ void stream_init(struct stream *s, void (*on_change)(struct stream *s))
     list_init(&s->in_control);
     list_init(&s->in_ring);
     list_init(&s->in_quiet);
+    list_init(&s->in_line);
 }
 
 /* It holds nothing of the budget any more. */
@@ -96,6 +98,7 @@ static void leave_lane(struct stream *s)
 
     if (l->out.direct == s) /* its chunk is being sent just now */
         must(!"a stream must not end between lane_next_record and lane_record_done");
+    stream_feed_leave(s);
     drop_unsent(s);
     list_remove(&s->in_lane);
     list_remove(&s->in_control);
@@ -215,20 +218,6 @@ static size_t ahead_room(const struct stream *s)
     return unsent < ahead ? ahead - unsent : 0;
 }
 
-/* The only writer of s->feed. */
-static void feed_enter(struct stream *s, enum stream_feed to)
-{
-    s->feed = to;
-}
-
-void stream_tell_room(struct stream *s)
-{
-    if (s->feed != FEED_STARVED)
-        return;
-    feed_enter(s, FEED_TOLD);
-    stream_changed(s);
-}
-
 static bool takes_bytes(const struct stream *s)
 {
     return s->state == STREAM_OPEN && s->out == HALF_OPEN;
@@ -249,12 +238,12 @@ size_t stream_room(struct stream *s)
 
     if (!takes_bytes(s))
         return 0;
-    if (s->feed == FEED_TOLD)
+    if (stream_feed_is_told(s))
         wait_no_longer(s);
     room = MIN(MIN(sendq_room(&s->sendq), ahead_room(s)), s->credit);
     if (room == 0 && s->feed != FEED_STARVED && s->credit == 0)
         s->lane->stats.window_stalls++;
-    feed_enter(s, room > 0 ? FEED_FED : FEED_STARVED);
+    stream_feed_ask(s, room > 0);
     return room;
 }
 
@@ -262,13 +251,16 @@ size_t stream_reserve(struct stream *s, struct iovec *out, size_t max)
 {
     size_t room = stream_room(s), held = sendq_held(&s->sendq), count = 0;
 
-    room = MIN(room, max * CHUNK_ROOM);           /* no more than a call can fill is charged */
-    if (room > 0 && !charge_held(s, held + room)) /* no budget: its first chunk is free */
+    room = MIN(room, max * CHUNK_ROOM); /* no more than a call can fill is charged */
+    if (room > 0)
+        room = stream_feed_admit(s, room, max);
+    if (room == 0)
+        return 0;
+    if (!charge_held(s, held + room)) /* no budget: its first chunk is free */
         room = held < CHUNK_ROOM ? MIN(room, CHUNK_ROOM - held) : 0;
     if (room > 0)
         count = sendq_reserve(&s->sendq, room, out, max);
-    if (count == 0 && takes_bytes(s))
-        feed_enter(s, FEED_STARVED);
+    stream_feed_give(s, pieces_bytes(out, count));
     if (room > 0 && count == 0) {   /* the loop's pool is used up */
         (void)charge_held(s, held); /* gives back */
         lane_retry_later(s->lane);
@@ -283,6 +275,7 @@ void stream_commit(struct stream *s, size_t n)
     must(n <= s->credit);
     sendq_commit(&s->sendq, n);
     s->credit -= n;
+    stream_feed_put(s, n);
     fits = charge_held(s, sendq_held(&s->sendq)); /* no more than stream_reserve() charged */
     must(fits);
     if (n > 0) {
@@ -318,6 +311,7 @@ static void read_on(struct stream *s)
 void stream_sent(struct stream *s, size_t n)
 {
     sendq_sent(&s->sendq, n);
+    stream_feed_sent(s, n);
     if (s->lane->carrier == LANE_FRAMES) /* TLS: what left is with the kernel */
         stream_acked(s, n);
     else
@@ -341,6 +335,7 @@ void stream_finish(struct stream *s)
         return;
     must(s->out == HALF_OPEN);
     s->out = HALF_ENDING;
+    stream_feed_stop(s);
     stream_schedule(s, s->lane->now_ms);
     lane_wake(s->lane);
 }

@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "buf/bufq.h"
 #include "buf/sendq.h"
+#include "tunnel/stream_feed.h"
 #include "tunnel/window.h"
 
 struct lane;
@@ -32,13 +33,6 @@ struct lane;
 
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
-
-/* The owner, and room for more of its bytes. */
-enum stream_feed {
-    FEED_FED,     /* it found some when it asked */
-    FEED_STARVED, /* it found none: it is told when there is some */
-    FEED_TOLD     /* it was told and has not asked yet: more bytes follow at once */
-};
 
 /* Why a stream was reset; the first four travel as the byte of CLOSE and CLOSE_BACK. */
 enum stream_reset {
@@ -67,7 +61,10 @@ struct stream {
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
-    enum stream_feed feed;     /* written by feed_enter() only */
+    enum stream_feed feed; /* written by stream_feed.c only, as the next four are */
+    struct list in_line;
+    uint32_t ahead;            /* of the unsent bytes those that count for the lane */
+    uint32_t given, turn_left; /* room that the owner was given, and may have while DUE */
     uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
     uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
     char open_line[STREAM_OPEN_LINE_MAX];
@@ -93,9 +90,10 @@ void stream_check(const struct stream *s);
  * there is room, and the owner must ask again then: on QUIC the last bytes before may wait for what
  * follows them. */
 size_t stream_room(struct stream *s);
-/* Room to read into: at most `max` pieces, in sum at most stream_room() and what the budget allows.
- * 0 pieces: on_change() comes once there is room.  Else stream_commit() must follow at once, if
- * only with 0. */
+/* Room to read into: at most `max` pieces, in sum at most stream_room(), what the budget allows and
+ * how far one may read ahead of the lane (stream_feed.h).  0 pieces: on_change() comes once there
+ * is room, and the owner must ask again then.  Else stream_commit() must follow at once, if only
+ * with 0. */
 MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
 void stream_commit(struct stream *s, size_t n);
 /* No more bytes come from our side: a FIN follows the data.  Once. */

@@ -284,6 +284,7 @@ void edge_sum(const struct edge *e, struct edge_sums *out)
         out->ended += load(&s->ended);
         out->reset += load(&s->reset);
         out->window_stalls += load(&s->window_stalls);
+        out->ahead_waits += load(&s->ahead_waits);
         out->pool_chunks += load(&s->pool_chunks);
         out->pool_refused += load(&s->pool_refused);
         out->clients += s->clients;

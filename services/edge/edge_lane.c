@@ -87,6 +87,7 @@ static void keep_counters(struct edge_lane *lane)
     lane->worker->past_in += frames->stats.bytes_from_clients;
     lane->worker->past_out += frames->stats.bytes_to_clients;
     lane->worker->past_stalls += frames->stats.window_stalls;
+    lane->worker->past_waits += frames->stats.ahead_waits;
     udp_stats_add(&lane->worker->udp.past, &frames->stats.udp);
 }
 

@@ -65,6 +65,9 @@ static void tunnel(struct metrics *m, const struct edge *e, const struct edge_su
     metrics_value(m, (double)s->depth_udp, "tier", "udp", NULL);
     one(m, "penstock_edge_window_stalls_total", METRIC_COUNTER,
         "Times that a stream had to wait for credit.", s->window_stalls);
+    one(m, "penstock_edge_read_ahead_waits_total", METRIC_COUNTER,
+        "Times that a stream had to wait, since its connection to the hub had enough to send.",
+        s->ahead_waits);
 }
 
 static void transport(struct metrics *m, const struct edge *e)

@@ -20,17 +20,6 @@ struct public_socket {
     uint16_t port;
 };
 
-const char *edge_refusal_name(enum edge_refusal why)
-{
-    static const char *const names[] = {
-#define X(name, text) text,
-        EDGE_REFUSALS(X)
-#undef X
-    };
-
-    return names[why];
-}
-
 /* --- lanes ------------------------------------------------------------------------------------ */
 
 static struct edge_lane *lane_of(struct list *node)
@@ -175,71 +164,15 @@ static void retry_held(struct edge_worker *w)
     }
 }
 
-static void store(_Atomic uint64_t *to, uint64_t value)
+static uint64_t exhausted(const struct edge_worker *w)
 {
-    atomic_store_explicit(to, value, memory_order_relaxed);
-}
+    uint64_t sum = w->past_exhausted;
 
-static void publish_udp(struct edge_worker *w, const struct udp_stats *lanes)
-{
-    struct edge_udp_stats *to = &w->stats.udp;
-
-    store(&to->opened, lanes->opened);
-    store(&to->closed, lanes->closed);
-    store(&to->datagrams_in, lanes->datagrams_from_clients);
-    store(&to->datagrams_out, lanes->datagrams_to_clients);
-    store(&to->bytes_in, lanes->bytes_from_clients);
-    store(&to->bytes_out, lanes->bytes_to_clients);
-    for (unsigned i = 0; i < UDP_DROP_COUNT; i++)
-        store(&to->dropped[i], lanes->dropped[i] + w->udp.dropped[i]);
-    for (unsigned i = 0; i < UDP_EVICTION_COUNT; i++)
-        store(&to->evicted[i], w->udp.evicted[i]);
-    store(&to->idle, w->udp.idle);
-    store(&to->errors, w->udp.errors);
-    store(&to->handed_over, w->udp.handed_over);
-    atomic_store_explicit(&to->flows, w->udp.count, memory_order_relaxed);
-}
-
-static void publish(struct edge_worker *w)
-{
-    struct udp_stats udp = w->udp.past;
-    uint64_t in = w->past_in, out = w->past_out, stalls = w->past_stalls;
-    uint64_t exhausted = w->past_exhausted;
-    uint32_t rtt_ms = 0, normal = 0, sustained = 0, udp_depth = 0;
-
-    LIST_EACH (&w->lanes, node, after) {
-        const struct lane *frames =
-            lane_of(node)->state == EDGE_LANE_UP ? link_lane(lane_of(node)->link) : NULL;
-
-        if (!frames)
-            continue;
-        in += frames->stats.bytes_from_clients;
-        out += frames->stats.bytes_to_clients;
-        stalls += frames->stats.window_stalls;
-        rtt_ms = frames->beat.rtt_ms;
-        udp_stats_add(&udp, &frames->stats.udp);
-        udp_depth += lane_sched_depth(&frames->out.sched.udp);
-        normal += lane_sched_depth(&frames->out.sched.normal);
-        sustained += lane_sched_depth(&frames->out.sched.sustained);
-    }
-    LIST_EACH (&w->ports, node, after) {
-        struct public_socket *s = container_of(node, struct public_socket, node);
-
-        exhausted += atomic_load_explicit(&s->acceptor.exhausted, memory_order_relaxed);
-    }
-    publish_udp(w, &udp);
-    store(&w->stats.bytes_in, in + udp.bytes_from_clients);
-    store(&w->stats.bytes_out, out + udp.bytes_to_clients);
-    store(&w->stats.window_stalls, stalls);
-    store(&w->stats.exhausted, exhausted);
-    store(&w->stats.pool_chunks, loop_pool(w->loop)->out_count);
-    store(&w->stats.pool_refused, loop_pool(w->loop)->refused);
-    if (w->quic)
-        quic_gauges_publish(&w->quic_gauges, w->quic);
-    atomic_store_explicit(&w->stats.rtt_ms, rtt_ms, memory_order_relaxed);
-    atomic_store_explicit(&w->stats.depth_normal, normal, memory_order_relaxed);
-    atomic_store_explicit(&w->stats.depth_sustained, sustained, memory_order_relaxed);
-    atomic_store_explicit(&w->stats.depth_udp, udp_depth, memory_order_relaxed);
+    LIST_EACH (&w->ports, node, after)
+        sum += atomic_load_explicit(
+            &container_of(node, struct public_socket, node)->acceptor.exhausted,
+            memory_order_relaxed);
+    return sum;
 }
 
 static void on_tick(struct deadline *tick)
@@ -253,7 +186,7 @@ static void on_tick(struct deadline *tick)
     retry_held(w);
     udp_flows_tick(&w->udp);
     pause_or_go_on(w);
-    publish(w);
+    edge_stats_publish(w, exhausted(w));
     deadline_set(&w->tick, EDGE_TICK_MS);
 }
 

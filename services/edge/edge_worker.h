@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "edge/credentials.h"
+#include "edge/edge_stats.h"
 #include "edge/lane_report.h"
 #include "edge/udp_flows.h"
 #include "loop/address_count.h"
@@ -43,38 +44,6 @@ struct edge_shared {
     struct address_count addresses;
 };
 
-/* Why a client was turned away. */
-#define EDGE_REFUSALS(X)                                                                           \
-    X(LIMIT_STREAMS, "limit_streams")                                                              \
-    X(LIMIT_ADDRESS, "limit_address")                                                              \
-    X(LIMIT_HELD, "limit_held")                                                                    \
-    X(HOLD_EXPIRED, "hold_expired")                                                                \
-    X(NO_TUNNEL, "no_tunnel")                                                                      \
-    X(NO_MEMORY, "no_memory")
-enum edge_refusal {
-#define X(name, text) EDGE_REFUSED_##name,
-    EDGE_REFUSALS(X)
-#undef X
-        EDGE_REFUSAL_COUNT
-};
-const char *edge_refusal_name(enum edge_refusal why);
-
-/* Written by the worker (or as totals over its lanes each EDGE_TICK_MS), read by anyone. */
-struct edge_stats {
-    _Atomic uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted;
-    _Atomic uint64_t bytes_in, bytes_out;  /* from clients, to clients */
-    _Atomic uint64_t opened, ended, reset; /* streams */
-    _Atomic uint64_t reset_by_hub[4];      /* by the byte of CLOSE_BACK */
-    _Atomic uint64_t window_stalls, pool_chunks, pool_refused;
-    _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
-    struct edge_udp_stats {
-        _Atomic uint64_t opened, closed, evicted[UDP_EVICTION_COUNT], idle, errors, handed_over;
-        _Atomic uint64_t datagrams_in, datagrams_out, bytes_in, bytes_out;
-        _Atomic uint64_t dropped[UDP_DROP_COUNT];
-        _Atomic uint32_t flows;
-    } udp;
-};
-
 #define EDGE_TICK_MS   250u
 #define EDGE_LANES_MAX 16u /* of a worker, those that drain with them: past it the oldest ends */
 #define EDGE_HOPS_MAX  3u  /* from worker to worker, for want of a lane; then a client is held */
@@ -93,12 +62,12 @@ struct edge_worker {
     struct udp_flows udp;
     struct deadline tick;
     struct log_limit failures;
-    bool is_paused;                          /* limits.streams is reached: accepts nothing */
-    bool is_closed;                          /* edge_worker_fini() was here: messages are dropped */
-    _Atomic bool has_lane;                   /* others may hand clients over */
-    _Atomic uint32_t handed_bytes;           /* of datagrams from others that wait here */
-    uint64_t past_in, past_out, past_stalls; /* of lanes that are gone */
-    uint64_t past_exhausted;                 /* of ports that are closed */
+    bool is_paused;                /* limits.streams is reached: accepts nothing */
+    bool is_closed;                /* edge_worker_fini() was here: messages are dropped */
+    _Atomic bool has_lane;         /* others may hand clients over */
+    _Atomic uint32_t handed_bytes; /* of datagrams from others that wait here */
+    uint64_t past_in, past_out, past_stalls, past_waits; /* of lanes that are gone */
+    uint64_t past_exhausted;                             /* of ports that are closed */
     struct edge_stats stats;
     struct quic_gauges quic_gauges;
 };

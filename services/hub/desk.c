@@ -301,6 +301,7 @@ static void keep_counts(struct desk *d, const struct lane_record *record)
     d->past_out += out;
     d->past_opened += counted(&g->opened);
     d->past_stalls += counted(&g->window_stalls);
+    d->past_waits += counted(&g->ahead_waits);
     d->past_udp.opened += counted(&g->udp_opened);
     d->past_udp.datagrams_from_clients += counted(&g->udp_datagrams_in);
     d->past_udp.datagrams_to_clients += counted(&g->udp_datagrams_out);

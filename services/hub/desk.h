@@ -41,9 +41,9 @@ struct desk {
     size_t max_sessions;
     struct deadline expiry; /* of sessions without a lane */
     struct log_limit limit;
-    uint64_t past_in, past_out, past_opened, past_stalls; /* of lanes that are gone */
-    struct udp_stats past_udp;                            /* the same */
-    bool is_stopping;                                     /* no new lanes */
+    uint64_t past_in, past_out, past_opened, past_stalls, past_waits; /* of lanes that are gone */
+    struct udp_stats past_udp;                                        /* the same */
+    bool is_stopping;                                                 /* no new lanes */
     bool is_closed; /* the workers are gone: reports do nothing */
 };
 

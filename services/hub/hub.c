@@ -532,6 +532,7 @@ void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
                               .bytes_out = d->past_out,
                               .opened = d->past_opened,
                               .window_stalls = d->past_stalls,
+                              .ahead_waits = d->past_waits,
                               .udp = d->past_udp};
     LIST_EACH (&d->records, node, after) {
         const struct lane_record *record = container_of(node, struct lane_record, node);
@@ -543,6 +544,7 @@ void hub_sum_lanes(const struct hub *h, struct lane_sums *out)
         out->bytes_out += counted(&g->bytes_out);
         out->opened += counted(&g->opened);
         out->window_stalls += counted(&g->window_stalls);
+        out->ahead_waits += counted(&g->ahead_waits);
         out->streams += atomic_load_explicit(&g->streams, memory_order_relaxed);
         out->udp.opened += counted(&g->udp_opened);
         out->udp.datagrams_from_clients += counted(&g->udp_datagrams_in);

@@ -72,7 +72,7 @@ uint16_t hub_public_port(const struct hub *h);
  * -------------------------------------------------- */
 
 struct lane_sums {
-    uint64_t bytes_in, bytes_out, opened, window_stalls;
+    uint64_t bytes_in, bytes_out, opened, window_stalls, ahead_waits;
     uint64_t queue_data, queue_sustained, queue_udp, streams;
     struct udp_stats udp;
 };

@@ -206,6 +206,7 @@ void hub_lane_publish(struct hub_lane *lane)
         SHOW(udp_dropped[i], l->stats.udp.dropped[i]);
     SHOW(opened, l->stats.opened);
     SHOW(window_stalls, l->stats.window_stalls);
+    SHOW(ahead_waits, l->stats.ahead_waits);
     SHOW(streams, l->stream_count);
     SHOW(rtt_ms, l->beat.rtt_ms);
     if (l->ops) { /* else it is dead and its rings are gone */

@@ -32,7 +32,7 @@ struct lane_record;
 /* Written by the worker, read by anyone; relaxed. */
 struct lane_gauges {
     _Atomic uint64_t bytes_in, bytes_out; /* from clients, to clients */
-    _Atomic uint64_t opened, window_stalls;
+    _Atomic uint64_t opened, window_stalls, ahead_waits;
     _Atomic uint64_t udp_opened, udp_datagrams_in, udp_datagrams_out, udp_bytes_in, udp_bytes_out;
     _Atomic uint64_t udp_dropped[UDP_DROP_COUNT];
     _Atomic uint32_t streams, udp_sessions, rtt_ms;

@@ -142,6 +142,9 @@ static void streams(struct metrics *m, const struct hub *h, const struct lane_su
               &c->connect);
     one(m, "penstock_hub_window_stalls_total", METRIC_COUNTER,
         "How often a stream to an edge ran out of credit.", sums->window_stalls);
+    one(m, "penstock_hub_read_ahead_waits_total", METRIC_COUNTER,
+        "How often a stream had to wait, since its connection to the edge had enough to send.",
+        sums->ahead_waits);
     metrics_family(m, "penstock_hub_queue_depth", METRIC_GAUGE,
                    "Streams that wait to send, by QoS tier.");
     metrics_value(m, (double)sums->queue_data, "tier", "data", NULL);
