@@ -157,7 +157,7 @@ def tunnel_bulk(b):
 def tunnel_ceiling(b):
     """Beside hop.c: a hop with no flow control, authority, timers or log, with and without TLS.  What
     ours costs more is what those cost; 10 to 15 % was planned."""
-    bulk, web = b.keep(peers.iperf_server()), b.keep(peers.nginx_origin(b.folder))
+    bulk, web = b.keep(peers.iperf_server()), b.keep(peers.lean_origin())
     ports = {"penstock": (b.tunnel(bulk)[0], None)}
     ports["penstock"] = (ports["penstock"][0], b.tunnel(web)[0])
     for name, flags in (("hop, TLS", ()), ("hop, plain", ("--plain",))):
@@ -174,7 +174,7 @@ def tunnel_ceiling(b):
 
 @row("tunnel-requests")
 def tunnel_requests(b):
-    target = b.keep(peers.nginx_origin(b.folder))
+    target = b.keep(peers.lean_origin())
     ours, _, _ = b.tunnel(target)
     pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
     url = "http://127.0.0.1:{}/"
@@ -190,7 +190,7 @@ def tunnel_requests(b):
 @row("tunnel-latency")
 def tunnel_latency(b):
     """p99 at half load: as many connections as reach about half of the slower one's best rate."""
-    target = b.keep(peers.nginx_origin(b.folder))
+    target = b.keep(peers.lean_origin())
     ours, _, _ = b.tunnel(target)
     pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
     best = min(wrk(f"http://127.0.0.1:{port}/", b.secs, 64)[0] for port in (ours, pair))

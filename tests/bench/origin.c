@@ -1,7 +1,9 @@
-/* origin - answers HTTP/1.1 from memory on kept connections, for the rows that are about a proxy:
- * the less the origin costs, the more of the machine is the proxy's, and the more a row says of it.
+/* origin - answers HTTP/1.1 from memory, on kept connections or new ones, for the rows that are
+ * about a proxy: the less the origin costs, the more of the machine is the proxy's, and the more a
+ * row says of it.
  *
- *   origin PORT        GET / has 128 bytes, /1k and /1m what they say; all else is 404
+ *   origin PORT        GET / has 128 bytes, /1k and /1m what they say; all else is 404.  Who says
+ *                      "Connection: close" gets one answer.
  *
  * One thread.  A request is a head that begins with its path behind four bytes ("GET ") and ends
  * with an empty line; a body is not expected.  Whoever does otherwise is a bench gone wrong, and is
@@ -25,20 +27,23 @@
 struct answer {
     const char *path;
     size_t body;
-    char *bytes; /* head and body */
-    size_t n;
+    struct {
+        char *bytes; /* head and body */
+        size_t n;
+    } kept, last; /* with "Connection: close" */
 };
 
 static struct answer answers[] = {
-    {"/ ", 128, NULL, 0}, {"/1k ", 1024, NULL, 0}, {"/1m ", 1 << 20, NULL, 0}};
-static struct answer none = {"", 0, NULL, 0};
+    {.path = "/ ", .body = 128}, {.path = "/1k ", .body = 1024}, {.path = "/1m ", .body = 1 << 20}};
+static struct answer none = {.path = ""};
 
 struct conn {
     int fd;
     size_t n; /* of the head that is being read */
     char head[HEAD_MAX];
-    const struct answer *answer; /* on its way, or NULL */
-    size_t sent;
+    const char *answer; /* on its way, or NULL */
+    size_t left;
+    bool is_last;
 };
 
 static int epoll_fd;
@@ -49,19 +54,25 @@ static void die(const char *what)
     exit(1);
 }
 
-static void make(struct answer *a, const char *status)
+static size_t make_one(char **bytes, const char *status, size_t body, const char *field)
 {
     int head;
 
-    a->bytes = malloc(256 + a->body);
-    if (!a->bytes)
+    *bytes = malloc(256 + body);
+    if (!*bytes)
         die("malloc");
-    head = snprintf(a->bytes, 256,
+    head = snprintf(*bytes, 256,
                     "HTTP/1.1 %s\r\nServer: origin\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
-                    "Content-Type: text/plain\r\nContent-Length: %zu\r\n\r\n",
-                    status, a->body);
-    memset(a->bytes + head, 'x', a->body);
-    a->n = (size_t)head + a->body;
+                    "Content-Type: text/plain\r\nContent-Length: %zu\r\n%s\r\n",
+                    status, body, field);
+    memset(*bytes + head, 'x', body);
+    return (size_t)head + body;
+}
+
+static void make(struct answer *a, const char *status)
+{
+    a->kept.n = make_one(&a->kept.bytes, status, a->body, "");
+    a->last.n = make_one(&a->last.bytes, status, a->body, "Connection: close\r\n");
 }
 
 static const struct answer *find(const char *path)
@@ -72,19 +83,33 @@ static const struct answer *find(const char *path)
     return &none;
 }
 
-/* False: it broke. */
+/* False: it broke, or was the last answer. */
 static bool write_some(struct conn *c)
 {
     while (c->answer) {
-        ssize_t n = send(c->fd, c->answer->bytes + c->sent, c->answer->n - c->sent, MSG_NOSIGNAL);
+        ssize_t n = send(c->fd, c->answer, c->left, MSG_NOSIGNAL);
 
         if (n < 0)
             return errno == EAGAIN;
-        c->sent += (size_t)n;
-        if (c->sent == c->answer->n)
-            c->answer = NULL;
+        c->answer += n;
+        c->left -= (size_t)n;
+        if (c->left > 0)
+            continue;
+        c->answer = NULL;
+        if (c->is_last)
+            return false;
     }
     return true;
+}
+
+static void answer(struct conn *c)
+{
+    const struct answer *a = find(c->head + 4);
+
+    c->is_last = strstr(c->head, "\r\nConnection: close\r\n") != NULL;
+    c->answer = c->is_last ? a->last.bytes : a->kept.bytes;
+    c->left = c->is_last ? a->last.n : a->kept.n;
+    c->n = 0;
 }
 
 /* False: it is over. */
@@ -106,8 +131,7 @@ static bool read_some(struct conn *c)
             continue;
         if (strncmp(c->head, "GET ", 4) != 0 || end + 4 != c->head + c->n)
             return false;
-        c->answer = find(c->head + 4);
-        c->n = c->sent = 0;
+        answer(c);
         if (!write_some(c))
             return false;
         if (!c->answer) /* it came short: the next byte is an edge */

@@ -86,14 +86,14 @@ def requests(b, title, who, goals):
 
 
 def quic_requests(b):
-    target = b.keep(peers.nginx_origin(b.folder))
+    target = b.keep(peers.lean_origin())
     requests(b, "quic", contestants(b, target, peers.LOOPBACK), {
         "keep-alive c64": {"haproxy pair": 1.3}, "new connection": {"haproxy pair": 6.0}})
 
 
 def others(b):
     """Ours by both transports beside each of theirs, in each mode that it has."""
-    to_bulk, to_web = b.keep(peers.iperf_server()), b.keep(peers.nginx_origin(b.folder))
+    to_bulk, to_web = b.keep(peers.iperf_server()), b.keep(peers.lean_origin())
     bulks, webs = ({"penstock": ours(b, target, "tcpTls", peers.LOOPBACK),
                     "ours, QUIC": ours(b, target, "quic", peers.LOOPBACK)} for target in (to_bulk, to_web))
     for name, start in elsewhere.TUNNELS.items():
