@@ -202,6 +202,11 @@ static inline void hand_on_wake(struct quic *q)
     hand_wake();
 }
 
+static inline void hand_on_open(struct quic *q, int64_t stream)
+{
+    (void)q, (void)stream;
+}
+
 static inline int hand_on_data(struct quic *q, int64_t stream, void *user, const uint8_t *bytes,
                                size_t n, bool is_fin)
 {
@@ -277,6 +282,7 @@ static inline void hand_on_refused(struct quic *q, const struct quic_piece *piec
 
 static const struct quic_ops hand_ops = {
     .on_wake = hand_on_wake,
+    .on_open = hand_on_open,
     .on_data = hand_on_data,
     .on_acked = hand_on_acked,
     .on_reset = hand_on_reset,

@@ -89,6 +89,107 @@ START_TEST(a_control_stream_that_is_blocked_and_reset)
 }
 END_TEST
 
+/* Streams that are nothing but a frame of credit.  Who holds so many of them is refused the next,
+ * and is heard all the same. */
+static bool more_are_allowed(void)
+{
+    int64_t stream;
+
+    if (quic_open(hand.q, &stream, &hand) != 0)
+        return false;
+    quic_credit(hand.q, stream, WINDOW);
+    return true;
+}
+
+static unsigned to_be_reset;
+
+static bool they_are_reset(void)
+{
+    return hand.resets == to_be_reset;
+}
+
+START_TEST(silent_streams_are_bounded)
+{
+    enum { CHARGED = 1000, SILENT = STREAMS_MAX - 1 };
+
+    quic_stand_up(WINDOW);
+    budget.limit_bytes = CHARGED * LANE_SILENT_COST;
+    hand_up();
+    UNTIL(more_are_allowed);
+    for (unsigned i = 1; i < SILENT; i++)
+        ck_assert(more_are_allowed());
+    hand_wake();
+    to_be_reset = SILENT - LANE_SILENT_FREE - CHARGED - 1;
+    UNTIL(they_are_reset);
+    ck_assert_uint_eq(budget.taken, CHARGED * LANE_SILENT_COST);
+    ck_assert_uint_eq(link_lane(hub.link)->stats.refused_limit, to_be_reset);
+    hand_sends(hand_opens(), CLIENT_LINE, strlen(CLIENT_LINE));
+    UNTIL(stream_is_there);
+    ck_assert_uint_eq(hub.stream.reset_code, RESET_NONE);
+    quic_stand_down();
+}
+END_TEST
+
+/* --- a burst whose first packets are lost, and what follows them is not --- */
+
+enum { BURST = 1000 };
+static struct stream burst[BURST];
+static unsigned burst_begun;
+
+static void on_burst_change(struct stream *s)
+{
+    (void)s;
+}
+
+static struct stream *on_burst(struct link *link, const struct proxy_header *client,
+                               enum stream_reset *refuse)
+{
+    (void)link, (void)client, (void)refuse;
+    ck_assert_uint_lt(burst_begun, BURST);
+    stream_init(&burst[burst_begun], on_burst_change);
+    return &burst[burst_begun++];
+}
+
+static bool burst_is_there(void)
+{
+    return burst_begun == BURST;
+}
+
+START_TEST(a_burst_whose_first_packets_were_lost)
+{
+    static char much[OPENS * (CHANNEL_HEADER_MAX + PROXY_V2_EMIT_MAX)];
+    struct link_ops its = ops;
+    int64_t stream[BURST];
+
+    its.on_open = on_burst;
+    hub_ops = &its;
+    quic_stand_up(1u << 20);
+    hand_up();
+    to_be_acked = strlen(HELLO_LINE) + udp_opens(much);
+    hand_sends(HAND_CONTROL, much, udp_opens(much)); /* or the window of the path is too small */
+    UNTIL(all_is_acked);
+    for (unsigned i = 0; i < BURST; i++)
+        stream[i] = hand_opens();
+    is_edge_lost = true;
+    for (unsigned i = 0; i < BURST; i++)
+        hand_sends(stream[i], CLIENT_LINE, strlen(CLIENT_LINE));
+    UNTIL(hand_has_sent);
+    is_edge_lost = false;
+    is_hub_lost = true; /* it cannot tell what it misses */
+    for (unsigned i = 0; i < BURST; i++)
+        hand_sends(stream[i], "GET /", 5);
+    UNTIL(hand_has_sent);
+    is_hub_lost = false;
+    UNTIL(burst_is_there);
+    for (unsigned i = 0; i < BURST; i++)
+        ck_assert_int_eq(burst[i].state, STREAM_OPEN);
+    ck_assert_uint_eq(hand.resets, 0);
+    quic_stand_down();
+    for (unsigned i = 0; i < BURST; i++)
+        stream_release(&burst[i]);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("quic");
@@ -97,5 +198,7 @@ int main(void)
     tcase_add_test(tcase, both_open_and_a_stream_goes_through);
     tcase_add_test(tcase, a_goodbye_reaches_the_other_end);
     tcase_add_test(tcase, a_control_stream_that_is_blocked_and_reset);
+    tcase_add_test(tcase, silent_streams_are_bounded);
+    tcase_add_test(tcase, a_burst_whose_first_packets_were_lost);
     return suite_run("link_quic", tcase);
 }
