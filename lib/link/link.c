@@ -63,9 +63,9 @@ static void on_reap(struct reap *reap)
 static void tear_down(struct link *link)
 {
     deadline_off(&link->deadline);
-    ready_cancel(&link->ready);
     lane_fini(&link->lane);
     link->carrier->close(link);
+    ready_cancel(&link->ready); /* behind those two: what they end may wake the lane */
     free(link->line);
     link->line = NULL;
 }

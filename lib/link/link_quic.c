@@ -146,6 +146,12 @@ static void tell_streams(struct link *link)
         quic_credit(link->quic.quic, lane_quic_id(number), bytes);
 }
 
+/* The peer's fault, and no last word is under way: it has its time to go out, as any has. */
+static bool is_fault_untold(const struct link *link)
+{
+    return link->quic.is_broken && link->state_due_ms == 0;
+}
+
 static enum step open_step(struct link *link)
 {
     struct link_quic *lq = &link->quic;
@@ -155,9 +161,9 @@ static enum step open_step(struct link *link)
     read_control(link);
     if (link->is_orphan)
         return STEP_WAIT;
-    if (lq->is_broken) {
+    if (is_fault_untold(link)) {
         link_fail(link, -ERR_PROTO, lq->fault);
-        lane_send_goodbye(&link->lane, GOODBYE_PROTOCOL_ERROR, lq->fault, 0);
+        link_goodbye(link, GOODBYE_PROTOCOL_ERROR, lq->fault, 0);
     }
     if (lane_tick(&link->lane, loop_now_ms(link->loop)) != 0)
         return link_lane_has_ended(link);
@@ -172,7 +178,7 @@ static enum step open_step(struct link *link)
     if (lq->is_control_ended)
         return link_die(link, -ERR_CLOSED, "the peer closed without GOODBYE");
     /* What sending itself brought about comes in the next step: nobody else will wake us for it. */
-    return lq->is_broken || lane_quic_has_signs(&link->lane) ? STEP_MORE : STEP_WAIT;
+    return is_fault_untold(link) || lane_quic_has_signs(&link->lane) ? STEP_MORE : STEP_WAIT;
 }
 
 /* The last word, and what was on its way before it: ends of streams, too. */

@@ -75,11 +75,32 @@ static void on_control(struct link *link, const uint8_t *bytes, size_t n, bool i
     }
 }
 
+/* A client's connection begins with its first byte; until then the lane only counts it, and `user`
+ * is NULL. */
+static void on_open(struct quic *q, int64_t stream)
+{
+    struct link *link = quic_owner(q);
+    int64_t refused = stream;
+
+    if (stream == CONTROL_ID || !IS_CLIENTS_BIDI(stream))
+        return;
+    if (enter_event(q) && link->state < LINK_OPEN)
+        link_quic_broken(link, "a stream before the handshake was done");
+    else if (enter_event(q) && has_lane(link))
+        refused = lane_quic_id(lane_quic_silent_opened(&link->lane, (uint32_t)(stream / 4)));
+    if (refused == CONTROL_ID) /* none */
+        return;
+    quic_set_user(q, refused, link);
+    quic_shutdown(q, refused, RESET_BY_PEER);
+}
+
 static int on_stream_data(struct link *link, int64_t stream, bool is_new, const uint8_t *bytes,
                           size_t n, bool is_fin)
 {
-    if (is_new)
+    if (is_new) {
         quic_set_user(link->quic.quic, stream, link);
+        lane_quic_silent_over(&link->lane, (uint32_t)(stream / 4));
+    }
     return lane_quic_data(&link->lane, (uint32_t)(stream / 4), is_new, bytes, n, is_fin,
                           loop_now_ms(link->loop));
 }
@@ -173,9 +194,12 @@ static void on_closed(struct quic *q, int64_t stream, void *user)
 {
     struct link *link = quic_owner(q);
 
-    if (link->lane.ops &&
-        (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream)))
+    if (!link->lane.ops)
+        return;
+    if (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream))
         lane_quic_side_closed(&link->lane, user);
+    else if (IS_CLIENTS_BIDI(stream) && stream != CONTROL_ID && !user)
+        lane_quic_silent_over(&link->lane, (uint32_t)(stream / 4));
 }
 
 static void on_credit(struct quic *q, int64_t stream, void *user, uint64_t upto)
@@ -316,6 +340,7 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
 
 const struct quic_ops link_quic_events = {
     .on_wake = on_wake,
+    .on_open = on_open,
     .on_data = on_data,
     .on_acked = on_acked,
     .on_reset = on_reset,

@@ -67,6 +67,10 @@ enum quic_refusal {
 struct quic_ops {
     /* Something happened: run your pump (from the ready list), with quic_flush() in it. */
     void (*on_wake)(struct quic *q);
+    /* The peer opened a stream: a first frame for it came, whichever that was.  What follows may
+     * wait here for its first byte, which on_data() brings, on and on: an owner that has enough of
+     * such streams shuts it down, and nothing is kept for it. */
+    void (*on_open)(struct quic *q, int64_t stream);
     /* Bytes of a stream, in order; n may be 0 with is_fin.  `user` as set, NULL for a stream that
      * the peer just opened.  The first call for it comes with its first bytes.  0; -ERR_PROTO
      * closes the connection with `QUIC_CODE_PROTOCOL`. */

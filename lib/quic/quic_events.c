@@ -15,6 +15,16 @@
             return NGTCP2_ERR_CALLBACK_FAILURE;                                                    \
     } while (0)
 
+static int on_open(ngtcp2_conn *conn, int64_t stream, void *arg)
+{
+    struct quic *q = arg;
+
+    (void)conn;
+    STOP_IF_CLOSING(q);
+    q->ops->on_open(q, stream);
+    return 0;
+}
+
 static int on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uint64_t offset,
                           const uint8_t *bytes, size_t n, void *arg, void *user)
 {
@@ -220,6 +230,7 @@ const ngtcp2_callbacks quic_callbacks = {
     .encrypt = ngtcp2_crypto_encrypt_cb,
     .decrypt = ngtcp2_crypto_decrypt_cb,
     .hp_mask = ngtcp2_crypto_hp_mask_cb,
+    .stream_open = on_open,
     .recv_stream_data = on_stream_data,
     .acked_stream_data_offset = on_acked,
     .stream_close = on_close,

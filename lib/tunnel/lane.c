@@ -72,6 +72,7 @@ void lane_fini(struct lane *l)
     lane_close_udp(l, UDP_END_LANE_LOST);
     lane_early_free(l);
     lane_sides_free(l);
+    lane_silent_end(l);
     must(l->stream_count == 0 && l->udp_count == 0);
     id_table_fini(&l->table);
     id_table_fini(&l->udp_table);

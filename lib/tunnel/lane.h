@@ -145,6 +145,10 @@ struct lane {
         uint8_t batch[LANE_RECORD_BYTES];
     } out;
 
+    struct lane_silent { /* QUIC, hub: streams whose first byte has not come */
+        uint32_t count;
+        uint32_t extra; /* number of one that is not in it; 0: there is none */
+    } silent;
     struct lane_openings *openings; /* owned; QUIC: lane_quic.c */
     struct lane_early *early;       /* owned; QUIC: lane_quic_udp.c */
     struct lane_sides *sides;       /* owned; QUIC: lane_quic_side.c */

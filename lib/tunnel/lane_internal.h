@@ -62,6 +62,8 @@ void stream_changed(struct stream *s);
 
 /* The highest id so far of the space that UDP sessions have. */
 uint32_t *lane_highest_udp(struct lane *l);
+/* lane_quic.c: what silent streams took from the budget goes back. */
+void lane_silent_end(struct lane *l);
 /* lane_quic_udp.c: datagrams that came before their UDP_OPEN. */
 void lane_early_deliver(struct lane *l, struct udp_session *u);
 void lane_early_expire(struct lane *l);

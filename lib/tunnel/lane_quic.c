@@ -31,6 +31,42 @@ void lane_quic_init(struct lane *l, enum lane_role role, const struct lane_ops *
 
 /* --- coming in --- */
 
+uint32_t lane_quic_silent_opened(struct lane *l, uint32_t number)
+{
+    uint32_t refused = l->silent.extra;
+
+    must(l->role == LANE_HUB && number > 0);
+    if (l->silent.count < LANE_SILENT_FREE || budget_take(l->budget, LANE_SILENT_COST)) {
+        l->silent.count++;
+        return 0;
+    }
+    l->silent.extra = number;
+    l->stats.refused_limit += refused > 0;
+    return refused;
+}
+
+static void silent_over(struct lane *l)
+{
+    must(l->silent.count > 0);
+    l->silent.count--;
+    if (l->silent.count >= LANE_SILENT_FREE)
+        budget_give(l->budget, LANE_SILENT_COST);
+}
+
+void lane_quic_silent_over(struct lane *l, uint32_t number)
+{
+    if (number == l->silent.extra)
+        l->silent.extra = 0;
+    else
+        silent_over(l);
+}
+
+void lane_silent_end(struct lane *l)
+{
+    while (l->silent.count > 0)
+        silent_over(l);
+}
+
 static struct opening *find_opening(const struct lane *l, uint32_t number)
 {
     if (!l->openings)

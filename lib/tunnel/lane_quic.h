@@ -21,6 +21,13 @@
 
 #include "tunnel/lane.h"
 
+/* Silent streams: the peer opened them, and their first byte has not come.  What overtook it waits
+ * in QUIC, in a block of 8 KiB and with what else a stream needs there, before anybody has seen
+ * what the stream is for.  So many are free, as a burst's lost packets leave them; each one more
+ * has its cost taken from the memory budget.  Where that has no more, one is let in all the same,
+ * for its first byte may be the next thing that is read; when another opens, it is refused. */
+#define LANE_SILENT_FREE 256u
+#define LANE_SILENT_COST (12u << 10)
 /* Streams whose PROXY line is not whole yet; more are refused. */
 #define LANE_QUIC_OPENINGS_MAX 64u
 /* What a stream reads ahead of the connection's packets: enough for some bundles, and little enough
@@ -59,6 +66,11 @@ void lane_quic_datagram(struct lane *l, const uint8_t *bytes, size_t n, uint64_t
 MUST_USE int lane_quic_side_data(struct lane *l, struct udp_side_in **side, const uint8_t *bytes,
                                  size_t n, uint64_t now_ms);
 void lane_quic_side_closed(struct lane *l, struct udp_side_in *side); /* fine with NULL */
+/* Hub: stream `number` (not 0) of the peer is open and silent.  The number of the one that is to be
+ * reset at once, and counts no longer; 0: none. */
+MUST_USE uint32_t lane_quic_silent_opened(struct lane *l, uint32_t number);
+/* Its first byte is here, or it closed without. */
+void lane_quic_silent_over(struct lane *l, uint32_t number);
 /* Bytes of stream `number` (not 0).  `is_new`: the first of it.  0; -ERR_PROTO, -ERR_CLOSED: as
  * lane_input(). */
 MUST_USE int lane_quic_data(struct lane *l, uint32_t number, bool is_new, const uint8_t *bytes,

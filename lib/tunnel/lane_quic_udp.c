@@ -17,15 +17,22 @@
 #define EARLY_COST 256u
 
 struct early {
-    struct list node; /* in lane_early.all */
+    struct list node;       /* in lane_early.all */
+    struct list in_session; /* in lane_early.sessions[].all */
     uint64_t until_ms;
-    uint32_t id, len;
+    uint32_t len;
     uint8_t bytes[];
+};
+
+struct early_session {
+    uint32_t id;
+    struct list all; /* struct early, the oldest first; empty: the place is free */
 };
 
 struct lane_early {
     struct list all; /* struct early, owned; the oldest first */
     size_t bytes;    /* with their cost */
+    struct early_session sessions[LANE_EARLY_SESSIONS];
 };
 
 static struct lane_early *early_of(struct lane *l)
@@ -33,6 +40,8 @@ static struct lane_early *early_of(struct lane *l)
     if (!l->early) {
         l->early = must_alloc(sizeof(*l->early));
         list_init(&l->early->all);
+        for (unsigned i = 0; i < LANE_EARLY_SESSIONS; i++)
+            list_init(&l->early->sessions[i].all);
     }
     return l->early;
 }
@@ -42,6 +51,7 @@ static struct lane_early *early_of(struct lane *l)
 static void drop_early(struct lane *l, struct early *e)
 {
     list_remove(&e->node);
+    list_remove(&e->in_session);
     l->early->bytes -= EARLY_COST + e->len;
     budget_give_udp(l->budget, EARLY_COST + e->len);
     free(e);
@@ -54,54 +64,61 @@ static struct early *first_early(const struct lane *l)
                : NULL;
 }
 
-/* How many sessions other than `id` wait. */
-static unsigned count_early(const struct lane_early *early, uint32_t id)
+/* NULL: nothing waits for it. */
+static struct early_session *find_early(struct lane_early *early, uint32_t id)
 {
-    uint32_t seen[LANE_EARLY_SESSIONS];
-    unsigned count = 0;
+    for (unsigned i = 0; i < LANE_EARLY_SESSIONS; i++)
+        if (early->sessions[i].id == id && !list_is_empty(&early->sessions[i].all))
+            return &early->sessions[i];
+    return NULL;
+}
 
-    for (const struct list *n = early->all.next; n != &early->all; n = n->next) {
-        uint32_t its = container_of(n, struct early, node)->id;
-        unsigned i = 0;
+/* Its place, or a free one; NULL: so many others wait. */
+static struct early_session *early_place(struct lane_early *early, uint32_t id)
+{
+    struct early_session *s = find_early(early, id);
 
-        while (i < count && seen[i] != its)
-            i++;
-        if (its != id && i == count && count < LANE_EARLY_SESSIONS)
-            seen[count++] = its;
-    }
-    return count;
+    for (unsigned i = 0; i < LANE_EARLY_SESSIONS && !s; i++)
+        if (list_is_empty(&early->sessions[i].all))
+            s = &early->sessions[i];
+    if (s)
+        s->id = id;
+    return s;
 }
 
 static void keep_early(struct lane *l, uint32_t id, const uint8_t *bytes, size_t n)
 {
     struct lane_early *early = early_of(l);
     size_t cost = EARLY_COST + n;
+    struct early_session *s = NULL;
     struct early *e = NULL;
 
-    if (early->bytes + cost <= LANE_EARLY_BYTES && count_early(early, id) < LANE_EARLY_SESSIONS &&
-        budget_take_udp(l->budget, cost))
+    if (early->bytes + cost <= LANE_EARLY_BYTES)
+        s = early_place(early, id);
+    if (s && budget_take_udp(l->budget, cost))
         e = must_alloc(sizeof(*e) + n);
     if (!e) {
         l->stats.udp.dropped[UDP_DROP_NO_MEMORY]++;
         return;
     }
-    *e = (struct early){.id = id, .len = (uint32_t)n, .until_ms = l->now_ms + LANE_EARLY_MS};
+    *e = (struct early){.len = (uint32_t)n, .until_ms = l->now_ms + LANE_EARLY_MS};
     if (n > 0)
         memcpy(e->bytes, bytes, n);
     early->bytes += cost;
     list_push(&early->all, &e->node);
+    list_push(&s->all, &e->in_session);
     lane_wake(l); /* the deadline moved */
 }
 
 void lane_early_deliver(struct lane *l, struct udp_session *u)
 {
-    if (!l->early)
-        return;
-    LIST_EACH (&l->early->all, node, after) {
-        struct early *e = container_of(node, struct early, node);
+    struct early_session *s = l->early ? find_early(l->early, u->id) : NULL;
 
-        if (e->id != u->id)
-            continue;
+    if (!s)
+        return;
+    LIST_EACH (&s->all, node, after) {
+        struct early *e = container_of(node, struct early, in_session);
+
         lane_deliver_datagram(l, u->state == UDP_OPEN ? u : NULL, e->bytes, e->len);
         drop_early(l, e);
     }

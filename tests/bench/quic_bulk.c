@@ -52,6 +52,11 @@ static void on_wake(struct quic *q)
     loop_again(end->loop, &end->run);
 }
 
+static void on_open(struct quic *q, int64_t stream)
+{
+    (void)q, (void)stream;
+}
+
 static int on_data(struct quic *q, int64_t stream, void *user, const uint8_t *bytes, size_t n,
                    bool is_fin)
 {
@@ -129,9 +134,9 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
     end->is_blocked = true;
 }
 
-static const struct quic_ops ops = {on_wake, on_data,    on_acked,  on_code,
-                                    on_code, on_closed,  on_credit, on_datagram,
-                                    next,    on_written, on_refused};
+static const struct quic_ops ops = {on_wake,     on_open, on_data,    on_acked,
+                                    on_code,     on_code, on_closed,  on_credit,
+                                    on_datagram, next,    on_written, on_refused};
 
 static void run(struct ready *r)
 {

@@ -44,6 +44,11 @@ static void on_wake(struct quic *q)
     (void)q;
 }
 
+static void on_open(struct quic *q, int64_t stream)
+{
+    (void)q, (void)stream;
+}
+
 static int on_data(struct quic *q, int64_t stream, void *user, const uint8_t *bytes, size_t n,
                    bool is_fin)
 {
@@ -82,9 +87,9 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
     (void)q, (void)piece, (void)why;
 }
 
-static const struct quic_ops ops = {on_wake,   on_data,    on_number, on_number,
-                                    on_number, on_closed,  on_number, on_datagram,
-                                    next,      on_written, on_refused};
+static const struct quic_ops ops = {on_wake,     on_open,   on_data,    on_number,
+                                    on_number,   on_number, on_closed,  on_number,
+                                    on_datagram, next,      on_written, on_refused};
 
 static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_validated)
 {

@@ -229,6 +229,35 @@ START_TEST(too_many_lines_that_are_not_whole_are_refused)
 }
 END_TEST
 
+START_TEST(silent_streams_past_the_free_ones_are_charged)
+{
+    const uint32_t most = LANE_SILENT_FREE + 10;
+    struct lane_probe p;
+
+    lane_probe_init_quic(&p, LANE_HUB);
+    p.budget.limit_bytes = 10 * LANE_SILENT_COST + 100;
+    for (uint32_t number = 1; number <= most; number++)
+        ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, number), 0);
+    ck_assert_uint_eq(atomic_load(&p.budget.taken), 10 * LANE_SILENT_COST);
+    ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, most + 1), 0); /* one too many is borne */
+    ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, most + 2), most + 1);
+    ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, most + 3), most + 2);
+    ck_assert_uint_eq(p.lane.stats.refused_limit, 2);
+    ck_assert_uint_gt(atomic_load(&p.budget.denied), 0);
+    lane_quic_silent_over(&p.lane, most + 3); /* its line came with it: nobody is refused for it */
+    ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, most + 4), 0);
+    lane_quic_silent_over(&p.lane, most + 4);
+    ck_assert_uint_eq(p.lane.stats.refused_limit, 2);
+    ck_assert_uint_eq(atomic_load(&p.budget.taken), 10 * LANE_SILENT_COST);
+    for (uint32_t number = 1; number <= 9; number++)
+        lane_quic_silent_over(&p.lane, number);
+    ck_assert_uint_eq(atomic_load(&p.budget.taken), LANE_SILENT_COST);
+    ck_assert_uint_eq(lane_quic_silent_opened(&p.lane, most + 5), 0);
+    ck_assert_uint_eq(atomic_load(&p.budget.taken), 2 * LANE_SILENT_COST);
+    lane_probe_fini(&p); /* what is left goes with the lane */
+}
+END_TEST
+
 START_TEST(what_was_refused_or_reset_is_dropped_without_a_word)
 {
     struct lane_probe p;
@@ -548,6 +577,7 @@ int main(void)
     tcase_add_test(tc, an_end_within_the_line_breaks_the_lane);
     tcase_add_test(tc, a_reset_within_the_line_frees_its_place);
     tcase_add_test(tc, too_many_lines_that_are_not_whole_are_refused);
+    tcase_add_test(tc, silent_streams_past_the_free_ones_are_charged);
     tcase_add_test(tc, what_was_refused_or_reset_is_dropped_without_a_word);
     tcase_add_test(tc, a_hub_that_opens_a_stream_breaks_the_lane);
     tcase_add_test(tc, data_after_the_end_breaks_the_lane);

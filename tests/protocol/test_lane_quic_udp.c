@@ -150,6 +150,67 @@ START_TEST(empty_early_ones_are_bounded_too)
 }
 END_TEST
 
+static void fill_again_and_again(unsigned rounds)
+{
+    enum { FIT = LANE_EARLY_BYTES / 256, LAST = LANE_EARLY_SESSIONS - 1 };
+
+    hub_up();
+    for (unsigned round = 0; round < rounds; round++) {
+        ck_assert_int_eq(probe_wait(&p, LANE_EARLY_MS), 0);
+        for (unsigned i = 0; i < FIT; i++)
+            lane_quic_datagram(&p.lane, (const uint8_t[]){0, 0, 0, (uint8_t)(1 + i % LAST)}, 4,
+                               p.now_ms);
+    }
+    ck_assert_uint_eq(dropped(UDP_DROP_CLOSED), FIT * (rounds - 1));
+    ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), 0);
+    for (unsigned i = 0; i < LAST; i++) {
+        open_session(i + 1, PORT);
+        ck_assert_uint_eq(p.udp[i].datagrams, FIT / LAST + (i < FIT % LAST));
+    }
+    ck_assert_uint_eq(atomic_load(&p.budget.udp.taken), 0);
+    down();
+}
+
+/* Those that are kept are not looked through for each that comes: that would be minutes here. */
+START_TEST(early_ones_of_many_sessions_are_no_work)
+{
+    for (unsigned i = 0; i < 8; i++)
+        fill_again_and_again(32); /* no more: nobody answers its PING */
+}
+END_TEST
+
+/* A place is free again when the last of a session is delivered or too old. */
+START_TEST(sessions_of_early_ones_come_and_go)
+{
+    uint64_t closed;
+
+    hub_up();
+    for (unsigned round = 0; round < 3; round++) {
+        uint64_t refused = dropped(UDP_DROP_NO_MEMORY);
+        uint32_t first = 1 + round * LANE_EARLY_SESSIONS;
+
+        for (uint32_t id = first; id < first + LANE_EARLY_SESSIONS; id++) {
+            datagram(id, "a");
+            datagram(id, "b");
+        }
+        ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), refused);
+        datagram(first + LANE_EARLY_SESSIONS, "c");
+        ck_assert_uint_eq(dropped(UDP_DROP_NO_MEMORY), refused + 1);
+        closed = dropped(UDP_DROP_CLOSED);
+        ck_assert_int_eq(probe_wait(&p, LANE_EARLY_MS), 0);
+        ck_assert_uint_eq(dropped(UDP_DROP_CLOSED), closed + 2 * LANE_EARLY_SESSIONS);
+    }
+    datagram(250, "x");
+    datagram(251, "y");
+    open_session(250, PORT);
+    ck_assert_uint_eq(p.udp[0].datagrams, 1);
+    open_session(251, PORT);
+    ck_assert_uint_eq(p.udp[1].datagrams, 1);
+    ck_assert_mem_eq(p.udp[1].newest, "y", 1);
+    down();
+}
+END_TEST
+
 /* A record of `n` bytes on a side stream, cut into pieces. */
 static int side(struct udp_side_in **kept, bool with_id, uint8_t id, size_t n, size_t cut)
 {
@@ -490,6 +551,8 @@ int main(void)
     tcase_add_test(all, early_ones_of_a_refused_session_are_dropped);
     tcase_add_test(all, early_ones_are_bounded_by_sessions_and_bytes);
     tcase_add_test(all, empty_early_ones_are_bounded_too);
+    tcase_add_test(all, early_ones_of_many_sessions_are_no_work);
+    tcase_add_test(all, sessions_of_early_ones_come_and_go);
     tcase_add_test(all, long_ones_come_on_a_side_stream);
     tcase_add_test(all, one_that_is_too_long_even_there_is_dropped);
     tcase_add_test(all, side_streams_are_bounded);

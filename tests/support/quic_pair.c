@@ -72,6 +72,14 @@ static struct quic_pair_stream *stream_of(struct quic *q, int64_t id, void *user
     return s;
 }
 
+static void on_open(struct quic *q, int64_t id)
+{
+    struct quic_pair_end *end = quic_owner(q);
+
+    (void)id;
+    end->opened++;
+}
+
 static int on_data(struct quic *q, int64_t id, void *user, const uint8_t *bytes, size_t n,
                    bool is_fin)
 {
@@ -212,6 +220,7 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
 
 const struct quic_ops quic_pair_ops = {
     .on_wake = on_wake,
+    .on_open = on_open,
     .on_data = on_data,
     .on_acked = on_acked,
     .on_reset = on_reset,

@@ -44,6 +44,7 @@ struct quic_pair_end {
     size_t datagram_len;
     enum io last; /* of quic_flush() */
     unsigned wakes;
+    unsigned opened; /* streams, by the other end */
 };
 
 struct quic_pair {

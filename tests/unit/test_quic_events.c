@@ -108,6 +108,61 @@ START_TEST(closing_while_writing)
 }
 END_TEST
 
+static bool is_opened(struct quic_pair *p)
+{
+    return p->server.opened == 2;
+}
+
+/* Both kinds are told of before there is any byte of them. */
+START_TEST(a_stream_is_told_of_by_its_first_frame)
+{
+    struct quic_pair p;
+    int64_t bidi, uni;
+
+    quic_pair_start(&p);
+    ck_assert_int_eq(quic_open(p.client.q, &bidi, quic_pair_stream(&p.client, 0)), 0);
+    ck_assert_int_eq(quic_open_uni(p.client.q, &uni, quic_pair_stream(&p.client, 2)), 0);
+    quic_credit(p.client.q, bidi, 256u << 10);
+    quic_shutdown(p.client.q, uni, 1);
+    quic_pair_wake(&p.client);
+    quic_pair_until(&p, is_opened);
+    ck_assert_uint_eq(p.server.streams[0].got + p.server.streams[1].got, 0);
+    ck_assert_uint_eq(p.client.opened, 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
+static void shut_on_open(struct quic *q, int64_t id)
+{
+    calls++;
+    quic_shutdown(q, id, 3);
+}
+
+static bool is_refused(struct quic_pair *p)
+{
+    return p->client.streams[0].is_closed && p->client.streams[1].is_closed;
+}
+
+/* Then none of its bytes comes. */
+START_TEST(shutting_down_what_was_opened_just_now)
+{
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    ops = quic_pair_ops;
+    ops.on_open = shut_on_open;
+    calls = 0;
+    quic_own(p.server.q, &ops, &p.server);
+    quic_pair_send(&p.client, 1000000, true);
+    quic_pair_send(&p.client, 10, true);
+    quic_pair_until(&p, is_refused);
+    ck_assert_uint_eq(calls, 2);
+    ck_assert_uint_eq(p.client.streams[0].reset_code, 3);
+    ck_assert_uint_eq(p.server.streams[0].got + p.server.streams[1].got, 0);
+    quic_pair_close(&p);
+}
+END_TEST
+
 static int shut_on_data(struct quic *q, int64_t id, void *user, const uint8_t *bytes, size_t n,
                         bool is_fin)
 {
@@ -182,6 +237,8 @@ int main(void)
     tcase_add_test(all, closing_inside);
     tcase_add_test(all, closing_on_a_datagram);
     tcase_add_test(all, closing_while_writing);
+    tcase_add_test(all, a_stream_is_told_of_by_its_first_frame);
+    tcase_add_test(all, shutting_down_what_was_opened_just_now);
     tcase_add_test(all, shutting_down_inside);
     tcase_add_test(all, ids_come_and_go);
     suite_add_tcase(suite, all);
