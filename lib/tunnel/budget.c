@@ -152,6 +152,12 @@ void budget_close_udp(struct budget *b)
         leave(&b->whole->udp.sessions);
 }
 
+bool budget_has_udp_room(const struct budget *b)
+{
+    must(!b->whole);
+    return atomic_load_explicit(&b->udp.sessions, memory_order_relaxed) < b->udp.limit_sessions;
+}
+
 uint32_t budget_window(const struct budget *b)
 {
     const struct budget *all = b->whole ? b->whole : b;

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "wire/proxy_bytes.h"
 
 const uint8_t proxy_v2_signature[12] = {0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d,
@@ -63,6 +64,17 @@ bool proxy_header_is_equal(const struct proxy_header *a, const struct proxy_head
            a->src_port == b->src_port && a->dst_port == b->dst_port &&
            memcmp(a->src, b->src, sizeof(a->src)) == 0 &&
            memcmp(a->dst, b->dst, sizeof(a->dst)) == 0;
+}
+
+uint64_t proxy_header_hash(const struct proxy_header *h, uint64_t seed)
+{
+    uint64_t words[4], hash = seed;
+
+    memcpy(words, h->src, sizeof(h->src));
+    memcpy(words + 2, h->dst, sizeof(h->dst));
+    for (unsigned i = 0; i < ARRAY_LEN(words); i++)
+        hash = hash_add(hash, words[i]);
+    return hash_add(hash, (uint64_t)h->src_port << 16 | h->dst_port);
 }
 
 static socklen_t unflatten(enum proxy_family family, const uint8_t addr[16], uint16_t port,

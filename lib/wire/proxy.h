@@ -41,6 +41,8 @@ void proxy_header_set(struct proxy_header *out, enum proxy_transport transport,
                       const struct sockaddr *src, const struct sockaddr *dst);
 /* The same addresses and ports. */
 bool proxy_header_is_equal(const struct proxy_header *a, const struct proxy_header *b);
+/* For a table of them: who connects chooses address and port, so the seed is ours, and random. */
+uint64_t proxy_header_hash(const struct proxy_header *h, uint64_t seed);
 /* The client's address; family must not be PROXY_UNSPEC.  Returns its length. */
 socklen_t proxy_header_src(const struct proxy_header *h, struct sockaddr_storage *out);
 socklen_t proxy_header_dst(const struct proxy_header *h, struct sockaddr_storage *out);

@@ -234,8 +234,9 @@ static const struct conf_key keys[] = {
      .unit = "UDP sessions",
      .counter = "penstock_edge_udp_evicted_total",
      .doc = "Clients of UDP ports at once; past it the least recently used one goes, of an address "
-            "(IPv6: a /64) that has more than its share, or of all. A share is what each address "
-            "had if all had the same, but never less than a 64th."},
+            "(IPv6: a /64) that has more than its share, or of all that the client's worker "
+            "serves. A share is what each address had if all had the same, but never less than a "
+            "64th."},
     {.path = "limits.udpIdleSecs",
      .kind = CONF_INT,
      .offset = AT(limits.udp_idle_secs),

@@ -202,6 +202,9 @@ static int check_answer(struct edge_lane *lane, const struct answer *answer)
     if (!answer->is_proof_formed || !proof_is_equal(expected, answer->proof) ||
         strcmp(answer->edge_id, lane->order->credentials->token.edge_id) != 0)
         return refuse(lane, -ERR_AUTH, "the hub does not know the secret: not our hub");
+    if (lane->order->has_session &&
+        memcmp(answer->session, lane->order->session, sizeof(answer->session)) != 0)
+        return refuse(lane, -ERR_PROTO, "the hub answered with another session than was asked for");
     return 0;
 }
 

@@ -107,7 +107,7 @@ static void udp(struct metrics *m, const struct edge *e, const struct edge_udp_s
     metrics_family(
         m, "penstock_edge_udp_evicted_total", METRIC_COUNTER,
         "Clients of UDP ports that went for want of room (limits.udpSessions), by which: "
-        "the least recently used of an address that had more than its share, or of all.");
+        "the least recently used of an address that had more than its share, or of the worker's.");
     for (unsigned i = 0; i < UDP_EVICTION_COUNT; i++)
         metrics_value(m, (double)s->evicted[i], "reason", udp_eviction_name((enum udp_eviction)i),
                       NULL);

@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/hash.h"
 #include "edge/edge_worker.h"
 #include "edge/udp_hand_over.h"
 #include "link/link.h"
@@ -33,11 +31,11 @@ struct udp_leg {
 };
 
 struct udp_flow {
-    struct list in_bucket, in_lru, in_source;
+    struct list in_bucket;
+    struct udp_place in_all, in_open;
     struct list in_left; /* the leg that is not in use was left behind */
     uint64_t left_ms;
     struct udp_door *door;      /* borrowed: closes its flows */
-    struct udp_source *source;  /* borrowed from flows->sources */
     struct proxy_header client; /* the key */
     union addr peer, local;
     enum udp_flow_state state; /* written by flow_enter() only */
@@ -48,31 +46,34 @@ struct udp_flow {
     uint64_t active_ms, shut_until_ms;
 };
 
+/* Of a node in the room of all. */
+static struct udp_flow *flow_at(struct list *in_lru)
+{
+    return container_of(in_lru, struct udp_place, in_lru)->flow;
+}
+
 static uint64_t now_of(const struct udp_flows *f)
 {
     return loop_now_ms(f->worker->loop);
 }
 
+/* It is in the room of the OPEN ones before it is OPEN: that may fail. */
 static void flow_enter(struct udp_flow *x, enum udp_flow_state to)
 {
+    struct udp_flows *f = x->door->flows;
+
     x->state = to;
+    if (to != UDP_FLOW_OPEN)
+        udp_room_leave(&f->open, &x->in_open);
     if (to == UDP_FLOW_STRAY || to == UDP_FLOW_AWAY)
-        x->door->flows->has_strays = true;
+        f->has_strays = true;
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-/* Clients choose their addresses and ports: the seed is ours. */
 static struct list *bucket_of(const struct udp_flows *f, const struct proxy_header *key)
 {
-    uint64_t words[4], hash = f->seed;
-
-    memcpy(words, key->src, sizeof(key->src));
-    memcpy(words + 2, key->dst, sizeof(key->dst));
-    for (unsigned i = 0; i < ARRAY_LEN(words); i++)
-        hash = hash_add(hash, words[i]);
-    hash = hash_add(hash, (uint64_t)key->src_port << 16 | key->dst_port);
-    return &f->buckets[hash & (UDP_FLOW_BUCKETS - 1)];
+    return &f->buckets[proxy_header_hash(key, f->seed) & (UDP_FLOW_BUCKETS - 1)];
 }
 
 static struct udp_flow *find(const struct udp_flows *f, const struct proxy_header *key)
@@ -91,9 +92,9 @@ static void touch(struct udp_flow *x)
     struct udp_flows *f = x->door->flows;
 
     x->active_ms = now_of(f);
-    list_remove(&x->in_lru);
-    list_push(&f->lru, &x->in_lru);
-    udp_source_touch(x->source, &x->in_source);
+    udp_room_touch(&f->all, &x->in_all);
+    if (x->state == UDP_FLOW_OPEN)
+        udp_room_touch(&f->open, &x->in_open);
 }
 
 static void flow_free(struct udp_flow *x)
@@ -103,41 +104,24 @@ static void flow_free(struct udp_flow *x)
     for (unsigned i = 0; i < 2; i++)
         udp_session_release(&x->legs[i].session);
     list_remove(&x->in_bucket);
-    list_remove(&x->in_lru);
     list_remove(&x->in_left);
-    udp_sources_remove(&f->sources, x->source, &x->in_source);
-    f->count--;
+    udp_room_leave(&f->open, &x->in_open);
+    udp_room_leave(&f->all, &x->in_all);
     free(x);
 }
 
-const char *udp_eviction_name(enum udp_eviction why)
+/* One of the room goes for one more of this client. */
+static bool evict(struct udp_flows *f, const struct udp_room *room,
+                  const struct proxy_header *client)
 {
-    static const char *const names[] = {
-#define X(name, text) text,
-        UDP_EVICTIONS(X)
-#undef X
-    };
+    enum udp_eviction why;
+    struct udp_place *place = udp_room_victim(room, client, &why);
 
-    return names[why];
-}
-
-/* Somebody's least recently used one goes for `asks`, but not itself. */
-static bool evict(struct udp_flows *f, const struct udp_flow *asks)
-{
-    struct udp_source *payer = udp_sources_payer(&f->sources, asks->source);
-    struct list *lru = payer ? &payer->flows : &f->lru;
-
-    LIST_EACH (lru, node, after) {
-        struct udp_flow *x = payer ? container_of(node, struct udp_flow, in_source)
-                                   : container_of(node, struct udp_flow, in_lru);
-
-        if (x == asks)
-            continue;
-        f->evicted[payer ? UDP_EVICTED_ADDRESS_SHARE : UDP_EVICTED_LEAST_RECENT]++;
-        flow_free(x);
-        return true;
-    }
-    return false;
+    if (!place)
+        return false;
+    f->evicted[why]++;
+    flow_free(place->flow);
+    return true;
 }
 
 /* --- to the client ---------------------------------------------------------------------------- */
@@ -211,15 +195,17 @@ static bool make_room_for(struct udp_flow *x, unsigned leg)
             flow_enter(x, UDP_FLOW_STRAY); /* it was the one in use */
         return true;
     }
+    must(x->state != UDP_FLOW_OPEN); /* so it is not `x` that goes */
     if (list_is_empty(&f->left))
-        return evict(f, x);
+        return evict(f, &f->open, &x->client);
     close_left_leg(container_of(f->left.next, struct udp_flow, in_left));
     return true;
 }
 
-/* Opens on `leg`, which is not in use, or was left behind. */
-static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *link)
+/* Opens on `leg`, which is not in use, or was left behind.  0, or as link_open_udp(). */
+static int try_leg(struct udp_flow *x, unsigned leg, struct link *link)
 {
+    struct udp_flows *f = x->door->flows;
     struct udp_session *u = &x->legs[leg].session;
     int err;
 
@@ -228,17 +214,29 @@ static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *lin
         list_remove(&x->in_left);
     udp_session_init(u, on_datagram, on_closed);
     err = link_open_udp(link, u, &x->client);
+    if (err)
+        return err;
+    if (!udp_room_enter(&f->open, &x->in_open, &x->client)) {
+        udp_session_close(u, UDP_END_ORDERLY); /* the hub has not heard of it yet */
+        return -ERR_NOMEM;
+    }
+    x->at = leg;
+    flow_enter(x, UDP_FLOW_OPEN);
+    return 0;
+}
+
+/* The same for a client's datagram: others may have to go for it. */
+static enum udp_drop open_leg(struct udp_flow *x, unsigned leg, struct link *link)
+{
+    int err = try_leg(x, leg, link);
+
     if (err == -ERR_LIMIT && make_room_for(x, leg))
-        err = link_open_udp(link, u, &x->client);
+        err = try_leg(x, leg, link);
     if (err == -ERR_LIMIT)
         return UDP_DROP_LIMIT_SESSIONS;
     if (err == -ERR_CONFLICT)
         return UDP_DROP_NO_TUNNEL;
-    if (err)
-        return UDP_DROP_NO_MEMORY;
-    x->at = leg;
-    flow_enter(x, UDP_FLOW_OPEN);
-    return UDP_DROP_COUNT;
+    return err ? UDP_DROP_NO_MEMORY : UDP_DROP_COUNT;
 }
 
 static enum udp_drop open_flow(struct udp_flow *x)
@@ -268,6 +266,14 @@ static bool move(struct udp_flow *x, struct link *link)
     return true;
 }
 
+/* At the limit it stays as it is, until the next tick: where it was served by another worker the
+ * hub closes that session when the flow is here, so there is room for the next one. */
+static bool come_back(struct udp_flow *x, struct link *link)
+{
+    return budget_has_udp_room(&x->door->flows->worker->shared->budget) &&
+           try_leg(x, x->at, link) == 0;
+}
+
 /* A stray opens again, one that is away comes back, one on a draining lane moves.  False: it has to
  * try again. */
 static bool follow(struct udp_flow *x, struct link *link)
@@ -275,7 +281,7 @@ static bool follow(struct udp_flow *x, struct link *link)
     if (x->state == UDP_FLOW_SHUT || (x->state == UDP_FLOW_STRAY && x->is_guest))
         return true; /* a guest may be served elsewhere by now: it opens when it comes again */
     if (x->state == UDP_FLOW_STRAY || x->state == UDP_FLOW_AWAY)
-        return open_leg(x, x->at, link) == UDP_DROP_COUNT;
+        return come_back(x, link);
     if (!is_left_behind(x))
         return true;
     if (link_lane(link) == x->legs[x->at].session.lane)
@@ -285,7 +291,7 @@ static bool follow(struct udp_flow *x, struct link *link)
 
 void udp_flows_leave(struct udp_flows *f)
 {
-    f->has_strays = true;
+    f->has_strays = f->all.sources.flows > 0;
 }
 
 void udp_flows_follow(struct udp_flows *f)
@@ -295,10 +301,8 @@ void udp_flows_follow(struct udp_flows *f)
 
     if (!link)
         return;
-    for (struct list *n = f->lru.next; n != &f->lru; n = n->next) { /* others may be evicted */
-        if (!follow(container_of(n, struct udp_flow, in_lru), link))
-            is_done = false;
-    }
+    for (struct list *n = f->all.lru.next; n != &f->all.lru; n = n->next)
+        is_done = follow(flow_at(n), link) && is_done;
     f->has_strays = !is_done;
 }
 
@@ -310,11 +314,11 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
 
     if (!x)
         return NULL;
-    x->source = udp_sources_add(&f->sources, key, &x->in_source);
-    if (!x->source) {
+    if (!udp_room_enter(&f->all, &x->in_all, key)) {
         free(x);
         return NULL;
     }
+    x->in_all.flow = x->in_open.flow = x;
     x->door = door;
     x->client = *key;
     x->peer = a->peer;
@@ -323,10 +327,8 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
         x->legs[i].flow = x;
         udp_session_init(&x->legs[i].session, on_datagram, on_closed);
     }
-    list_init(&x->in_lru);
     list_init(&x->in_left);
     list_push(bucket_of(f, key), &x->in_bucket);
-    f->count++;
     touch(x);
     return x;
 }
@@ -379,11 +381,11 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
     if (!x) {
         if (!edge_worker_link(f->worker) && (is_guest || !edge_worker_with_lane(f->worker)))
             return UDP_DROP_NO_TUNNEL;
+        if (f->all.sources.flows >= f->worker->shared->budget.udp.limit_sessions)
+            evict(f, &f->all, &key);
         x = flow_new(door, &key, a);
         if (!x)
             return UDP_DROP_NO_MEMORY;
-        if (f->count > f->worker->shared->budget.udp.limit_sessions)
-            evict(f, x);
     }
     x->is_guest = is_guest;
     if (!is_well(x, is_guest)) {
@@ -483,8 +485,8 @@ static void close_door(struct udp_door *door)
 {
     struct udp_flows *f = door->flows;
 
-    LIST_EACH (&f->lru, node, after) {
-        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+    LIST_EACH (&f->all.lru, node, after) {
+        struct udp_flow *x = flow_at(node);
 
         if (x->door == door)
             flow_free(x);
@@ -503,7 +505,8 @@ static void make_room(struct udp_flows *f)
     f->batch = udp_batch_new();
     must(f->batch != NULL);
     f->out = udp_outbox_new(&f->sent, f, on_send_error);
-    udp_sources_init(&f->sources, f->seed);
+    udp_room_init(&f->all, f->seed);
+    udp_room_init(&f->open, f->seed);
     f->buckets = must_alloc(UDP_FLOW_BUCKETS * sizeof(*f->buckets));
     for (unsigned i = 0; i < UDP_FLOW_BUCKETS; i++)
         list_init(&f->buckets[i]);
@@ -557,10 +560,12 @@ void udp_flows_tick(struct udp_flows *f)
 {
     uint64_t now_ms = now_of(f);
 
+    if (f->all.sources.flows == 0)
+        return;
     udp_flows_follow(f);
     close_left(f, now_ms);
-    LIST_EACH (&f->lru, node, after) {
-        struct udp_flow *x = container_of(node, struct udp_flow, in_lru);
+    LIST_EACH (&f->all.lru, node, after) {
+        struct udp_flow *x = flow_at(node);
 
         if (now_ms - x->active_ms < f->worker->shared->udp_idle_ms)
             break;
@@ -572,7 +577,6 @@ void udp_flows_tick(struct udp_flows *f)
 void udp_flows_init(struct udp_flows *f, struct edge_worker *w)
 {
     *f = (struct udp_flows){.worker = w};
-    list_init(&f->lru);
     list_init(&f->left);
     list_init(&f->sockets);
     ready_init(&f->flush, on_flush);
@@ -589,7 +593,8 @@ void udp_flows_fini(struct udp_flows *f)
     ready_cancel(&f->flush);
     udp_batch_free(f->batch);
     udp_outbox_free(f->out);
-    udp_sources_fini(&f->sources);
+    udp_room_fini(&f->open);
+    udp_room_fini(&f->all);
     free(f->buckets);
     *f = (struct udp_flows){0};
 }

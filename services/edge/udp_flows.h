@@ -17,8 +17,9 @@
  * nothing of it: so the edge closes what it left after UDP_LEFT_MS; until then answers of both
  * reach the client.  Where limits.udpSessions has no room for both, the old one ends first.  A flow
  * is freed when it was idle for limits.udpIdleSecs in both directions, when its port is closed, or
- * past limits.udpSessions: the least recently used one of a client address that has more than its
- * share (udp_sources.h), or, where none has, of all.
+ * for a client's datagram past limits.udpSessions (udp_room.h): one flow of the worker where that
+ * many are here, one that is OPEN where the process has that many sessions.  Nothing is freed for a
+ * flow that only follows to a lane: it waits.
  *
  * One loop.  (api/tunnel.md, UDP sessions)
  */
@@ -26,7 +27,7 @@
 #define EDGE_UDP_FLOWS_H
 
 #include "base/list.h"
-#include "edge/udp_sources.h"
+#include "edge/udp_room.h"
 #include "loop/addr.h"
 #include "loop/loop.h"
 #include "loop/udp_outbox.h"
@@ -41,25 +42,13 @@ struct udp_batch;
 #define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
 #define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
 
-/* Which flow went for want of room. */
-#define UDP_EVICTIONS(X)                                                                           \
-    X(LEAST_RECENT, "least_recent")   /* of all */                                                 \
-    X(ADDRESS_SHARE, "address_share") /* of an address that had more than its share */
-enum udp_eviction {
-#define X(name, text) UDP_EVICTED_##name,
-    UDP_EVICTIONS(X)
-#undef X
-        UDP_EVICTION_COUNT
-};
-const char *udp_eviction_name(enum udp_eviction why);
-
 enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_AWAY, UDP_FLOW_SHUT };
 
 struct udp_flows {
     struct edge_worker *worker; /* borrowed */
     struct list *buckets;       /* owned; made with the first port */
-    struct list lru;            /* all flows; the least recently used first */
-    struct udp_sources sources; /* the same flows by the clients' addresses */
+    struct udp_room all;        /* flows */
+    struct udp_room open;       /* the OPEN ones: who has a session to give */
     struct list left;           /* those that moved; the one that did so first is the first */
     struct list sockets;
     struct udp_batch *batch; /* owned; the same */
@@ -67,7 +56,6 @@ struct udp_flows {
     struct udp_out_counters sent;
     struct ready flush; /* at the end of the turn */
     uint64_t seed;
-    uint32_t count;
     bool has_strays;                  /* some flow may have to follow to another lane */
     struct udp_stats past;            /* of lanes that are gone */
     uint64_t dropped[UDP_DROP_COUNT]; /* outside of lanes */

@@ -85,36 +85,43 @@ static uint64_t prefix_of(const struct proxy_header *client)
     return prefix;
 }
 
-static struct udp_source *source_new(struct udp_sources *s, struct list *bucket)
+static struct list *bucket_of(const struct udp_sources *s, const struct proxy_header *client)
+{
+    uint64_t hash = hash_add(hash_add(s->seed, prefix_of(client)), client->family == PROXY_INET6);
+
+    return &s->buckets[hash & (UDP_SOURCE_BUCKETS - 1)];
+}
+
+static struct udp_source *find(const struct udp_sources *s, const struct proxy_header *client)
+{
+    LIST_EACH (bucket_of(s, client), node, after) {
+        struct udp_source *source = container_of(node, struct udp_source, in_bucket);
+
+        if (source->prefix == prefix_of(client) && source->is_v6 == (client->family == PROXY_INET6))
+            return source;
+    }
+    return NULL;
+}
+
+static struct udp_source *source_new(struct udp_sources *s, const struct proxy_header *client)
 {
     struct udp_source *source = make_room(s) ? calloc(1, sizeof(*source)) : NULL;
 
     if (!source)
         return NULL;
+    source->prefix = prefix_of(client);
+    source->is_v6 = client->family == PROXY_INET6;
     list_init(&source->flows);
-    list_push(bucket, &source->in_bucket);
+    list_push(bucket_of(s, client), &source->in_bucket);
     put(s, s->count++, source); /* it has no flow yet: the last place is right */
     return source;
 }
 
 static struct udp_source *find_or_new(struct udp_sources *s, const struct proxy_header *client)
 {
-    bool is_v6 = client->family == PROXY_INET6;
-    uint64_t prefix = prefix_of(client), hash = hash_add(hash_add(s->seed, prefix), is_v6);
-    struct list *bucket = &s->buckets[hash & (UDP_SOURCE_BUCKETS - 1)];
-    struct udp_source *source;
+    struct udp_source *source = find(s, client);
 
-    LIST_EACH (bucket, node, after) {
-        source = container_of(node, struct udp_source, in_bucket);
-        if (source->prefix == prefix && source->is_v6 == is_v6)
-            return source;
-    }
-    source = source_new(s, bucket);
-    if (!source)
-        return NULL;
-    source->prefix = prefix;
-    source->is_v6 = is_v6;
-    return source;
+    return source ? source : source_new(s, client);
 }
 
 struct udp_source *udp_sources_add(struct udp_sources *s, const struct proxy_header *client,
@@ -159,11 +166,13 @@ void udp_sources_remove(struct udp_sources *s, struct udp_source *source, struct
     free(source);
 }
 
-struct udp_source *udp_sources_payer(const struct udp_sources *s, struct udp_source *asks)
+struct udp_source *udp_sources_payer(const struct udp_sources *s, const struct proxy_header *client)
 {
-    uint64_t share = MAX(s->flows / MIN(s->count, UDP_SHARE_PARTS), 1u);
+    struct udp_source *asks = find(s, client);
+    size_t addresses = s->count + (asks ? 0 : 1);
+    uint64_t share = MAX((s->flows + 1) / MIN(addresses, UDP_SHARE_PARTS), 1u);
 
-    if (asks->count > share)
+    if (asks && asks->count + 1 > share)
         return asks;
-    return s->heap[0]->count > share ? s->heap[0] : NULL;
+    return s->count > 0 && s->heap[0]->count > share ? s->heap[0] : NULL;
 }

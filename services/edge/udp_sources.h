@@ -59,8 +59,9 @@ void udp_source_touch(struct udp_source *source, struct list *flow);
 /* The flow goes; with the last one its source does. */
 void udp_sources_remove(struct udp_sources *s, struct udp_source *source, struct list *flow);
 
-/* Who pays for a flow of `asks` that is counted already; NULL: nobody has more than its share.  It
- * has two flows at least. */
-struct udp_source *udp_sources_payer(const struct udp_sources *s, struct udp_source *asks);
+/* Who pays for one more flow of the client; NULL: nobody has more than its share then.  It has a
+ * flow. */
+struct udp_source *udp_sources_payer(const struct udp_sources *s,
+                                     const struct proxy_header *client);
 
 #endif

@@ -460,33 +460,37 @@ static void on_dead(struct uplink *u, struct uplink_slot *slot, struct lane_repo
         slot_wait(slot, 0);
 }
 
+/* A slot keeps the serial of a lane that on_up() told to close, until it is gone: what that one
+ * reports of itself is no news. */
 void uplink_on_report(void *arg, struct lane_report *report)
 {
     struct uplink *u = arg;
     struct uplink_slot *slot;
+    struct uplink_lane *lane;
 
     if (!u->slots) { /* uplink_fini() was here: the edge ends */
         lane_report_free(report);
         return;
     }
     slot = slot_of(u, report->serial);
+    lane = lane_of(u, report->serial);
     switch (report->kind) {
     case LANE_REPORT_UP:
         if (slot)
             on_up(u, slot, report);
         break;
     case LANE_REPORT_CONFIG:
-        if (lane_of(u, report->serial) && is_current(u, report))
+        if (lane && is_current(u, report))
             assignment_take(&u->assignment, &report->config, false);
         edge_worker_config_taken(report->worker, report->serial);
         break;
     case LANE_REPORT_DRAINING:
-        if (slot && slot->serial == report->serial)
+        if (lane && slot && slot->serial == report->serial)
             slot_dial_again(slot, slot->backoff.up_since_ms);
         break;
     case LANE_REPORT_COLLAPSED:
-        if (slot && slot->serial == report->serial)
-            note_collapsed(u, lane_of(u, report->serial), report->why);
+        if (lane && slot && slot->serial == report->serial)
+            note_collapsed(u, lane, report->why);
         break;
     case LANE_REPORT_DEAD:
         on_dead(u, slot, report);

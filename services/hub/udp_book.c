@@ -33,18 +33,14 @@ struct udp_mail {
 
 /* --- tables ----------------------------------------------------------------------------------- */
 
-/* The same on every worker.  Clients choose their addresses and ports: the seed is ours. */
+/* The same on every worker. */
 static uint64_t hash_of(const struct udp_book *b, const struct udp_key *key)
 {
-    const struct proxy_header *c = &key->client;
-    uint64_t words[6], hash = b->worker->shared->udp_seed;
+    uint64_t words[2];
 
-    memcpy(words, key->session, 16);
-    memcpy(words + 2, c->src, 16);
-    memcpy(words + 4, c->dst, 16);
-    for (unsigned i = 0; i < ARRAY_LEN(words); i++)
-        hash = hash_add(hash, words[i]);
-    return hash_add(hash, (uint64_t)c->src_port << 16 | c->dst_port);
+    memcpy(words, key->session, sizeof(words));
+    return proxy_header_hash(&key->client,
+                             hash_add(hash_add(b->worker->shared->udp_seed, words[0]), words[1]));
 }
 
 static bool is_same(const struct udp_key *a, const struct udp_key *b)

@@ -50,6 +50,7 @@ static struct {
     struct hub_end lanes[LANES_MAX];
     unsigned lane_count, over_count, stream_count;
     const char *wrong_secret; /* the hub's, or NULL */
+    uint8_t session;          /* all bytes of the one that it answers with */
     /* reports */
     unsigned ups, deads, drains;
     struct lane_report *configs[LANES_MAX];
@@ -80,6 +81,7 @@ static inline void answer(struct link *link, const struct hello *hello)
     ck_assert_int_eq(link_exporter(link, exporter), 0);
     n = proof_message_emit(message, PROOF_HUB, exporter, hello->edge_id);
     tls_hmac_sha256(secret, strlen(secret), message, n, a.proof);
+    memset(a.session, t.session, sizeof(a.session));
     a.config.revision = 1;
     line = answer_emit(&a, &n);
     link_send_line(link, line, n);

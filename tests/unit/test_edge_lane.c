@@ -68,6 +68,25 @@ START_TEST(a_hub_without_the_secret_is_no_hub)
 }
 END_TEST
 
+/* A lane says which session it joins. */
+START_TEST(a_hub_that_answers_with_another_session_is_refused)
+{
+    stand_up(PATIENCE_MS);
+    t.session = 1;
+    dial(0); /* the first founds one: any will do */
+    UNTIL(lanes_are_up, 1);
+    dial(0);
+    UNTIL(lanes_are_dead, 1);
+    ck_assert_uint_eq(t.ups, 1);
+    ck_assert_ptr_nonnull(strstr(t.why, "another session"));
+    ck_assert(!t.is_path_fault);
+    t.session = 0; /* the one that is asked for */
+    dial(0);
+    UNTIL(lanes_are_up, 2);
+    stand_down();
+}
+END_TEST
+
 /* Only then another transport may do better. */
 START_TEST(what_a_peer_or_this_process_does_wrong_is_not_the_paths_fault)
 {
@@ -113,6 +132,7 @@ int main(void)
     tcase_add_test(c, lanes_are_not_gathered_without_end);
     tcase_add_test(c, one_config_is_under_way_and_one_waits);
     tcase_add_test(c, a_hub_without_the_secret_is_no_hub);
+    tcase_add_test(c, a_hub_that_answers_with_another_session_is_refused);
     tcase_add_test(c, what_a_peer_or_this_process_does_wrong_is_not_the_paths_fault);
     suite_add_tcase(suite, c);
     srunner_run_all(runner, CK_NORMAL);

@@ -27,6 +27,24 @@ static bool found_no_tunnel(unsigned n)
     return t.workers[0].stats.udp.dropped[UDP_DROP_NO_TUNNEL] == n;
 }
 
+static bool sessions_are_held(unsigned n)
+{
+    return t.shared.budget.udp.sessions == n;
+}
+
+/* As other workers of the process do. */
+static void others_hold(unsigned n)
+{
+    while (n-- > 0)
+        ck_assert(budget_open_udp(&t.shared.budget));
+}
+
+static void others_let_go(unsigned n)
+{
+    while (n-- > 0)
+        budget_close_udp(&t.shared.budget);
+}
+
 static int pressing; /* a client that does not wait for answers */
 
 static bool were_shut_out(unsigned n)
@@ -313,6 +331,108 @@ START_TEST(who_has_most_makes_room_for_others)
 }
 END_TEST
 
+/* What the process has is used up by others, and the oldest client here holds none of it. */
+START_TEST(a_client_without_a_session_makes_no_room_for_one)
+{
+    int shut, fds[2], newcomer;
+
+    udp_up(1, 4, 60000);
+    lane_up(0);
+    shut = client();
+    ask(shut, "here");
+    udp_session_close(&sessions[0].session, UDP_END_ORDERLY);
+    UNTIL(sessions_are_held, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        fds[i] = client();
+        ask(fds[i], "here");
+    }
+    others_hold(2);
+    newcomer = client();
+    ask(newcomer, "its first one");
+    UNTIL(session_is_closed, 1);
+    UNTIL(were_evicted, 1);
+    UNTIL(flows_are, 3);
+    ck_assert(!sessions[2].is_closed);
+    ask(fds[1], "still here");
+    ck_assert_uint_eq(session_count, 4);
+    close(shut);
+    close(fds[0]);
+    close(fds[1]);
+    close(newcomer);
+    others_let_go(2);
+    udp_down();
+}
+END_TEST
+
+/* The same by addresses: many flows are nothing to pay with, sessions are. */
+START_TEST(an_address_pays_for_a_session_with_a_session)
+{
+    int shut[3], many[3], newcomer;
+
+    udp_up(1, 8, 60000);
+    lane_up(0);
+    for (unsigned i = 0; i < 3; i++) {
+        shut[i] = client_at(1);
+        ask(shut[i], "here");
+        udp_session_close(&sessions[i].session, UDP_END_ORDERLY);
+    }
+    UNTIL(sessions_are_held, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        many[i] = client_at(2);
+        ask(many[i], "many");
+    }
+    others_hold(5);
+    newcomer = client_at(3);
+    ask(newcomer, "its first one");
+    UNTIL(session_is_closed, 3);
+    UNTIL(paid_for_their_address, 1);
+    UNTIL(flows_are, 6);
+    ck_assert(were_evicted(0));
+    for (unsigned i = 1; i < 3; i++)
+        ask(many[i], "still here");
+    ck_assert_uint_eq(session_count, 7);
+    for (unsigned i = 0; i < 3; i++) {
+        close(shut[i]);
+        close(many[i]);
+    }
+    close(newcomer);
+    others_let_go(5);
+    udp_down();
+}
+END_TEST
+
+static bool found_no_room(unsigned n)
+{
+    return t.workers[0].stats.udp.dropped[UDP_DROP_LIMIT_SESSIONS] == n;
+}
+
+/* Others hold them all: the newcomer is dropped, and nobody goes for nothing. */
+START_TEST(where_nobody_holds_a_session_nobody_goes)
+{
+    int shut, newcomer;
+
+    udp_up(1, 4, 60000);
+    lane_up(0);
+    shut = client();
+    ask(shut, "here");
+    udp_session_close(&sessions[0].session, UDP_END_ORDERLY);
+    UNTIL(sessions_are_held, 0);
+    others_hold(4);
+    newcomer = client();
+    ck_assert_int_eq(send(newcomer, "in vain", 7, 0), 7);
+    UNTIL(found_no_room, 1);
+    UNTIL(flows_are, 2);
+    ck_assert(were_evicted(0));
+    others_let_go(1);
+    ask(newcomer, "again");
+    ck_assert_uint_eq(session_count, 2);
+    close(shut);
+    close(newcomer);
+    others_let_go(3);
+    udp_down();
+}
+END_TEST
+
 START_TEST(what_is_idle_or_refused_goes)
 {
     int a, b;
@@ -347,6 +467,9 @@ int main(void)
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
     tcase_add_test(tc, an_address_with_many_ports_takes_no_place_of_another);
     tcase_add_test(tc, who_has_most_makes_room_for_others);
+    tcase_add_test(tc, a_client_without_a_session_makes_no_room_for_one);
+    tcase_add_test(tc, an_address_pays_for_a_session_with_a_session);
+    tcase_add_test(tc, where_nobody_holds_a_session_nobody_goes);
     tcase_add_test(tc, what_is_idle_or_refused_goes);
     return suite_run("udp_flows", tc);
 }

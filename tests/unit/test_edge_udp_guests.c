@@ -3,6 +3,8 @@
 #include "edge_udp_fixture.h"
 #include "support/suite.h"
 
+#define LIMIT 100 /* limits.udpSessions */
+
 static int guest;
 static unsigned home; /* its session on the lane of its own worker, workers[0] */
 
@@ -37,23 +39,34 @@ static void ask_until_answered(int fd)
     pass_over_answers(fd);
 }
 
-/* Both workers have a lane, lanes[0] and lanes[1], and the kernel deals the guest's datagrams to
- * the first.  It is told by the lane on which the session comes; those before it are the other's.
- */
-static void guest_up(void)
+static void two_lanes_up(void)
 {
-    udp_up(2, 100, 60000);
+    udp_up(2, LIMIT, 60000);
     lane_up(0);
     lane_up(1);
+}
+
+/* One whose datagrams the kernel deals to the first worker.  It is told by the lane on which the
+ * session comes; those before it are the other's. */
+static int client_of_the_first(void)
+{
     for (;;) {
-        guest = client();
-        ask(guest, "where");
-        home = session_count - 1;
-        if (sessions[home].end == &t.lanes[0])
-            return;
+        int fd = client();
+
+        ask(fd, "where");
+        if (sessions[session_count - 1].end == &t.lanes[0])
+            return fd;
         ck_assert_uint_lt(session_count, SESSIONS_MAX / 2);
-        close(guest);
+        close(fd);
     }
+}
+
+/* Both workers have a lane, lanes[0] and lanes[1]. */
+static void guest_up(void)
+{
+    two_lanes_up();
+    guest = client_of_the_first();
+    home = session_count - 1;
 }
 
 /* Its worker loses its lane: its session is on the other's. */
@@ -185,6 +198,52 @@ START_TEST(a_guest_that_is_refused_is_served_when_it_is_back)
 }
 END_TEST
 
+static bool is_served_by_home(unsigned i)
+{
+    return sessions[i].end == &t.lanes[2] && !sessions[i].is_closed;
+}
+
+/* There is room for one session more, and two come back: the second waits for what it has as a
+ * guest, which the hub closes when it has moved the first. */
+START_TEST(at_the_limit_who_comes_back_costs_no_client)
+{
+    int fds[2];
+    unsigned before, held;
+
+    two_lanes_up();
+    for (unsigned i = 0; i < 2; i++)
+        fds[i] = client_of_the_first();
+    before = session_count;
+    lose_lane(0);
+    UNTIL(lanes_are_dead, 1);
+    for (unsigned i = 0; i < 2; i++)
+        ask_until_answered(fds[i]);
+    ck_assert_uint_eq(session_count, before + 2);
+    for (held = 0; t.shared.budget.udp.sessions < LIMIT - 1; held++)
+        ck_assert(budget_open_udp(&t.shared.budget));
+    lane_up(0);
+    UNTIL(sessions_came, before + 3);
+    for (unsigned i = 0; i < 2; i++)
+        ask_until_answered(fds[i]);
+    ck_assert_uint_eq(session_count, before + 3);
+    ck_assert(is_served_by_home(before + 2));
+    for (unsigned i = 0; i < 2; i++)
+        if (sessions[before + i].client_port == sessions[before + 2].client_port)
+            udp_session_close(&sessions[before + i].session, UDP_END_ORDERLY);
+    UNTIL(sessions_came, before + 4);
+    ck_assert(is_served_by_home(before + 2));
+    ck_assert(is_served_by_home(before + 3));
+    for (unsigned i = 0; i < 2; i++) {
+        ask_until_answered(fds[i]);
+        close(fds[i]);
+    }
+    ck_assert_uint_eq(t.workers[0].stats.udp.evicted[UDP_EVICTED_LEAST_RECENT], 0);
+    for (; held > 0; held--)
+        budget_close_udp(&t.shared.budget);
+    udp_down();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("all");
@@ -193,5 +252,6 @@ int main(void)
     tcase_add_test(tc, a_guest_that_comes_again_has_its_session_still);
     tcase_add_test(tc, a_guests_lane_that_is_lost_is_not_followed_unasked);
     tcase_add_test(tc, a_guest_that_is_refused_is_served_when_it_is_back);
+    tcase_add_test(tc, at_the_limit_who_comes_back_costs_no_client);
     return suite_run("udp_guests", tc);
 }

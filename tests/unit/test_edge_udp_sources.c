@@ -11,6 +11,7 @@
 
 #define ADDRESSES 100
 #define FLOWS_MAX 4000
+#define STRANGER  65535u /* an address that has none */
 
 struct flow {
     struct list node;
@@ -149,26 +150,36 @@ START_TEST(the_least_recently_used_is_first)
 }
 END_TEST
 
+/* For one more of an address. */
+static const struct udp_source *payer(unsigned address)
+{
+    struct proxy_header client = v4(address);
+
+    return udp_sources_payer(&sources, &client);
+}
+
 START_TEST(who_has_more_than_its_share_pays)
 {
     static struct flow a[10], b[3], c[2];
 
+    ck_assert_ptr_null(payer(1)); /* nobody has any */
     add_many(a, 10, 1);
-    ck_assert_ptr_null(udp_sources_payer(&sources, a[0].source)); /* alone it may have all */
+    ck_assert_ptr_null(payer(1)); /* alone it may have all */
+    ck_assert_ptr_eq(payer(9), a[0].source);
     add_many(b, 3, 2);
-    add_many(c, 2, 3); /* 15 flows, 5 for each */
-    ck_assert_ptr_eq(udp_sources_payer(&sources, a[0].source), a[0].source);
-    ck_assert_ptr_eq(udp_sources_payer(&sources, b[0].source), a[0].source);
-    ck_assert_ptr_eq(udp_sources_payer(&sources, c[0].source), a[0].source);
-    drop_many(a + 4, 6); /* 9 flows, 3 for each */
-    ck_assert_ptr_eq(udp_sources_payer(&sources, b[0].source), a[0].source);
-    drop(&a[3]); /* 8 flows, 2 for each: who asks pays before who has as many */
-    ck_assert_ptr_eq(udp_sources_payer(&sources, b[0].source), b[0].source);
-    drop(&a[2]);
-    drop(&b[2]); /* all have the same */
-    ck_assert_ptr_null(udp_sources_payer(&sources, a[0].source));
-    drop_many(a, 2);
-    drop_many(b, 2);
+    add_many(c, 2, 3); /* with one more 16 flows, 5 for each */
+    ck_assert_ptr_eq(payer(1), a[0].source);
+    ck_assert_ptr_eq(payer(2), a[0].source);
+    ck_assert_ptr_eq(payer(3), a[0].source);
+    drop_many(a + 4, 6); /* 10 flows, 3 for each: who asks pays before who has as many */
+    ck_assert_ptr_eq(payer(2), b[0].source);
+    ck_assert_ptr_eq(payer(3), a[0].source);
+    drop(&a[3]); /* 9 flows, 3 for each */
+    ck_assert_ptr_eq(payer(2), b[0].source);
+    ck_assert_ptr_null(payer(3));            /* then all have the same */
+    ck_assert_ptr_eq(payer(4), a[0].source); /* 9 flows, 2 for each of four */
+    drop_many(a, 3);
+    drop_many(b, 3);
     drop_many(c, 2);
     udp_sources_fini(&sources);
 }
@@ -178,15 +189,15 @@ END_TEST
  */
 START_TEST(a_share_is_never_less_than_a_part_of_all)
 {
-    static struct flow one[101], others[6400 - 100];
+    static struct flow one[101], others[6400 - 101];
 
     add_many(one, 100, 0);
     for (unsigned i = 0; i < ARRAY_LEN(others); i++)
         add(&others[i], v4(1 + i));
-    ck_assert_ptr_null(udp_sources_payer(&sources, others[0].source));
-    ck_assert_ptr_null(udp_sources_payer(&sources, one[0].source));
+    ck_assert_ptr_null(payer(STRANGER));
+    ck_assert_ptr_eq(payer(0), one[0].source);
     add(&one[100], v4(0));
-    ck_assert_ptr_eq(udp_sources_payer(&sources, others[0].source), one[0].source);
+    ck_assert_ptr_eq(payer(STRANGER), one[0].source);
     drop_many(one, 101);
     drop_many(others, ARRAY_LEN(others));
     udp_sources_fini(&sources);

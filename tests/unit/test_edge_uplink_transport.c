@@ -203,6 +203,32 @@ START_TEST(a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move)
 }
 END_TEST
 
+/* It is told to close, and is no lane of ours: until it is gone nothing that it reports counts. */
+START_TEST(a_lane_of_a_foreign_session_changes_nothing)
+{
+    uint64_t foreign;
+    struct uplink_slot before;
+
+    stand_up_choosing();
+    say_up_by(slot(0)->serial, true, 0, 'a', LINK_QUIC);
+    foreign = slot(1)->serial;
+    say_up_by(foreign, false, 1, 'x', LINK_QUIC);
+    ck_assert_uint_eq(u.lane_count, 1);
+    before = *slot(1);
+    say_collapsed(foreign);
+    ck_assert_int_eq(u.choice.next, LINK_QUIC);
+    ck_assert_uint_eq(u.choice.collapses, 0);
+    uplink_on_report(&u, report_of(LANE_REPORT_DRAINING, foreign, 'x'));
+    uplink_on_report(&u, report_of(LANE_REPORT_CONFIG, foreign, 'x'));
+    ck_assert_int_eq(slot(1)->state, before.state);
+    ck_assert_uint_eq(slot(1)->serial, foreign);
+    say_dead(foreign, 'x');
+    ck_assert_int_eq(slot(1)->state, SLOT_WAITING);
+    ck_assert(uplink_is_connected(&u));
+    stand_down();
+}
+END_TEST
+
 START_TEST(a_session_that_is_unknown_takes_what_is_dialled_beside_with_it)
 {
     uint64_t beside;
@@ -235,6 +261,7 @@ int main(void)
     tcase_add_test(c, a_path_that_collapses_where_tls_fails_serves_on);
     tcase_add_test(c, a_lane_beside_takes_the_place_of_the_first);
     tcase_add_test(c, a_lane_beside_for_a_session_given_up_leaves_the_slot_free_to_move);
+    tcase_add_test(c, a_lane_of_a_foreign_session_changes_nothing);
     tcase_add_test(c, a_session_that_is_unknown_takes_what_is_dialled_beside_with_it);
     suite_add_tcase(suite, c);
     srunner_run_all(runner, CK_NORMAL);

@@ -1,130 +1,8 @@
 /* UDP flows against a whole hub with two workers over real TLS: where a flow is found again, what
  * is refused, what goes when there is no room.  (udp_book.h, udp_flow.h) */
-#include "hub_tunnel_fixture.h"
-#include "loop/udp_socket.h"
-#include "support/client_stream.h"
+#include "hub_udp_fixture.h"
+#include "support/errand.h"
 #include "support/suite.h"
-#include "wire/proxy.h"
-
-/* --- a target: sends back what is no bare header, and remembers who asked -----------------------
- */
-
-static struct {
-    struct loop_io io;
-    int fd;
-    union addr at, peers[64];
-    unsigned count;
-} target;
-
-static void on_target(struct loop_io *io, unsigned events)
-{
-    uint8_t bytes[2048];
-    union addr peer = {0};
-    socklen_t len = sizeof(peer);
-    ssize_t n = recvfrom(target.fd, bytes, sizeof(bytes), 0, &peer.sa, &len);
-
-    (void)io, (void)events;
-    if (n < 0 || target.count == ARRAY_LEN(target.peers))
-        return;
-    target.peers[target.count++] = peer;
-    ck_assert_int_eq(sendto(target.fd, bytes, (size_t)n, 0, &peer.sa, len), n);
-}
-
-static void setup_with(const char *limit)
-{
-    unsigned sets;
-    char ports[64];
-
-    memset(&target, 0, sizeof(target));
-    ck_assert_int_eq(addr_parse_host(&target.at, "127.0.0.1", 0), 0);
-    ck_assert_int_eq(listen_bind_udp(&target.at, 1, &target.fd, &sets, &target.at), 0);
-    snprintf(ports, sizeof(ports), "target.portsUdp={\"53\":%u}", addr_port(&target.at));
-    hub_up((const char *const[]){
-        "edges=[{\"id\":\"e1\",\"listenPortsUdp\":[53,54],\"secret\":\"" SECRET_OF_E1 "\"}]", ports,
-        "target.proxyProtocolUdp=off", limit, NULL});
-    loop_io_init(&target.io, hub.loop, target.fd, on_target);
-    loop_io_arm(&target.io, LOOP_READ);
-}
-
-static void teardown(void)
-{
-    loop_io_arm(&target.io, 0);
-    close(target.fd);
-    hub_down();
-}
-
-/* --- a client's session on the edge's side ------------------------------------------------------
- */
-
-struct test_session {
-    struct udp_session session;
-    unsigned got;
-    uint8_t newest[2048];
-    size_t newest_len;
-    const char *asked;
-    uint64_t asked_ms;
-};
-
-static void on_datagram(struct udp_session *u, const uint8_t *bytes, size_t n)
-{
-    struct test_session *s = container_of(u, struct test_session, session);
-
-    s->got++;
-    s->newest_len = n;
-    if (n > 0)
-        memcpy(s->newest, bytes, n);
-}
-
-static void on_closed(struct udp_session *u)
-{
-    (void)u; /* the condition that is waited for looks */
-}
-
-static void session_up(struct test_lane *t, struct test_session *s, uint16_t client, uint16_t port)
-{
-    struct proxy_header header = client_header(PROXY_DGRAM, client, port);
-
-    udp_session_release(&s->session);
-    *s = (struct test_session){.got = 0};
-    udp_session_init(&s->session, on_datagram, on_closed);
-    ck_assert_int_eq(link_open_udp(t->link, &s->session, &header), 0);
-}
-
-static void say(struct test_session *s)
-{
-    s->asked_ms = loop_now_ms(hub.loop);
-    udp_session_send(&s->session, s->asked, strlen(s->asked), s->asked_ms);
-}
-
-/* Asked again when nothing comes: what waits for longer than UDP_FRAME_AGE_MS is not sent. */
-static bool is_echoed(void *arg)
-{
-    struct test_session *s = arg;
-
-    if (s->newest_len == strlen(s->asked) && memcmp(s->newest, s->asked, s->newest_len) == 0)
-        return true;
-    if (loop_now_ms(hub.loop) - s->asked_ms > 2 * UDP_FRAME_AGE_MS)
-        say(s);
-    return false;
-}
-
-static bool is_closed(void *arg)
-{
-    return ((struct test_session *)arg)->session.state == UDP_CLOSED;
-}
-
-static void ask(struct test_session *s, const char *text)
-{
-    s->newest_len = 0;
-    s->asked = text;
-    say(s);
-    UNTIL(is_echoed, s);
-}
-
-static bool flows_are(void *arg)
-{
-    return atomic_load(&hub.shared.udp_flows) == *(unsigned *)arg;
-}
 
 START_TEST(a_flow_is_the_same_on_every_lane)
 {
@@ -132,7 +10,7 @@ START_TEST(a_flow_is_the_same_on_every_lane)
     struct test_lane a = {0}, b = {0};
     struct test_session first = {0}, second = {0};
 
-    setup_with(NULL);
+    udp_up(NULL);
     edge_up(&a);
     lane_joins(&b, &a, 1);
     edge_up(&b); /* on the other worker */
@@ -157,7 +35,7 @@ START_TEST(a_flow_is_the_same_on_every_lane)
     udp_session_release(&second.session);
     lane_down(&a);
     lane_down(&b);
-    teardown();
+    udp_down();
 }
 END_TEST
 
@@ -167,7 +45,7 @@ START_TEST(a_flow_outlives_its_lane)
     struct test_lane a = {0}, b = {0}, c = {0};
     struct test_session s = {0}, last = {0};
 
-    setup_with(NULL);
+    udp_up(NULL);
     edge_up(&a);
     lane_joins(&b, &a, 1);
     edge_up(&b);
@@ -191,7 +69,68 @@ START_TEST(a_flow_outlives_its_lane)
     lane_down(&a);
     lane_down(&b);
     lane_down(&c);
-    teardown();
+    udp_down();
+}
+END_TEST
+
+/* Of one worker. */
+struct orphans {
+    struct udp_book *book;
+    unsigned count;
+    uint64_t age_ms; /* so much older they become */
+};
+
+static void age_orphans(void *arg)
+{
+    struct orphans *o = arg;
+
+    o->count = 0;
+    for (struct list *n = o->book->orphans.next; n != &o->book->orphans; n = n->next) {
+        container_of(n, struct udp_flow, in_orphans)->orphan_ms -= o->age_ms;
+        o->count++;
+    }
+}
+
+static unsigned orphans_after(uint64_t ms)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < hub.worker_count; i++) {
+        struct orphans o = {.book = &hub.workers[i].udp, .age_ms = ms};
+
+        errand_run(hub.loop, hub.workers[i].loop, age_orphans, &o);
+        count += o.count;
+    }
+    return count;
+}
+
+static bool is_orphaned(void *arg)
+{
+    (void)arg;
+    return orphans_after(0) == 1;
+}
+
+/* The edge does not come back: its sockets go. */
+START_TEST(an_orphan_is_kept_for_so_long)
+{
+    static const unsigned none = 0;
+    struct test_lane a = {0};
+    struct test_session s = {0};
+
+    udp_up(NULL);
+    edge_up(&a);
+    session_up(&a, &s, 5000, 53);
+    ask(&s, "one");
+    link_free(a.link);
+    a.link = NULL;
+    while (!is_orphaned(NULL))
+        ck_assert_uint_eq(atomic_load(&hub.shared.udp_flows), 1);
+    ck_assert_uint_eq(orphans_after(UDP_ORPHAN_MS), 1);
+    UNTIL(flows_are, (void *)(uintptr_t)&none);
+    ck_assert_uint_eq(orphans_after(0), 0);
+    udp_session_release(&s.session);
+    lane_down(&a);
+    udp_down();
 }
 END_TEST
 
@@ -200,7 +139,7 @@ START_TEST(what_is_not_allowed_is_refused)
     struct test_session s = {0}, good = {0};
     struct test_lane t = {0};
 
-    setup_with(NULL);
+    udp_up(NULL);
     edge_up(&t);
     session_up(&t, &s, 5000, 55);
     UNTIL(is_closed, &s);
@@ -211,7 +150,7 @@ START_TEST(what_is_not_allowed_is_refused)
     udp_session_release(&s.session);
     udp_session_release(&good.session);
     lane_down(&t);
-    teardown();
+    udp_down();
 }
 END_TEST
 
@@ -220,7 +159,7 @@ START_TEST(past_the_limit_the_least_recently_used_goes)
     struct test_session s[3] = {0};
     struct test_lane t = {0};
 
-    setup_with("limits.udpSessions=2");
+    udp_up((const char *const[]){"limits.udpSessions=2", NULL});
     edge_up(&t);
     for (uint16_t i = 0; i < 3; i++) {
         session_up(&t, &s[i], (uint16_t)(5000 + i), 53);
@@ -234,7 +173,7 @@ START_TEST(past_the_limit_the_least_recently_used_goes)
     for (unsigned i = 0; i < 3; i++)
         udp_session_release(&s[i].session);
     lane_down(&t);
-    teardown();
+    udp_down();
 }
 END_TEST
 
@@ -244,6 +183,7 @@ int main(void)
 
     tcase_add_test(tc, a_flow_is_the_same_on_every_lane);
     tcase_add_test(tc, a_flow_outlives_its_lane);
+    tcase_add_test(tc, an_orphan_is_kept_for_so_long);
     tcase_add_test(tc, what_is_not_allowed_is_refused);
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
     return suite_run("udp_book", tc);

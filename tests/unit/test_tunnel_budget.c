@@ -114,8 +114,10 @@ START_TEST(what_is_open_is_counted_in_both)
     for (unsigned i = 0; i < 8; i++) {
         ck_assert(budget_open_stream(&a));
         ck_assert(budget_open_stream(&b));
+        ck_assert(budget_has_udp_room(&whole));
         ck_assert(budget_open_udp(&a));
     }
+    ck_assert(!budget_has_udp_room(&whole));
     ck_assert(!budget_open_stream(&a) && !budget_open_udp(&b));
     ck_assert_uint_eq(atomic_load(&whole.streams), 16);
     ck_assert_uint_eq(atomic_load(&a.streams), 8);

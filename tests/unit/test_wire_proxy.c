@@ -535,6 +535,32 @@ START_TEST(what_has_no_addresses_is_sent_as_such)
 }
 END_TEST
 
+/* Nothing of it is left out. */
+START_TEST(what_differs_in_an_address_or_a_port_hashes_differently)
+{
+    const struct proxy_header base = {.family = PROXY_INET6, .src_port = 1, .dst_port = 2};
+    struct proxy_header others[36];
+    uint64_t hash = proxy_header_hash(&base, 7);
+
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++) {
+        others[i] = base;
+        if (i < 16)
+            others[i].src[i] = 1;
+        else if (i < 32)
+            others[i].dst[i - 16] = 1;
+    }
+    others[32].src_port = 0x101;
+    others[33].dst_port = 0x102;
+    others[34].src_port = 2;
+    others[34].dst_port = 1;
+    others[35].src_port = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+        ck_assert_uint_ne(proxy_header_hash(&others[i], 7), hash);
+    ck_assert_uint_eq(proxy_header_hash(&base, 7), hash);
+    ck_assert_uint_ne(proxy_header_hash(&base, 8), hash);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("wire/proxy");
@@ -553,6 +579,7 @@ int main(void)
     tcase_add_test(v2, unix_addresses_are_read_over);
     tcase_add_loop_test(sending, headers_are_filled_from_socket_addresses, 0, ARRAY_LEN(pairs));
     tcase_add_test(sending, what_has_no_addresses_is_sent_as_such);
+    tcase_add_test(sending, what_differs_in_an_address_or_a_port_hashes_differently);
     suite_add_tcase(suite, v1);
     suite_add_tcase(suite, v2);
     suite_add_tcase(suite, sending);
