@@ -59,7 +59,10 @@ struct upstream {
     const uint8_t *in;             /* borrowed from tls: plaintext that is not used up yet */
     size_t in_len;
     unsigned served; /* exchanges before this one */
-    bool is_readable, is_write_blocked, is_write_broken, is_paused, is_write_shut, is_eof;
+    bool is_readable, is_paused, is_eof;
+    bool is_write_blocked; /* until the loop tells that the socket takes more */
+    bool is_write_broken;
+    bool is_write_shut; /* RELAY: the kernel has the last byte, and the end behind it */
     /* The answer under way. */
     bool has_head, has_bytes, closes;
     struct h1_scan scan;
