@@ -73,12 +73,20 @@ static void finish_answer(struct upstream *u, struct http_fields *trailers, size
     upstream_enter(u, UPSTREAM_IDLE);
 }
 
+/* A status line may be longer than a request line is allowed to be; only the head's size counts. */
+static struct h1_limits head_limits(const struct traffic_worker *w)
+{
+    struct h1_limits limits = w->limits;
+
+    limits.request_line_bytes = limits.head_bytes;
+    return limits;
+}
+
 /* Gets at the next head's bytes.  *head is whole (returns true) or has to wait for more (false, all
  * n are used); u->state is DEAD when it cannot become one. */
-static bool find_head(struct upstream *u, const uint8_t *p, size_t n, const char **head,
-                      size_t *used)
+static bool find_head(struct upstream *u, const struct h1_limits *limits, const uint8_t *p,
+                      size_t n, const char **head, size_t *used)
 {
-    const struct h1_limits *limits = &u->worker->limits;
     size_t before = u->gather.len, added = n;
     const char *base = (const char *)p;
     enum traffic_reason reason;
@@ -105,15 +113,6 @@ static bool find_head(struct upstream *u, const uint8_t *p, size_t n, const char
     return true;
 }
 
-/* A status line may be longer than a request line is allowed to be; only the head's size counts. */
-static struct h1_limits head_limits(const struct traffic_worker *w)
-{
-    struct h1_limits limits = w->limits;
-
-    limits.request_line_bytes = limits.head_bytes;
-    return limits;
-}
-
 /* One head from the n bytes; returns how many it used, 0 when it is not whole or all is over. */
 static size_t read_head(struct upstream *u, const uint8_t *p, size_t n)
 {
@@ -123,7 +122,7 @@ static size_t read_head(struct upstream *u, const uint8_t *p, size_t n)
     const char *head;
     size_t used;
 
-    if (!find_head(u, p, n, &head, &used))
+    if (!find_head(u, &limits, p, n, &head, &used))
         return 0;
     if (h1_response_parse(r, head, &u->scan, &limits, x->is_head, NULL) != REASON_NONE) {
         upstream_lose(u, REASON_UPSTREAM_INVALID);

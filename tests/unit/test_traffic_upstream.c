@@ -253,13 +253,21 @@ START_TEST(an_origin_that_has_read_is_not_too_late)
 }
 END_TEST
 
+START_TEST(a_status_line_is_longer_than_a_request_line_may_be)
+{
+    worker->limits.request_line_bytes = 16;
+    start(true); /* awaits the answer */
+}
+END_TEST
+
 int main(void)
 {
-    TCase *tcase = tcase_create("slow_origin");
+    TCase *tcase = tcase_create("origins");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, what_waits_leaves_though_the_client_pushes_no_more, 0, 2);
     tcase_add_test(tcase, an_upgraded_connection_is_closed_behind_its_last_byte);
     tcase_add_test(tcase, an_origin_that_has_read_is_not_too_late);
+    tcase_add_test(tcase, a_status_line_is_longer_than_a_request_line_may_be);
     return suite_run("traffic/upstream", tcase);
 }
