@@ -10,7 +10,8 @@
  * RELAY       the client's
  *
  * ACTIVE works for one exchange: sends what it has, reads the answer, hands it over.  IDLE waits in
- * its destination's pool; whatever comes in then, bytes or the end, closes it.
+ * its destination's pool; what the loop tells of then, bytes or the end, closes it, but for what is
+ * TLS's own (a session ticket).
  * A connection is kept only when the answer was whole and nothing came behind it, the request had
  * been sent to its end, and neither side asked for close.
  */
@@ -70,7 +71,9 @@ struct upstream {
     struct h1_body body;
 };
 
-/* A kept connection of the pool that is still good, or NULL. */
+/* A kept connection of the pool, or NULL.  None that is known to have ended or said something: for
+ * a request that may be sent again the loop's last poll may be the word for it, for others the
+ * socket is asked now.  What comes later is taken for what follows the request. */
 struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *pool,
                                struct exchange *x);
 /* A new one.  0; -ERR_CONNECT: at once refused; -ERR_LIMIT: as many as allowed; -ERR_NOMEM: no
