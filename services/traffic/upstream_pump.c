@@ -228,10 +228,8 @@ static enum io receive_tls(struct upstream *u, size_t want, const uint8_t **byte
 {
     enum io io = u->in_len > 0 ? IO_OK : tls_read(u->tls, &u->in, &u->in_len);
 
-    if (io == IO_WAIT) {
+    if (io == IO_WAIT)
         flush(u); /* TLS may have answered by itself */
-        return u->is_write_broken ? IO_FAIL : IO_WAIT;
-    }
     if (io != IO_OK)
         return io;
     *bytes = u->in;

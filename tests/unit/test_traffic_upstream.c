@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include "loop/socket.h"
 #include "support/await.h"
 #include "support/suite.h"
 #include "support/tls_pair.h"
@@ -253,6 +254,21 @@ START_TEST(an_origin_that_has_read_is_not_too_late)
 }
 END_TEST
 
+/* Of a large upload, say: 413, and the rest is answered by resets. */
+START_TEST(an_answer_is_read_though_the_origin_takes_no_more)
+{
+    start(false);
+    origin_says("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n");
+    socket_set_reset_on_close(origin.client_wire);
+    close(origin.client_wire);
+    origin.client_wire = -1;
+    push(TLS_RECORD_BYTES);
+    AWAIT(is_over);
+    ck_assert_int_eq(exchange.reason, REASON_NONE);
+    ck_assert_uint_eq(exchange.status, 413);
+}
+END_TEST
+
 START_TEST(a_status_line_is_longer_than_a_request_line_may_be)
 {
     worker->limits.request_line_bytes = 16;
@@ -268,6 +284,7 @@ int main(void)
     tcase_add_loop_test(tcase, what_waits_leaves_though_the_client_pushes_no_more, 0, 2);
     tcase_add_test(tcase, an_upgraded_connection_is_closed_behind_its_last_byte);
     tcase_add_test(tcase, an_origin_that_has_read_is_not_too_late);
+    tcase_add_test(tcase, an_answer_is_read_though_the_origin_takes_no_more);
     tcase_add_test(tcase, a_status_line_is_longer_than_a_request_line_may_be);
     return suite_run("traffic/upstream", tcase);
 }
