@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "loop/socket.h"
+#include "support/suite.h"
 #include "traffic/upstream.h"
 #include "traffic_exchange_fixture.h"
 
@@ -286,7 +287,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/exchange");
     TCase *tcase = tcase_create("answers");
 
     tcase_add_checked_fixture(tcase, setup, exchange_teardown);
@@ -299,6 +299,5 @@ int main(void)
     tcase_add_test(tcase, what_comes_behind_an_upgrade_waits);
     tcase_add_test(tcase, a_key_of_ours_must_be_answered);
     tcase_add_loop_test(tcase, a_body_is_framed_as_it_leaves, 0, 24);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/exchange", tcase);
 }
