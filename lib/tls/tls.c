@@ -1,6 +1,8 @@
 /* tls - the connection: a GnuTLS session driven over the two queues of tls_socket.c.
  *
- *   TLS_HANDSHAKE -> TLS_LAST_FLIGHT -> TLS_OPEN; any -> TLS_FAILED
+ *   TLS_HANDSHAKE -> TLS_LAST_FLIGHT -> TLS_OPEN [-> TLS_DEAF]; any -> TLS_FAILED
+ *
+ * TLS_DEAF: the peer takes no more, but what it said before it went is still read.
  *
  * GnuTLS is called until it is starved (its pull found nothing) or done, then the socket is asked,
  * and so on until the socket has nothing either.  GnuTLS also says EAGAIN when it has swallowed a
@@ -11,8 +13,8 @@
  * other kinds in one call or TLS_QUIET_BYTES in all, and one call reads the socket at most
  * FILLS_MAX times.
  *
- * The first error wins.  It ends the connection: one attempt to send the alert, both queues given
- * back, every later call says IO_FAIL.
+ * The first error wins.  It ends the connection (one that only writing met: the writing): one
+ * attempt to send the alert, both queues given back, every later call says IO_FAIL.
  */
 #include "tls/tls.h"
 
@@ -284,13 +286,18 @@ enum io tls_handshake(struct tls *t)
     return t->state == TLS_FAILED ? IO_FAIL : last_flight_step(t);
 }
 
+static bool may_read(const struct tls *t)
+{
+    return t->state == TLS_OPEN || t->state == TLS_DEAF;
+}
+
 unsigned tls_wants(const struct tls *t)
 {
     unsigned wants = t->out.len > 0 ? LOOP_WRITE : 0;
 
     if (t->state == TLS_FAILED)
         return 0;
-    if (t->state == TLS_HANDSHAKE || (t->state == TLS_OPEN && !t->is_eof))
+    if (t->state == TLS_HANDSHAKE || (may_read(t) && !t->is_eof))
         wants |= LOOP_READ;
     return wants;
 }
@@ -344,7 +351,7 @@ enum io tls_read(struct tls *t, const uint8_t **bytes, size_t *n)
     packet_drop(t);
     if (t->state == TLS_FAILED)
         return IO_FAIL;
-    must(t->state == TLS_OPEN);
+    must(may_read(t));
     if (t->is_eof)
         return IO_EOF;
     while (quiet < QUIET_MAX) {
@@ -377,7 +384,7 @@ enum io tls_write(struct tls *t, const void *bytes, size_t n)
     const uint8_t *from = bytes;
 
     must(n <= TLS_RECORD_BYTES);
-    if (t->state == TLS_FAILED)
+    if (t->state == TLS_FAILED || t->state == TLS_DEAF)
         return IO_FAIL;
     must(t->state == TLS_OPEN && !t->is_bye);
     while (n > 0) { /* once, but for a peer that takes only smaller records */
@@ -395,9 +402,14 @@ enum io tls_flush(struct tls *t)
 {
     enum io io;
 
-    if (t->state == TLS_FAILED)
+    if (t->state == TLS_FAILED || t->state == TLS_DEAF)
         return IO_FAIL;
     io = tls_socket_flush(t);
+    if (io == IO_FAIL && t->state == TLS_OPEN) {
+        t->state = TLS_DEAF;
+        bufq_clear(&t->out);
+        return IO_FAIL;
+    }
     return io == IO_FAIL ? fail(t, 0) : io;
 }
 

@@ -157,7 +157,8 @@ bool tls_has_input(const struct tls *t);
  * Only when tls_out_len() is below the caller's own bound: at 8 MiB the connection fails with
  * -ERR_FULL.  After the handshake and before tls_bye().  IO_OK, IO_FAIL. */
 MUST_USE enum io tls_write(struct tls *t, const void *bytes, size_t n);
-/* Sends what is in the out queue.  IO_OK: all of it is with the kernel.  IO_WAIT, IO_FAIL. */
+/* Sends what is in the out queue.  IO_OK: all of it is with the kernel.  IO_WAIT.  IO_FAIL: nothing
+ * can be written any more, but what the peer said before it went is still to be read. */
 MUST_USE enum io tls_flush(struct tls *t);
 size_t tls_out_len(const struct tls *t); /* ciphertext that waits */
 /* Queues close_notify, once, if the connection is open; flush after it. */

@@ -57,6 +57,7 @@ enum tls_state {
     TLS_HANDSHAKE,   /* GnuTLS has not agreed yet */
     TLS_LAST_FLIGHT, /* it has; our last flight is not with the kernel yet */
     TLS_OPEN,
+    TLS_DEAF, /* the peer takes no more: nothing is written, reading goes on */
     TLS_FAILED,
 };
 

@@ -33,7 +33,7 @@ static void close_upstream(struct upstream *u)
     ready_cancel(&u->ready);
     if (u->tls && tls_error(u->tls) == 0) {
         tls_bye(u->tls);
-        upstream_flush(u); /* what the socket takes */
+        (void)!tls_flush(u->tls); /* what the socket takes */
     }
     tls_free(u->tls);
     u->tls = NULL;
@@ -252,6 +252,7 @@ static bool is_saved(struct upstream *u)
     if (u->state != UPSTREAM_ACTIVE)
         return false;
     u->is_readable = u->is_readable || !u->is_paused;
+    u->is_write_blocked = false;
     upstream_run(u);
     return u->state != UPSTREAM_ACTIVE || deadline_is_set(&u->deadline);
 }

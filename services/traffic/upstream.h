@@ -10,7 +10,8 @@
  * RELAY       the client's
  *
  * ACTIVE works for one exchange: sends what it has, reads the answer, hands it over.  IDLE waits in
- * its destination's pool; whatever comes in then, bytes or the end, closes it.
+ * its destination's pool; what the loop tells of then, bytes or the end, closes it, but for what is
+ * TLS's own (a session ticket).
  * A connection is kept only when the answer was whole and nothing came behind it, the request had
  * been sent to its end, and neither side asked for close.
  */
@@ -59,7 +60,10 @@ struct upstream {
     const uint8_t *in;             /* borrowed from tls: plaintext that is not used up yet */
     size_t in_len;
     unsigned served; /* exchanges before this one */
-    bool is_readable, is_write_blocked, is_write_broken, is_paused, is_write_shut, is_eof;
+    bool is_readable, is_paused, is_eof;
+    bool is_write_blocked; /* until the loop tells that the socket takes more */
+    bool is_write_broken;
+    bool is_write_shut; /* RELAY: the kernel has the last byte, and the end behind it */
     /* The answer under way. */
     bool has_head, has_bytes, closes;
     struct h1_scan scan;
@@ -67,7 +71,9 @@ struct upstream {
     struct h1_body body;
 };
 
-/* A kept connection of the pool that is still good, or NULL. */
+/* A kept connection of the pool, or NULL.  None that is known to have ended or said something: for
+ * a request that may be sent again the loop's last poll may be the word for it, for others the
+ * socket is asked now.  What comes later is taken for what follows the request. */
 struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *pool,
                                struct exchange *x);
 /* A new one.  0; -ERR_CONNECT: at once refused; -ERR_LIMIT: as many as allowed; -ERR_NOMEM: no

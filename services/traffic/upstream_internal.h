@@ -21,7 +21,5 @@ void upstream_lose(struct upstream *u, enum traffic_reason reason);
 void upstream_write(struct upstream *u);
 /* The answer, as far as the client has room. */
 void upstream_read(struct upstream *u);
-/* What TLS holds, as far as the socket takes it; in any state. */
-void upstream_flush(struct upstream *u);
 
 #endif

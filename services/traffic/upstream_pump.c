@@ -9,8 +9,10 @@
  * Over TLS the plaintext of a record stays where TLS put it until there is room for all of it.
  *
  * Writing: the exchange's pieces in one sendmsg; over TLS gathered into records, which wait in
- * TLS's queue when the socket is full.  When the origin takes no more because it closed (EPIPE),
- * its answer may be there all the same (413 to a large upload): reading goes on.
+ * TLS's queue when the socket is full.  From then on nothing more is tried, whatever is pushed
+ * meanwhile, until the loop tells that the socket takes more.  When the origin takes no more
+ * because it closed (EPIPE), its answer may be there all the same (413 to a large upload): reading
+ * goes on.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,13 +28,21 @@
 #define OUTPUT_PIECES 12u
 #define TLS_OUT_MAX   65536u /* ciphertext that waits: then no more is encrypted */
 
-void upstream_flush(struct upstream *u)
+/* What TLS holds, as far as the socket takes it. */
+static void flush(struct upstream *u)
 {
-    enum io io = u->tls && !u->is_write_broken ? tls_flush(u->tls) : IO_OK;
+    size_t before;
+    enum io io;
 
-    u->is_write_blocked = io == IO_WAIT || (u->is_write_blocked && !u->tls);
-    u->is_write_broken |= io == IO_FAIL;
+    if (!u->tls || u->is_write_broken || u->is_write_blocked)
+        return;
+    before = tls_out_len(u->tls);
+    io = tls_flush(u->tls);
+    u->is_write_blocked = io == IO_WAIT;
+    u->is_write_broken = io == IO_FAIL;
     u->is_readable |= io == IO_FAIL;
+    if (u->state == UPSTREAM_ACTIVE && tls_out_len(u->tls) < before)
+        upstream_touch(u);
 }
 
 /* --- reading ------------------------------------------------------------------------------ */
@@ -63,12 +73,20 @@ static void finish_answer(struct upstream *u, struct http_fields *trailers, size
     upstream_enter(u, UPSTREAM_IDLE);
 }
 
+/* A status line may be longer than a request line is allowed to be; only the head's size counts. */
+static struct h1_limits head_limits(const struct traffic_worker *w)
+{
+    struct h1_limits limits = w->limits;
+
+    limits.request_line_bytes = limits.head_bytes;
+    return limits;
+}
+
 /* Gets at the next head's bytes.  *head is whole (returns true) or has to wait for more (false, all
  * n are used); u->state is DEAD when it cannot become one. */
-static bool find_head(struct upstream *u, const uint8_t *p, size_t n, const char **head,
-                      size_t *used)
+static bool find_head(struct upstream *u, const struct h1_limits *limits, const uint8_t *p,
+                      size_t n, const char **head, size_t *used)
 {
-    const struct h1_limits *limits = &u->worker->limits;
     size_t before = u->gather.len, added = n;
     const char *base = (const char *)p;
     enum traffic_reason reason;
@@ -95,15 +113,6 @@ static bool find_head(struct upstream *u, const uint8_t *p, size_t n, const char
     return true;
 }
 
-/* A status line may be longer than a request line is allowed to be; only the head's size counts. */
-static struct h1_limits head_limits(const struct traffic_worker *w)
-{
-    struct h1_limits limits = w->limits;
-
-    limits.request_line_bytes = limits.head_bytes;
-    return limits;
-}
-
 /* One head from the n bytes; returns how many it used, 0 when it is not whole or all is over. */
 static size_t read_head(struct upstream *u, const uint8_t *p, size_t n)
 {
@@ -113,7 +122,7 @@ static size_t read_head(struct upstream *u, const uint8_t *p, size_t n)
     const char *head;
     size_t used;
 
-    if (!find_head(u, p, n, &head, &used))
+    if (!find_head(u, &limits, p, n, &head, &used))
         return 0;
     if (h1_response_parse(r, head, &u->scan, &limits, x->is_head, NULL) != REASON_NONE) {
         upstream_lose(u, REASON_UPSTREAM_INVALID);
@@ -219,8 +228,8 @@ static enum io receive_tls(struct upstream *u, size_t want, const uint8_t **byte
 {
     enum io io = u->in_len > 0 ? IO_OK : tls_read(u->tls, &u->in, &u->in_len);
 
-    if (io == IO_WAIT && tls_flush(u->tls) == IO_FAIL) /* TLS may have answered by itself */
-        return IO_FAIL;
+    if (io == IO_WAIT)
+        flush(u); /* TLS may have answered by itself */
     if (io != IO_OK)
         return io;
     *bytes = u->in;
@@ -297,15 +306,32 @@ static ssize_t send_tls(struct upstream *u, const struct iovec *pieces, size_t c
     return tls_write(u->tls, record, n) == IO_OK ? (ssize_t)n : -1;
 }
 
+/* An upgraded connection's client has said all, and so the origin hears: behind its last byte. */
+static void shut_write(struct upstream *u)
+{
+    if (u->tls) {
+        tls_bye(u->tls); /* once, however often it is called */
+        flush(u);
+    } else {
+        shutdown(u->fd, SHUT_WR);
+    }
+    u->is_write_shut = !u->is_write_blocked;
+}
+
 void upstream_write(struct upstream *u)
 {
     struct exchange *x = u->exchange;
 
     while (!u->is_write_broken && !u->is_write_blocked) {
         struct iovec pieces[OUTPUT_PIECES];
-        size_t count = exchange_output(x, pieces, OUTPUT_PIECES);
+        size_t count;
         ssize_t n;
 
+        if (u->tls && tls_out_len(u->tls) >= TLS_OUT_MAX) {
+            flush(u);
+            continue;
+        }
+        count = exchange_output(x, pieces, OUTPUT_PIECES);
         if (count == 0)
             break;
         n = u->tls ? send_tls(u, pieces, count) : send_plain(u, pieces, count);
@@ -319,17 +345,8 @@ void upstream_write(struct upstream *u)
         exchange_sent(x, (size_t)n);
         if (u->state == UPSTREAM_ACTIVE)
             upstream_touch(u);
-        if (u->tls && tls_out_len(u->tls) >= TLS_OUT_MAX)
-            upstream_flush(u);
     }
-    upstream_flush(u);
-    if (u->state == UPSTREAM_RELAY && !u->is_write_shut && exchange_is_sent(x)) {
-        u->is_write_shut = true;
-        if (u->tls)
-            tls_bye(u->tls);
-        if (u->tls)
-            upstream_flush(u);
-        else
-            shutdown(u->fd, SHUT_WR);
-    }
+    flush(u);
+    if (u->state == UPSTREAM_RELAY && !u->is_write_shut && exchange_is_sent(x))
+        shut_write(u);
 }

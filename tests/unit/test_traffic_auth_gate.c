@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/auth_gate.h"
 #include "traffic/pass_hash.h"
 #include "traffic/traffic_worker_internal.h"
@@ -160,10 +161,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_auth_gate");
     TCase *tcase = tcase_create("gate");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, who_may_pass, 0, 2);
@@ -171,10 +169,5 @@ int main(void)
     tcase_add_test(tcase, success_forgives);
     tcase_add_test(tcase, a_right_one_is_remembered);
     tcase_add_test(tcase, the_line_is_full);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_auth_gate", tcase);
 }

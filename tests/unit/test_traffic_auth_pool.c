@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "support/suite.h"
 #include "traffic/auth_pool.h"
 #include "traffic/pass_hash.h"
 
@@ -95,19 +96,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_auth_pool");
     TCase *tcase = tcase_create("pool");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, verdicts_come_to_the_loop);
     tcase_add_test(tcase, the_line_has_an_end);
     tcase_add_test(tcase, ends_while_some_wait);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_auth_pool", tcase);
 }

@@ -1,6 +1,7 @@
 /* Certificates that end: who is told of, when, and how often. */
 #include "traffic/cert_watch.h"
 
+#include "support/suite.h"
 #include "traffic/route_json.h"
 #include "traffic_h1_fixture.h"
 #include "traffic_route_fixture.h"
@@ -167,7 +168,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/cert_watch");
     TCase *tcase = tcase_create("certificates");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -175,6 +175,5 @@ int main(void)
     tcase_add_loop_test(tcase, as_early_as_configured, 0, 7);
     tcase_add_test(tcase, the_daily_look);
     tcase_add_test(tcase, not_more_than_so_many);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/cert_watch", tcase);
 }

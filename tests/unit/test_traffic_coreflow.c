@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "refusing_malloc.h"
+#include "support/suite.h"
 #include "support/ws_server.h"
 #include "traffic/coreflow.h"
 #include "traffic/traffic_conf.h"
@@ -329,10 +330,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_coreflow");
     TCase *tc = tcase_create("all");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, without_a_url_it_is_off);
@@ -342,9 +340,5 @@ int main(void)
     tcase_add_test(tc, what_is_no_object_closes);
     tcase_add_test(tc, a_size_that_nobody_has_closes);
     tcase_add_test(tc, the_end_is_told);
-    suite_add_tcase(suite, tc);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_coreflow", tc);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/coreflow.h"
 #include "traffic/route_apply.h"
 #include "unit/traffic_route_fixture.h"
@@ -228,18 +229,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_coreflow_json");
     TCase *tc = tcase_create("all");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_loop_test(tc, what_is_read, 0, (int)(sizeof(heads) / sizeof(heads[0])));
     tcase_add_test(tc, what_is_written);
     tcase_add_test(tc, what_became_of_an_update);
     tcase_add_loop_test(tc, sets_in_messages, 0, (int)(sizeof(sets) / sizeof(sets[0])));
-    suite_add_tcase(suite, tc);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_coreflow_json", tc);
 }

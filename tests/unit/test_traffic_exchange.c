@@ -3,134 +3,21 @@
 #include "traffic/exchange.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
-#include "loop/listener.h"
 #include "loop/socket.h"
-#include "traffic/traffic_worker_internal.h"
+#include "support/suite.h"
 #include "traffic/upstream.h"
-#include "traffic_h1_fixture.h"
-
-static struct loop *loop;
-static struct traffic_shared *shared;
-static struct traffic_worker *worker;
-static struct route_set *routes;
-static struct exchange exchange;
-static struct requester requester;
-static unsigned heads;
-static size_t took;
-static int listener;
-
-static void on_message(struct exchange *x, const struct http_response *r)
-{
-    (void)x;
-    heads += r->status == 101 || r->status >= 200;
-}
-
-static void on_body(struct exchange *x, const uint8_t *bytes, size_t n)
-{
-    (void)x;
-    (void)bytes;
-    (void)n;
-}
-
-static void on_end(struct exchange *x, const struct http_fields *trailers)
-{
-    (void)x;
-    (void)trailers;
-}
-
-static size_t room(const struct exchange *x)
-{
-    (void)x;
-    return 65536;
-}
-
-static void taken(struct exchange *x, size_t n)
-{
-    (void)x;
-    took += n;
-}
-
-static void wake(struct exchange *x)
-{
-    (void)x;
-}
-
-static const struct exchange_codec codec = {on_message, on_message, on_body, on_end,
-                                            room,       taken,      wake};
-
-static void make_routes(void)
-{
-    union addr any, bound;
-    unsigned sets;
-
-    ck_assert_int_eq(addr_parse(&any, "127.0.0.1:0"), 0);
-    ck_assert_int_eq(listen_bind_any(&any, 1, &listener, &sets, &bound), 0);
-    routes = route_set_new(1);
-    routes->routes[0].host = must_strdup("a.test");
-    routes->routes[0].destinations = must_alloc(sizeof(struct destination));
-    routes->routes[0].destination_count = routes->routes[0].port_count = 1;
-    routes->routes[0].destinations[0].addr = bound;
-    addr_format(&bound, routes->routes[0].destinations[0].key);
-    route_set_seal(routes);
-}
+#include "traffic_exchange_fixture.h"
 
 static void setup(void)
 {
-    static char version_header[] = "Version";
-    struct traffic_conf conf = {.version_header = version_header};
-    struct traffic_settings *settings;
-    struct proxy_trust *trust = proxy_trust_new();
-
-    conf.timeouts.connect_secs = conf.timeouts.body_idle_secs = 60;
-    conf.limits.buffer_bytes = 65536;
-    conf.limits.upstream_connections = 8;
-    settings = traffic_settings_new(&conf, "test");
-    heads = 0;
-    took = 0;
-    loop = loop_new("test", 4, 0);
-    ck_assert_int_eq(traffic_shared_new(&shared, NULL), 0);
-    make_routes();
-    worker = traffic_worker_new(loop, 0, shared, settings, routes, trust);
-    traffic_settings_unref(settings);
-    proxy_trust_unref(trust);
-    requester = (struct requester){.worker = worker, .sni = "a.test", .tls_version = "TLS1.3"};
-    forward_client_set(&requester.forward, &(union addr){.in = {.sin_family = AF_INET}});
-    exchange_init(&exchange, &requester, &codec);
-}
-
-static void teardown(void)
-{
-    exchange_fini(&exchange);
-    requester_forget_route(&requester);
-    traffic_worker_free(worker);
-    route_set_unref(routes);
-    traffic_shared_free(shared);
-    loop_free(loop);
-    close(listener);
-}
-
-static enum traffic_reason ask(const char *upgrade)
-{
-    static struct http_request request;
-
-    request = (struct http_request){.method = {"POST", 4},
-                                    .target = {"/", 1},
-                                    .authority = {"a.test", 6},
-                                    .minor = 1,
-                                    .framing = upgrade ? HTTP_NO_BODY : HTTP_LENGTH,
-                                    .length = upgrade ? 0 : 4,
-                                    .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
-    ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
-    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
-    return exchange_start(&exchange, &request);
+    exchange_setup(NULL);
 }
 
 /* A request whose connection stands. */
 static void start(const char *upgrade)
 {
-    ck_assert_int_eq(ask(upgrade), REASON_NONE);
+    ck_assert_int_eq(ask(upgrade, 4), REASON_NONE);
     exchange_on_connected(&exchange);
 }
 
@@ -179,7 +66,7 @@ START_TEST(a_connection_that_is_there_is_not_too_late)
 {
     struct upstream *u;
 
-    ck_assert_int_eq(ask(NULL), REASON_NONE);
+    ck_assert_int_eq(ask(NULL, 4), REASON_NONE);
     u = exchange.upstream;
     ck_assert_int_eq(u->state, UPSTREAM_CONNECTING);
     while (!socket_is_answered(u->fd))
@@ -280,7 +167,7 @@ START_TEST(too_few_descriptors_mark_no_destination_down)
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     none.rlim_max = before.rlim_max;
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    ck_assert_int_eq(ask(NULL), REASON_NO_MEMORY);
+    ck_assert_int_eq(ask(NULL, 4), REASON_NO_MEMORY);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     ck_assert_uint_eq(worker->counters.targets_down, 0);
     exchange_reset(&exchange);
@@ -400,10 +287,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/exchange");
     TCase *tcase = tcase_create("answers");
 
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, setup, exchange_teardown);
     tcase_add_test(tcase, an_answer_before_the_head_is_sent_cuts_no_head);
     tcase_add_test(tcase, a_connection_that_is_there_is_not_too_late);
     tcase_add_test(tcase, an_answer_under_way_holds_no_set_of_routes);
@@ -413,6 +299,5 @@ int main(void)
     tcase_add_test(tcase, what_comes_behind_an_upgrade_waits);
     tcase_add_test(tcase, a_key_of_ours_must_be_answered);
     tcase_add_loop_test(tcase, a_body_is_framed_as_it_leaves, 0, 24);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/exchange", tcase);
 }

@@ -1,6 +1,7 @@
 /* Tests of forward_headers, h1_emit, own_answer and the address of a redirect: the exact bytes. */
 #include "traffic/forward_headers.h"
 
+#include "support/suite.h"
 #include "traffic/h1_emit.h"
 #include "traffic/h1_request.h"
 #include "traffic/h1_response.h"
@@ -236,7 +237,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/forward_headers");
     TCase *tcase = tcase_create("bytes");
 
     tcase_add_test(tcase, requests_as_the_origin_gets_them);
@@ -246,6 +246,5 @@ int main(void)
     tcase_add_test(tcase, chunk_frames);
     tcase_add_test(tcase, our_own_answers);
     tcase_add_test(tcase, where_a_redirect_goes);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/forward_headers", tcase);
 }

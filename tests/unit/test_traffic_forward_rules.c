@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/forward_rules.h"
 
 static struct route_header rules[] = {{(char *)"cookie", NULL}, {(char *)"x-a", (char *)"ours"}};
@@ -87,18 +88,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_forward_rules");
     TCase *tcase = tcase_create("rules");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, request);
     tcase_add_test(tcase, response);
     tcase_add_test(tcase, no_rules);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_forward_rules", tcase);
 }

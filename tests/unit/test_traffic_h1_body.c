@@ -2,6 +2,7 @@
  * place; which chunk framing is refused; that trailers are bounded and give their memory back. */
 #include "traffic/h1_body.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 struct reading {
@@ -233,7 +234,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h1_body");
     TCase *tcase = tcase_create("bodies");
 
     tcase_add_loop_test(tcase, bodies_that_are_whole, 0, ARRAY_LEN(whole));
@@ -242,6 +242,5 @@ int main(void)
     tcase_add_test(tcase, trailers_are_bounded);
     tcase_add_test(tcase, without_memory_for_trailers_it_fails);
     tcase_add_test(tcase, the_end_of_the_connection);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h1_body", tcase);
 }

@@ -2,6 +2,7 @@
 #include "traffic/h1_framer.h"
 
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "traffic/h1_body.h"
 #include "traffic_h1_fixture.h"
 
@@ -128,13 +129,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h1_framer");
     TCase *tcase = tcase_create("frames");
 
     tcase_add_loop_test(tcase, reads_back_as_it_came, 0, 20);
     tcase_add_test(tcase, a_chunk_leaves_whole);
     tcase_add_test(tcase, trailers_stand_in_front_of_the_empty_line);
     tcase_add_test(tcase, a_length_needs_no_text);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h1_framer", tcase);
 }

@@ -2,6 +2,7 @@
  * was lowered meanwhile. */
 #include "traffic/h1_gather.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 START_TEST(pieces_are_put_together)
@@ -61,12 +62,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h1_gather");
     TCase *tcase = tcase_create("heads in pieces");
 
     tcase_add_test(tcase, pieces_are_put_together);
     tcase_add_test(tcase, room_is_made_behind_what_is_there);
     tcase_add_test(tcase, a_limit_may_be_lowered_below_what_is_held);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h1_gather", tcase);
 }

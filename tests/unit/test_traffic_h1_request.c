@@ -2,6 +2,7 @@
  * why others are not.  Each row is read at one go and byte by byte. */
 #include "traffic/h1_request.h"
 
+#include "support/suite.h"
 #include "traffic/http_request.h"
 #include "traffic_h1_fixture.h"
 
@@ -344,7 +345,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h1_request");
     TCase *tcase = tcase_create("heads");
 
     tcase_add_loop_test(tcase, heads_that_are_refused, 0, ARRAY_LEN(refused));
@@ -358,6 +358,5 @@ int main(void)
     tcase_add_test(tcase, bytes_that_can_not_become_a_head_are_refused_at_once);
     tcase_add_test(tcase, no_byte_is_checked_twice);
     tcase_add_test(tcase, names_are_normalised);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h1_request", tcase);
 }

@@ -1,6 +1,7 @@
 /* Tests of h1_response: how the body of an answer is framed, and which answers are not believed. */
 #include "traffic/h1_response.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 #define OK "HTTP/1.1 200 OK\r\n"
@@ -96,11 +97,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h1_response");
     TCase *tcase = tcase_create("heads");
 
     tcase_add_loop_test(tcase, how_the_body_is_framed, 0, ARRAY_LEN(rows));
     tcase_add_loop_test(tcase, answers_that_are_not_believed, 0, ARRAY_LEN(refused));
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h1_response", tcase);
 }

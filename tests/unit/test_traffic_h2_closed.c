@@ -1,6 +1,7 @@
 /* Tests of h2_closed: who closed a stream, and what is forgotten. */
 #include "traffic/h2_closed.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 START_TEST(who_closed_it)
@@ -40,11 +41,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_closed");
     TCase *tcase = tcase_create("closed");
 
     tcase_add_test(tcase, who_closed_it);
     tcase_add_loop_test(tcase, the_oldest_is_forgotten, 0, 3);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_closed", tcase);
 }

@@ -1,6 +1,7 @@
 /* Tests of h2_emit: the fields of an answer, in their order. */
 #include "traffic/h2_emit.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static struct h2_fields fields;
@@ -59,11 +60,9 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_emit");
     TCase *tcase = tcase_create("fields");
 
     tcase_add_test(tcase, an_answer);
     tcase_add_test(tcase, a_switch_of_protocols_is_a_200);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_emit", tcase);
 }

@@ -4,6 +4,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 #define CONTROL_FRAMES 100u /* limits.h2ControlFrames of the fixture */
@@ -117,13 +118,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_frames");
     TCase *tcase = tcase_create("frames");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, empty_data_is_counted_with_padding_too, 0, 4);
     tcase_add_test(tcase, data_with_padding_is_data);
     tcase_add_test(tcase, heads_of_closed_streams_are_counted);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_frames", tcase);
 }

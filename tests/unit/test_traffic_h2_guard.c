@@ -1,6 +1,7 @@
 /* Tests of h2_guard: bursts, and what time brings back. */
 #include "traffic/h2_guard.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static unsigned take_all(struct h2_bucket *b, uint64_t now_ms)
@@ -52,12 +53,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_guard");
     TCase *tcase = tcase_create("buckets");
 
     tcase_add_test(tcase, a_burst_and_no_more);
     tcase_add_test(tcase, a_tenth_comes_back_each_second);
     tcase_add_test(tcase, what_is_given_back);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_guard", tcase);
 }

@@ -2,6 +2,7 @@
  * others are not. */
 #include "traffic/h2_head.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 #define GET ":method\0GET\0:scheme\0https\0:authority\0a.test\0:path\0/p\0"
@@ -213,7 +214,6 @@ static void clean(void)
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_head");
     TCase *tcase = tcase_create("heads");
 
     tcase_add_checked_fixture(tcase, NULL, clean);
@@ -223,6 +223,5 @@ int main(void)
     tcase_add_test(tcase, a_websocket);
     tcase_add_test(tcase, limits);
     tcase_add_test(tcase, trailers);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_head", tcase);
 }

@@ -2,6 +2,7 @@
 #include "traffic/h2_held.h"
 
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static const struct h2_held_limits limits = {.connection = 1 << 20, .shared = 100000};
@@ -179,7 +180,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_held");
     TCase *tcase = tcase_create("held");
 
     tcase_add_checked_fixture(tcase, setup, NULL);
@@ -190,6 +190,5 @@ int main(void)
     tcase_add_test(tcase, what_is_lent_is_lent_once);
     tcase_add_loop_test(tcase, an_address_never_has_all, 0, 4);
     tcase_add_loop_test(tcase, whatever_they_do, 0, 4);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_held", tcase);
 }

@@ -1,5 +1,6 @@
 /* Tests of h2_session and h2_stream against nghttp2's client, on memory buffers.  (What is held:
  * test_traffic_h2_session_held.c) */
+#include "support/suite.h"
 #include "traffic_h2_peer_fixture.h"
 
 /* --- tests --------------------------------------------------------------------------------- */
@@ -318,7 +319,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_session");
     TCase *tcase = tcase_create("on memory");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -335,6 +335,5 @@ int main(void)
     tcase_add_test(tcase, too_many_pings_end_it);
     tcase_add_test(tcase, too_many_resets_end_it);
     tcase_add_test(tcase, the_end_takes_all_streams);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_session", tcase);
 }

@@ -1,5 +1,6 @@
 /* What a session holds of requests, and what it takes from one that makes it hold much: h2_held.h
  * in a whole session, against nghttp2's client. */
+#include "support/suite.h"
 #include "traffic_h2_peer_fixture.h"
 
 /* CVE-2026-49975: one field in HPACK's table, named again and again for a byte each; one that is
@@ -135,13 +136,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_session_held");
     TCase *tcase = tcase_create("on memory");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, what_is_held_follows_what_was_sent, 0, ARRAY_LEN(bombs));
     tcase_add_test(tcase, what_is_held_of_a_head_under_way);
     tcase_add_test(tcase, a_hundred_at_once_in_good_faith);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_session_held", tcase);
 }

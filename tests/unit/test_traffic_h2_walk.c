@@ -2,6 +2,7 @@
 #include "traffic/h2_walk.h"
 
 #include "support/seeded.h"
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 #define FRAMES 50u
@@ -83,10 +84,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/h2_walk");
     TCase *tcase = tcase_create("frames");
 
     tcase_add_loop_test(tcase, frame_by_frame, 0, 30);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/h2_walk", tcase);
 }

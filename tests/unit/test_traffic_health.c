@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "loop/listener.h"
+#include "support/suite.h"
 #include "traffic/health.h"
 
 static struct loop *loop;
@@ -190,19 +191,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_health");
     TCase *tcase = tcase_create("health");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, marks_follow_answers);
     tcase_add_test(tcase, watches_follow_sets);
     tcase_add_test(tcase, as_many_as_may_be);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_health", tcase);
 }

@@ -2,6 +2,7 @@
  * and of traffic_reason's table. */
 #include "traffic/http_head.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static struct http_text text(const char *s)
@@ -200,7 +201,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/http_head");
     TCase *tcase = tcase_create("fields");
 
     tcase_add_loop_test(tcase, fields_are_known_by_name, 0, ARRAY_LEN(names));
@@ -210,6 +210,5 @@ int main(void)
     tcase_add_test(tcase, connection_does_not_take_what_must_stay);
     tcase_add_test(tcase, what_must_not_be_a_trailer);
     tcase_add_test(tcase, every_reason_has_a_word_and_every_status_a_phrase);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/http_head", tcase);
 }

@@ -2,6 +2,7 @@
  * (Host names: test_traffic_h1_request.c.) */
 #include "traffic/http_request.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static struct http_text text(const char *s)
@@ -93,13 +94,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/http_request");
     TCase *tcase = tcase_create("rules");
 
     tcase_add_test(tcase, methods);
     tcase_add_test(tcase, authorities);
     tcase_add_test(tcase, targets);
     tcase_add_test(tcase, upgrades);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/http_request", tcase);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "traffic/pass_hash.h"
 
 /* Of "s3:cret", made once. */
@@ -59,18 +60,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_pass_hash");
     TCase *tcase = tcase_create("pass_hash");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, made_ones_are_right, 0, 3);
     tcase_add_loop_test(tcase, what_is_refused, 0, 12);
     tcase_add_test(tcase, other_methods);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_pass_hash", tcase);
 }

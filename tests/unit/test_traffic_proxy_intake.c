@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static union addr address(const char *text)
@@ -147,7 +148,6 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/proxy_intake");
     TCase *tcase = tcase_create("peers");
 
     tcase_add_loop_test(tcase, who_is_trusted, 0, ARRAY_LEN(nets));
@@ -155,6 +155,5 @@ int main(void)
     tcase_add_test(tcase, the_header_is_taken_and_nothing_behind_it);
     tcase_add_test(tcase, the_peer_stays_where_the_header_names_nobody);
     tcase_add_test(tcase, an_end_or_other_bytes_are_no_header);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/proxy_intake", tcase);
 }

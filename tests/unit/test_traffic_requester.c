@@ -1,6 +1,7 @@
 /* Tests of requester: the name of the handshake and its route, through a change of routes. */
 #include "traffic/requester.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 #include "traffic_h2_fixture.h"
 
@@ -56,12 +57,10 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/requester");
     TCase *tcase = tcase_create("names");
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, names);
     tcase_add_test(tcase, a_change_of_routes);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/requester", tcase);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "support/tls_pem.h"
 #include "traffic/route_cert.h"
 #include "unit/traffic_route_fixture.h"
@@ -81,19 +82,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_cert");
     TCase *tcase = tcase_create("cert");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, shared_by_content);
     tcase_add_test(tcase, pairs);
     tcase_add_test(tcase, faults_name_the_pair);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_route_cert", tcase);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "support/tls_pem.h"
 #include "traffic/route_options.h"
 
@@ -221,10 +222,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_options");
     TCase *tcase = tcase_create("options");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, faults_have_pointers, 0, (int)ARRAY_LEN(bad));
     tcase_add_test(tcase, nothing_said);
@@ -232,10 +230,5 @@ int main(void)
     tcase_add_test(tcase, one_text_for_one_meaning);
     tcase_add_test(tcase, tls_is_shared);
     tcase_add_test(tcase, a_wildcard_names_nobody);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_route_options", tcase);
 }

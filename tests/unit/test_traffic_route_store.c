@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "support/suite.h"
 #include "traffic/route_json.h"
 #include "traffic/route_store.h"
 #include "unit/traffic_route_fixture.h"
@@ -240,10 +241,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_route_store");
     TCase *tcase = tcase_create("store");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, comes_back_as_it_was, 0, 2);
@@ -253,10 +251,5 @@ int main(void)
     tcase_add_loop_test(tcase, what_is_no_set_is_put_aside, 0, 8);
     tcase_add_test(tcase, no_part_of_it_is_a_set);
     tcase_add_test(tcase, a_folder_that_is_not_there);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_route_store", tcase);
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "support/suite.h"
 #include "tls/tls.h"
 #include "traffic/route_watch.h"
 #include "unit/traffic_route_fixture.h"
@@ -300,9 +301,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("traffic_route_watch");
     TCase *c = tcase_create("watch");
-    SRunner *r;
 
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, the_first_look_takes_it_and_the_others_do_not);
@@ -314,10 +313,5 @@ int main(void)
     tcase_add_test(c, what_cannot_be_read_is_left_alone);
     tcase_add_test(c, a_full_line_is_waited_for);
     tcase_add_test(c, nothing_to_watch);
-    suite_add_tcase(s, c);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_route_watch", c);
 }

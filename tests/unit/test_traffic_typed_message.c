@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "refusing_malloc.h"
+#include "support/suite.h"
 #include "tls/tls.h"
 #include "traffic/typed_message.h"
 
@@ -188,10 +189,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_typed_message");
     TCase *tc = tcase_create("all");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, parts_are_found, 0, (int)(sizeof(good) / sizeof(good[0])));
@@ -200,9 +198,5 @@ int main(void)
     tcase_add_test(tc, room_is_made_once);
     tcase_add_test(tc, there_is_no_memory);
     tcase_add_test(tc, a_large_one);
-    suite_add_tcase(suite, tc);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run("traffic_typed_message", tc);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/suite.h"
 #include "traffic/health.h"
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream_choice.h"
@@ -126,10 +127,7 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic_upstream_choice");
     TCase *tcase = tcase_create("choice");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, round_robin);
@@ -137,10 +135,5 @@ int main(void)
     tcase_add_test(tcase, least_connections);
     tcase_add_test(tcase, better_of_two);
     tcase_add_test(tcase, attempts_have_an_end);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run("traffic_upstream_choice", tcase);
 }

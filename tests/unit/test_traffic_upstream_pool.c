@@ -2,6 +2,7 @@
  */
 #include "traffic/upstream_pool.h"
 
+#include "support/suite.h"
 #include "traffic_h1_fixture.h"
 
 static struct destination destination(unsigned port)
@@ -106,13 +107,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("traffic/upstream_pool");
     TCase *tcase = tcase_create("pools");
 
     tcase_add_test(tcase, an_address_has_one_pool);
     tcase_add_test(tcase, many_pools_share_buckets);
     tcase_add_test(tcase, a_failure_marks_it_down_for_a_growing_time);
     tcase_add_test(tcase, who_is_down_is_remembered_while_nobody_uses_it);
-    suite_add_tcase(suite, tcase);
-    return run_suite(suite);
+    return suite_run("traffic/upstream_pool", tcase);
 }

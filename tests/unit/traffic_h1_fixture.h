@@ -38,15 +38,4 @@ static inline bool text_is(struct http_text t, const char *want)
     return t.n == strlen(want) && (t.n == 0 || memcmp(t.p, want, t.n) == 0);
 }
 
-static inline int run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
-}
-
 #endif
