@@ -7,7 +7,7 @@
  *
  * A lane has enough while its streams hold LANE_AHEAD_BYTES that are not sent.  Then what a
  * stream's owner has is better off where it is, in the kernel, and is read when the lane is about
- * to send it: thousands of streams hold a few megabytes in sum and not each its own quarter of one,
+ * to send it: thousands of streams hold a megabyte in sum and not each its own quarter of one,
  * and what is read is sent while it is in the caches.  The line is first come, first served; who is
  * DUE may read what a turn of the lane is (lane_sched.h), so that each has its turn in the line and
  * in the ring once.
@@ -27,7 +27,7 @@
 
 #include "base/list.h"
 
-#define LANE_AHEAD_BYTES (4u << 20)
+#define LANE_AHEAD_BYTES (1u << 20)
 
 struct lane;
 struct stream;

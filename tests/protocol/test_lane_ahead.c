@@ -1,4 +1,4 @@
-/* How far many streams read ahead of a lane that is busy: a few megabytes in sum, in turn, and
+/* How far many streams read ahead of a lane that is busy: a megabyte in sum, in turn, and
  * nobody waits for nothing.  (tunnel/stream_feed.h)
  */
 #include <check.h>
@@ -30,7 +30,7 @@ static size_t fill(struct lane_probe *p, unsigned i)
     return sum;
 }
 
-/* Every stream has no end of bytes: 16 fill the lane, the others are in line. */
+/* Every stream has no end of bytes: a few fill the lane, the others are in line. */
 static void fill_lane(struct lane_probe *p)
 {
     lane_probe_init(p, LANE_HUB);
