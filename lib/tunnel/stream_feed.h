@@ -1,9 +1,9 @@
 /* stream_feed - when a stream's owner may put more bytes in: who found no room is told once there
  * is some, and who would read far ahead of a busy lane waits in line.
  *
- *   FED --asks, has none--> STARVED --there is some--> TOLD --asks--> FED
- *    \--asks, and the lane has enough--> IN_LINE --it has room--> DUE --had its turn, or gave
- * all--> FED
+ *   FED -- asks, has no room --> STARVED -- there is some --> TOLD -- asks --> FED
+ *   FED -- asks, the lane has enough --> IN_LINE -- it has room --> DUE
+ *   DUE -- had its turn, or gave all that it had --> FED
  *
  * A lane has enough while its streams hold LANE_AHEAD_BYTES that are not sent.  Then what a
  * stream's owner has is better off where it is, in the kernel, and is read when the lane is about

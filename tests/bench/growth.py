@@ -73,10 +73,10 @@ def record(b, what, samples, reference, goal):
         b.record(f"growth {what}: {title}", unit, samples[key], reference[key], REFERENCE, wanted, better)
 
 
-def record_hop(b, samples):
+def record_hop(b, what, samples, reference):
     for key, title in (("us/req", "CPU a request"), ("ms/MB", "CPU a megabyte")):
-        b.record(f"growth of the bare hop, {STREAMS[-1]} streams: {title}", key, samples[STREAMS[-1]][key],
-                 samples[100][key], "bare hop, 100", None, "less")
+        b.record(f"growth of the bare hop, {what}: {title}", key, samples[key], reference[key],
+                 f"bare hop, {STREAMS_AN_EDGE}", None, "less")
 
 
 def streams(b):
@@ -101,7 +101,7 @@ def streams(b):
             load.end()
     for n in STREAMS:
         record(b, f"{n} streams", samples[n], samples[100], WITHIN if n > 100 else None)
-    record_hop(b, bare)
+    record_hop(b, f"{STREAMS[-1]} streams", bare[STREAMS[-1]], bare[100])
     most, few = STREAMS[-1], 100
     for side, name in enumerate(("hub", "edge")):
         base = statistics.median(memory[few][side])
@@ -109,17 +109,32 @@ def streams(b):
         b.record(f"growth idle stream: {name}", "B", each, [IDLE_MAX] * len(each), "the limit", 1.0, "less")
 
 
+def hop_pairs(b, count, origin):
+    """As many bare hops side by side: each has both its ends for itself, where our edges share one hub."""
+    pairs = [peers.hop_pair(origin) for _ in range(count)]
+    for pair in pairs:
+        b.keep(pair)
+    return [port for port, _ in pairs], [p.child.pid for _, processes in pairs for p in processes]
+
+
 def edges(b):
     origin = start_origin(b)
     samples = {n: collections.defaultdict(list) for n in EDGES}
+    bare = {n: collections.defaultdict(list) for n in (EDGES[0], EDGES[-1])}
     with contextlib.ExitStack() as stacks:
         stood = {n: b.tunnels(n, origin, stacks) for n in EDGES}
+        hops = {n: hop_pairs(b, n, origin) for n in bare}
         for _ in range(min(b.rounds, ROUNDS_MAX)):
             for n, (ports, hub, each) in stood.items():
                 load = start_load(n * STREAMS_AN_EDGE, ports)
                 measure(load, n * STREAMS_AN_EDGE, b.secs, [hub.pid, *(e.pid for e in each)], samples[n])
                 load.end()
+            for n, (ports, pids) in hops.items():
+                load = start_load(n * STREAMS_AN_EDGE, ports)
+                measure(load, n * STREAMS_AN_EDGE, b.secs, pids, bare[n])
+                load.end()
     for n in EDGES:
         record(b, f"{n} edges x {STREAMS_AN_EDGE}", samples[n], samples[1], WITHIN if n > 1 else None)
         b.record(f"growth {n} edges x {STREAMS_AN_EDGE}: the hub's CPU a request", "us/req", samples[n]["hub us/req"],
                  samples[1]["hub us/req"], REFERENCE, WITHIN if n > 1 else None, "less")
+    record_hop(b, f"{EDGES[-1]} pairs x {STREAMS_AN_EDGE}", bare[EDGES[-1]], bare[1])
