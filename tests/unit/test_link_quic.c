@@ -1,5 +1,6 @@
 /* test_link_quic - link/link.h on QUIC: an edge's link and a hub's, and a hub's against a peer that
  * does what no edge does. */
+#include "link/link_internal.h"
 #include "link_quic_fixture.h"
 #include "support/suite.h"
 #include "wire/channel.h"
@@ -190,6 +191,104 @@ START_TEST(a_burst_whose_first_packets_were_lost)
 }
 END_TEST
 
+/* --- what QUIC holds for a lane is part of what the lane may hold --- */
+
+static const struct quic_memory *hub_memory(void)
+{
+    return &hub.link->quic.quic->memory;
+}
+
+/* Streams that are open, each with a gap before its last bytes: a block of 8 KiB each. */
+static void hub_gets_gaps(int64_t stream[BURST])
+{
+    static char much[OPENS * (CHANNEL_HEADER_MAX + PROXY_V2_EMIT_MAX)];
+
+    hand_up();
+    hand_sends(HAND_CONTROL, much, udp_opens(much)); /* or the window of the path is too small */
+    for (unsigned i = 0; i < BURST; i++) {
+        stream[i] = hand_opens();
+        hand_sends(stream[i], CLIENT_LINE, strlen(CLIENT_LINE));
+    }
+    UNTIL(burst_is_there);
+    quic_memory_set_allowance(&hub.link->quic.quic->memory, hub_memory()->held, 0);
+    is_edge_lost = true;
+    for (unsigned i = 0; i < BURST; i++)
+        hand_sends(stream[i], "GET /", 5);
+    UNTIL(hand_has_sent);
+    is_edge_lost = false;
+    is_hub_lost = true; /* it cannot tell what it misses */
+    for (unsigned i = 0; i < BURST; i++)
+        hand_sends(stream[i], "path", 4);
+    UNTIL(hand_has_sent);
+}
+
+static void quic_stand_up_for_burst(struct link_ops *its)
+{
+    *its = ops;
+    its->on_open = on_burst;
+    hub_ops = its;
+    burst_begun = 0;
+    quic_stand_up(1u << 20);
+}
+
+static void burst_over(void)
+{
+    for (unsigned i = 0; i < BURST; i++)
+        stream_release(&burst[i]);
+    ck_assert_uint_eq(budget.taken, 0);
+}
+
+#define GAPS_BYTES (BURST * (uint64_t)8192)
+
+static bool gaps_are_lent(void)
+{
+    return hub_memory()->lent >= GAPS_BYTES;
+}
+
+static bool gaps_are_gone(void)
+{
+    return hub_memory()->lent < GAPS_BYTES / 2;
+}
+
+START_TEST(what_quic_holds_is_lent_by_the_budget)
+{
+    struct link_ops its;
+    int64_t stream[BURST];
+
+    quic_stand_up_for_burst(&its);
+    hub_gets_gaps(stream);
+    UNTIL(gaps_are_lent);
+    ck_assert_uint_ge(budget.taken, hub_memory()->lent);
+    is_hub_lost = false;
+    for (unsigned i = 0; i < BURST; i++)
+        quic_shutdown(hand.q, stream[i], RESET_BY_PEER);
+    hand_wake();
+    UNTIL(gaps_are_gone);
+    ck_assert_int_eq(link_state(hub.link), LINK_OPEN);
+    ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 0);
+    quic_stand_down();
+    burst_over();
+}
+END_TEST
+
+START_TEST(a_budget_that_has_no_more_ends_the_lane)
+{
+    struct link_ops its;
+    int64_t stream[BURST];
+
+    quic_stand_up_for_burst(&its);
+    budget.limit_bytes = GAPS_BYTES / 2;
+    hub_gets_gaps(stream);
+    UNTIL(hub_is_over);
+    ck_assert_int_eq(hub.error, -ERR_NOMEM);
+    ck_assert_ptr_nonnull(strstr(hub.why, "refused more memory for QUIC"));
+    ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 1);
+    ck_assert_uint_ge(budget.denied, 1);
+    quic_stand_down();
+    burst_over();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("quic");
@@ -200,5 +299,7 @@ int main(void)
     tcase_add_test(tcase, a_control_stream_that_is_blocked_and_reset);
     tcase_add_test(tcase, silent_streams_are_bounded);
     tcase_add_test(tcase, a_burst_whose_first_packets_were_lost);
+    tcase_add_test(tcase, what_quic_holds_is_lent_by_the_budget);
+    tcase_add_test(tcase, a_budget_that_has_no_more_ends_the_lane);
     return suite_run("link_quic", tcase);
 }
