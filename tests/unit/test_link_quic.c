@@ -193,99 +193,123 @@ END_TEST
 
 /* --- what QUIC holds for a lane is part of what the lane may hold --- */
 
-static const struct quic_memory *hub_memory(void)
+#define BLOCK_BYTES 8192u /* of a stream with a gap */
+
+enum { MANY = 400, FEW = 40 };
+static int64_t gappy[MANY];
+static unsigned gappy_count;
+
+static struct quic_memory *hub_memory(void)
 {
     return &hub.link->quic.quic->memory;
 }
 
-/* Streams that are open, each with a gap before its last bytes: a block of 8 KiB each. */
-static void hub_gets_gaps(int64_t stream[BURST])
+static bool gappy_are_there(void)
+{
+    return burst_begun == gappy_count;
+}
+
+/* Streams that are open; and a hub that cannot tell from now on what it misses. */
+static void gappy_up(struct link_ops *its, unsigned count)
 {
     static char much[OPENS * (CHANNEL_HEADER_MAX + PROXY_V2_EMIT_MAX)];
 
-    hand_up();
-    hand_sends(HAND_CONTROL, much, udp_opens(much)); /* or the window of the path is too small */
-    for (unsigned i = 0; i < BURST; i++) {
-        stream[i] = hand_opens();
-        hand_sends(stream[i], CLIENT_LINE, strlen(CLIENT_LINE));
-    }
-    UNTIL(burst_is_there);
-    quic_memory_set_allowance(&hub.link->quic.quic->memory, hub_memory()->held, 0);
-    is_edge_lost = true;
-    for (unsigned i = 0; i < BURST; i++)
-        hand_sends(stream[i], "GET /", 5);
-    UNTIL(hand_has_sent);
-    is_edge_lost = false;
-    is_hub_lost = true; /* it cannot tell what it misses */
-    for (unsigned i = 0; i < BURST; i++)
-        hand_sends(stream[i], "path", 4);
-    UNTIL(hand_has_sent);
-}
-
-static void quic_stand_up_for_burst(struct link_ops *its)
-{
     *its = ops;
     its->on_open = on_burst;
     hub_ops = its;
     burst_begun = 0;
     quic_stand_up(1u << 20);
+    hand_up();
+    hand_sends(HAND_CONTROL, much, udp_opens(much)); /* or the window of the path is too small */
+    to_be_acked = strlen(HELLO_LINE) + udp_opens(much);
+    UNTIL(all_is_acked);
+    gappy_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        gappy[i] = hand_opens();
+        hand_sends(gappy[i], CLIENT_LINE, strlen(CLIENT_LINE));
+    }
+    UNTIL(gappy_are_there);
+    is_hub_lost = true;
 }
 
-static void burst_over(void)
+static void gappy_down(void)
 {
-    for (unsigned i = 0; i < BURST; i++)
+    quic_stand_down();
+    for (unsigned i = 0; i < gappy_count; i++)
         stream_release(&burst[i]);
     ck_assert_uint_eq(budget.taken, 0);
 }
 
-#define GAPS_BYTES (BURST * (uint64_t)8192)
-
-static bool gaps_are_lent(void)
+/* One more gap in each, unless the hand sends it again just then: it waits twice as long for that
+ * each time. */
+static void make_gaps(void)
 {
-    return hub_memory()->lent >= GAPS_BYTES;
+    is_edge_lost = true;
+    for (unsigned n = 0; n < 2; n++) {
+        for (unsigned i = 0; i < gappy_count; i++)
+            hand_sends(gappy[i], "x", 1);
+        UNTIL(hand_has_sent);
+        is_edge_lost = false;
+    }
 }
 
-static bool gaps_are_gone(void)
+static bool is_given_back(void)
 {
-    return hub_memory()->lent < GAPS_BYTES / 2;
+    return hub_memory()->lent <= 2 * QUIC_MEMORY_STEP;
 }
 
 START_TEST(what_quic_holds_is_lent_by_the_budget)
 {
     struct link_ops its;
-    int64_t stream[BURST];
 
-    quic_stand_up_for_burst(&its);
-    hub_gets_gaps(stream);
-    UNTIL(gaps_are_lent);
+    gappy_up(&its, MANY);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, 0);
+    while (hub_memory()->lent < MANY * BLOCK_BYTES)
+        make_gaps();
     ck_assert_uint_ge(budget.taken, hub_memory()->lent);
     is_hub_lost = false;
-    for (unsigned i = 0; i < BURST; i++)
-        quic_shutdown(hand.q, stream[i], RESET_BY_PEER);
+    for (unsigned i = 0; i < gappy_count; i++)
+        quic_shutdown(hand.q, gappy[i], RESET_BY_PEER);
     hand_wake();
-    UNTIL(gaps_are_gone);
+    UNTIL(is_given_back);
     ck_assert_int_eq(link_state(hub.link), LINK_OPEN);
     ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 0);
-    quic_stand_down();
-    burst_over();
+    gappy_down();
 }
 END_TEST
 
 START_TEST(a_budget_that_has_no_more_ends_the_lane)
 {
     struct link_ops its;
-    int64_t stream[BURST];
 
-    quic_stand_up_for_burst(&its);
-    budget.limit_bytes = GAPS_BYTES / 2;
-    hub_gets_gaps(stream);
-    UNTIL(hub_is_over);
+    gappy_up(&its, MANY);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, 0);
+    budget.limit_bytes = budget.taken + MANY * BLOCK_BYTES / 2;
+    while (!hub.is_over)
+        make_gaps();
     ck_assert_int_eq(hub.error, -ERR_NOMEM);
     ck_assert_ptr_nonnull(strstr(hub.why, "refused more memory for QUIC"));
     ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 1);
     ck_assert_uint_ge(budget.denied, 1);
-    quic_stand_down();
-    burst_over();
+    gappy_down();
+}
+END_TEST
+
+/* One block, and not what many gaps take. */
+START_TEST(a_stream_has_its_block_for_nothing)
+{
+    struct link_ops its;
+
+    gappy_up(&its, FEW);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, QUIC_MEMORY_STREAM);
+    budget.limit_bytes = budget.taken;
+    for (unsigned n = 0; n < 5; n++)
+        make_gaps();
+    ck_assert(!hub.is_over);
+    while (!hub.is_over)
+        make_gaps();
+    ck_assert_int_eq(hub.error, -ERR_NOMEM);
+    gappy_down();
 }
 END_TEST
 
@@ -301,5 +325,6 @@ int main(void)
     tcase_add_test(tcase, a_burst_whose_first_packets_were_lost);
     tcase_add_test(tcase, what_quic_holds_is_lent_by_the_budget);
     tcase_add_test(tcase, a_budget_that_has_no_more_ends_the_lane);
+    tcase_add_test(tcase, a_stream_has_its_block_for_nothing);
     return suite_run("link_quic", tcase);
 }
