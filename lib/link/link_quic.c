@@ -217,6 +217,19 @@ static void arm(struct link *link)
     (void)link; /* the port reads, and each connection has a timer of its own */
 }
 
+/* What QUIC itself holds for the lane beyond its allowance is part of what the lane may hold. */
+static bool take_memory(void *arg, uint64_t n)
+{
+    return budget_take(arg, n);
+}
+
+static void give_memory(void *arg, uint64_t n)
+{
+    budget_give(arg, n);
+}
+
+static const struct quic_lender lender = {take_memory, give_memory};
+
 static void close_connection(struct link *link)
 {
     struct link_quic *lq = &link->quic;
@@ -244,6 +257,7 @@ static void start_lane(struct link *link, uint32_t initial_window)
 
     (void)initial_window; /* QUIC's transport parameters said it already */
     quic_admit(q);        /* the peer has proved itself: more streams, more memory */
+    quic_set_lender(q, &lender, link->budget);
     lane_quic_init(&link->lane, link->side == LINK_HUB ? LANE_HUB : LANE_EDGE, &link_lane_ops,
                    link->budget, loop_pool(link->loop), quic_window(q), quic_peer_window(q),
                    loop_now_ms(link->loop));

@@ -173,8 +173,9 @@ struct quic_port_stats {
     uint64_t refusals; /* dialled connections that ended since the network refused their packets */
     uint64_t
         refusals_ignored; /* such words that ended none by themselves: it is up, or not quoted */
-    uint64_t send_errors, dropped;     /* of a datagram: counted, never fatal */
-    uint64_t migrations;               /* peers that came from another address, validated */
+    uint64_t send_errors, dropped; /* of a datagram: counted, never fatal */
+    uint64_t starved;              /* connections that ended since they were refused more memory */
+    uint64_t migrations;           /* peers that came from another address, validated */
     uint32_t recv_buffer, send_buffer; /* what the kernel really gave, bytes */
 };
 const struct quic_port_stats *quic_port_stats(const struct quic_port *port);
@@ -199,6 +200,17 @@ MUST_USE int quic_dial(struct quic **out, struct quic_port *port,
 void quic_own(struct quic *q, const struct quic_ops *ops, void *owner);
 void *quic_owner(const struct quic *q);
 
+/* Lends what a connection needs beyond what it has for nothing: its window (unproven_window until
+ * quic_admit(), then connection_window) and quic_memory.h's allowance beside it.  Called from
+ * within ngtcp2.  A connection that is refused ends with -ERR_NOMEM. */
+struct quic_lender {
+    bool (*take)(void *arg, uint64_t n); /* false: no */
+    void (*give)(void *arg, uint64_t n);
+};
+/* The lender from now on; what the last one lent goes back at once, as it does in quic_free().
+ * NULL: none. */
+void quic_set_lender(struct quic *q, const struct quic_lender *lender, void *arg);
+
 /* Sends what there is.  IO_OK: nothing is left.  IO_WAIT: window, pacing or socket; on_wake() will
  * come.  IO_EOF: the peer closed (quic_error()).  IO_FAIL: it is over (quic_error()). */
 MUST_USE enum io quic_flush(struct quic *q);
@@ -216,7 +228,8 @@ void quic_free(struct quic *q);
 MUST_USE int quic_open(struct quic *q, int64_t *stream, void *user);
 MUST_USE int quic_open_uni(struct quic *q, int64_t *stream, void *user);
 void quic_set_user(struct quic *q, int64_t stream, void *user);
-/* RESET_STREAM and STOP_SENDING with this code.  Fine when it is gone. */
+/* RESET_STREAM and STOP_SENDING with this code.  Fine when it is gone.  Without memory for that, or
+ * for any of these four, the connection ends: on_wake() comes. */
 void quic_shutdown(struct quic *q, int64_t stream, uint64_t code);
 /* The peer may send n bytes more of it.  Fine when it is gone. */
 void quic_credit(struct quic *q, int64_t stream, uint64_t n);

@@ -30,6 +30,11 @@ static void fill_settings(struct quic *q, ngtcp2_settings *settings)
         settings->qlog_write = quic_qlog_write;
 }
 
+static uint64_t window_or_none(const struct quic_params *params)
+{
+    return params->connection_window ? params->connection_window : NO_LIMIT;
+}
+
 static void fill_params(const struct quic *q, ngtcp2_transport_params *out)
 {
     const struct quic_params *params = &q->port->params;
@@ -38,7 +43,7 @@ static void fill_params(const struct quic *q, ngtcp2_transport_params *out)
     out->initial_max_stream_data_bidi_local = params->stream_window;
     out->initial_max_stream_data_bidi_remote = params->stream_window;
     out->initial_max_stream_data_uni = params->stream_window;
-    out->initial_max_data = params->connection_window ? params->connection_window : NO_LIMIT;
+    out->initial_max_data = window_or_none(params);
     out->initial_max_streams_bidi = params->streams_bidi;
     out->initial_max_streams_uni = params->streams_uni;
     if (params->unproven_window) {
@@ -52,15 +57,26 @@ static void fill_params(const struct quic *q, ngtcp2_transport_params *out)
     out->active_connection_id_limit = PEER_IDS;
 }
 
+static void init_memory(struct quic *q)
+{
+    const struct quic_params *params = &q->port->params;
+
+    if (params->unproven_window)
+        quic_memory_init(&q->memory, params->unproven_window + QUIC_MEMORY_UNPROVEN, 0);
+    else
+        quic_memory_init(&q->memory, window_or_none(params) + QUIC_MEMORY_BESIDE,
+                         QUIC_MEMORY_STREAM);
+}
+
 void quic_admit(struct quic *q)
 {
     const struct quic_params *params = &q->port->params;
 
     if (quic_is_over(q) || !params->unproven_window)
         return;
-    ngtcp2_conn_extend_max_offset(
-        q->conn, (params->connection_window ? params->connection_window : NO_LIMIT) -
-                     params->unproven_window);
+    quic_memory_set_allowance(&q->memory, window_or_none(params) + QUIC_MEMORY_BESIDE,
+                              QUIC_MEMORY_STREAM);
+    ngtcp2_conn_extend_max_offset(q->conn, window_or_none(params) - params->unproven_window);
     if (params->streams_bidi > 1)
         ngtcp2_conn_extend_max_streams_bidi(q->conn, params->streams_bidi - 1);
     if (params->streams_uni > 0)
@@ -94,6 +110,7 @@ struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram 
 
     if (!q)
         return NULL;
+    init_memory(q);
     quic_port_make_id(port, &id);
     quic_qlog_open(q, original ? original : &hd->dcid);
     fill_settings(q, &settings);
@@ -114,7 +131,7 @@ struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram 
         !quic_ids_add(port, q->ids, ROUTE_ID, hd->dcid.data, hd->dcid.datalen) ||
         !quic_ids_add(port, q->ids, ROUTE_ID, id.data, id.datalen) ||
         ngtcp2_conn_server_new(&q->conn, &hd->scid, &id, &path, hd->version, &quic_callbacks,
-                               &settings, &params, NULL, q) != 0) {
+                               &settings, &params, &q->memory.mem, q) != 0) {
         quic_discard(q);
         return NULL;
     }
@@ -146,7 +163,7 @@ static int fill_client(struct quic *q, const struct quic_dial_options *o)
     if (ngtcp2_crypto_gnutls_configure_client_session(tls_session_handle(q->tls)) != 0 ||
         !quic_ids_add(q->port, q->ids, ROUTE_ID, id.data, id.datalen) ||
         ngtcp2_conn_client_new(&q->conn, &server_id, &id, &path, NGTCP2_PROTO_VER_V1,
-                               &quic_callbacks, &settings, &params, NULL, q) != 0)
+                               &quic_callbacks, &settings, &params, &q->memory.mem, q) != 0)
         return -ERR_NOMEM;
     return 0;
 }
@@ -163,6 +180,7 @@ int quic_dial(struct quic **out, struct quic_port *port, const struct quic_dial_
     q = quic_alloc(port, sock, options->peer, false);
     if (!q)
         return -ERR_NOMEM;
+    init_memory(q);
     rc = fill_client(q, options);
     if (rc != 0) {
         quic_discard(q);

@@ -120,12 +120,28 @@ static void note_tls(struct quic *q)
     ngtcp2_ccerr_set_tls_alert(&q->last, alert, NULL, 0);
 }
 
+/* Whatever ngtcp2 or GnuTLS made of it. */
+static void note_no_memory(struct quic *q)
+{
+    static const uint8_t reason[] = "out of memory";
+
+    if (q->memory.state == QUIC_MEMORY_REFUSED && q->error == 0) {
+        q->port->stats.starved++;
+        quic_note(q, -ERR_NOMEM, "refused more memory for QUIC than the %llu bytes that it holds",
+                  (unsigned long long)q->memory.held);
+    }
+    quic_note(q, -ERR_NOMEM, "no memory");
+    ngtcp2_ccerr_set_liberr(&q->last, NGTCP2_ERR_NOMEM, reason, sizeof(reason) - 1);
+}
+
 void quic_fail(struct quic *q, int liberr)
 {
     if (q->state == CONN_CLOSING) { /* a callback made ngtcp2 fail so that this comes */
         end(q, FAREWELL_SENT);
         return;
     }
+    if (q->memory.state != QUIC_MEMORY_GOOD)
+        liberr = NGTCP2_ERR_NOMEM;
     switch (liberr) {
     case NGTCP2_ERR_DRAINING:
         note_close_of_peer(q);
@@ -153,8 +169,7 @@ void quic_fail(struct quic *q, int liberr)
         break;
     case NGTCP2_ERR_NOMEM:
     case NGTCP2_ERR_CALLBACK_FAILURE:
-        quic_note(q, -ERR_NOMEM, "no memory");
-        ngtcp2_ccerr_set_liberr(&q->last, liberr, NULL, 0);
+        note_no_memory(q);
         break;
     default:
         quic_note(q, -ERR_PROTO, "%s", ngtcp2_strerror(liberr));
@@ -176,8 +191,21 @@ void quic_refuse(struct quic *q)
 
 void quic_settle(struct quic *q)
 {
+    if (q->memory.state != QUIC_MEMORY_GOOD && q->state < CONN_CLOSING) {
+        note_no_memory(q);
+        enter(q, CONN_CLOSING);
+    }
     if (q->state == CONN_CLOSING)
         end(q, FAREWELL_SENT);
+}
+
+/* The owner asked ngtcp2 for something that takes memory. */
+static void settle_memory(struct quic *q)
+{
+    if (q->memory.state == QUIC_MEMORY_GOOD || q->is_inside || quic_is_over(q))
+        return;
+    quic_settle(q);
+    loop_again(q->port->loop, &q->again);
 }
 
 void quic_close(struct quic *q, enum quic_code code, const char *reason)
@@ -194,6 +222,16 @@ void quic_close(struct quic *q, enum quic_code code, const char *reason)
         quic_settle(q);
 }
 
+static void destroy(struct quic *q)
+{
+    ngtcp2_conn_del(q->conn);
+    quic_memory_fini(&q->memory);
+    tls_free(q->tls);
+    if (q->qlog)
+        fclose(q->qlog);
+    free(q);
+}
+
 void quic_free(struct quic *q)
 {
     must(!q->is_inside);
@@ -203,11 +241,7 @@ void quic_free(struct quic *q)
     list_remove(&q->node);
     list_remove(&q->touched);
     list_remove(&q->waiting);
-    ngtcp2_conn_del(q->conn);
-    tls_free(q->tls);
-    if (q->qlog)
-        fclose(q->qlog);
-    free(q);
+    destroy(q);
 }
 
 /* --- the begin --------------------------------------------------------------------------- */
@@ -267,11 +301,7 @@ struct quic *quic_alloc(struct quic_port *port, struct quic_socket *sock, const 
 void quic_discard(struct quic *q)
 {
     quic_ids_free(q->port, q->ids);
-    ngtcp2_conn_del(q->conn);
-    tls_free(q->tls);
-    if (q->qlog)
-        fclose(q->qlog);
-    free(q);
+    destroy(q);
 }
 
 void quic_own(struct quic *q, const struct quic_ops *ops, void *owner)
@@ -283,6 +313,11 @@ void quic_own(struct quic *q, const struct quic_ops *ops, void *owner)
 void *quic_owner(const struct quic *q)
 {
     return q->owner;
+}
+
+void quic_set_lender(struct quic *q, const struct quic_lender *lender, void *arg)
+{
+    quic_memory_set_lender(&q->memory, lender, arg);
 }
 
 /* The peers agreed; whether that is what our side asked for is checked here once more. */
@@ -334,10 +369,13 @@ void quic_arm(struct quic *q, uint64_t now_ns)
 
 /* --- streams ----------------------------------------------------------------------------- */
 
-static int opened(int rc)
+static int opened(struct quic *q, int rc)
 {
-    if (rc == 0)
+    settle_memory(q);
+    if (rc == 0) {
+        quic_memory_stream_opened(&q->memory);
         return 0;
+    }
     return rc == NGTCP2_ERR_NOMEM ? -ERR_NOMEM : -ERR_LIMIT;
 }
 
@@ -346,7 +384,7 @@ int quic_open(struct quic *q, int64_t *stream, void *user)
     must(!q->is_inside);
     if (q->state != CONN_OPEN)
         return -ERR_LIMIT;
-    return opened(ngtcp2_conn_open_bidi_stream(q->conn, stream, user));
+    return opened(q, ngtcp2_conn_open_bidi_stream(q->conn, stream, user));
 }
 
 int quic_open_uni(struct quic *q, int64_t *stream, void *user)
@@ -354,7 +392,7 @@ int quic_open_uni(struct quic *q, int64_t *stream, void *user)
     must(!q->is_inside);
     if (q->state != CONN_OPEN)
         return -ERR_LIMIT;
-    return opened(ngtcp2_conn_open_uni_stream(q->conn, stream, user));
+    return opened(q, ngtcp2_conn_open_uni_stream(q->conn, stream, user));
 }
 
 void quic_set_user(struct quic *q, int64_t stream, void *user)
@@ -365,21 +403,18 @@ void quic_set_user(struct quic *q, int64_t stream, void *user)
 
 void quic_shutdown(struct quic *q, int64_t stream, uint64_t code)
 {
-    int rc;
-
     if (q->state >= CONN_CLOSING)
         return;
-    rc = ngtcp2_conn_shutdown_stream(q->conn, 0, stream, code);
-    if (rc == NGTCP2_ERR_NOMEM) {
-        quic_note(q, -ERR_NOMEM, "no memory");
-        quic_close(q, QUIC_CODE_NONE, "out of memory");
-    }
+    (void)ngtcp2_conn_shutdown_stream(q->conn, 0, stream, code); /* no memory: settled */
+    settle_memory(q);
 }
 
 void quic_credit(struct quic *q, int64_t stream, uint64_t n)
 {
-    if (!quic_is_over(q))
-        (void)ngtcp2_conn_extend_max_stream_offset(q->conn, stream, n); /* fine when it is gone */
+    if (quic_is_over(q))
+        return;
+    (void)ngtcp2_conn_extend_max_stream_offset(q->conn, stream, n); /* fine when it is gone */
+    settle_memory(q);
 }
 
 /* --- what it knows ----------------------------------------------------------------------- */

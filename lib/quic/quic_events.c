@@ -8,12 +8,23 @@
 #include "quic/quic_internal.h"
 #include "tls/tls_session.h"
 
-/* After the owner asked for the end it hears nothing more. */
+/* After the owner asked for the end, or for what there is no memory for, it hears nothing more. */
+static bool is_ending(const struct quic *q)
+{
+    return q->state == CONN_CLOSING || q->memory.state != QUIC_MEMORY_GOOD;
+}
+
 #define STOP_IF_CLOSING(q)                                                                         \
     do {                                                                                           \
-        if ((q)->state == CONN_CLOSING)                                                            \
+        if (is_ending(q))                                                                          \
             return NGTCP2_ERR_CALLBACK_FAILURE;                                                    \
     } while (0)
+
+/* What a callback returns when its owner has been told. */
+static int told(const struct quic *q)
+{
+    return is_ending(q) ? NGTCP2_ERR_CALLBACK_FAILURE : 0;
+}
 
 static int on_open(ngtcp2_conn *conn, int64_t stream, void *arg)
 {
@@ -21,8 +32,9 @@ static int on_open(ngtcp2_conn *conn, int64_t stream, void *arg)
 
     (void)conn;
     STOP_IF_CLOSING(q);
+    quic_memory_stream_opened(&q->memory);
     q->ops->on_open(q, stream);
-    return 0;
+    return told(q);
 }
 
 static int on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uint64_t offset,
@@ -34,7 +46,7 @@ static int on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uin
     STOP_IF_CLOSING(q);
     ngtcp2_conn_extend_max_offset(conn, n); /* see quic.h, Flow control */
     if (q->ops->on_data(q, stream, user, bytes, n, (flags & NGTCP2_STREAM_DATA_FLAG_FIN) != 0) == 0)
-        return 0;
+        return told(q);
     quic_close(q, QUIC_CODE_PROTOCOL, "");
     quic_note(q, -ERR_PROTO, "the peer's bytes are not what they should be");
     return NGTCP2_ERR_CALLBACK_FAILURE;
@@ -53,7 +65,7 @@ static int on_acked(ngtcp2_conn *conn, int64_t stream, uint64_t offset, uint64_t
     quic_mtu_on_acked(q, n);
     q->stats.bytes_acked += n;
     q->ops->on_acked(q, stream, user, n);
-    return 0;
+    return told(q);
 }
 
 static int on_reset(ngtcp2_conn *conn, int64_t stream, uint64_t final_size, uint64_t code,
@@ -65,7 +77,7 @@ static int on_reset(ngtcp2_conn *conn, int64_t stream, uint64_t final_size, uint
     (void)final_size;
     STOP_IF_CLOSING(q);
     q->ops->on_reset(q, stream, user, code);
-    return 0;
+    return told(q);
 }
 
 /* ngtcp2 has no callback for STOP_SENDING; it keeps the code until here. */
@@ -75,6 +87,7 @@ static int on_close(ngtcp2_conn *conn, uint32_t flags, int64_t stream, uint64_t 
     struct quic *q = arg;
 
     STOP_IF_CLOSING(q);
+    quic_memory_stream_closed(&q->memory);
     q->stats.packets_lost += ngtcp2_conn_get_stream_loss_count(conn, stream);
     if (flags & NGTCP2_STREAM_CLOSE_FLAG_APP_ERROR_CODE_SET) {
         quic_mtu_on_reset(q);
@@ -97,7 +110,7 @@ static int on_credit(ngtcp2_conn *conn, int64_t stream, uint64_t upto, void *arg
     (void)conn;
     STOP_IF_CLOSING(q);
     q->ops->on_credit(q, stream, user, upto);
-    return 0;
+    return told(q);
 }
 
 static int on_datagram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *bytes, size_t n, void *arg)
@@ -108,7 +121,7 @@ static int on_datagram(ngtcp2_conn *conn, uint32_t flags, const uint8_t *bytes, 
     (void)flags;
     STOP_IF_CLOSING(q);
     q->ops->on_datagram(q, bytes, n);
-    return 0;
+    return told(q);
 }
 
 /* Its id is its length: see write_datagram() in quic_flush.c. */

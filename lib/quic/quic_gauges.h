@@ -34,6 +34,8 @@
     X(refusals_ignored, "quic_refusals_total", "meant", "nothing", COUNTER, "")                    \
     X(mtu_lost, "quic_mtu_lost_total", NULL, NULL, COUNTER,                                        \
       "Connections whose large packets vanished on the way: they send small ones.")                \
+    X(starved, "quic_starved_total", NULL, NULL, COUNTER,                                          \
+      "Connections that ended since they were refused more memory.")                               \
     X(migrations, "quic_migrations_total", NULL, NULL, COUNTER,                                    \
       "Connections whose peer came from another address and was validated there.")                 \
     X(recv_buffer, "quic_socket_buffer_bytes", "direction", "in", GAUGE,                           \

@@ -12,6 +12,7 @@
  *   quic_conn    its life: read, timed, closed
  *   quic_events  what ngtcp2 tells, handed to the owner
  *   quic_flush   packets made of what the owner has
+ *   quic_memory  what ngtcp2 may hold for it
  *   quic_mtu     how large they may be
  *   quic_send    packets into bundles, bundles into the kernel
  *   quic_qlog    one file of events a connection
@@ -28,6 +29,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "quic/quic.h"
+#include "quic/quic_memory.h"
 #include "quic/quic_route.h"
 
 #define QUIC_ID_BYTES       12u    /* of our connection ids: 1 for the worker, 11 random */
@@ -130,9 +132,10 @@ struct quic_suspicion {
 };
 
 struct quic {
-    struct quic_port *port;   /* borrowed */
-    struct quic_socket *sock; /* borrowed: of the path's family */
-    ngtcp2_conn *conn;        /* owned */
+    struct quic_port *port;    /* borrowed */
+    struct quic_socket *sock;  /* borrowed: of the path's family */
+    ngtcp2_conn *conn;         /* owned */
+    struct quic_memory memory; /* of it */
     ngtcp2_crypto_conn_ref ref;
     struct tls *tls;      /* owned */
     struct quic_ids *ids; /* owned until it is over */

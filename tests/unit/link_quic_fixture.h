@@ -318,6 +318,7 @@ static inline void hand_up(void)
     quic_own(hand.q, &hand_ops, NULL);
     hand_wake();
     UNTIL(hand_is_in);
+    quic_admit(hand.q);
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* test_link_quic - link/link.h on QUIC: an edge's link and a hub's, and a hub's against a peer that
  * does what no edge does. */
+#include "link/link_internal.h"
 #include "link_quic_fixture.h"
 #include "support/suite.h"
 #include "wire/channel.h"
@@ -190,6 +191,128 @@ START_TEST(a_burst_whose_first_packets_were_lost)
 }
 END_TEST
 
+/* --- what QUIC holds for a lane is part of what the lane may hold --- */
+
+#define BLOCK_BYTES 8192u /* of a stream with a gap */
+
+enum { MANY = 400, FEW = 40 };
+static int64_t gappy[MANY];
+static unsigned gappy_count;
+
+static struct quic_memory *hub_memory(void)
+{
+    return &hub.link->quic.quic->memory;
+}
+
+static bool gappy_are_there(void)
+{
+    return burst_begun == gappy_count;
+}
+
+/* Streams that are open; and a hub that cannot tell from now on what it misses. */
+static void gappy_up(struct link_ops *its, unsigned count)
+{
+    static char much[OPENS * (CHANNEL_HEADER_MAX + PROXY_V2_EMIT_MAX)];
+
+    *its = ops;
+    its->on_open = on_burst;
+    hub_ops = its;
+    burst_begun = 0;
+    quic_stand_up(1u << 20);
+    hand_up();
+    hand_sends(HAND_CONTROL, much, udp_opens(much)); /* or the window of the path is too small */
+    to_be_acked = strlen(HELLO_LINE) + udp_opens(much);
+    UNTIL(all_is_acked);
+    gappy_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        gappy[i] = hand_opens();
+        hand_sends(gappy[i], CLIENT_LINE, strlen(CLIENT_LINE));
+    }
+    UNTIL(gappy_are_there);
+    is_hub_lost = true;
+}
+
+static void gappy_down(void)
+{
+    quic_stand_down();
+    for (unsigned i = 0; i < gappy_count; i++)
+        stream_release(&burst[i]);
+    ck_assert_uint_eq(budget.taken, 0);
+}
+
+/* One more gap in each, unless the hand sends it again just then: it waits twice as long for that
+ * each time. */
+static void make_gaps(void)
+{
+    is_edge_lost = true;
+    for (unsigned n = 0; n < 2; n++) {
+        for (unsigned i = 0; i < gappy_count; i++)
+            hand_sends(gappy[i], "x", 1);
+        UNTIL(hand_has_sent);
+        is_edge_lost = false;
+    }
+}
+
+static bool is_given_back(void)
+{
+    return hub_memory()->lent <= 2 * QUIC_MEMORY_STEP;
+}
+
+START_TEST(what_quic_holds_is_lent_by_the_budget)
+{
+    struct link_ops its;
+
+    gappy_up(&its, MANY);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, 0);
+    while (hub_memory()->lent < MANY * BLOCK_BYTES)
+        make_gaps();
+    ck_assert_uint_ge(budget.taken, hub_memory()->lent);
+    is_hub_lost = false;
+    for (unsigned i = 0; i < gappy_count; i++)
+        quic_shutdown(hand.q, gappy[i], RESET_BY_PEER);
+    hand_wake();
+    UNTIL(is_given_back);
+    ck_assert_int_eq(link_state(hub.link), LINK_OPEN);
+    ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 0);
+    gappy_down();
+}
+END_TEST
+
+START_TEST(a_budget_that_has_no_more_ends_the_lane)
+{
+    struct link_ops its;
+
+    gappy_up(&its, MANY);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, 0);
+    budget.limit_bytes = budget.taken + MANY * BLOCK_BYTES / 2;
+    while (!hub.is_over)
+        make_gaps();
+    ck_assert_int_eq(hub.error, -ERR_NOMEM);
+    ck_assert_ptr_nonnull(strstr(hub.why, "refused more memory for QUIC"));
+    ck_assert_uint_eq(quic_port_stats(hub_port)->starved, 1);
+    ck_assert_uint_ge(budget.denied, 1);
+    gappy_down();
+}
+END_TEST
+
+/* One block, and not what many gaps take. */
+START_TEST(a_stream_has_its_block_for_nothing)
+{
+    struct link_ops its;
+
+    gappy_up(&its, FEW);
+    quic_memory_set_allowance(hub_memory(), hub_memory()->held, QUIC_MEMORY_STREAM);
+    budget.limit_bytes = budget.taken;
+    for (unsigned n = 0; n < 5; n++)
+        make_gaps();
+    ck_assert(!hub.is_over);
+    while (!hub.is_over)
+        make_gaps();
+    ck_assert_int_eq(hub.error, -ERR_NOMEM);
+    gappy_down();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("quic");
@@ -200,5 +323,8 @@ int main(void)
     tcase_add_test(tcase, a_control_stream_that_is_blocked_and_reset);
     tcase_add_test(tcase, silent_streams_are_bounded);
     tcase_add_test(tcase, a_burst_whose_first_packets_were_lost);
+    tcase_add_test(tcase, what_quic_holds_is_lent_by_the_budget);
+    tcase_add_test(tcase, a_budget_that_has_no_more_ends_the_lane);
+    tcase_add_test(tcase, a_stream_has_its_block_for_nothing);
     return suite_run("link_quic", tcase);
 }
