@@ -1,5 +1,6 @@
 /* lane_internal - what the files of a lane share: lane.c (life, time), lane_in.c (frames in),
- * lane_out.c (records out), lane_udp.c (UDP sessions), stream.c and udp_session.c.  Not for others.
+ * lane_out.c (records out), lane_udp.c (UDP sessions), lane_quic*.c, stream.c, stream_feed.c and
+ * udp_session.c.  Not for others.
  */
 #ifndef TUNNEL_LANE_INTERNAL_H
 #define TUNNEL_LANE_INTERNAL_H

@@ -177,6 +177,17 @@ static bool is_a_datagrams_turn(const struct lane *l, bool are_streams_blocked)
                                : lane_sched_is_udp_next(&l->out.sched);
 }
 
+/* Its first datagram, too long for a frame: a part of its turn like any other. */
+static void send_aside(struct lane *l, struct udp_session *u, const struct udp_datagram *d)
+{
+    size_t n = ID_BYTES + d->len;
+
+    lane_side_send(l, u, d);
+    lane_sched_drained_udp(&l->out.sched, u, n, l->now_ms);
+    if (u->queued > 0)
+        lane_sched_go_on_udp(&l->out.sched, u);
+}
+
 bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max, bool are_streams_blocked,
                              struct lane_quic_datagram *out)
 {
@@ -186,10 +197,12 @@ bool lane_quic_pick_datagram(struct lane *l, uint64_t now_ms, size_t max, bool a
     while (is_a_datagrams_turn(l, are_streams_blocked)) {
         struct udp_session *u = lane_sched_pick_udp(&l->out.sched);
 
-        while (udp_session_peek(u, l->now_ms, UDP_AGE_ANY, &d) && ID_BYTES + d.len > max)
-            lane_side_send(l, u, &d);
-        if (u->queued == 0)
+        if (!udp_session_peek(u, l->now_ms, UDP_AGE_ANY, &d))
             continue;
+        if (ID_BYTES + d.len > max) {
+            send_aside(l, u, &d);
+            continue;
+        }
         *out = (struct lane_quic_datagram){.session = u, .count = 1 + d.count};
         put_u32(out->id, u->id);
         out->pieces[0] = (struct iovec){out->id, ID_BYTES};

@@ -3,9 +3,9 @@
  *
  * Normal streams and UDP sessions go round robin, as if they were in one ring: each takes a number
  * when it joins its ring, and the lower one goes first.  A turn is a full chunk on TLS and a packet
- * on QUIC, and goes on until it has had what the lane drains in SCHED_TURN_US: on a slow lane
- * nobody waits longer for that, on a fast one the other end gets a stream's bytes in pieces that
- * are worth a system call.
+ * on QUIC, and goes on until it has had what the lane drains in SCHED_TURN_US, by the faster one of
+ * this second and the last: on a lane that is slow nobody waits longer for that, on a fast one the
+ * other end gets a stream's bytes in pieces that are worth a system call.
  *
  * Sustained ones (elephants) go last, but never get less than 1 MB/s in all, or a tenth of what the
  * lane drained in the last second where that is less. Control is not here: it always goes first

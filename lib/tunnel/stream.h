@@ -61,7 +61,8 @@ struct stream {
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
-    enum stream_feed feed; /* written by stream_feed.c only, as the next four are */
+    enum stream_feed feed; /* written by stream_feed.c only, as the next five are */
+    bool is_free;          /* what it puts in next does not count for the lane */
     struct list in_line;
     uint32_t ahead;            /* of the unsent bytes those that count for the lane */
     uint32_t given, turn_left; /* room that the owner was given, and may have while DUE */
@@ -90,10 +91,10 @@ void stream_check(const struct stream *s);
  * there is room, and the owner must ask again then: on QUIC the last bytes before may wait for what
  * follows them. */
 size_t stream_room(struct stream *s);
-/* Room to read into: at most `max` pieces, in sum at most stream_room(), what the budget allows and
- * how far one may read ahead of the lane (stream_feed.h).  0 pieces: on_change() comes once there
- * is room, and the owner must ask again then.  Else stream_commit() must follow at once, if only
- * with 0. */
+/* Room to read into: at most `max` (> 0) pieces, in sum at most stream_room(), what the budget
+ * allows and how far one may read ahead of the lane (stream_feed.h).  0 pieces: on_change() comes
+ * once there is room, and the owner must ask again then.  Else stream_commit() must follow at once,
+ * if only with 0. */
 MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
 void stream_commit(struct stream *s, size_t n);
 /* No more bytes come from our side: a FIN follows the data.  Once. */

@@ -75,16 +75,24 @@ void stream_feed_ask(struct stream *s, bool has_room)
         feed_enter(s, FEED_FED);
 }
 
+/* Of the owner's bytes: the PROXY line in front of them on QUIC is ours. */
+static bool has_unsent(const struct stream *s)
+{
+    return s->sendq.end > MAX(s->sendq.sent, (uint64_t)s->head_out);
+}
+
+/* Who asks for one chunk has had small reads lately (link/relay.c). */
 static bool needs_no_line(const struct stream *s, size_t max)
 {
-    return s->is_sustained || (max == 1 && sendq_unsent(&s->sendq) == 0);
+    return s->is_sustained || (max == 1 && !has_unsent(s));
 }
 
 size_t stream_feed_admit(struct stream *s, size_t room, size_t max)
 {
-    if (s->feed == FEED_DUE)
+    s->is_free = needs_no_line(s, max);
+    if (s->feed == FEED_DUE && !s->is_sustained)
         return MIN(room, (size_t)s->turn_left);
-    if (needs_no_line(s, max) || (list_is_empty(&s->lane->out.feed.line) && !has_enough(s->lane))) {
+    if (s->is_free || (list_is_empty(&s->lane->out.feed.line) && !has_enough(s->lane))) {
         feed_enter(s, FEED_FED);
         return room;
     }
@@ -105,7 +113,7 @@ void stream_feed_put(struct stream *s, size_t n)
     bool was_all = n < s->given; /* it has no more just now */
     uint32_t of_turn = (uint32_t)MIN(n, (size_t)s->turn_left);
 
-    if (!s->is_sustained) {
+    if (!s->is_free || s->feed == FEED_DUE) {
         s->ahead += (uint32_t)n;
         f->ahead += n;
     }

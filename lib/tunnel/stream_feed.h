@@ -5,6 +5,8 @@
  *   FED -- asks, the lane has enough --> IN_LINE -- it has room --> DUE
  *   DUE -- had its turn, or gave all that it had --> FED
  *
+ * Whoever asks and has no credit, queue or memory is STARVED, from wherever it was.
+ *
  * A lane has enough while its streams hold LANE_AHEAD_BYTES that are not sent.  Then what a
  * stream's owner has is better off where it is, in the kernel, and is read when the lane is about
  * to send it: thousands of streams hold a megabyte in sum and not each its own quarter of one,
@@ -12,9 +14,10 @@
  * DUE may read what a turn of the lane is (lane_sched.h), so that each has its turn in the line and
  * in the ring once.
  *
- * Not in line are a stream's first chunk while it has nothing else to send (a small answer waits
- * for its turn in the ring alone), and sustained streams, of which a lane can have but a few: they
- * go last in the ring, and must not take the room of others.
+ * Free of the line, and not counted in what the lane has, are the first chunk of a stream that has
+ * nothing else to send and whose last read was small (a small answer waits for its turn in the ring
+ * alone), and sustained streams: they go last in the ring, and must not take the room of others.
+ * The former are bounded by a chunk each, the latter by STREAM_SEND_CAP, in sum by the budget.
  *
  * For the lane's own files: stream.c asks, lane.c begins.  (api/tunnel.md, Flow control)
  */

@@ -6,6 +6,7 @@
 #include "support/fake_net.h"
 #include "support/lane_probe.h"
 #include "support/suite.h"
+#include "tunnel/lane_quic.h"
 
 enum { STREAMS = 40, LENT = 1 << 20 };
 
@@ -164,6 +165,69 @@ START_TEST(a_first_chunk_is_not_in_line)
 }
 END_TEST
 
+/* Who reads little is not in line, and what it brings moves the line all the same: however many
+ * they are, who waits gets his turn. */
+START_TEST(small_readers_hold_nobody_up)
+{
+    struct lane_probe p;
+    struct probe_frame f;
+    struct iovec piece[16];
+    unsigned last = STREAMS - 1, left = 0;
+
+    lane_probe_init(&p, LANE_HUB);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        ck_assert_int_eq(probe_open(&p, i + 1, 443), 0);
+        ck_assert_int_eq(probe_credit(&p, i + 1, 64u << 20), 0);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        (void)fill(&p, i);
+    ck_assert_uint_eq(fill(&p, last), 0);
+    ck_assert(is_in_line(&p, last));
+    while (is_in_line(&p, last)) { /* what leaves, eight bulk streams and all others replace */
+        for (unsigned i = 8; i < last; i++)
+            if (stream_reserve(&p.streams[i].stream, piece, 1) == 1)
+                stream_commit(&p.streams[i].stream, CHUNK_ROOM - 1);
+        ck_assert(probe_next(&p, &f));
+        lane_check(&p.lane);
+        ck_assert_uint_lt(++left, 1000);
+    }
+    ck_assert(is_due(&p, last));
+    lane_probe_fini(&p);
+}
+END_TEST
+
+static void on_change(struct stream *s)
+{
+    (void)s;
+}
+
+/* On QUIC its PROXY line is in front of a client's first bytes, and not out yet. */
+START_TEST(a_first_chunk_behind_its_proxy_line_is_not_in_line)
+{
+    struct proxy_header client = {.family = PROXY_INET, .transport = PROXY_STREAM};
+    enum { UPLOADS = 4 };
+    struct lane_probe p;
+
+    lane_probe_init_quic(&p, LANE_EDGE);
+    for (unsigned i = 0; i <= UPLOADS; i++) {
+        stream_init(&p.streams[i].stream, on_change);
+        p.stream_count++;
+        ck_assert_int_eq(lane_quic_open(&p.lane, &p.streams[i].stream, i + 1, &client, p.now_ms),
+                         0);
+        lane_quic_credit(&p.lane, i + 1, 8u << 20);
+        if (i < UPLOADS)
+            (void)fill(&p, i);
+    }
+    ck_assert(is_in_line(&p, UPLOADS - 1));
+    ck_assert_uint_gt(p.streams[UPLOADS].stream.head_out, 0);
+    ck_assert_uint_gt(ask(&p, UPLOADS, 1), 0);
+    stream_commit(&p.streams[UPLOADS].stream, 100);
+    ck_assert_uint_eq(ask(&p, UPLOADS, 1), 0);
+    lane_check(&p.lane);
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* They go last in the ring: what they have ahead is not counted, and they are not in line. */
 START_TEST(sustained_streams_take_no_room_of_others)
 {
@@ -226,6 +290,8 @@ int main(void)
     tcase_add_test(tc, who_is_due_and_has_nothing_lets_the_next_one_go);
     tcase_add_test(tc, who_leaves_the_line_is_not_waited_for);
     tcase_add_test(tc, a_first_chunk_is_not_in_line);
+    tcase_add_test(tc, small_readers_hold_nobody_up);
+    tcase_add_test(tc, a_first_chunk_behind_its_proxy_line_is_not_in_line);
     tcase_add_test(tc, sustained_streams_take_no_room_of_others);
     tcase_add_test(tc, all_of_it_arrives_in_equal_shares);
     return suite_run("lane ahead", tc);
