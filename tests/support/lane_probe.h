@@ -6,7 +6,7 @@
 
 #include "tunnel/lane.h"
 
-#define PROBE_STREAMS      64
+#define PROBE_STREAMS      96
 #define PROBE_REFUSED_PORT 9  /* refused with 0x03 */
 #define PROBE_BUSY_PORT    10 /* refused with 0x01 */
 
