@@ -1,12 +1,12 @@
 /* udp_outbox - see udp_outbox.h. */
 #include "loop/udp_outbox.h"
 
-#include "base/pieces.h"
-
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/pieces.h"
 
 #define SEGMENT_MAX  1472u  /* larger ones are fragmented, which segments cannot be */
 #define SEGMENTS_MAX 64u    /* the kernel's UDP_MAX_SEGMENTS */
