@@ -101,8 +101,8 @@ static int attempt_start(struct dial *d, const union addr *to, bool *is_open)
         return errno;
     loop_io_init(&d->io, d->loop, d->fd, on_writable);
     socket_set_nodelay(d->fd);
-    if (d->near_congestion && addr_is_loopback(to))
-        socket_set_congestion(d->fd, d->near_congestion);
+    if (d->congestion)
+        congestion_before_connect(d->congestion, d->fd, to);
     do {
         err = connect_now(d->fd, to);
     } while (err == EINTR);

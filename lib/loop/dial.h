@@ -9,6 +9,7 @@
 #define LOOP_DIAL_H
 
 #include "loop/addr.h"
+#include "loop/congestion.h"
 #include "loop/loop.h"
 #include "loop/resolver.h"
 
@@ -27,7 +28,7 @@ struct dial {
     union addr addrs[DIAL_ADDRESSES_MAX];
     unsigned count, next;
     int fd;                      /* owned until handed over; -1 */
-    const char *near_congestion; /* borrowed; of sockets to loopback; NULL: the system's */
+    const struct congestion *congestion; /* borrowed; NULL: the system's */
     unsigned address_ms;
     uint64_t total_due_ms;
     int last_errno; /* of the last address that failed; 0: none did */

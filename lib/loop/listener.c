@@ -245,6 +245,14 @@ static bool is_passing(int err)
     }
 }
 
+static void take(struct acceptor *a, int fd, const union addr *peer)
+{
+    atomic_fetch_add_explicit(&a->accepted, 1, memory_order_relaxed);
+    if (a->congestion)
+        congestion_accepted(a->congestion, fd, peer);
+    a->on_accept(a, fd, peer);
+}
+
 static void on_acceptable(struct loop_io *io, unsigned events)
 {
     struct acceptor *a = container_of(io, struct acceptor, io);
@@ -256,8 +264,7 @@ static void on_acceptable(struct loop_io *io, unsigned events)
         int fd = accept4(a->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            atomic_fetch_add_explicit(&a->accepted, 1, memory_order_relaxed);
-            a->on_accept(a, fd, &peer);
+            take(a, fd, &peer);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             break;
         } else if (!is_passing(errno)) {
@@ -287,6 +294,12 @@ void acceptor_init(struct acceptor *a, struct loop *loop, int fd,
     socket_set_nodelay(fd); /* what is accepted inherits it */
 }
 
+void acceptor_set_congestion(struct acceptor *a, const struct congestion *congestion)
+{
+    a->congestion = congestion;
+    congestion_listen(congestion, a->fd);
+}
+
 void acceptor_start(struct acceptor *a)
 {
     a->is_stopped = false;
@@ -307,8 +320,7 @@ void acceptor_finish(struct acceptor *a)
         int fd = accept4(a->fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            atomic_fetch_add_explicit(&a->accepted, 1, memory_order_relaxed);
-            a->on_accept(a, fd, &peer);
+            take(a, fd, &peer);
         } else if (!is_passing(errno)) {
             break;
         }

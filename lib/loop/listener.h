@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "loop/addr.h"
+#include "loop/congestion.h"
 #include "loop/loop.h"
 #include "loop/socket.h"
 
@@ -46,6 +47,7 @@ struct acceptor {
     int fd;       /* owned, -1 when closed */
     int spare_fd; /* owned: /dev/null, given up for a moment when descriptors run out */
     bool is_stopped;
+    const struct congestion *congestion; /* borrowed; NULL: what is accepted has the system's */
     struct log_limit limit;
     /* Counters, for any thread to read: connections taken; pauses for want of descriptors or
      * memory. */
@@ -58,6 +60,8 @@ struct acceptor {
 /* Takes `fd` over; does not accept yet. */
 void acceptor_init(struct acceptor *a, struct loop *loop, int fd,
                    void (*on_accept)(struct acceptor *a, int fd, const union addr *peer));
+/* Before it starts; `congestion` is borrowed. */
+void acceptor_set_congestion(struct acceptor *a, const struct congestion *congestion);
 void acceptor_start(struct acceptor *a);
 void acceptor_stop(struct acceptor *a); /* accepts no more for now; what is queued waits */
 void acceptor_fini(struct acceptor *a); /* closes; fine twice or zeroed */

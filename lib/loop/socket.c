@@ -71,7 +71,7 @@ static void set_option(int fd, int level, int option, int value)
                   LOG_S("error", strerrordesc_np(errno)));
 }
 
-void socket_set_tunnel_options(int fd, const char *congestion)
+void socket_set_tunnel_options(int fd)
 {
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_SECS);
@@ -80,34 +80,6 @@ void socket_set_tunnel_options(int fd, const char *congestion)
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
     set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX);
     socket_set_nodelay(fd);
-    if (!congestion || !*congestion)
-        return;
-    if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion, (socklen_t)strlen(congestion)) != 0)
-        log_warn("loop", "congestion_control_refused", LOG_S("name", congestion),
-                 LOG_S("error", strerrordesc_np(errno)));
-}
-
-const char *socket_near_congestion(const char *standard)
-{
-    return strncmp(standard, "bbr", 3) == 0 ? "reno" : NULL;
-}
-
-void socket_read_congestion(char out[SOCKET_CONGESTION_MAX])
-{
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    socklen_t n = SOCKET_CONGESTION_MAX - 1;
-
-    memset(out, 0, SOCKET_CONGESTION_MAX);
-    if (fd < 0)
-        return;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &n) != 0)
-        out[0] = '\0';
-    close(fd);
-}
-
-void socket_set_congestion(int fd, const char *name)
-{
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name));
 }
 
 void socket_set_nodelay(int fd)

@@ -8,8 +8,6 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#define SOCKET_CONGESTION_MAX 16 /* TCP_CA_NAME_MAX, which the C library does not have */
-
 /* readv(2) and writev(2) of a non-blocking socket that go on after EINTR and raise no SIGPIPE.
  * `count` > 0.  One piece, the rule with small requests, goes by recv(2) and send(2), which spares
  * the kernel a few per cent. */
@@ -24,18 +22,9 @@ bool socket_is_answered(int fd);
 
 /* For a tunnel's connection, PROTOCOL's dead-path detection: keep-alive idle 3 s, interval 1 s,
  * 3 probes, TCP_USER_TIMEOUT 6 s; TCP_NODELAY; at most 128 KiB unsent in the kernel, so that a
- * frame of a higher tier does not queue behind megabytes.  `congestion` NULL or "": the system's;
- * one that the kernel does not have is logged and left. */
-void socket_set_tunnel_options(int fd, const char *congestion);
+ * frame of a higher tier does not queue behind megabytes. */
+void socket_set_tunnel_options(int fd);
 void socket_set_nodelay(int fd);
-/* What a socket to this machine itself is better off with than with the system's default, from
- * before it is connected: BBR lets bytes go by timers (which nothing turns off later), and loopback
- * neither delays nor loses.  NULL: the default is another one.  `standard` is that default. */
-const char *socket_near_congestion(const char *standard);
-/* The system's default into `out`; "" when it cannot be told. */
-void socket_read_congestion(char out[SOCKET_CONGESTION_MAX]);
-/* Quiet where the kernel does not have it: the socket keeps what it has. */
-void socket_set_congestion(int fd, const char *name);
 /* For a client or a target: a peer whose machine is gone is found out in two minutes though no byte
  * moves.  What a listener accepts inherits it. */
 void socket_set_keepalive(int fd);

@@ -60,7 +60,8 @@ static int start_workers(struct edge *e)
     e->shared.count = e->workers_count;
     e->shared.control = e->loop;
     e->shared.events = e->events;
-    e->shared.congestion = conf->tls_congestion;
+    congestion_init(&e->shared.lane_congestion, conf->tls_congestion);
+    congestion_init(&e->shared.client_congestion, NULL);
     e->shared.instance = e->instance;
     e->shared.quic = edge_quic_params(conf);
     e->shared.hold_ms = (uint64_t)conf->hold_secs * 1000;

@@ -376,7 +376,7 @@ static void on_dialled(struct dial *dial, int fd, int err, const union addr *pee
         end(lane, err, err_text(err), false);
         return;
     }
-    socket_set_tunnel_options(fd, lane->worker->shared->congestion);
+    socket_set_tunnel_options(fd);
     err = link_new(&lane->link, fd, &options);
     if (err)
         end(lane, err, err_text(err), false);
@@ -463,6 +463,7 @@ void edge_lane_start(struct edge_worker *w, struct lane_order *order)
     lane->order = order;
     reap_init(&lane->reap, on_reap);
     dial_init(&lane->dial, w->loop, w->resolver, on_dialled);
+    lane->dial.congestion = &w->shared->lane_congestion;
     list_push(w->lanes.next, &lane->node); /* newest first */
     if (order->transport == LINK_QUIC)
         start_quic(lane);

@@ -323,6 +323,7 @@ static void open_port(struct edge_worker *w, const struct command *c)
         reap_init(&s->reap, on_reap_socket);
         socket_set_keepalive(c->fds[i]); /* the clients' connections inherit it */
         acceptor_init(&s->acceptor, w->loop, c->fds[i], on_accept);
+        acceptor_set_congestion(&s->acceptor, &w->shared->client_congestion);
         list_push(&w->ports, &s->node);
         if (!w->is_paused)
             acceptor_start(&s->acceptor);

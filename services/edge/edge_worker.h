@@ -14,6 +14,7 @@
 #include "edge/lane_report.h"
 #include "edge/udp_flows.h"
 #include "loop/address_count.h"
+#include "loop/congestion.h"
 #include "loop/listener.h"
 #include "loop/resolver.h"
 #include "loop/worker.h"
@@ -30,7 +31,7 @@ struct edge_shared {
     unsigned count;
     struct loop *control;     /* borrowed */
     struct events *events;    /* borrowed from the edge; or NULL */
-    const char *congestion;   /* borrowed from the configuration */
+    struct congestion lane_congestion, client_congestion;
     const char *instance;     /* borrowed from main */
     struct quic_params quic;  /* of all tunnels by QUIC */
     _Atomic uint64_t hold_ms; /* a reload changes it */

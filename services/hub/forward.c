@@ -275,7 +275,7 @@ static void start_dial(struct forward *f)
     dial->started_us = clock_now_us();
     reap_init(&dial->reap, on_reap_dial);
     dial_init(&dial->dial, w->loop, w->resolver, on_dialled);
-    dial->dial.near_congestion = w->shared->near_congestion;
+    dial->dial.congestion = &w->shared->target_congestion;
     f->dial = dial;
     dial_start(&dial->dial, f->target.host, f->target.port,
                target_has_name(&f->target) ? MIN(total_ms, ADDRESS_MS) : total_ms, total_ms);

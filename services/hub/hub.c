@@ -143,14 +143,12 @@ static void fill_shared(struct hub *h)
 {
     const struct hub_conf *conf = &h->conf;
     struct hub_shared *s = &h->shared;
-    char standard[SOCKET_CONGESTION_MAX];
 
     s->control = h->loop;
     s->events = h->events;
     s->desk = &h->desk;
-    s->congestion = must_strdup(conf->tls_congestion);
-    socket_read_congestion(standard);
-    s->near_congestion = socket_near_congestion(standard);
+    congestion_init(&s->lane_congestion, conf->tls_congestion);
+    congestion_init(&s->target_congestion, NULL);
     s->connect_ms = (unsigned)conf->limits.connect_secs * 1000;
     s->flush_ms = (unsigned)conf->limits.flush_secs * 1000;
     s->forwards_max = (uint32_t)conf->limits.streams;
@@ -298,7 +296,8 @@ static int bind_once(struct hub *h, char *why, size_t why_size)
         return -ERR_SYNTAX;
     }
     if (hub_conf_has_transport(&h->conf, "tls")) {
-        err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, why, why_size);
+        err = tunnel_port_bind(&h->port, h->loop, h->conf.tunnel_listen, &h->shared.lane_congestion,
+                               why, why_size);
         h->tunnel_at = h->port.bound;
     }
     if (!err && hub_conf_has_transport(&h->conf, "quic"))
@@ -441,7 +440,6 @@ void hub_fini(struct hub *h)
     tls_cert_unref(h->cert);
     target_map_free(h->shared.targets);
     target_map_free(h->shared.targets_udp);
-    free(h->shared.congestion);
     free(h->workers);
     free(h->threads);
     service_tokens_fini(&h->tokens);

@@ -84,7 +84,7 @@ static void run_new(struct task *task)
         return;
     }
     lane = lane_make(w, LINK_TLS, mail.record, &options);
-    socket_set_tunnel_options(mail.fd, w->shared->congestion);
+    socket_set_tunnel_options(mail.fd);
     if (link_new(&lane->link, mail.fd, &options) != 0)
         lane_failed(lane);
     else

@@ -9,6 +9,7 @@
 #include "hub/own_listeners.h"
 #include "hub/target.h"
 #include "hub/udp_book.h"
+#include "loop/congestion.h"
 #include "loop/loop.h"
 #include "loop/resolver.h"
 #include "quic/quic.h"
@@ -28,8 +29,7 @@ struct hub_shared {
     struct hub_worker *workers;               /* borrowed from the hub: `worker_count` */
     unsigned worker_count;
     struct own_listeners own;
-    char *congestion;            /* owned */
-    const char *near_congestion; /* static; of targets on this machine; NULL: the system's */
+    struct congestion lane_congestion, target_congestion;
     unsigned connect_ms, flush_ms;
     uint32_t
         forwards_max; /* limits.streams: also those whose stream is over and whose target is not */

@@ -20,8 +20,8 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
     p->next = (p->next + 1) % p->worker_count;
 }
 
-int tunnel_port_bind(struct tunnel_port *p, struct loop *loop, const char *listen, char *why,
-                     size_t why_size)
+int tunnel_port_bind(struct tunnel_port *p, struct loop *loop, const char *listen,
+                     const struct congestion *congestion, char *why, size_t why_size)
 {
     int fds[TUNNEL_PORT_SETS], err;
     unsigned sets = 0;
@@ -39,6 +39,7 @@ int tunnel_port_bind(struct tunnel_port *p, struct loop *loop, const char *liste
     for (unsigned i = 0; i < sets; i++) {
         p->doors[i].port = p;
         acceptor_init(&p->doors[i].acceptor, loop, fds[i], on_accept);
+        acceptor_set_congestion(&p->doors[i].acceptor, congestion);
     }
     p->door_count = sets;
     return 0;

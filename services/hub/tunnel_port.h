@@ -21,9 +21,9 @@ struct tunnel_port {
     union addr bound;
 };
 
-/* Binds; accepts nothing before tunnel_port_start().  0, -ERR_SYNTAX, -ERR_SYS with `why`. */
+/* Binds; accepts nothing before tunnel_port_start().  `congestion` is borrowed.  0, -ERR_SYNTAX, -ERR_SYS with `why`. */
 MUST_USE int tunnel_port_bind(struct tunnel_port *p, struct loop *loop, const char *listen,
-                              char *why, size_t why_size);
+                              const struct congestion *congestion, char *why, size_t why_size);
 void tunnel_port_start(struct tunnel_port *p, struct desk *desk, struct hub_worker *workers,
                        unsigned worker_count);
 void tunnel_port_fini(struct tunnel_port *p); /* fine on a zeroed one and twice */

@@ -73,6 +73,7 @@ struct traffic_shared {
     struct traffic_shared_options options;
     struct tls_ctx *tls_ctx;     /* counted */
     struct auth_pool *auth_pool; /* owned */
+    struct congestion congestion;
     _Atomic uint64_t open, h2_lent;
     struct address_count addresses;
     _Atomic uint64_t h2_lent_to[ADDRESS_SLOTS]; /* of h2_lent, by the slot of `addresses` */
@@ -119,6 +120,7 @@ int traffic_shared_new(struct traffic_shared **out, const struct traffic_shared_
     }
     tls_random(key, sizeof(key));
     address_count_init(&shared->addresses, key);
+    congestion_init(&shared->congestion, NULL);
     *out = shared;
     return 0;
 }
@@ -539,6 +541,7 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->shared = shared;
     w->tls_ctx = shared->tls_ctx;
     w->auth_pool = shared->auth_pool;
+    w->congestion = &shared->congestion;
     w->h2_lent = &shared->h2_lent;
     w->h2_lent_to = shared->h2_lent_to;
     w->settings = traffic_settings_ref(settings);
@@ -569,6 +572,7 @@ void traffic_worker_start(struct traffic_worker *w, const int *https_fds, size_t
         l->is_tls = i < https_count;
         acceptor_init(&l->acceptor, w->loop, l->is_tls ? https_fds[i] : http_fds[i - https_count],
                       on_accept);
+        acceptor_set_congestion(&l->acceptor, w->congestion);
     }
     post(message_new(w, START));
 }

@@ -67,6 +67,7 @@ struct traffic_worker {
     struct loop *loop; /* borrowed */
     unsigned index;
     struct traffic_shared *shared; /* borrowed */
+    const struct congestion *congestion; /* borrowed from it */
     struct tls_ctx *tls_ctx;       /* borrowed from shared */
     struct auth_pool *auth_pool;   /* borrowed from shared */
     _Atomic uint64_t *h2_lent;     /* borrowed from shared: h2_held.h */

@@ -358,7 +358,7 @@ struct upstream *upstream_take(struct traffic_worker *w, struct upstream_pool *p
 }
 
 /* Too few descriptors or ports say nothing about the destination: -ERR_NOMEM, not -ERR_CONNECT. */
-static int open_socket(const struct upstream_pool *pool, int *out)
+static int open_socket(const struct traffic_worker *w, const struct upstream_pool *pool, int *out)
 {
     int fd = socket(pool->addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
@@ -366,6 +366,7 @@ static int open_socket(const struct upstream_pool *pool, int *out)
     if (fd < 0)
         return -ERR_NOMEM;
     socket_set_nodelay(fd);
+    congestion_before_connect(w->congestion, fd, &pool->addr);
     if (connect(fd, &pool->addr.sa, addr_len(&pool->addr)) != 0 && errno != EINPROGRESS) {
         int error = errno;
 
@@ -388,7 +389,7 @@ int upstream_connect(struct traffic_worker *w, struct upstream_pool *pool, struc
     u = calloc(1, sizeof(*u));
     if (!u)
         return -ERR_NOMEM;
-    rc = open_socket(pool, &u->fd);
+    rc = open_socket(w, pool, &u->fd);
     if (rc != 0) {
         free(u);
         return rc;

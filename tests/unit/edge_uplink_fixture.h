@@ -72,7 +72,6 @@ static inline void stand_up_by(uint64_t hold_ms, enum transport_mode mode)
     shared = (struct edge_shared){.workers = workers,
                                   .count = WORKERS,
                                   .control = loop,
-                                  .congestion = "",
                                   .instance = "here",
                                   .hold_ms = hold_ms,
                                   .held_max = 10,

@@ -250,7 +250,6 @@ static inline void workers_up(unsigned count, struct edge_shared shared, uint32_
     t.shared.workers = t.workers;
     t.shared.count = count;
     t.shared.control = t.loop;
-    t.shared.congestion = "";
     t.shared.instance = "here";
     t.shared.on_report = on_report;
     t.shared.per_address_max = t.shared.per_address_max ? t.shared.per_address_max : CLIENTS_MAX;

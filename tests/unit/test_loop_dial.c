@@ -205,10 +205,11 @@ START_TEST(a_socket_to_this_machine_gets_its_own_congestion_control)
     int listener = listen_on("127.0.0.1", &port);
     char name[16] = "";
     socklen_t len = sizeof(name);
+    const struct congestion near = {.near = "reno"}; /* every kernel has this one */
     struct call c = {0};
 
     dial_init(&c.dial, loop, resolver, on_done);
-    c.dial.near_congestion = "reno"; /* every kernel has this one */
+    c.dial.congestion = &near;
     start(&c, "127.0.0.1", port, 1000, 1000);
     run();
     ck_assert_int_eq(c.err, 0);

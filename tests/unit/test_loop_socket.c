@@ -27,7 +27,7 @@ START_TEST(a_tunnel_socket_finds_dead_paths)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-    socket_set_tunnel_options(fd, NULL);
+    socket_set_tunnel_options(fd);
     ck_assert_int_eq(option(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
     ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPIDLE), 3);
     ck_assert_int_eq(option(fd, IPPROTO_TCP, TCP_KEEPINTVL), 1);
@@ -63,56 +63,12 @@ START_TEST(what_a_listener_accepts_inherits_its_keepalive)
 }
 END_TEST
 
-START_TEST(congestion_control_is_set_when_the_kernel_has_it)
-{
-    char before[16] = "", after[16] = "";
-    socklen_t len = sizeof(before);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, before, &len), 0);
-    socket_set_tunnel_options(fd, "no-such-thing");
-    socket_set_tunnel_options(fd, "");
-    len = sizeof(after);
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, after, &len), 0);
-    ck_assert_str_eq(after, before);
-    socket_set_tunnel_options(fd, "reno"); /* every kernel has this one */
-    len = sizeof(after);
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, after, &len), 0);
-    ck_assert_str_eq(after, "reno");
-    close(fd);
-}
-END_TEST
-
-START_TEST(to_this_machine_nothing_is_paced_by_timers)
-{
-    char standard[SOCKET_CONGESTION_MAX], own[SOCKET_CONGESTION_MAX] = "";
-    socklen_t len = sizeof(own);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    ck_assert_str_eq(socket_near_congestion("bbr"), "reno");
-    ck_assert_ptr_null(socket_near_congestion("cubic"));
-    ck_assert_ptr_null(socket_near_congestion(""));
-    socket_read_congestion(standard);
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, own, &len), 0);
-    ck_assert_str_eq(standard, own);
-    socket_set_congestion(fd, "no-such-thing");
-    len = sizeof(own);
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, own, &len), 0);
-    ck_assert_str_eq(standard, own);
-    socket_set_congestion(fd, "reno");
-    len = sizeof(own);
-    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, own, &len), 0);
-    ck_assert_str_eq(own, "reno");
-    close(fd);
-}
-END_TEST
-
 START_TEST(options_on_what_is_no_tcp_socket_do_no_harm)
 {
     int fds[2];
 
     ck_assert_int_eq(pipe(fds), 0);
-    socket_set_tunnel_options(fds[0], "reno");
+    socket_set_tunnel_options(fds[0]);
     socket_set_nodelay(fds[0]);
     socket_set_reset_on_close(fds[0]);
     ck_assert_int_eq(close(fds[0]), 0);
@@ -249,8 +205,6 @@ int main(void)
     tcase_add_test(tc, a_tunnel_socket_finds_dead_paths);
     tcase_add_test(tc, what_a_listener_accepts_inherits_its_keepalive);
     tcase_add_test(tc, the_end_leaves_with_the_last_bytes);
-    tcase_add_test(tc, congestion_control_is_set_when_the_kernel_has_it);
-    tcase_add_test(tc, to_this_machine_nothing_is_paced_by_timers);
     tcase_add_test(tc, options_on_what_is_no_tcp_socket_do_no_harm);
     tcase_add_test(tc, the_peer_sees_a_reset);
     tcase_add_loop_test(tc, pieces_are_written_and_read, 0, 2);

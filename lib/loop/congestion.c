@@ -1,0 +1,79 @@
+/* congestion - see congestion.h. */
+#include "loop/congestion.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define PACED "bbr"  /* begins the names of all its versions */
+#define NEAR  "reno" /* every kernel has this one */
+
+static bool set(int fd, const char *name)
+{
+    return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
+}
+
+static void use_configured(struct congestion *c, int fd, const char *configured)
+{
+    if (!set(fd, configured)) {
+        log_warn("loop", "congestion_control_refused", LOG_S("name", configured),
+                 LOG_S("error", strerrordesc_np(errno)));
+        return;
+    }
+    snprintf(c->near, sizeof(c->near), "%s", configured);
+    snprintf(c->far, sizeof(c->far), "%s", configured);
+}
+
+/* Only where a socket can have the one and then the system's again, which what is accepted needs.
+ */
+static void use_standard(struct congestion *c, int fd)
+{
+    char standard[CONGESTION_NAME_MAX] = "";
+    socklen_t n = sizeof(standard) - 1;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, standard, &n) != 0 ||
+        strncmp(standard, PACED, strlen(PACED)) != 0 || !set(fd, NEAR) || !set(fd, standard))
+        return;
+    snprintf(c->near, sizeof(c->near), "%s", NEAR);
+    snprintf(c->far, sizeof(c->far), "%s", standard);
+    c->is_split = true;
+}
+
+void congestion_init(struct congestion *c, const char *configured)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    *c = (struct congestion){0};
+    if (fd < 0)
+        return;
+    if (configured && *configured)
+        use_configured(c, fd, configured);
+    if (!*c->far)
+        use_standard(c, fd);
+    close(fd);
+}
+
+/* Quiet where it fails: the socket keeps what it has, and congestion_init() has tried. */
+void congestion_before_connect(const struct congestion *c, int fd, const union addr *peer)
+{
+    if (*c->near && (!c->is_split || addr_is_loopback(peer)))
+        (void)set(fd, c->near);
+}
+
+void congestion_listen(const struct congestion *c, int fd)
+{
+    if (*c->near)
+        (void)set(fd, c->near);
+}
+
+void congestion_accepted(const struct congestion *c, int fd, const union addr *peer)
+{
+    if (c->is_split && !addr_is_loopback(peer))
+        (void)set(fd, c->far);
+}
