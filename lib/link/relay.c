@@ -37,13 +37,19 @@ static void finish(struct relay *r, enum relay_end end)
 }
 
 /* A request is read into one chunk, which is recv(2) and charges no budget; who fills what he is
- * given gets all. */
+ * given gets all.  One small read is no sign: it is also what is left of an answer of some chunks,
+ * and to read the next one in two parts makes two frames and two writes of it. */
 static void size_next_read(struct relay *r, size_t n, size_t want)
 {
+    bool is_small = n < want && n <= CHUNK_ROOM;
+
+    r->small_reads = is_small ? (uint8_t)(r->small_reads + 1) : 0;
     if (n == want)
         r->read_pieces = RELAY_PIECES;
-    else if (n <= CHUNK_ROOM)
-        r->read_pieces = (uint8_t)MAX(r->read_pieces / 4, 1);
+    if (r->small_reads == RELAY_SMALL_READS) {
+        r->read_pieces = 1;
+        r->small_reads = 0;
+    }
 }
 
 /* Socket to stream.  IO_OK: moved, maybe more.  IO_WAIT: for the socket or for room. */

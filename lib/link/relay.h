@@ -19,8 +19,9 @@
 #include "loop/loop.h"
 #include "tunnel/stream.h"
 
-#define RELAY_PREFIX_MAX 108 /* a PROXY header in front of everything */
-#define RELAY_LOOK_MS    1000u
+#define RELAY_PREFIX_MAX  108 /* a PROXY header in front of everything */
+#define RELAY_LOOK_MS     1000u
+#define RELAY_SMALL_READS 4 /* of one chunk at most, in a row: what comes is small */
 
 enum relay_state { RELAY_IDLE, RELAY_MOVING, RELAY_DONE };
 
@@ -40,6 +41,7 @@ struct relay {
     bool write_ended;                 /* the socket's write side is shut */
     bool read_blocked, write_blocked; /* the kernel said: later */
     uint8_t read_pieces;              /* to read into at most: as much as came lately */
+    uint8_t small_reads;              /* in a row, of one chunk at most */
     struct loop_io io;
     struct ready ready;
     struct deadline look; /* while the watcher is off */

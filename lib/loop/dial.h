@@ -27,7 +27,7 @@ struct dial {
     struct deadline deadline; /* the address's or all addresses', whichever is due first */
     union addr addrs[DIAL_ADDRESSES_MAX];
     unsigned count, next;
-    int fd;                      /* owned until handed over; -1 */
+    int fd;                              /* owned until handed over; -1 */
     const struct congestion *congestion; /* borrowed; NULL: the system's */
     unsigned address_ms;
     uint64_t total_due_ms;

@@ -122,7 +122,7 @@ void lane_sched_return_udp(struct lane_sched *q, struct udp_session *u)
 
 void lane_sched_go_on(struct lane_sched *q, struct stream *s, uint64_t now_ms)
 {
-    if (s->turn_sent < q->turn_bytes)
+    if (s->turn_sent < q->turn_bytes || sendq_unsent(&s->sendq) <= SCHED_REST_BYTES)
         lane_sched_return(q, s);
     else
         lane_sched_add(q, s, now_ms);

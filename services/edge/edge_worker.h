@@ -29,8 +29,8 @@ struct edge_shared {
     struct budget budget;
     struct edge_worker *workers; /* borrowed from main, `count` of them */
     unsigned count;
-    struct loop *control;     /* borrowed */
-    struct events *events;    /* borrowed from the edge; or NULL */
+    struct loop *control;  /* borrowed */
+    struct events *events; /* borrowed from the edge; or NULL */
     struct congestion lane_congestion, client_congestion;
     const char *instance;     /* borrowed from main */
     struct quic_params quic;  /* of all tunnels by QUIC */

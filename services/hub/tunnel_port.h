@@ -21,7 +21,8 @@ struct tunnel_port {
     union addr bound;
 };
 
-/* Binds; accepts nothing before tunnel_port_start().  `congestion` is borrowed.  0, -ERR_SYNTAX, -ERR_SYS with `why`. */
+/* Binds; accepts nothing before tunnel_port_start().  `congestion` is borrowed.  0, -ERR_SYNTAX,
+ * -ERR_SYS with `why`. */
 MUST_USE int tunnel_port_bind(struct tunnel_port *p, struct loop *loop, const char *listen,
                               const struct congestion *congestion, char *why, size_t why_size);
 void tunnel_port_start(struct tunnel_port *p, struct desk *desk, struct hub_worker *workers,

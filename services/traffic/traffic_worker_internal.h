@@ -66,12 +66,12 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
 struct traffic_worker {
     struct loop *loop; /* borrowed */
     unsigned index;
-    struct traffic_shared *shared; /* borrowed */
+    struct traffic_shared *shared;       /* borrowed */
     const struct congestion *congestion; /* borrowed from it */
-    struct tls_ctx *tls_ctx;       /* borrowed from shared */
-    struct auth_pool *auth_pool;   /* borrowed from shared */
-    _Atomic uint64_t *h2_lent;     /* borrowed from shared: h2_held.h */
-    _Atomic uint64_t *h2_lent_to;  /* the same, by address slot */
+    struct tls_ctx *tls_ctx;             /* borrowed from shared */
+    struct auth_pool *auth_pool;         /* borrowed from shared */
+    _Atomic uint64_t *h2_lent;           /* borrowed from shared: h2_held.h */
+    _Atomic uint64_t *h2_lent_to;        /* the same, by address slot */
     struct auth_gate auth;
     struct traffic_settings *settings; /* counted */
     struct proxy_trust *trust;         /* counted */

@@ -224,6 +224,39 @@ START_TEST(without_chunks_it_waits_and_goes_on)
 }
 END_TEST
 
+static bool client_has_heard_all(void)
+{
+    return stand.pairs[0].client.heard == stand.pairs[0].target.to_say;
+}
+
+static void target_says(struct pair *p, uint64_t n)
+{
+    p->target.to_say += n;
+    talker_go(&p->target);
+    UNTIL(client_has_heard_all);
+}
+
+/* What is left of an answer says nothing about the next one; small ones in a row do. */
+START_TEST(one_small_read_does_not_make_the_next_ones_small)
+{
+    struct relay *r;
+    struct pair *p;
+
+    stand_up();
+    p = stand_join(0, 0, 0);
+    r = &p->hub.relay;
+    target_says(p, 1u << 20);
+    r->read_pieces = 8; /* whatever its last part was */
+    r->small_reads = 0;
+    for (unsigned i = 1; i < RELAY_SMALL_READS; i++)
+        target_says(p, 100);
+    ck_assert_uint_eq(r->read_pieces, 8);
+    target_says(p, 100);
+    ck_assert_uint_eq(r->read_pieces, 1);
+    stand_down();
+}
+END_TEST
+
 START_TEST(ends_have_names)
 {
     ck_assert_str_eq(relay_end_name(RELAY_ENDED), "ended");
@@ -252,6 +285,7 @@ int main(void)
     tcase_add_test(c, a_deaf_client_stops_the_target_and_not_its_own_way);
     tcase_add_test(c, without_budget_all_goes_on);
     tcase_add_test(c, without_chunks_it_waits_and_goes_on);
+    tcase_add_test(c, one_small_read_does_not_make_the_next_ones_small);
     tcase_add_test(c, ends_have_names);
     suite_add_tcase(suite, c);
     srunner_run_all(runner, CK_NORMAL);

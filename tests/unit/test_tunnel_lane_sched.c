@@ -55,6 +55,8 @@ START_TEST(normal_streams_go_round)
 }
 END_TEST
 
+static const uint64_t no_end = 1u << 30; /* of data */
+
 /* Two streams with no end of data in pieces of `piece` bytes, on a lane that drained `drained`
  * bytes in the second before: how many bytes a turn had. */
 static uint64_t turn_of(uint64_t drained, size_t piece)
@@ -64,6 +66,7 @@ static uint64_t turn_of(uint64_t drained, size_t piece)
     uint64_t sent = 0;
 
     setup(&q, 1000);
+    streams[0].sendq.end = no_end;
     lane_sched_add(&q, &streams[0], 1000);
     lane_sched_add(&q, &streams[1], 1000);
     lane_sched_drained(&q, &streams[2], drained, 1000);
@@ -95,6 +98,28 @@ START_TEST(a_turn_is_a_quarter_of_a_millisecond)
 
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
         ck_assert_uint_eq(turn_of(rows[i].drained, rows[i].piece), rows[i].turn);
+}
+END_TEST
+
+/* Who has little left, or his FIN alone, is not a ring's round later with it. */
+START_TEST(a_small_rest_goes_with_the_turn)
+{
+    static const struct {
+        uint64_t rest;
+        bool goes_on;
+    } rows[] = {{0, true}, {1, true}, {SCHED_REST_BYTES, true}, {SCHED_REST_BYTES + 1, false}};
+    struct lane_sched q;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        setup(&q, 1000);
+        lane_sched_add(&q, &streams[0], 1000);
+        lane_sched_add(&q, &streams[1], 1000);
+        ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
+        lane_sched_drained(&q, &streams[0], SCHED_TURN_BYTES, 1000);
+        streams[0].sendq.end = rows[i].rest;
+        lane_sched_go_on(&q, &streams[0], 1000);
+        ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[rows[i].goes_on ? 0 : 1]);
+    }
 }
 END_TEST
 
@@ -233,6 +258,7 @@ int main(void)
 
     tcase_add_test(tc, normal_streams_go_round);
     tcase_add_test(tc, a_turn_is_a_quarter_of_a_millisecond);
+    tcase_add_test(tc, a_small_rest_goes_with_the_turn);
     tcase_add_test(tc, a_udp_session_has_the_same_turn);
     tcase_add_test(tc, a_stream_becomes_sustained_by_age_and_rate_and_stays_so);
     tcase_add_test(tc, sustained_streams_get_their_floor);
