@@ -40,7 +40,7 @@ struct relay {
     bool read_ended;                  /* the socket gave its end */
     bool write_ended;                 /* the socket's write side is shut */
     bool read_blocked, write_blocked; /* the kernel said: later */
-    uint8_t read_pieces;              /* to read into at most: as much as came lately */
+    uint8_t read_pieces;              /* to read into at most: one, or all that there are */
     uint8_t small_reads;              /* in a row, of one chunk at most */
     struct loop_io io;
     struct ready ready;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,19 +20,22 @@ static bool set(int fd, const char *name)
     return setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0;
 }
 
+static void warn(const char *event, const char *name)
+{
+    log_warn("loop", event, LOG_S("name", name), LOG_S("error", strerrordesc_np(errno)));
+}
+
 static void use_configured(struct congestion *c, int fd, const char *configured)
 {
     if (!set(fd, configured)) {
-        log_warn("loop", "congestion_control_refused", LOG_S("name", configured),
-                 LOG_S("error", strerrordesc_np(errno)));
+        warn("congestion_control_refused", configured);
         return;
     }
     snprintf(c->near, sizeof(c->near), "%s", configured);
     snprintf(c->far, sizeof(c->far), "%s", configured);
 }
 
-/* Only where a socket can have the one and then the system's again, which what is accepted needs.
- */
+/* Only where a socket can be given NEAR and then the system's again: accepted ones are. */
 static void use_standard(struct congestion *c, int fd)
 {
     char standard[CONGESTION_NAME_MAX] = "";
@@ -50,8 +54,11 @@ void congestion_init(struct congestion *c, const char *configured)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     *c = (struct congestion){0};
-    if (fd < 0)
+    if (fd < 0) {
+        if (configured && *configured)
+            warn("congestion_control_refused", configured);
         return;
+    }
     if (configured && *configured)
         use_configured(c, fd, configured);
     if (!*c->far)
@@ -72,8 +79,14 @@ void congestion_listen(const struct congestion *c, int fd)
         (void)set(fd, c->near);
 }
 
+/* The system's may be forbidden meanwhile (tcp_allowed_congestion_control): who is far has NEAR
+ * then, which works, and the log says so once. */
 void congestion_accepted(const struct congestion *c, int fd, const union addr *peer)
 {
-    if (c->is_split && !addr_is_loopback(peer))
-        (void)set(fd, c->far);
+    static _Atomic bool has_warned;
+
+    if (!*c->far || (c->is_split && addr_is_loopback(peer)) || set(fd, c->far))
+        return;
+    if (!atomic_exchange_explicit(&has_warned, true, memory_order_relaxed))
+        warn("congestion_control_lost", c->far);
 }

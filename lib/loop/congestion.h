@@ -1,11 +1,13 @@
 /* congestion - which congestion control TCP sockets get, and when: before they are connected, or by
  * their listener.
  *
- * Where none is configured it is the system's, except between two sockets of this machine where
- * the system's is BBR: BBR lets bytes go by timers, one for each segment, and loopback neither
- * delays nor loses.  What BBR has begun to pace is paced for good (Linux's sk_pacing_status), so
- * that a socket has to have the other one first: a listener is given it, and what it accepts from
- * elsewhere gets the system's before a byte is sent, which costs one call a connection.
+ * Where none is configured it is the system's (as it was at the start), except by a loopback
+ * address where that is BBR: BBR lets bytes go by timers, one for each segment, and loopback
+ * neither delays nor loses.  What BBR has begun to pace is paced for good (Linux's
+ * sk_pacing_status), so that a socket has to have the other one first: a listener is given it, and
+ * what it accepts from elsewhere gets the system's before a byte is sent, which costs one call a
+ * connection.  What a listener took before it was given to congestion_listen() keeps what it has:
+ * slower by that, no worse.
  */
 #ifndef LOOP_CONGESTION_H
 #define LOOP_CONGESTION_H
@@ -17,7 +19,7 @@
 #define CONGESTION_NAME_MAX 16 /* TCP_CA_NAME_MAX, which the C library does not have */
 
 struct congestion {
-    char near[CONGESTION_NAME_MAX]; /* between sockets of this machine; "": nothing is set */
+    char near[CONGESTION_NAME_MAX]; /* by a loopback address; "": nothing is set */
     char far[CONGESTION_NAME_MAX];  /* of all others; "": nothing is set */
     bool is_split;                  /* they differ, and `far` is what a new socket has anyway */
 };

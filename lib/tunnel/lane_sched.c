@@ -26,6 +26,7 @@ void lane_sched_add(struct lane_sched *q, struct stream *s, uint64_t now_ms)
     classify(s, now_ms);
     s->turn = q->turns++;
     s->turn_sent = 0;
+    s->rest_end = 0;
     list_push(s->is_sustained ? &q->sustained : &q->normal, &s->in_ring);
 }
 
@@ -120,9 +121,18 @@ void lane_sched_return_udp(struct lane_sched *q, struct udp_session *u)
     list_push(q->udp.next, &u->in_ring);
 }
 
+/* What was there when the turn ended, not what comes meanwhile: that would go on for ever. */
+static bool has_small_rest(struct stream *s)
+{
+    if (s->rest_end == 0 &&
+        sendq_unsent(&s->sendq) <= MIN(s->turn_sent / SCHED_REST_PART, SCHED_REST_MAX))
+        s->rest_end = s->sendq.end;
+    return s->rest_end == s->sendq.end;
+}
+
 void lane_sched_go_on(struct lane_sched *q, struct stream *s, uint64_t now_ms)
 {
-    if (s->turn_sent < q->turn_bytes || sendq_unsent(&s->sendq) <= SCHED_REST_BYTES)
+    if (s->turn_sent < q->turn_bytes || has_small_rest(s))
         lane_sched_return(q, s);
     else
         lane_sched_add(q, s, now_ms);

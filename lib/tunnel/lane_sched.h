@@ -5,8 +5,8 @@
  * when it joins its ring, and the lower one goes first.  A turn is a full chunk on TLS and a packet
  * on QUIC, and goes on until it has had what the lane drains in SCHED_TURN_US, by the faster one of
  * this second and the last: on a lane that is slow nobody waits longer for that, on a fast one the
- * other end gets a stream's bytes in pieces that are worth a system call, and the last few of them,
- * and the FIN, with those before.
+ * other end gets a stream's bytes in pieces that are worth a system call.  A small rest of what it
+ * had when its turn ended, and its FIN, go with the turn: else they were a piece of their own.
  *
  * Sustained ones (elephants) go last, but never get less than 1 MB/s in all, or a tenth of what the
  * lane drained in the last second where that is less. Control is not here: it always goes first
@@ -22,7 +22,8 @@
 #define SCHED_TURN_BYTES       CHUNK_ROOM /* one full chunk: 16 KiB less a frame's header */
 #define SCHED_TURN_US          250u
 #define SCHED_TURN_MAX         (8u * CHUNK_ROOM) /* a turn ends that had so much */
-#define SCHED_REST_BYTES       4096u    /* but who has no more than that left goes on with it */
+#define SCHED_REST_PART        4u       /* a rest goes with a turn that is so many times as long, */
+#define SCHED_REST_MAX         4096u    /* if it is no longer than that */
 #define SCHED_FLOOR_RATE       1000000u /* bytes a second for all sustained streams */
 #define SCHED_SUSTAINED_AGE_MS 10000u
 #define SCHED_SUSTAINED_RATE   2500000u /* bytes a second since OPEN: 20 Mbit/s */

@@ -56,6 +56,7 @@ struct stream {
     struct list in_ring;    /* has data or a FIN to send */
     uint64_t turn;          /* its place in the ring (lane_sched.h) */
     uint32_t turn_sent;     /* bytes in this turn */
+    uint64_t rest_end;      /* of sendq: it goes on so far though its turn is over; 0: it is not */
     struct list in_quiet;   /* its queue ran empty: credit is due at quiet_due_ms */
     uint64_t opened_ms, quiet_due_ms;
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
@@ -63,6 +64,7 @@ struct stream {
     bool is_sustained;
     enum stream_feed feed; /* written by stream_feed.c only, as the next five are */
     bool is_free;          /* what it puts in next does not count for the lane */
+    bool had_small_read;   /* its owner put less than a chunk in, the last time */
     struct list in_line;
     uint32_t ahead;            /* of the unsent bytes those that count for the lane */
     uint32_t given, turn_left; /* room that the owner was given, and may have while DUE */

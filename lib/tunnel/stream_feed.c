@@ -81,20 +81,28 @@ static bool has_unsent(const struct stream *s)
     return s->sendq.end > MAX(s->sendq.sent, (uint64_t)s->head_out);
 }
 
-/* Who asks for one chunk has had small reads lately (link/relay.c). */
-static bool needs_no_line(const struct stream *s, size_t max)
+/* Who asks for one chunk has had small reads lately (link/relay.c), too. */
+static bool is_small_reader(const struct stream *s, size_t max)
 {
-    return s->is_sustained || (max == 1 && !has_unsent(s));
+    return !has_unsent(s) && (max == 1 || s->had_small_read);
 }
 
 size_t stream_feed_admit(struct stream *s, size_t room, size_t max)
 {
-    s->is_free = needs_no_line(s, max);
+    bool is_line = !list_is_empty(&s->lane->out.feed.line) || has_enough(s->lane);
+
+    if (is_line && is_small_reader(s, max)) /* nobody is free of it with more than a chunk */
+        max = 1;
+    s->is_free = s->is_sustained || (max == 1 && is_small_reader(s, max));
     if (s->feed == FEED_DUE && !s->is_sustained)
         return MIN(room, (size_t)s->turn_left);
-    if (s->is_free || (list_is_empty(&s->lane->out.feed.line) && !has_enough(s->lane))) {
+    if (s->is_sustained || !is_line) {
         feed_enter(s, FEED_FED);
         return room;
+    }
+    if (s->is_free) {
+        feed_enter(s, FEED_FED);
+        return MIN(room, (size_t)CHUNK_ROOM);
     }
     feed_enter(s, FEED_IN_LINE);
     return 0;
@@ -113,6 +121,7 @@ void stream_feed_put(struct stream *s, size_t n)
     bool was_all = n < s->given; /* it has no more just now */
     uint32_t of_turn = (uint32_t)MIN(n, (size_t)s->turn_left);
 
+    s->had_small_read = n < CHUNK_ROOM;
     if (!s->is_free || s->feed == FEED_DUE) {
         s->ahead += (uint32_t)n;
         f->ahead += n;

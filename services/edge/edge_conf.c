@@ -176,7 +176,8 @@ static const struct conf_key keys[] = {
      .offset = AT(tls_congestion),
      .max = 15,
      .fallback = "",
-     .doc = "TCP congestion control of the tunnel; empty: the system's."},
+     .doc = "TCP congestion control of the tunnel; empty: the system's; by loopback Reno, "
+            "where that is BBR."},
     {.path = "tunnel.quicCongestion",
      .kind = CONF_ENUM,
      .offset = AT(quic_congestion),

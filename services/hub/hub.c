@@ -12,7 +12,6 @@
 #include "hub/hub_events.h"
 #include "hub/registry_store.h"
 #include "hub/unix_time.h"
-#include "loop/socket.h"
 #include "wire/token.h"
 
 #define POOL_KEEP         1024 /* chunks that a worker keeps: 16 MiB */

@@ -165,6 +165,29 @@ START_TEST(a_first_chunk_is_not_in_line)
 }
 END_TEST
 
+/* However much it asks for: its last read was small, the next one may be. */
+START_TEST(after_a_small_read_a_chunk_is_not_in_line)
+{
+    struct lane_probe p;
+    unsigned last = STREAMS - 1;
+    struct stream *s = &p.streams[STREAMS - 1].stream;
+    uint64_t ahead;
+
+    fill_lane(&p);
+    ck_assert(is_in_line(&p, last));
+    s->had_small_read = true;
+    ahead = p.lane.out.feed.ahead;
+    ck_assert_uint_eq(ask(&p, last, 16), CHUNK_ROOM);
+    stream_commit(s, CHUNK_ROOM);
+    ck_assert_uint_eq(p.lane.out.feed.ahead, ahead); /* it does not count */
+    ck_assert(!s->had_small_read);
+    lane_check(&p.lane);
+    ck_assert_uint_eq(ask(&p, last, 16), 0);
+    ck_assert(is_in_line(&p, last));
+    lane_probe_fini(&p);
+}
+END_TEST
+
 /* Who reads little is not in line, and what it brings moves the line all the same: however many
  * they are, who waits gets his turn. */
 START_TEST(small_readers_hold_nobody_up)
@@ -291,6 +314,7 @@ int main(void)
     tcase_add_test(tc, who_is_due_and_has_nothing_lets_the_next_one_go);
     tcase_add_test(tc, who_leaves_the_line_is_not_waited_for);
     tcase_add_test(tc, a_first_chunk_is_not_in_line);
+    tcase_add_test(tc, after_a_small_read_a_chunk_is_not_in_line);
     tcase_add_test(tc, small_readers_hold_nobody_up);
     tcase_add_test(tc, a_first_chunk_behind_its_proxy_line_is_not_in_line);
     tcase_add_test(tc, sustained_streams_take_no_room_of_others);

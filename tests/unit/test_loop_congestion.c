@@ -162,8 +162,8 @@ START_TEST(the_configured_one_is_for_all)
     struct congestion c;
 
     congestion_init(&c, "reno");
-    expect_both(&c, &near_peer, "reno", 1, 0);
-    expect_both(&c, &far_peer, "reno", 1, 0);
+    expect_both(&c, &near_peer, "reno", 1, 1);
+    expect_both(&c, &far_peer, "reno", 1, 1);
 }
 END_TEST
 
@@ -178,6 +178,23 @@ START_TEST(a_configured_one_that_is_missing_is_none)
     congestion_init(&c, "a-name-that-is-longer-than-the-kernel-takes");
     ck_assert_str_eq(c.near, none.near);
     expect_both(&c, &far_peer, standard, 0, none.is_split ? 1 : 0);
+}
+END_TEST
+
+/* An administrator takes it away while we run. */
+START_TEST(one_that_is_forbidden_later_is_told_once)
+{
+    struct congestion c;
+    int fd;
+
+    told = "bbr";
+    congestion_init(&c, NULL);
+    refused = told;
+    for (unsigned i = 0; i < 3; i++) {
+        fd = accepted(&c, &far_peer);
+        expect(fd, "reno");
+        close(fd);
+    }
 }
 END_TEST
 
@@ -206,6 +223,7 @@ int main(void)
     tcase_add_test(tc, what_cannot_be_set_back_is_left);
     tcase_add_test(tc, the_configured_one_is_for_all);
     tcase_add_test(tc, a_configured_one_that_is_missing_is_none);
+    tcase_add_test(tc, one_that_is_forbidden_later_is_told_once);
     tcase_add_test(tc, on_what_is_no_tcp_socket_it_does_no_harm);
     return suite_run("congestion", tc);
 }

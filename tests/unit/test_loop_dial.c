@@ -205,7 +205,9 @@ START_TEST(a_socket_to_this_machine_gets_its_own_congestion_control)
     int listener = listen_on("127.0.0.1", &port);
     char name[16] = "";
     socklen_t len = sizeof(name);
-    const struct congestion near = {.near = "reno"}; /* every kernel has this one */
+    const struct congestion near = {.near = "reno", /* every kernel has this one */
+                                    .far = "bbr",
+                                    .is_split = true};
     struct call c = {0};
 
     dial_init(&c.dial, loop, resolver, on_done);

@@ -248,6 +248,30 @@ static union addr start_accepting(unsigned wanted)
     return bound;
 }
 
+/* The listener has one, and what it took is given the other. */
+START_TEST(what_is_accepted_gets_its_congestion_control)
+{
+    struct congestion c = {.near = "reno"}; /* every kernel has this one */
+    char of_listener[CONGESTION_NAME_MAX] = "", of_taken[CONGESTION_NAME_MAX] = "";
+    socklen_t n = sizeof(of_listener), m = sizeof(c.far), k = sizeof(of_taken);
+    union addr bound = start_accepting(1);
+    int client;
+
+    ck_assert_int_eq(getsockopt(acceptor.fd, IPPROTO_TCP, TCP_CONGESTION, c.far, &m), 0);
+    acceptor_set_congestion(&acceptor, &c);
+    ck_assert_int_eq(getsockopt(acceptor.fd, IPPROTO_TCP, TCP_CONGESTION, of_listener, &n), 0);
+    ck_assert_str_eq(of_listener, "reno");
+    client = client_of(&bound);
+    run();
+    ck_assert_uint_eq(taken_count, 1);
+    ck_assert_int_eq(getsockopt(taken[0], IPPROTO_TCP, TCP_CONGESTION, of_taken, &k), 0);
+    ck_assert_str_eq(of_taken, c.far);
+    close(taken[0]);
+    close(client);
+    acceptor_fini(&acceptor);
+}
+END_TEST
+
 START_TEST(what_is_accepted_is_ready_for_use)
 {
     union addr bound = start_accepting(1), own = {0};
@@ -518,6 +542,7 @@ int main(void)
     tcase_add_test(tc, any_is_bound_whole_or_not_at_all);
     tcase_add_test(tc, any_other_address_is_one_set);
     tcase_add_test(tc, what_is_accepted_is_ready_for_use);
+    tcase_add_test(tc, what_is_accepted_gets_its_congestion_control);
     tcase_add_test(tc, a_crowd_is_taken_in_batches);
     tcase_add_test(tc, who_is_in_the_queue_is_taken_before_the_end);
     tcase_add_test(tc, stopped_takes_no_more_until_started);

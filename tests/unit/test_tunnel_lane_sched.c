@@ -101,25 +101,56 @@ START_TEST(a_turn_is_a_quarter_of_a_millisecond)
 }
 END_TEST
 
+/* Two streams, and the turn of the first one ends after `turn` bytes with `rest` left. */
+static struct stream *end_turn(struct lane_sched *q, size_t turn, uint64_t rest)
+{
+    setup(q, 1000);
+    lane_sched_add(q, &streams[0], 1000);
+    lane_sched_add(q, &streams[1], 1000);
+    ck_assert_ptr_eq(lane_sched_pick(q, 1000), &streams[0]);
+    lane_sched_drained(q, &streams[0], turn, 1000);
+    streams[0].sendq.end = rest;
+    lane_sched_go_on(q, &streams[0], 1000);
+    return lane_sched_pick(q, 1000);
+}
+
 /* Who has little left, or his FIN alone, is not a ring's round later with it. */
 START_TEST(a_small_rest_goes_with_the_turn)
 {
     static const struct {
+        size_t turn;
         uint64_t rest;
         bool goes_on;
-    } rows[] = {{0, true}, {1, true}, {SCHED_REST_BYTES, true}, {SCHED_REST_BYTES + 1, false}};
+    } rows[] = {
+        {SCHED_TURN_MAX, 0, true},
+        {SCHED_TURN_MAX, SCHED_REST_MAX, true},
+        {SCHED_TURN_MAX, SCHED_REST_MAX + 1, false},
+        {SCHED_TURN_BYTES, SCHED_TURN_BYTES / SCHED_REST_PART, true},
+        {SCHED_TURN_BYTES, SCHED_TURN_BYTES / SCHED_REST_PART + 1, false},
+        {1200, 300, true},
+        {1200, 301, false},
+        {1200, 1200, false},
+    };
     struct lane_sched q;
 
-    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
-        setup(&q, 1000);
-        lane_sched_add(&q, &streams[0], 1000);
-        lane_sched_add(&q, &streams[1], 1000);
-        ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
-        lane_sched_drained(&q, &streams[0], SCHED_TURN_BYTES, 1000);
-        streams[0].sendq.end = rows[i].rest;
-        lane_sched_go_on(&q, &streams[0], 1000);
-        ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[rows[i].goes_on ? 0 : 1]);
-    }
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+        ck_assert_ptr_eq(end_turn(&q, rows[i].turn, rows[i].rest),
+                         &streams[rows[i].goes_on ? 0 : 1]);
+}
+END_TEST
+
+START_TEST(what_comes_after_the_turn_does_not_go_with_it)
+{
+    struct lane_sched q;
+
+    ck_assert_ptr_eq(end_turn(&q, SCHED_TURN_MAX, 1000), &streams[0]);
+    streams[0].sendq.end += 500; /* 1,500 are left, which is little, too */
+    lane_sched_go_on(&q, &streams[0], 1000);
+    ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[1]);
+    ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
+    lane_sched_drained(&q, &streams[0], SCHED_TURN_MAX, 1000); /* and so in its next turn */
+    lane_sched_go_on(&q, &streams[0], 1000);
+    ck_assert_ptr_eq(lane_sched_pick(&q, 1000), &streams[0]);
 }
 END_TEST
 
@@ -259,6 +290,7 @@ int main(void)
     tcase_add_test(tc, normal_streams_go_round);
     tcase_add_test(tc, a_turn_is_a_quarter_of_a_millisecond);
     tcase_add_test(tc, a_small_rest_goes_with_the_turn);
+    tcase_add_test(tc, what_comes_after_the_turn_does_not_go_with_it);
     tcase_add_test(tc, a_udp_session_has_the_same_turn);
     tcase_add_test(tc, a_stream_becomes_sustained_by_age_and_rate_and_stays_so);
     tcase_add_test(tc, sustained_streams_get_their_floor);
