@@ -121,7 +121,8 @@ void stream_feed_put(struct stream *s, size_t n)
     bool was_all = n < s->given; /* it has no more just now */
     uint32_t of_turn = (uint32_t)MIN(n, (size_t)s->turn_left);
 
-    s->had_small_read = n < CHUNK_ROOM;
+    if (n > 0)
+        s->had_small_read = n < CHUNK_ROOM;
     if (!s->is_free || s->feed == FEED_DUE) {
         s->ahead += (uint32_t)n;
         f->ahead += n;
