@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,11 @@
 
 #define PACED "bbr"  /* begins the names of all its versions */
 #define NEAR  "reno" /* every kernel has this one */
+
+static bool is_split(const struct congestion *c)
+{
+    return strcmp(c->near, c->far) != 0;
+}
 
 static bool set(int fd, const char *name)
 {
@@ -46,7 +52,6 @@ static void use_standard(struct congestion *c, int fd)
         return;
     snprintf(c->near, sizeof(c->near), "%s", NEAR);
     snprintf(c->far, sizeof(c->far), "%s", standard);
-    c->is_split = true;
 }
 
 void congestion_init(struct congestion *c, const char *configured)
@@ -69,7 +74,7 @@ void congestion_init(struct congestion *c, const char *configured)
 /* Quiet where it fails: the socket keeps what it has, and congestion_init() has tried. */
 void congestion_before_connect(const struct congestion *c, int fd, const union addr *peer)
 {
-    if (*c->near && (!c->is_split || addr_is_loopback(peer)))
+    if (*c->near && (!is_split(c) || addr_is_loopback(peer)))
         (void)set(fd, c->near);
 }
 
@@ -85,7 +90,7 @@ void congestion_accepted(const struct congestion *c, int fd, const union addr *p
 {
     static _Atomic bool has_warned;
 
-    if (!*c->far || (c->is_split && addr_is_loopback(peer)) || set(fd, c->far))
+    if (!*c->far || (is_split(c) && addr_is_loopback(peer)) || set(fd, c->far))
         return;
     if (!atomic_exchange_explicit(&has_warned, true, memory_order_relaxed))
         warn("congestion_control_lost", c->far);

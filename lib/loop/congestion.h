@@ -12,16 +12,15 @@
 #ifndef LOOP_CONGESTION_H
 #define LOOP_CONGESTION_H
 
-#include <stdbool.h>
-
 #include "loop/addr.h"
 
 #define CONGESTION_NAME_MAX 16 /* TCP_CA_NAME_MAX, which the C library does not have */
 
+/* Both the same: the configured one, or "" where nothing is set.  Where they differ, `far` is the
+ * system's: what a new socket has anyway. */
 struct congestion {
-    char near[CONGESTION_NAME_MAX]; /* by a loopback address; "": nothing is set */
-    char far[CONGESTION_NAME_MAX];  /* of all others; "": nothing is set */
-    bool is_split;                  /* they differ, and `far` is what a new socket has anyway */
+    char near[CONGESTION_NAME_MAX]; /* by a loopback address */
+    char far[CONGESTION_NAME_MAX];  /* by all others */
 };
 
 /* NULL or "": none is configured.  One that the kernel does not have is logged, and is none. */

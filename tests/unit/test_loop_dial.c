@@ -206,8 +206,7 @@ START_TEST(a_socket_to_this_machine_gets_its_own_congestion_control)
     char name[16] = "";
     socklen_t len = sizeof(name);
     const struct congestion near = {.near = "reno", /* every kernel has this one */
-                                    .far = "bbr",
-                                    .is_split = true};
+                                    .far = "bbr"};
     struct call c = {0};
 
     dial_init(&c.dial, loop, resolver, on_done);
