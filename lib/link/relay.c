@@ -14,19 +14,26 @@
 #define RELAY_PIECES 16
 #define RELAY_ROUNDS 4 /* of each direction a run: then others have their turn */
 
+static void let_go_of_socket(struct relay *r)
+{
+    if (r->fd < 0)
+        return;
+    loop_io_arm(&r->io, 0);
+    deadline_off(&r->look);
+    close(r->fd);
+    r->fd = -1;
+}
+
 static void relay_enter(struct relay *r, enum relay_state to) /* the only writer of r->state */
 {
     must(to == r->state + 1);
     r->state = to;
     if (to != RELAY_DONE)
         return;
-    loop_io_arm(&r->io, 0);
     ready_cancel(&r->ready);
-    deadline_off(&r->look);
-    if (r->end != RELAY_ENDED)
+    if (r->fd >= 0 && r->end != RELAY_ENDED)
         socket_set_reset_on_close(r->fd);
-    close(r->fd);
-    r->fd = -1;
+    let_go_of_socket(r);
 }
 
 static void finish(struct relay *r, enum relay_end end)
@@ -101,7 +108,7 @@ static enum io write_some(struct relay *r, const struct iovec *pieces, size_t co
 static enum io end_writing(struct relay *r)
 {
     r->write_ended = true;
-    if (r->read_ended && r->stream->state == STREAM_ENDED)
+    if (r->read_ended)
         return IO_EOF; /* it is closed at once, which says the same */
     return shutdown(r->fd, SHUT_WR) == 0 || errno == ENOTCONN ? IO_EOF : IO_FAIL;
 }
@@ -143,15 +150,18 @@ static void relay_arm(struct relay *r)
 {
     unsigned events = wanted_events(r);
 
+    if (r->fd < 0)
+        return;
     loop_io_arm(&r->io, events);
     if (events == 0 && r->look.due_ms == 0)
         deadline_set(&r->look, RELAY_LOOK_MS);
 }
 
-/* Not before our FIN has left: until then the stream is still in its lane. */
-static bool is_over(const struct relay *r)
+/* The stream may be in its lane for longer: until our FIN has left, on QUIC until all that went is
+ * acknowledged.  The socket has no part in it. */
+static bool has_socket_ended(const struct relay *r)
 {
-    return r->read_ended && r->write_ended && r->stream->state == STREAM_ENDED;
+    return r->read_ended && r->write_ended;
 }
 
 static void fail(struct relay *r)
@@ -179,24 +189,24 @@ static void relay_run(struct relay *r)
             return;
         }
     }
-    if (is_over(r)) {
-        finish(r, RELAY_ENDED);
+    if (has_socket_ended(r)) {
+        let_go_of_socket(r); /* open it would be taken out of epoll first: one more system call */
+        if (r->stream->state == STREAM_ENDED)
+            finish(r, RELAY_ENDED);
+        else if (in == IO_EOF)
+            loop_again(r->loop, &r->ready); /* right behind the lane, which sends our FIN */
         return;
     }
     if (in == IO_OK || out == IO_OK)
         loop_again(r->loop, &r->ready);
-    else if (in == IO_EOF &&
-             r->write_ended)            /* right behind the lane, which sends our FIN: a closed */
-        loop_again(r->loop, &r->ready); /* socket needs not be taken out of epoll */
     relay_arm(r);
 }
 
-/* A socket that both sides have ended cannot tell more: what it gave may go on to the stream. */
 static bool is_broken(const struct relay *r)
 {
     struct pollfd at = {.fd = r->fd};
 
-    return !(r->read_ended && r->write_ended) && poll(&at, 1, 0) > 0 && (at.revents & POLLERR);
+    return poll(&at, 1, 0) > 0 && (at.revents & POLLERR);
 }
 
 static void on_look(struct deadline *deadline)

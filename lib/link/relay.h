@@ -5,7 +5,9 @@
  *
  * Half-close and reset pass one to one: the socket's end becomes the stream's FIN and the stream's
  * FIN shuts the socket's write side; a reset of either side becomes a reset of the other (RST on
- * TCP). Used by the edge for clients and by the hub for targets.
+ * TCP). A socket that both sides have ended is closed at once, while the stream may still wait for
+ * acknowledgements: nothing that becomes of it concerns the socket any more. Used by the edge for
+ * clients and by the hub for targets.
  *
  * While nothing is wanted of the socket (no room to read into, nothing to write) nobody would hear
  * of its reset: then it is looked at every RELAY_LOOK_MS.
@@ -34,7 +36,7 @@ enum relay_end {
 struct relay {
     struct loop *loop;      /* borrowed */
     struct stream *stream;  /* borrowed from the owner */
-    int fd;                 /* owned */
+    int fd;                 /* owned; -1 once both sides have ended it */
     enum relay_state state; /* written by relay_enter() only */
     enum relay_end end;
     bool read_ended;                  /* the socket gave its end */

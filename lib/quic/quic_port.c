@@ -8,7 +8,9 @@
  *   version we don't speak    version negotiation (server)
  *   any other                 stateless reset (server, short header) or nothing
  *
- * One recvmmsg a turn, eight bundles of up to 64 KiB; the owners are woken once behind it.
+ * A turn reads eight bundles of up to 64 KiB, or of small packets eight times as many: were it
+ * eight of those as well, a port that is behind would answer each handful by a turn and a packet
+ * of its own.  The owners are woken once behind all of it.
  */
 #include <errno.h>
 #include <netinet/udp.h>
@@ -20,6 +22,7 @@
 #include "quic/quic_internal.h"
 
 #define READ_MESSAGES 8u
+#define READ_ROUNDS   8u /* a turn: as long as all that came is no more than a bundle may be */
 #define READ_BYTES    65536u
 #define LONG_HEADER   0x80u
 
@@ -249,7 +252,8 @@ static void prepare(struct quic_read_buffers *b)
     }
 }
 
-static void read_bundles(struct quic_socket *s)
+/* How many messages came; *bytes grows by what is in them. */
+static int read_bundles(struct quic_socket *s, size_t *bytes)
 {
     struct quic_read_buffers *b = s->port->buffers;
     int got;
@@ -260,8 +264,20 @@ static void read_bundles(struct quic_socket *s)
     got = recvmmsg(s->fd, b->messages, READ_MESSAGES, MSG_DONTWAIT, NULL);
     if (got <= 0 && !s->port->tls) /* an error is one of an earlier datagram that was sent */
         quic_refusal_read(s);
-    for (int i = 0; i < got; i++)
+    for (int i = 0; i < got; i++) {
         take_message(s, &b->messages[i].msg_hdr, b->bytes[i], b->messages[i].msg_len);
+        *bytes += b->messages[i].msg_len;
+    }
+    return got;
+}
+
+static void read_turn(struct quic_socket *s)
+{
+    unsigned rounds = READ_ROUNDS;
+    size_t bytes = 0;
+
+    while (read_bundles(s, &bytes) == (int)READ_MESSAGES && bytes < READ_BYTES && --rounds > 0)
+        continue;
 }
 
 /* The socket takes datagrams again: who waited for it flushes. */
@@ -285,7 +301,7 @@ static void on_event(struct loop_io *io, unsigned events)
     if (events & LOOP_WRITE)
         resume(s);
     if (events & LOOP_READ)
-        read_bundles(s);
+        read_turn(s);
     quic_wake_touched(port);
 }
 

@@ -346,7 +346,8 @@ void forward_tick(struct hub_worker *w)
 
         if (now_ms < f->opened_ms + KEEPALIVE_AFTER_MS)
             break;
-        socket_set_keepalive(f->relay.fd);
+        if (f->relay.fd >= 0)
+            socket_set_keepalive(f->relay.fd);
         list_remove(node);
     }
 }

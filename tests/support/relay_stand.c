@@ -167,7 +167,7 @@ static void pump(void)
         return;
     for (unsigned i = 0; i < 2; i++)
         ck_assert_int_eq(lane_tick(&stand.lane[i], now_ms), 0);
-    for (bool has_moved = true; has_moved;) {
+    for (bool has_moved = !stand.is_held; has_moved;) {
         has_moved = pass_records(&stand.lane[EDGE], &stand.lane[HUB]);
         has_moved |= pass_records(&stand.lane[HUB], &stand.lane[EDGE]);
     }
@@ -207,6 +207,12 @@ void stand_up_with(uint64_t memory_budget, size_t pool_cap)
 void stand_up(void)
 {
     stand_up_with(200u << 20, 0);
+}
+
+void stand_hold(bool is_held)
+{
+    stand.is_held = is_held;
+    loop_again(stand.loop, &stand.pump);
 }
 
 void stand_lose_lanes(void)

@@ -63,6 +63,7 @@ extern struct relay_stand {
     unsigned pair_count, opened_count;
     const char *prefix; /* of the hub's relays */
     bool is_cut;
+    bool is_held; /* what the lanes have to send stays there */
     unsigned fds_before;
 } stand;
 
@@ -71,6 +72,8 @@ void stand_up_with(uint64_t memory_budget, size_t pool_cap);
 /* Resets what the test left; then nothing may be held any more: streams, budget, chunks,
  * descriptors. */
 void stand_down(void);
+/* Nothing leaves the lanes, as when the path between them is full; false: it goes on. */
+void stand_hold(bool is_held);
 /* Both lanes are gone, as when their connection is. */
 void stand_lose_lanes(void);
 /* One more connection; buffer_bytes: of each socket, 0: as the system has it. */

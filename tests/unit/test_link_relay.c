@@ -128,6 +128,21 @@ END_TEST
 
 /* --- back-pressure ---------------------------------------------------------------------------- */
 
+/* It cannot tell more, and costs a descriptor and a place in epoll until the stream is through. */
+START_TEST(a_socket_that_both_sides_ended_does_not_wait_for_the_stream)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join_and_hold_last_end();
+    ck_assert(!talker_is_reset(&p->client));
+    stand_hold(false);
+    UNTIL(all_ended);
+    check_exact(p);
+    stand_down();
+}
+END_TEST
+
 START_TEST(a_deaf_target_stops_the_client)
 {
     struct pair *p;
@@ -281,6 +296,7 @@ int main(void)
     tcase_add_test(c, the_prefix_waits_for_no_byte);
     tcase_add_test(c, a_client_that_ended_gets_the_whole_answer);
     tcase_add_test(c, a_target_that_ended_gets_the_whole_request);
+    tcase_add_test(c, a_socket_that_both_sides_ended_does_not_wait_for_the_stream);
     tcase_add_test(c, a_deaf_target_stops_the_client);
     tcase_add_test(c, a_deaf_client_stops_the_target_and_not_its_own_way);
     tcase_add_test(c, without_budget_all_goes_on);

@@ -206,6 +206,23 @@ START_TEST(a_lost_lane_with_an_end_that_waits_resets_once)
 }
 END_TEST
 
+/* The client had everything, and said so: what becomes of its end is not its business. */
+START_TEST(a_lost_lane_does_not_reach_a_socket_that_both_sides_ended)
+{
+    struct pair *p;
+
+    stand_up();
+    p = stand_join_and_hold_last_end();
+    stand_lose_lanes();
+    UNTIL(all_done);
+    ck_assert_int_eq(p->edge.relay.end, RELAY_STREAM_RESET);
+    ck_assert_uint_eq(p->edge.done_count, 1);
+    ck_assert(!client_is_reset());
+    UNTIL(target_is_reset);
+    stand_down();
+}
+END_TEST
+
 static bool hub_stream_has_ended(void)
 {
     return stand.pairs[0].hub.stream.state == STREAM_ENDED;
@@ -296,6 +313,7 @@ int main(void)
     tcase_add_test(c, a_lost_lane_resets_both);
     tcase_add_test(c, a_lost_lane_after_the_sockets_end_resets);
     tcase_add_test(c, a_lost_lane_with_an_end_that_waits_resets_once);
+    tcase_add_test(c, a_lost_lane_does_not_reach_a_socket_that_both_sides_ended);
     tcase_add_test(c, what_came_before_an_orderly_end_outlives_the_lane);
     tcase_add_test(c, a_reset_overtakes_what_a_deaf_client_did_not_take);
     tcase_add_test(c, fini_resets_the_socket_and_says_nothing);

@@ -126,6 +126,73 @@ START_TEST(replayed_initial)
 }
 END_TEST
 
+/* Looks at the end of each turn of the loop. */
+struct turns {
+    struct ready ready;
+    struct quic_pair *pair;
+    uint64_t taken, most; /* so far, and in one turn */
+};
+
+static uint64_t taken_so_far(const struct quic_pair *p)
+{
+    const struct quic_port_stats *stats = quic_port_stats(p->server_port);
+
+    return stats->unknown + stats->malformed;
+}
+
+static void on_turn(struct ready *ready)
+{
+    struct turns *t = container_of(ready, struct turns, ready);
+    uint64_t now = taken_so_far(t->pair);
+
+    t->most = MAX(t->most, now - t->taken);
+    t->taken = now;
+    loop_again(t->pair->loop, &t->ready);
+}
+
+static uint64_t until_taken;
+
+static bool is_taken(struct quic_pair *p)
+{
+    return taken_so_far(p) >= until_taken;
+}
+
+/* How many of `count` datagrams of n bytes a turn of the loop takes at most. */
+static uint64_t taken_in_a_turn(struct quic_pair *p, unsigned count, size_t n)
+{
+    static const uint8_t bytes[10000] = {0x40};
+    struct turns t = {.pair = p, .taken = taken_so_far(p)};
+
+    ready_init(&t.ready, on_turn);
+    loop_again(p->loop, &t.ready);
+    until_taken = t.taken + count;
+    for (unsigned i = 0; i < count; i++)
+        quic_pair_raw_send(p, bytes, n);
+    quic_pair_poll(p, is_taken);
+    on_turn(&t.ready); /* the last one */
+    ready_cancel(&t.ready);
+    return t.most;
+}
+
+/* Eight of any size, eight times as many small ones.  A busy kernel may hand them over in parts,
+ * and two turns may pass between two looks. */
+START_TEST(a_turn_has_a_measure)
+{
+    uint64_t of_small = 0, of_large = 0;
+    struct quic_pair p;
+
+    quic_pair_start(&p);
+    for (unsigned i = 0; i < 20; i++) {
+        of_small = MAX(of_small, taken_in_a_turn(&p, 100, 100));
+        of_large = MAX(of_large, taken_in_a_turn(&p, 20, 9000));
+    }
+    ck_assert_uint_gt(of_small, 2 * 8);
+    ck_assert_uint_le(of_large, 2 * 8);
+    check_alive(&p);
+    quic_pair_close(&p);
+}
+END_TEST
+
 START_TEST(another_version)
 {
     uint8_t bytes[1200] = {0xc0, 0x0a, 0x0a, 0x0a, 0x0a, 8, 1, 2, 3, 4, 5, 6, 7, 8, 4, 9, 8, 7, 6};
@@ -292,6 +359,7 @@ int main(void)
     tcase_add_test(all, garbage);
     tcase_add_test(all, bent_packets);
     tcase_add_test(all, replayed_initial);
+    tcase_add_test(all, a_turn_has_a_measure);
     tcase_add_test(all, another_version);
     tcase_add_test(all, client_of_another_version);
     tcase_add_test(all, refused_without_an_answer);
