@@ -30,6 +30,7 @@ import tunnels
 ROWS = {}
 ON_DEMAND = set()  # the rows that only ROWS= runs: they take long, or need what not every machine has
 CLIENTS_MAX = 100000  # all of them come from one address
+REQUESTS_MAX = 100000000  # of a connection, the peers' as well: h2load opens no other when one is over
 HUB_TRANSPORT = {"tcpTls": "tls", "quic": "quic"}
 HOST = "localhost"  # wrk takes the SNI from the address it is given
 
@@ -101,8 +102,9 @@ class Bench:
 
     def traffic(self, target, certificate=None, **conf):
         certificate = certificate or self.certificate
-        traffic = self.stacks.enter_context(penstock.Stack()).traffic(proxyProtocol={"trusted": []},
-                                                                            log={"access": False}, **conf)
+        limits = {"requestsPerConnection": REQUESTS_MAX, **conf.pop("limits", {})}
+        traffic = self.stacks.enter_context(penstock.Stack()).traffic(
+            proxyProtocol={"trusted": []}, log={"access": False}, limits=limits, **conf)
         traffic.api("PUT", "/v1/routes", {"routes": [{
             "hostName": HOST, "destinationIps": ["127.0.0.1"], "destinationPorts": [target],
             "publicKey": certificate.chain, "privateKey": certificate.key}]}, expect=200)
@@ -119,15 +121,37 @@ class Bench:
             "ratio": round(ratio, 3), "goal": goal, "oursSamples": ours, "peerSamples": peer})
         print(line(self.results[-1]), flush=True)
 
+    def attempt(self, name, who, measure):
+        try:
+            return measure()
+        except penstock.Failure as failure:
+            raise penstock.Failure(f"{name}, {who}: {failure}") from failure
+
     def interleave(self, name, unit, contestants, goals, better="more", rounds=None):
         """contestants: name -> function that measures once; the first is ours."""
         samples = {who: [] for who in contestants}
         for _ in range(rounds or self.rounds):
             for who, measure in contestants.items():
-                samples[who].append(measure())
+                samples[who].append(self.attempt(name, who, measure))
         ours_name = next(iter(contestants))
         for who in list(contestants)[1:]:
             self.record(name, unit, samples[ours_name], samples[who], who, goals.get(who), better)
+
+
+    def interleave_requests(self, name, contestants, goals):
+        """contestants: name -> (function that measures requests a second, pid).  A row of the rate, in which the client
+        and the origin have their share of the machine, and one of what a request costs the contestant itself."""
+        rates, costs = ({who: [] for who in contestants} for _ in range(2))
+        for _ in range(self.rounds):
+            for who, (measure, pid) in contestants.items():
+                before = peers.cpu_seconds(pid)
+                rate = self.attempt(name, who, measure)
+                rates[who].append(rate)
+                costs[who].append((peers.cpu_seconds(pid) - before) / (rate * self.secs) * 1e6)
+        ours_name = next(iter(contestants))
+        for who in list(contestants)[1:]:
+            self.record(name, "req/s", rates[ours_name], rates[who], who, goals.get(who))
+            self.record(f"{name}: CPU", "us/req", costs[ours_name], costs[who], who, goals.get(who), "less")
 
 
 def line(r):
@@ -174,17 +198,14 @@ def tunnel_ceiling(b):
 
 @row("tunnel-requests")
 def tunnel_requests(b):
+    """Beside the bare hop without TLS, too: what of a ratio the machine has to give."""
     target = b.keep(peers.lean_origin())
-    ours, _, _ = b.tunnel(target)
-    pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
-    url = "http://127.0.0.1:{}/"
-    b.interleave("tunnel requests keep-alive c64", "req/s", {
-        "penstock": lambda: wrk(url.format(ours), b.secs, 64)[0],
-        "haproxy pair": lambda: wrk(url.format(pair), b.secs, 64)[0]}, {"haproxy pair": 1.5})
-    close = "Connection: close"
-    b.interleave("tunnel requests new connection", "req/s", {
-        "penstock": lambda: wrk(url.format(ours), b.secs, 64, close)[0],
-        "haproxy pair": lambda: wrk(url.format(pair), b.secs, 64, close)[0]}, {"haproxy pair": 6.0})
+    ports = {"penstock": b.tunnel(target)[0], "haproxy pair": b.keep(peers.haproxy_pair(b.folder, b.certificate, target)),
+             "hop, plain": b.keep(peers.hop_pair(target, "--plain"))}
+    for what, headers, goal in (("keep-alive c64", (), 1.5), ("new connection", ("Connection: close",), 6.0)):
+        b.interleave(f"tunnel requests {what}", "req/s", {
+            name: (lambda port=port: wrk(f"http://127.0.0.1:{port}/", b.secs, 64, *headers)[0])
+            for name, port in ports.items()}, {"haproxy pair": goal})
 
 
 @row("tunnel-latency")
@@ -202,30 +223,33 @@ def tunnel_latency(b):
         "penstock": lambda: p99(ours), "haproxy pair": lambda: p99(pair)}, {"haproxy pair": 1.0}, better="less")
 
 
+def ingresses(b, **more):
+    """name -> (port, pid)"""
+    target = b.keep(peers.lean_origin())
+    port, traffic = b.traffic(target)
+    found = {"penstock": (port, traffic.pid)}
+    for name, start in (("haproxy", peers.haproxy_https), ("nginx", peers.nginx_https)):
+        port, (process,) = start(b.folder, b.certificate, target, **more.get(name, {}))
+        found[name] = (b.keep((port, [process])), process.child.pid)
+    return found
+
+
 @row("https")
 def https(b):
-    target = b.keep(peers.lean_origin())
-    ours, _ = b.traffic(target)
-    contestants = {"penstock": ours}
-    for name, start in (("haproxy", peers.haproxy_https), ("nginx", peers.nginx_https)):
-        contestants[name] = b.keep(start(b.folder, b.certificate, target))
+    found = ingresses(b)
     for path, size in (("/", "128 B"), ("/1k", "1 KiB")):
-        b.interleave(f"https keep-alive c64 {size}", "req/s", {
-            name: (lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0])
-            for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.1})
+        b.interleave_requests(f"https keep-alive c64 {size}", {
+            name: ((lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0]), pid)
+            for name, (port, pid) in found.items()}, {"haproxy": 1.0, "nginx": 1.1})
 
 
 @row("h2")
 def h2(b):
-    target = b.keep(peers.lean_origin())
-    ours, _ = b.traffic(target)
-    contestants = {"penstock": ours}
-    contestants["haproxy"] = b.keep(peers.haproxy_https(b.folder, b.certificate, target, alpn="h2"))
-    contestants["nginx"] = b.keep(peers.nginx_https(b.folder, b.certificate, target, "http2"))
+    found = ingresses(b, haproxy={"alpn": "h2"}, nginx={"http2": "http2"})
     for connections, streams in ((64, 1), (16, 8)):  # as many as the kept connections to the origin
-        b.interleave(f"h2 keep-alive c{connections} x{streams} 1 KiB", "req/s", {
-            name: (lambda port=port: h2load(f"https://{HOST}:{port}/1k", b.secs, connections, streams))
-            for name, port in contestants.items()}, {"haproxy": 1.0, "nginx": 1.2})
+        b.interleave_requests(f"h2 keep-alive c{connections} x{streams} 1 KiB", {
+            name: ((lambda port=port: h2load(f"https://{HOST}:{port}/1k", b.secs, connections, streams)), pid)
+            for name, (port, pid) in found.items()}, {"haproxy": 1.0, "nginx": 1.2})
 
 
 @row("https-large")

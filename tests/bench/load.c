@@ -2,12 +2,14 @@
  *
  *   load serve PORT                     answers; one line "ready"
  *   load ask COUNT PORT [PORT ...]      opens COUNT connections, dealt round robin over the ports,
- * has one small answer on each, and says "ready"; then every line "SECS ACTIVE UPLOAD ANSWER" on
- * stdin is a measurement, answered by one line of JSON; end of input ends it
+ * has one small answer on each, and says "ready"; then every line "SECS ACTIVE UPLOAD ANSWER RATE"
+ * on stdin is a measurement, answered by one line of JSON; end of input ends it
  *
  * A request is two u32 in network order, how many bytes follow it and how many the answer shall
- * have. ACTIVE connections have a request under way at any time; each answer passes the turn on to
- * the connection that has waited longest, so that all connections take part, whatever ACTIVE is.
+ * have. With RATE 0 ACTIVE connections have a request under way at any time, and each answer passes
+ * the turn on to the connection that has waited longest, so that all take part, whatever ACTIVE is.
+ * With a RATE so many requests begin a second, evenly, each on the connection that has waited
+ * longest; one that finds ACTIVE of them under way is left out and counted ("missed").
  *
  * A connection that breaks or answers too much ends the program: a measurement with errors is none.
  */
@@ -21,6 +23,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -194,7 +197,9 @@ static struct {
     uint32_t upload, answer;
     unsigned asking;
     uint64_t end_us; /* no request begins after it */
-    uint64_t answered;
+    unsigned active;
+    int clock; /* ticks for each request of a RATE; -1: answers pass on the turn */
+    uint64_t answered, missed;
     uint32_t *samples; /* owned: microseconds of each answer */
 } ask;
 
@@ -267,14 +272,44 @@ static void ask_read(struct conn *c)
         c->is_asking = false;
         ask.asking--;
         ask_wait(c);
-        ask_next(now);
+        if (ask.clock < 0)
+            ask_next(now);
     }
 }
 
-/* Until nothing is under way. */
+static void ask_tick(void)
+{
+    uint64_t due, now = now_us();
+
+    if (read(ask.clock, &due, sizeof(due)) != sizeof(due))
+        return;
+    for (; due > 0 && now < ask.end_us; due--)
+        if (ask.asking < ask.active && ask.waiting)
+            ask_next(now);
+        else
+            ask.missed++;
+    if (now >= ask.end_us) {
+        close(ask.clock);
+        ask.clock = -1;
+    }
+}
+
+static void ask_start_clock(unsigned rate)
+{
+    struct timespec each = {.tv_sec = rate == 1, .tv_nsec = 1000000000 / rate % 1000000000};
+    struct itimerspec every = {each, each};
+    struct epoll_event event = {.events = EPOLLIN};
+
+    ask.clock = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (ask.clock < 0 || timerfd_settime(ask.clock, 0, &every, NULL) != 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, ask.clock, &event) != 0)
+        die("a clock");
+}
+
+/* Until nothing is under way, and nothing begins any more. */
 static void ask_run(void)
 {
-    while (ask.asking > 0) {
+    while (ask.asking > 0 || ask.clock >= 0) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(epoll_fd, events, EVENTS_MAX, STALL_SECS * 1000);
 
@@ -284,6 +319,10 @@ static void ask_run(void)
         for (int i = 0; i < count; i++) {
             struct conn *c = events[i].data.ptr;
 
+            if (!c) {
+                ask_tick();
+                continue;
+            }
             if (events[i].events & EPOLLOUT)
                 ask_write(c);
             ask_read(c);
@@ -298,6 +337,7 @@ static void ask_open(unsigned count, char **ports, unsigned port_count)
     ask.waiting_end = &ask.waiting;
     ask.count = count;
     ask.answer = 1;
+    ask.clock = -1;
     if (!ask.conns || !ask.samples)
         die("memory");
     for (unsigned i = 0; i < count; i++) {
@@ -323,21 +363,25 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void measure(double secs, unsigned active)
+static void measure(double secs, unsigned active, unsigned rate)
 {
     uint64_t begin = now_us();
     size_t n;
 
-    ask.answered = 0;
+    ask.answered = ask.missed = 0;
+    ask.active = active;
     ask.end_us = begin + (uint64_t)(secs * 1e6);
-    for (unsigned i = 0; i < active; i++)
+    if (rate > 0)
+        ask_start_clock(rate);
+    for (unsigned i = 0; i < active && rate == 0; i++)
         ask_next(begin);
     ask_run();
     n = ask.answered < SAMPLES_MAX ? (size_t)ask.answered : SAMPLES_MAX;
     qsort(ask.samples, n, sizeof(*ask.samples), by_value);
-    printf("{\"answers\": %llu, \"secs\": %.6f, \"p50Us\": %u, \"p99Us\": %u}\n",
-           (unsigned long long)ask.answered, (double)(now_us() - begin) / 1e6,
-           n ? ask.samples[n / 2] : 0, n ? ask.samples[n * 99 / 100] : 0);
+    printf("{\"answers\": %llu, \"missed\": %llu, \"secs\": %.6f, \"p50Us\": %u, \"p99Us\": %u}\n",
+           (unsigned long long)ask.answered, (unsigned long long)ask.missed,
+           (double)(now_us() - begin) / 1e6, n ? ask.samples[n / 2] : 0,
+           n ? ask.samples[n * 99 / 100] : 0);
     fflush(stdout);
 }
 
@@ -345,18 +389,18 @@ static int ask_for(unsigned count, char **ports, unsigned port_count)
 {
     char line[256];
     double secs;
-    unsigned active;
+    unsigned active, rate;
 
     ask_open(count, ports, port_count);
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof(line), stdin)) {
-        if (sscanf(line, "%lf %u %u %u", &secs, &active, &ask.upload, &ask.answer) != 4 ||
-            active == 0 || ask.answer == 0) {
-            fprintf(stderr, "load: SECS ACTIVE UPLOAD ANSWER, not %s", line);
+        if (sscanf(line, "%lf %u %u %u %u", &secs, &active, &ask.upload, &ask.answer, &rate) != 5 ||
+            active == 0 || ask.answer == 0 || rate > 1000000000) {
+            fprintf(stderr, "load: SECS ACTIVE UPLOAD ANSWER RATE, not %s", line);
             return 2;
         }
-        measure(secs, active);
+        measure(secs, active, rate);
     }
     return 0;
 }

@@ -332,9 +332,10 @@ class Load:
             raise penstock.Failure(f"load ended with {self.child.wait()}")
         return line
 
-    def run(self, secs, active, upload, answer):
-        """{answers, secs, p50Us, p99Us} with `active` requests under way."""
-        self.child.stdin.write(f"{secs} {active} {upload} {answer}\n")
+    def run(self, secs, active, upload, answer, rate=0):
+        """{answers, missed, secs, p50Us, p99Us} with `active` requests under way, or `rate` a second and at most
+        so many."""
+        self.child.stdin.write(f"{secs} {active} {upload} {answer} {rate}\n")
         self.child.stdin.flush()
         return json.loads(self._line())
 
