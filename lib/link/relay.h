@@ -58,8 +58,8 @@ void relay_start(struct relay *r, struct loop *loop, int fd, struct stream *stre
                  const void *prefix, size_t n, void (*on_done)(struct relay *r));
 /* The stream's on_change() ends here: takes note.  Fine before relay_start() and after the end. */
 void relay_wake(struct relay *r);
-/* Resets the socket at once and closes it; fine on a zeroed one and twice.  The stream is the
- * owner's to release. */
+/* Resets the socket at once and closes it, if it is still there; fine on a zeroed one and twice.
+ * The stream is the owner's to release. */
 void relay_fini(struct relay *r);
 const char *relay_end_name(enum relay_end end);
 

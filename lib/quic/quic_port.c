@@ -24,6 +24,7 @@
 #define READ_MESSAGES 8u
 #define READ_ROUNDS   8u /* a turn: as long as all that came is no more than a bundle may be */
 #define READ_BYTES    65536u
+#define READ_PACKETS  512u /* a turn: as many as eight bundles have; many bundles may be short */
 #define LONG_HEADER   0x80u
 
 struct quic_read_buffers {
@@ -273,10 +274,12 @@ static int read_bundles(struct quic_socket *s, size_t *bytes)
 
 static void read_turn(struct quic_socket *s)
 {
+    uint64_t packets = s->port->stats.datagrams_in + READ_PACKETS;
     unsigned rounds = READ_ROUNDS;
     size_t bytes = 0;
 
-    while (read_bundles(s, &bytes) == (int)READ_MESSAGES && bytes < READ_BYTES && --rounds > 0)
+    while (read_bundles(s, &bytes) == (int)READ_MESSAGES && bytes < READ_BYTES &&
+           s->port->stats.datagrams_in < packets && --rounds > 0)
         continue;
 }
 

@@ -137,17 +137,16 @@ class Bench:
         for who in list(contestants)[1:]:
             self.record(name, unit, samples[ours_name], samples[who], who, goals.get(who), better)
 
-
     def interleave_requests(self, name, contestants, goals):
-        """contestants: name -> (function that measures requests a second, pid).  A row of the rate, in which the client
+        """contestants: name -> (function that loads once, pid).  A row of the rate, in which the client
         and the origin have their share of the machine, and one of what a request costs the contestant itself."""
         rates, costs = ({who: [] for who in contestants} for _ in range(2))
         for _ in range(self.rounds):
             for who, (measure, pid) in contestants.items():
                 before = peers.cpu_seconds(pid)
-                rate = self.attempt(name, who, measure)
-                rates[who].append(rate)
-                costs[who].append((peers.cpu_seconds(pid) - before) / (rate * self.secs) * 1e6)
+                found = self.attempt(name, who, measure)
+                rates[who].append(found.rate)
+                costs[who].append((peers.cpu_seconds(pid) - before) / found.requests * 1e6)
         ours_name = next(iter(contestants))
         for who in list(contestants)[1:]:
             self.record(name, "req/s", rates[ours_name], rates[who], who, goals.get(who))
@@ -192,7 +191,7 @@ def tunnel_ceiling(b):
             name: (lambda port=port: iperf(port, b.secs, streams, down)) for name, (port, _) in ports.items()}, goals, rounds=rounds)
     for what, headers in (("keep-alive c64", ()), ("new connection", ("Connection: close",))):
         b.interleave(f"ceiling requests {what}", "req/s", {
-            name: (lambda port=port: wrk(f"http://127.0.0.1:{port}/", b.secs, 64, *headers)[0])
+            name: (lambda port=port: wrk(f"http://127.0.0.1:{port}/", b.secs, 64, *headers).rate)
             for name, (_, port) in ports.items()}, goals, rounds=rounds)
 
 
@@ -204,7 +203,7 @@ def tunnel_requests(b):
              "hop, plain": b.keep(peers.hop_pair(target, "--plain"))}
     for what, headers, goal in (("keep-alive c64", (), 1.5), ("new connection", ("Connection: close",), 6.0)):
         b.interleave(f"tunnel requests {what}", "req/s", {
-            name: (lambda port=port: wrk(f"http://127.0.0.1:{port}/", b.secs, 64, *headers)[0])
+            name: (lambda port=port: wrk(f"http://127.0.0.1:{port}/", b.secs, 64, *headers).rate)
             for name, port in ports.items()}, {"haproxy pair": goal})
 
 
@@ -214,7 +213,7 @@ def tunnel_latency(b):
     target = b.keep(peers.lean_origin())
     ours, _, _ = b.tunnel(target)
     pair = b.keep(peers.haproxy_pair(b.folder, b.certificate, target))
-    best = min(wrk(f"http://127.0.0.1:{port}/", b.secs, 64)[0] for port in (ours, pair))
+    best = min(wrk(f"http://127.0.0.1:{port}/", b.secs, 64).rate for port in (ours, pair))
 
     def p99(port):
         return paced(f"http://127.0.0.1:{port}/", best / 2, b.secs, b.folder / "paced.log")
@@ -239,7 +238,7 @@ def https(b):
     found = ingresses(b)
     for path, size in (("/", "128 B"), ("/1k", "1 KiB")):
         b.interleave_requests(f"https keep-alive c64 {size}", {
-            name: ((lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)[0]), pid)
+            name: ((lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)), pid)
             for name, (port, pid) in found.items()}, {"haproxy": 1.0, "nginx": 1.1})
 
 

@@ -40,7 +40,7 @@ def large(b, host):
 
         def measure(port, alpn=alpn):
             url = f"https://{host}:{port}/1m"
-            return wrk(url, b.secs, 16)[0] if alpn != "h2" else h2load(url, b.secs, 16, 1)
+            return (wrk(url, b.secs, 16) if alpn != "h2" else h2load(url, b.secs, 16, 1)).rate
         b.interleave(f"https {version} c16 1 MiB", "req/s", {
             name: (lambda port=port: measure(port)) for name, (port, _) in found.items()}, {"haproxy": 1.0, "nginx": 1.2})
 

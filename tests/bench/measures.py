@@ -1,4 +1,5 @@
 """One measurement each, by the programs that load and by none of ours."""
+import collections
 import json
 import re
 import subprocess
@@ -10,6 +11,8 @@ from peers import penstock
 
 # Of a client: with one the machine stood idle for a tenth of the time, most of it beside whoever costs least.
 THREADS = 2
+
+Load = collections.namedtuple("Load", "rate p99 requests")  # a second; seconds; how many there were in all
 
 
 def iperf(port, secs, streams, down, *options, host="127.0.0.1"):
@@ -39,7 +42,8 @@ def wrk(url, secs, connections, *headers, threads=THREADS):
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     if errors:
         raise penstock.Failure(f"wrk: {errors.group(0)} from {url}")
-    return rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+    requests = int(re.search(r"(\d+) requests in", text).group(1))  # wrk looks at the clock each 100 ms
+    return Load(rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit], requests)
 
 
 def paced(url, rate, secs, log, connections=32):
@@ -61,4 +65,4 @@ def h2load(url, secs, connections, streams):
     done = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", text)
     if rate == 0 or done.group(2) != "0" or "Application protocol: h2" not in text:
         raise penstock.Failure(f"h2load: {text}")
-    return rate
+    return Load(rate, None, int(done.group(1)))

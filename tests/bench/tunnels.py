@@ -81,7 +81,7 @@ def quic_bulk(b):
 def requests(b, title, who, goals):
     for what, headers in (("keep-alive c64", ()), ("new connection", (CLOSE,))):
         b.interleave(f"{title} requests {what}", "req/s", {
-            name: (lambda port=each.port: wrk(URL.format(port), b.secs, 64, *headers)[0])
+            name: (lambda port=each.port: wrk(URL.format(port), b.secs, 64, *headers).rate)
             for name, each in who.items()}, goals.get(what, {}))
 
 

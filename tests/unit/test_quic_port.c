@@ -183,10 +183,11 @@ START_TEST(a_turn_has_a_measure)
 
     quic_pair_start(&p);
     for (unsigned i = 0; i < 20; i++) {
-        of_small = MAX(of_small, taken_in_a_turn(&p, 100, 100));
+        of_small = MAX(of_small, taken_in_a_turn(&p, 200, 100));
         of_large = MAX(of_large, taken_in_a_turn(&p, 20, 9000));
     }
     ck_assert_uint_gt(of_small, 2 * 8);
+    ck_assert_uint_le(of_small, 2 * 64);
     ck_assert_uint_le(of_large, 2 * 8);
     check_alive(&p);
     quic_pair_close(&p);
