@@ -32,6 +32,7 @@ ON_DEMAND = set()  # the rows that only ROWS= runs: they take long, or need what
 CLIENTS_MAX = 100000  # all of them come from one address
 REQUESTS_MAX = 100000000  # of a connection, the peers' as well: h2load opens no other when one is over
 HUB_TRANSPORT = {"tcpTls": "tls", "quic": "quic"}
+INGRESS_GOALS = {"haproxy": 1.0, "nginx": 1.2}
 HOST = "localhost"  # wrk takes the SNI from the address it is given
 
 
@@ -239,7 +240,7 @@ def https(b):
     for path, size in (("/", "128 B"), ("/1k", "1 KiB")):
         b.interleave_requests(f"https keep-alive c64 {size}", {
             name: ((lambda port=port: wrk(f"https://{HOST}:{port}{path}", b.secs, 64)), pid)
-            for name, (port, pid) in found.items()}, {"haproxy": 1.0, "nginx": 1.1})
+            for name, (port, pid) in found.items()}, INGRESS_GOALS)
 
 
 @row("h2")
@@ -248,7 +249,7 @@ def h2(b):
     for connections, streams in ((64, 1), (16, 8)):  # as many as the kept connections to the origin
         b.interleave_requests(f"h2 keep-alive c{connections} x{streams} 1 KiB", {
             name: ((lambda port=port: h2load(f"https://{HOST}:{port}/1k", b.secs, connections, streams)), pid)
-            for name, (port, pid) in found.items()}, {"haproxy": 1.0, "nginx": 1.2})
+            for name, (port, pid) in found.items()}, INGRESS_GOALS)
 
 
 @row("https-large")
