@@ -1,8 +1,8 @@
 """Rows that tell what grows with streams and edges (load.c): what a request and a megabyte cost is the processor
 time of hub and edges together.
 
-Twice, from 100 streams on: with as much load as the machine bears, a request under way on every stream; and with the same load whatever
-the number of streams and edges is, some of what it bears.  The first tells what is reached.  It is no measure of what
+Twice, from 100 streams on: with as much load as the machine bears, a request under way on every stream; and with
+the same load whatever the number of streams and edges is, some of what it bears.  The first tells what is reached.  It is no measure of what
 grows: at their limit 100 streams are gathered ten and more to a record, and how many are gathered is what changes
 then.  The second is that: only the number differs.
 
@@ -30,6 +30,7 @@ IDLE_MAX = 4096
 SMALL, LARGE = 128, 64 << 10
 RATES = {SMALL: 10000, LARGE: 2000}  # requests a second of the same load; 100 edges bear twice as many at the least
 BORNE = 0.99  # of those, answered within 1 / BORNE of the time: else the machine did not bear it
+COSTS = (("us/req", "CPU a request", SMALL), ("ms/MB", "CPU a megabyte", LARGE))
 ROUNDS_MAX = 3
 AHEAD = -15  # a niceness: thirty times the weight
 
@@ -90,9 +91,6 @@ def measure(load, count, secs, pids, into):
             into["ms/MB"].append(sum(each) * 1e9 / size)
         if count >= STREAMS_AN_EDGE:
             measure_same(load, count, secs, pids, size, into)
-
-
-COSTS = (("us/req", "CPU a request", SMALL), ("ms/MB", "CPU a megabyte", LARGE))
 
 
 def record(b, what, samples, reference):

@@ -46,23 +46,6 @@ static inline bool edge_socket_is_closed(void)
     return stand.pairs[0].edge.relay.fd < 0;
 }
 
-/* The client has the target's end; it said its own, and that waits in the edge's lane. */
-static inline struct pair *stand_join_and_hold_last_end(void)
-{
-    struct pair *p = stand_join(0, 1000, 0);
-
-    p->target.says_end = true;
-    talker_go(&p->target);
-    ck_assert(happens_within(client_has_heard_end, STAND_PATIENCE_MS));
-    stand_hold(true);
-    p->client.says_end = true;
-    talker_go(&p->client);
-    ck_assert(happens_within(edge_socket_is_closed, STAND_PATIENCE_MS));
-    ck_assert_int_eq(p->edge.relay.state, RELAY_MOVING);
-    ck_assert_int_eq(p->edge.stream.out, HALF_ENDING);
-    return p;
-}
-
 /* The edge's relay waits for nothing but room, or nothing but the other side: its watcher is off.
  */
 static inline bool edge_is_blind(void)

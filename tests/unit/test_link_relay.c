@@ -132,7 +132,16 @@ START_TEST(a_socket_that_both_sides_ended_does_not_wait_for_the_stream)
     struct pair *p;
 
     stand_up();
-    p = stand_join_and_hold_last_end();
+    p = stand_join(0, 1000, 0);
+    p->target.says_end = true;
+    talker_go(&p->target);
+    UNTIL(client_has_heard_end);
+    stand_hold(true);
+    p->client.says_end = true;
+    talker_go(&p->client);
+    UNTIL(edge_socket_is_closed);
+    ck_assert_int_eq(p->edge.relay.state, RELAY_MOVING);
+    ck_assert_int_eq(p->edge.stream.out, HALF_ENDING);
     stand_hold(false);
     UNTIL(all_ended);
     check_exact(p);
