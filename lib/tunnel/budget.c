@@ -161,9 +161,12 @@ bool budget_has_udp_room(const struct budget *b)
 uint32_t budget_window(const struct budget *b)
 {
     const struct budget *all = b->whole ? b->whole : b;
-    uint32_t streams = atomic_load_explicit(&all->streams, memory_order_relaxed);
-    uint64_t share = b->limit_bytes / MAX(streams, 1u);
+    uint64_t limit = all->limit_bytes, taken = now(&all->taken);
+    uint64_t even = limit / MAX(atomic_load_explicit(&all->streams, memory_order_relaxed), 1u);
+    uint64_t spare = (limit - MIN(taken, limit)) / BUDGET_SPARE_PARTS;
+    uint64_t window = even;
 
-    share = MAX(share, BUDGET_WINDOW_FLOOR);
-    return (uint32_t)MIN(share, (uint64_t)b->max_window);
+    if (even < BUDGET_WINDOW_FULL) /* of so many, most may be at rest */
+        window = MIN(MAX(even + BUDGET_STREAM_FREE, spare), (uint64_t)BUDGET_WINDOW_FULL);
+    return (uint32_t)MIN(window, (uint64_t)b->max_window);
 }

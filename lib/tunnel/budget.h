@@ -27,8 +27,9 @@
 
 #include "base/must.h"
 
-#define BUDGET_STREAM_FREE  65536u     /* the initial window */
-#define BUDGET_WINDOW_FLOOR (1u << 20) /* the least that a full window is, however many streams */
+#define BUDGET_STREAM_FREE 65536u     /* the initial window */
+#define BUDGET_WINDOW_FULL (1u << 20) /* what a window may grow to while there is plenty */
+#define BUDGET_SPARE_PARTS 64u        /* plenty: so many of the window are free */
 
 struct budget {
     struct budget *whole;        /* borrowed; NULL: this one is no part */
@@ -82,7 +83,16 @@ MUST_USE bool budget_open_udp(struct budget *b);
 void budget_close_udp(struct budget *b);
 /* One more could be opened now; nothing is counted.  Of a whole. */
 bool budget_has_udp_room(const struct budget *b);
-/* clamp(limit / open streams, 1 MiB, max_window): what a stream's window may grow to now. */
+/* What a stream's window may grow to now, and must shrink to: an even share of the limit,
+ *
+ *      limit / open streams, at most max_window
+ *
+ * and where that is less than 1 MiB, which may be for streams that are at rest,
+ *
+ *      max(limit / open streams + BUDGET_STREAM_FREE, 1/64 of what is free), at most 1 MiB
+ *
+ * So the few of many streams that are at work have 1 MiB each; when all are, those that came first
+ * do not keep what there is: all come to their even share. */
 uint32_t budget_window(const struct budget *b);
 
 #endif

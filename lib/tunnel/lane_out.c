@@ -263,8 +263,8 @@ static void put_data(struct lane *l, uint64_t now_ms)
     }
 }
 
-/* Streams that will soon have been at rest for long: in a record of data their credit costs
- * 13 bytes, by itself a record, a wake-up and a system call at both ends. */
+/* Streams that have been at rest for a while: in a record of data their credit costs 13 bytes, by
+ * itself a record, a wake-up and a system call at both ends. */
 static void put_rested_credit(struct lane *l)
 {
     uint64_t from_ms = l->now_ms + LANE_REST_MS - LANE_REST_EARLY_MS;

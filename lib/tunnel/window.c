@@ -99,20 +99,31 @@ void window_taken(struct window *w, uint64_t n)
     settle(w);
 }
 
+/* What the window, as it stands, has room for beyond what is granted; after a shrink it may have
+ * none. */
+static uint64_t due(const struct window *w)
+{
+    return w->is_ended || w->taken + w->size <= w->granted ? 0 : w->taken + w->size - w->granted;
+}
+
+static bool is_due(const struct window *w, uint32_t parts)
+{
+    uint64_t n = due(w);
+
+    return n > 0 && n >= w->size / parts;
+}
+
 bool window_is_owing(const struct window *w)
 {
-    return !w->is_ended && w->taken + w->size > w->granted;
+    return is_due(w, WINDOW_REST_PARTS);
 }
 
 uint32_t window_grant(struct window *w, bool at_rest)
 {
-    uint64_t due;
+    uint64_t n = due(w);
 
-    if (!window_is_owing(w))
+    if (!is_due(w, at_rest ? WINDOW_REST_PARTS : WINDOW_DUE_PARTS))
         return 0;
-    due = w->taken + w->size - w->granted;
-    if (!at_rest && due < w->size / 4)
-        return 0;
-    w->granted += due;
-    return (uint32_t)due;
+    w->granted += n;
+    return (uint32_t)n;
 }

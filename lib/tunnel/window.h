@@ -15,6 +15,10 @@
 
 #include "tunnel/budget.h"
 
+#define WINDOW_DUE_PARTS  4u  /* credit returns when one of so many parts of the window is due */
+#define WINDOW_REST_PARTS 16u /* or, at rest, of so many: what is less is no hindrance to anyone   \
+                               */
+
 struct window {
     struct budget *budget; /* borrowed from the process */
     uint64_t taken, received, granted;
@@ -36,10 +40,10 @@ void window_check(const struct window *w);
 MUST_USE int window_received(struct window *w, uint64_t n);
 /* n of the held bytes were taken by our own socket: may double or shrink the window. */
 void window_taken(struct window *w, uint64_t n);
-/* Credit to return now: at least a quarter of the window is due, or (`at_rest`) anything at all.
- * 0: none.  What is returned counts as granted. */
+/* Credit to return now: all that is due, if that is a quarter of the window or, `at_rest`, a
+ * sixteenth.  0: none.  What is returned counts as granted. */
 MUST_USE uint32_t window_grant(struct window *w, bool at_rest);
-/* Something is due, though perhaps less than a quarter. */
+/* A sixteenth is due, though perhaps less than a quarter. */
 bool window_is_owing(const struct window *w);
 
 #endif

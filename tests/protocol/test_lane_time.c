@@ -285,7 +285,7 @@ static uint32_t credit_of(const struct probe_frame *f)
            (uint32_t)f->payload[2] << 8 | f->payload[3];
 }
 
-START_TEST(credit_returns_at_a_quarter_or_100_ms_after_the_queue_ran_empty)
+START_TEST(credit_returns_at_a_quarter_or_a_second_after_the_queue_ran_empty)
 {
     struct lane_probe p;
     struct probe_frame f;
@@ -294,21 +294,21 @@ START_TEST(credit_returns_at_a_quarter_or_100_ms_after_the_queue_ran_empty)
     lane_probe_init(&p, LANE_HUB);
     ping_ms = lane_deadline(&p.lane);
     ck_assert_int_eq(probe_open(&p, 1, 443), 0);
-    ck_assert_int_eq(probe_data(&p, 1, 20000), 0);
+    ck_assert_int_eq(probe_data(&p, 1, 21000), 0);
     probe_read(&p, 0, 16383);
     probe_expect_silence(&p);
     ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms); /* not empty: no rest */
     probe_read(&p, 0, 1);
     probe_expect(&p, 1, FRAME_WINDOW_UPDATE_BACK, 4); /* a quarter of 64 KiB */
-    probe_read(&p, 0, 3616);                          /* empty */
-    ck_assert_uint_eq(lane_deadline(&p.lane), p.now_ms + 100);
-    ck_assert_int_eq(probe_wait(&p, 99), 0);
+    probe_read(&p, 0, 4616);                          /* empty */
+    ck_assert_uint_eq(lane_deadline(&p.lane), p.now_ms + LANE_REST_MS);
+    ck_assert_int_eq(probe_wait(&p, LANE_REST_MS - 1), 0);
     probe_expect_silence(&p);
     ck_assert_int_eq(probe_wait(&p, 1), 0);
     ck_assert(probe_next(&p, &f));
     ck_assert_uint_eq(f.type, FRAME_WINDOW_UPDATE_BACK);
-    ck_assert_uint_eq(credit_of(&f), 3616);
-    ck_assert_uint_eq(p.streams[0].stream.window.granted, 20000 + 65536); /* its whole window */
+    ck_assert_uint_eq(credit_of(&f), 4616);
+    ck_assert_uint_eq(p.streams[0].stream.window.granted, 21000 + 65536); /* its whole window */
     ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms);
     lane_probe_fini(&p);
 }
@@ -325,14 +325,14 @@ START_TEST(streams_come_to_rest_one_by_one)
     for (uint32_t id = 1; id <= N; id++)
         ck_assert_int_eq(probe_open(&p, id, 443), 0);
     for (uint32_t id = 1; id <= N; id++) {
-        ck_assert_int_eq(probe_data(&p, id, id), 0);
-        probe_read(&p, id - 1, id);
-        due_ms[id] = p.now_ms + 100;
+        ck_assert_int_eq(probe_data(&p, id, 5000 + id), 0);
+        probe_read(&p, id - 1, 5000 + id);
+        due_ms[id] = p.now_ms + LANE_REST_MS;
         ck_assert_int_eq(probe_wait(&p, 3), 0);
     }
     ck_assert_int_eq(probe_data(&p, AGAIN, 7), 0); /* its rest begins anew */
     probe_read(&p, AGAIN - 1, 7);
-    due_ms[AGAIN] = p.now_ms + 100;
+    due_ms[AGAIN] = p.now_ms + LANE_REST_MS;
     ck_assert_int_eq(probe_close(&p, FINISHED, 0), 0); /* needs no credit any more */
     ck_assert_int_eq(probe_close(&p, GONE, 1), 0);
     for (uint32_t id = 1; id <= N; id++) {
@@ -351,7 +351,7 @@ START_TEST(streams_come_to_rest_one_by_one)
 }
 END_TEST
 
-/* From 50 ms on credit goes with data of any stream, behind it; by itself only after 100 ms. */
+/* From 50 ms on credit goes with data of any stream, behind it; by itself only after a second. */
 START_TEST(credit_of_a_resting_stream_rides_on_data)
 {
     struct lane_probe p;
@@ -361,9 +361,9 @@ START_TEST(credit_of_a_resting_stream_rides_on_data)
     ping_ms = lane_deadline(&p.lane);
     ck_assert_int_eq(probe_open(&p, 1, 443), 0);
     ck_assert_int_eq(probe_open(&p, 2, 443), 0);
-    ck_assert_int_eq(probe_data(&p, 1, 20), 0);
-    probe_read(&p, 0, 20);
-    ck_assert_int_eq(probe_wait(&p, 49), 0);
+    ck_assert_int_eq(probe_data(&p, 1, 5000), 0);
+    probe_read(&p, 0, 5000);
+    ck_assert_int_eq(probe_wait(&p, LANE_REST_EARLY_MS - 1), 0);
     probe_write(&p, 1, 10);
     probe_expect(&p, 2, FRAME_DATA_BACK, 10);
     probe_expect_silence(&p);
@@ -373,8 +373,34 @@ START_TEST(credit_of_a_resting_stream_rides_on_data)
     probe_expect(&p, 2, FRAME_DATA_BACK, 10);
     probe_expect(&p, 1, FRAME_WINDOW_UPDATE_BACK, 4);
     probe_expect_silence(&p);
-    ck_assert_uint_eq(p.streams[0].stream.window.granted, 20 + 65536);
+    ck_assert_uint_eq(p.streams[0].stream.window.granted, 5000 + 65536);
     ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms);
+    lane_probe_fini(&p);
+}
+END_TEST
+
+/* What is less than a sixteenth of the window hinders nobody: no timer, no frame for it. */
+START_TEST(little_credit_is_kept)
+{
+    struct lane_probe p;
+    uint64_t ping_ms;
+
+    lane_probe_init(&p, LANE_HUB);
+    ping_ms = lane_deadline(&p.lane);
+    ck_assert_int_eq(probe_open(&p, 1, 443), 0);
+    ck_assert_int_eq(probe_open(&p, 2, 443), 0);
+    ck_assert_int_eq(probe_data(&p, 1, 4095), 0);
+    probe_read(&p, 0, 4095);
+    ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms);
+    ck_assert_int_eq(probe_wait(&p, 2 * LANE_REST_MS), 0);
+    probe_write(&p, 1, 10);
+    probe_expect(&p, 2, FRAME_DATA_BACK, 10);
+    probe_expect_silence(&p);
+    ck_assert_int_eq(probe_data(&p, 1, 1), 0); /* but it adds up */
+    probe_read(&p, 0, 1);
+    ck_assert_uint_eq(lane_deadline(&p.lane), p.now_ms + LANE_REST_MS);
+    ck_assert_int_eq(probe_wait(&p, LANE_REST_MS), 0);
+    probe_expect(&p, 1, FRAME_WINDOW_UPDATE_BACK, 4);
     lane_probe_fini(&p);
 }
 END_TEST
@@ -414,9 +440,10 @@ int main(void)
     tcase_add_test(tc, goodbye_is_last_wherever_the_records_are_cut);
     tcase_add_test(tc, the_newest_config_replaces_one_that_waits);
     tcase_add_test(tc, a_long_config_goes_through_with_streams_around_it);
-    tcase_add_test(tc, credit_returns_at_a_quarter_or_100_ms_after_the_queue_ran_empty);
+    tcase_add_test(tc, credit_returns_at_a_quarter_or_a_second_after_the_queue_ran_empty);
     tcase_add_test(tc, streams_come_to_rest_one_by_one);
     tcase_add_test(tc, credit_of_a_resting_stream_rides_on_data);
+    tcase_add_test(tc, little_credit_is_kept);
     tcase_add_test(tc, credit_that_waits_is_one_frame);
     return suite_run("lane time", tc);
 }
