@@ -127,6 +127,7 @@ static void hold(struct client *c)
     }
     held = atomic_fetch_add_explicit(&shared->held, 1, memory_order_relaxed);
     list_push(&c->worker->held, &c->held_node);
+    edge_worker_watch(c->worker);
     if (held >= shared->held_max)
         turn_away(c, EDGE_REFUSED_LIMIT_HELD);
 }

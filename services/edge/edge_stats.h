@@ -1,7 +1,7 @@
 /* edge_stats - what a worker of the edge has counted, for status and metrics.
  *
- * Written by the worker, some as it happens and the rest by edge_stats_publish(), each
- * EDGE_TICK_MS; read by anyone, relaxed.
+ * Written by the worker, some as it happens and the rest by edge_stats_publish() with each tick, at
+ * most EDGE_REST_MS ago; read by anyone, relaxed.
  */
 #ifndef EDGE_EDGE_STATS_H
 #define EDGE_EDGE_STATS_H

@@ -57,6 +57,7 @@ void edge_worker_lanes_changed(struct edge_worker *w)
 {
     atomic_store_explicit(&w->has_lane, edge_worker_link(w) != NULL, memory_order_relaxed);
     udp_flows_follow(&w->udp);
+    edge_worker_watch(w);
 }
 
 /* --- clients ---------------------------------------------------------------------------------- */
@@ -64,6 +65,7 @@ void edge_worker_lanes_changed(struct edge_worker *w)
 void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why)
 {
     atomic_fetch_add_explicit(&w->stats.refused[why], 1, memory_order_relaxed);
+    edge_worker_watch(w);
     socket_set_reset_on_close(fd);
     close(fd);
 }
@@ -175,6 +177,23 @@ static uint64_t exhausted(const struct edge_worker *w)
     return sum;
 }
 
+/* Nothing but the numbers waits for a tick: there are no flows of UDP to end, no path to watch (by
+ * TLS there is none), nobody to turn away. */
+static bool is_at_rest(const struct edge_worker *w)
+{
+    LIST_EACH (&w->lanes, node, after) {
+        if (lane_of(node)->is_draining)
+            return false;
+    }
+    return !w->is_paused && !w->quic && list_is_empty(&w->held) && list_is_empty(&w->udp.sockets);
+}
+
+void edge_worker_watch(struct edge_worker *w)
+{
+    if (deadline_is_set(&w->tick) && w->tick.due_ms > loop_now_ms(w->loop) + EDGE_TICK_MS)
+        deadline_set(&w->tick, EDGE_TICK_MS);
+}
+
 static void on_tick(struct deadline *tick)
 {
     struct edge_worker *w = container_of(tick, struct edge_worker, tick);
@@ -187,7 +206,7 @@ static void on_tick(struct deadline *tick)
     udp_flows_tick(&w->udp);
     pause_or_go_on(w);
     edge_stats_publish(w, exhausted(w));
-    deadline_set(&w->tick, EDGE_TICK_MS);
+    deadline_set(&w->tick, is_at_rest(w) ? EDGE_REST_MS : EDGE_TICK_MS);
 }
 
 /* --- QUIC ------------------------------------------------------------------------------------- */

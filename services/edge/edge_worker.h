@@ -45,9 +45,10 @@ struct edge_shared {
     struct address_count addresses;
 };
 
-#define EDGE_TICK_MS   250u
-#define EDGE_LANES_MAX 16u /* of a worker, those that drain with them: past it the oldest ends */
-#define EDGE_HOPS_MAX  3u  /* from worker to worker, for want of a lane; then a client is held */
+#define EDGE_TICK_MS   250u  /* while something waits for a tick */
+#define EDGE_REST_MS   1000u /* else: a process at rest is not woken without need */
+#define EDGE_LANES_MAX 16u   /* of a worker, those that drain with them: past it the oldest ends */
+#define EDGE_HOPS_MAX  3u    /* from worker to worker, for want of a lane; then a client is held */
 
 struct edge_worker {
     struct worker *worker;      /* borrowed from main */
@@ -114,6 +115,8 @@ MUST_USE int edge_worker_quic(struct edge_worker *w, struct quic_port **out);
 struct link *edge_worker_link(struct edge_worker *w);
 /* A lane came or went, or began to drain. */
 void edge_worker_lanes_changed(struct edge_worker *w);
+/* Something waits for a tick from now on: the next one comes within EDGE_TICK_MS. */
+void edge_worker_watch(struct edge_worker *w);
 /* Another worker that has a lane; NULL: none has.  It is a moment old. */
 struct edge_worker *edge_worker_with_lane(struct edge_worker *w);
 /* A socket that this worker has no lane for, handed on `hops` times already: to one that has;
