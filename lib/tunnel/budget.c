@@ -38,6 +38,11 @@ static uint64_t now(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+static uint32_t open_streams(const struct budget *b)
+{
+    return atomic_load_explicit(&b->streams, memory_order_relaxed);
+}
+
 static bool take(_Atomic uint64_t *taken, uint64_t n, uint64_t limit, _Atomic uint64_t *denied)
 {
     uint64_t before = atomic_fetch_add_explicit(taken, n, memory_order_relaxed);
@@ -158,15 +163,31 @@ bool budget_has_udp_room(const struct budget *b)
     return atomic_load_explicit(&b->udp.sessions, memory_order_relaxed) < b->udp.limit_sessions;
 }
 
+/* What all streams of `b` together may come to hold as things are: of a part, what its share lets
+ * it grow to while the others keep what they have. */
+static uint64_t reach(const struct budget *b)
+{
+    const struct budget *whole = b->whole;
+    uint64_t own = now(&b->taken), all, free_of_it;
+
+    if (!whole)
+        return b->limit_bytes;
+    all = now(&whole->taken);
+    free_of_it = whole->limit_bytes - MIN(all, whole->limit_bytes);
+    return (own + free_of_it) / 100 * b->percent;
+}
+
 uint32_t budget_window(const struct budget *b)
 {
     const struct budget *all = b->whole ? b->whole : b;
-    uint64_t limit = all->limit_bytes, taken = now(&all->taken);
-    uint64_t even = limit / MAX(atomic_load_explicit(&all->streams, memory_order_relaxed), 1u);
-    uint64_t spare = (limit - MIN(taken, limit)) / BUDGET_SPARE_PARTS;
-    uint64_t window = even;
+    uint64_t window = all->limit_bytes / MAX(open_streams(all), 1u);
 
-    if (even < BUDGET_WINDOW_FULL) /* of so many, most may be at rest */
-        window = MIN(MAX(even + BUDGET_STREAM_FREE, spare), (uint64_t)BUDGET_WINDOW_FULL);
+    if (window < BUDGET_WINDOW_FULL) { /* of so many, most may be at rest */
+        uint64_t mine = reach(b), taken = now(&b->taken);
+        uint64_t even = mine / MAX(open_streams(b), 1u) + BUDGET_STREAM_FREE;
+        uint64_t spare = (mine - MIN(taken, mine)) / BUDGET_SPARE_PARTS;
+
+        window = MIN(MAX(even, spare), (uint64_t)BUDGET_WINDOW_FULL);
+    }
     return (uint32_t)MIN(window, (uint64_t)b->max_window);
 }

@@ -29,7 +29,7 @@
 
 #define BUDGET_STREAM_FREE 65536u     /* the initial window */
 #define BUDGET_WINDOW_FULL (1u << 20) /* what a window may grow to while there is plenty */
-#define BUDGET_SPARE_PARTS 64u        /* plenty: so many of the window are free */
+#define BUDGET_SPARE_PARTS 32u        /* plenty: so many of the window are free */
 
 struct budget {
     struct budget *whole;        /* borrowed; NULL: this one is no part */
@@ -83,16 +83,18 @@ MUST_USE bool budget_open_udp(struct budget *b);
 void budget_close_udp(struct budget *b);
 /* One more could be opened now; nothing is counted.  Of a whole. */
 bool budget_has_udp_room(const struct budget *b);
-/* What a stream's window may grow to now, and must shrink to: an even share of the limit,
+/* What a stream's window may grow to now: an even share of the limit,
  *
  *      limit / open streams, at most max_window
  *
  * and where that is less than 1 MiB, which may be for streams that are at rest,
  *
- *      max(limit / open streams + BUDGET_STREAM_FREE, 1/64 of what is free), at most 1 MiB
+ *      max(reach / open streams + BUDGET_STREAM_FREE, free part of reach / 32), at most 1 MiB
  *
- * So the few of many streams that are at work have 1 MiB each; when all are, those that came first
- * do not keep what there is: all come to their even share. */
+ * with the reach being the limit, or of a part (whose own streams count then) what its share lets
+ * it come to.  So the few of many streams that are at work have large windows; when all are, those
+ * that came first do not keep what there is: all come to about their even share.  What a stream at
+ * rest was lent it keeps, since credit is never taken back. */
 uint32_t budget_window(const struct budget *b);
 
 #endif

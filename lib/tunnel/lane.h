@@ -31,9 +31,8 @@
 #define LANE_PING_EVERY_MS   15000u
 #define LANE_PONG_WITHIN_MS  10000u
 #define LANE_PING_SILENCE_MS 25000u
-#define LANE_REST_MS         1000u /* after which a stream at rest gets its whole window back */
-#define LANE_REST_EARLY_MS   50u   /* or after which, when data leaves anyway */
-#define LANE_RETRY_MS        100u  /* after which a stream that got no memory tries again */
+#define LANE_REST_MS         250u /* after which credit of a stream at rest leaves by itself */
+#define LANE_RETRY_MS        100u /* after which a stream that got no memory tries again */
 #define LANE_ID_WORN         0xffff0000u /* stream ids above it: time for a new lane */
 
 enum lane_role { LANE_EDGE, LANE_HUB };

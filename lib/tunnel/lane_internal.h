@@ -47,7 +47,7 @@ MUST_USE int stream_join(struct stream *s, struct lane *l, uint32_t id, uint64_t
 void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code);
 /* Both directions ended: leaves the table. */
 void stream_end_if_done(struct stream *s);
-/* Credit is due (at rest: all of it): queues a WINDOW_UPDATE. */
+/* Queues a WINDOW_UPDATE if credit is due (at rest it is sooner: window_grant()). */
 void stream_return_credit(struct stream *s, bool at_rest);
 /* The same without waking the lane; false: none is due. */
 bool stream_grant_credit(struct stream *s, bool at_rest);

@@ -263,17 +263,14 @@ static void put_data(struct lane *l, uint64_t now_ms)
     }
 }
 
-/* Streams that have been at rest for a while: in a record of data their credit costs 13 bytes, by
- * itself a record, a wake-up and a system call at both ends. */
+/* Streams at rest: in a record of data their credit costs 13 bytes, by itself a record, a wake-up
+ * and a system call at both ends. */
 static void put_rested_credit(struct lane *l)
 {
-    uint64_t from_ms = l->now_ms + LANE_REST_MS - LANE_REST_EARLY_MS;
-
     LIST_EACH (&l->out.quiet, node, after) {
         struct stream *s = container_of(node, struct stream, in_quiet);
 
-        if (s->quiet_due_ms > from_ms ||
-            lane_batch_room(l) < FRAME_HEADER_BYTES + FRAME_CREDIT_BYTES)
+        if (lane_batch_room(l) < FRAME_HEADER_BYTES + FRAME_CREDIT_BYTES)
             return;
         list_remove(node);
         if (stream_grant_credit(s, true) && !put_stream_control(l, s))

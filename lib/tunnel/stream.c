@@ -394,7 +394,9 @@ void stream_taken(struct stream *s, size_t n, uint64_t now_ms)
     }
     stream_return_credit(s, false);
     list_remove(&s->in_quiet);
-    if (s->recvq.len == 0 && s->in == HALF_OPEN && window_is_owing(&s->window)) {
+    /* QUIC's stack tells of credit when half of a stream's first window is due, not before. */
+    if (s->recvq.len == 0 && s->in == HALF_OPEN && s->lane->carrier == LANE_FRAMES &&
+        window_is_owing(&s->window)) {
         bool is_first = list_is_empty(&s->lane->out.quiet);
 
         s->quiet_due_ms = now_ms + LANE_REST_MS;

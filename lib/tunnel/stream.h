@@ -57,7 +57,7 @@ struct stream {
     uint64_t turn;          /* its place in the ring (lane_sched.h) */
     uint32_t turn_sent;     /* bytes in this turn */
     uint64_t rest_end;      /* of sendq: it goes on so far though its turn is over; 0: it is not */
-    struct list in_quiet;   /* its queue ran empty: credit is due at quiet_due_ms */
+    struct list in_quiet;   /* its queue ran empty: credit leaves by quiet_due_ms */
     uint64_t opened_ms, quiet_due_ms;
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */

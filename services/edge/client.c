@@ -107,7 +107,7 @@ static int open_stream(struct client *c)
     err = link_open_stream(link, &c->stream, &header);
     if (err)
         return err;
-    count(&c->worker->stats.opened);
+    edge_worker_opened(c->worker);
     client_enter(c, CLIENT_RELAYING);
     relay_start(&c->relay, c->worker->loop, c->fd, &c->stream, NULL, 0, on_done);
     c->fd = -1;

@@ -519,6 +519,12 @@ void edge_lane_drain(struct edge_lane *lane, uint32_t secs)
     begin_draining(lane);
 }
 
+bool edge_lane_wants_ticks(const struct edge_lane *lane)
+{
+    return lane->is_draining ||
+           (lane->state == EDGE_LANE_UP && link_lane(lane->link)->carrier != LANE_FRAMES);
+}
+
 void edge_lane_tick(struct edge_lane *lane)
 {
     const struct lane *frames;

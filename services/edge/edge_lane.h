@@ -62,5 +62,7 @@ void edge_lane_drain(struct edge_lane *lane, uint32_t secs);
 void edge_lane_leave(struct edge_lane *lane);
 /* Each tick: says GOODBYE when drained, asks for a successor when worn out. */
 void edge_lane_tick(struct edge_lane *lane);
+/* It waits for ticks: it drains, or goes by QUIC, whose path is watched. */
+bool edge_lane_wants_ticks(const struct edge_lane *lane);
 
 #endif

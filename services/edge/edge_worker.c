@@ -128,12 +128,24 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
 
 /* --- each tick: what others read, and what has no event of its own ---------------------------- */
 
+static uint32_t open_streams(const struct edge_worker *w)
+{
+    return atomic_load_explicit(&w->shared->budget.streams, memory_order_relaxed);
+}
+
+/* The one that fills the limit has accepting paused at once, here. */
+void edge_worker_opened(struct edge_worker *w)
+{
+    atomic_fetch_add_explicit(&w->stats.opened, 1, memory_order_relaxed);
+    if (deadline_is_set(&w->tick) && open_streams(w) >= w->shared->budget.limit_streams)
+        deadline_set(&w->tick, 1);
+}
+
 /* Past limits.streams the edge accepts no more; a little below it goes on. */
 static void pause_or_go_on(struct edge_worker *w)
 {
-    const struct budget *b = &w->shared->budget;
-    uint32_t open = atomic_load_explicit(&b->streams, memory_order_relaxed);
-    bool is_full = open >= b->limit_streams - (w->is_paused ? b->limit_streams / 20 : 0);
+    uint32_t limit = w->shared->budget.limit_streams;
+    bool is_full = open_streams(w) >= limit - (w->is_paused ? limit / 20 : 0);
 
     if (is_full == w->is_paused)
         return;
@@ -177,15 +189,15 @@ static uint64_t exhausted(const struct edge_worker *w)
     return sum;
 }
 
-/* Nothing but the numbers waits for a tick: there are no flows of UDP to end, no path to watch (by
- * TLS there is none), nobody to turn away. */
+/* Nothing but the numbers waits for a tick: nobody is to be turned away, or soon. */
 static bool is_at_rest(const struct edge_worker *w)
 {
     LIST_EACH (&w->lanes, node, after) {
-        if (lane_of(node)->is_draining)
+        if (edge_lane_wants_ticks(lane_of(node)))
             return false;
     }
-    return !w->is_paused && !w->quic && list_is_empty(&w->held) && list_is_empty(&w->udp.sockets);
+    return !w->is_paused && open_streams(w) < w->shared->budget.limit_streams / 2 &&
+           list_is_empty(&w->held) && w->udp.all.sources.flows == 0;
 }
 
 void edge_worker_watch(struct edge_worker *w)

@@ -13,11 +13,13 @@ and the caches'.
 Client and origin get the processor before the tunnel does, so that it is the tunnel that is at its limit.
 Otherwise it is the client: it is one process, as is each of 100 edges, and all get the same share; then thousands
 of answers wait at the client's sockets, and the tunnel, which has time to spare, is woken for each request alone.
+
+All stand from the first round to the last, and the streams are at work before the first: a window begins at 64 KiB,
+and while it grows each answer costs a credit of its own, which is no matter of how many there are.
 """
 import collections
 import contextlib
 import os
-import statistics
 
 import peers
 
@@ -32,6 +34,7 @@ RATES = {SMALL: 10000, LARGE: 2000}  # requests a second of the same load; 100 e
 BORNE = 0.99  # of those, answered within 1 / BORNE of the time: else the machine did not bear it
 COSTS = (("us/req", "CPU a request", SMALL), ("ms/MB", "CPU a megabyte", LARGE))
 ROUNDS_MAX = 3
+WARM_ANSWERS = 16  # large ones, of each stream: then its window is what it will be
 AHEAD = -15  # a niceness: thirty times the weight
 
 
@@ -43,10 +46,20 @@ def go_ahead(*processes):
         print("growth: client and origin may not go ahead of the tunnel here; more costs more than it should", flush=True)
 
 
-def start_load(count, ports):
+@contextlib.contextmanager
+def load_of(count, ports):
     load = peers.Load(count, ports)
     go_ahead(load)
-    return load
+    try:
+        yield load
+    finally:
+        load.end()
+
+
+def warm(load, count):
+    answers = 0
+    while answers < WARM_ANSWERS * count:
+        answers += load.run(1, count, 0, LARGE)["answers"]
 
 
 def start_origin(b):
@@ -118,22 +131,22 @@ def streams(b):
     origin = start_origin(b)
     samples = {n: collections.defaultdict(list) for n in STREAMS}
     bare = {n: collections.defaultdict(list) for n in (100, STREAMS[-1])}
-    memory = {n: ([], []) for n in STREAMS}
-    port, processes = peers.hop_pair(origin)
+    memory, stood = {}, {}
+    port, processes = peers.hop_pair(start_origin(b))
     b.keep((port, processes))
-    for _ in range(min(b.rounds, ROUNDS_MAX)):
+    with contextlib.ExitStack() as stacks:
         for n in STREAMS:
-            with contextlib.ExitStack() as stacks:
-                (ours,), hub, (edge,) = b.tunnels(1, origin, stacks)
-                load = start_load(n, [ours])
-                for service, kept in zip((hub, edge), memory[n]):
-                    kept.append(service.resident_bytes())
-                measure(load, n, b.secs, (hub.pid, edge.pid), samples[n])
-                load.end()
-        for n, into in bare.items():
-            load = start_load(n, [port])
-            measure(load, n, b.secs, [p.child.pid for p in processes], into)
-            load.end()
+            ports, hub, (edge,) = b.tunnels(1, origin, stacks)
+            load = stacks.enter_context(load_of(n, ports))
+            memory[n] = [service.resident_bytes() for service in (hub, edge)]
+            warm(load, n)
+            stood[n] = load, [hub.pid, edge.pid]
+        for _ in range(min(b.rounds, ROUNDS_MAX)):
+            for n, (load, pids) in stood.items():
+                measure(load, n, b.secs, pids, samples[n])
+            for n, into in bare.items():
+                with load_of(n, [port]) as load:
+                    measure(load, n, b.secs, [p.child.pid for p in processes], into)
     for n in STREAMS:
         record(b, f"{n} streams", samples[n], samples[100])
         if n >= STREAMS_AN_EDGE:
@@ -141,9 +154,8 @@ def streams(b):
     record_hop(b, f"{STREAMS[-1]} streams", bare[STREAMS[-1]], bare[100])
     most, few = STREAMS[-1], 100
     for side, name in enumerate(("hub", "edge")):
-        base = statistics.median(memory[few][side])
-        each = [max(1.0, (now - base) / (most - few)) for now in memory[most][side]]
-        b.record(f"growth idle stream: {name}", "B", each, [IDLE_MAX] * len(each), "the limit", 1.0, "less")
+        each = max(1.0, (memory[most][side] - memory[few][side]) / (most - few))
+        b.record(f"growth idle stream: {name}", "B", [each], [IDLE_MAX], "the limit", 1.0, "less")
 
 
 def hop_pairs(b, count, origin):
@@ -159,17 +171,21 @@ def edges(b):
     samples = {n: collections.defaultdict(list) for n in EDGES}
     bare = {n: collections.defaultdict(list) for n in (EDGES[0], EDGES[-1])}
     with contextlib.ExitStack() as stacks:
-        stood = {n: b.tunnels(n, origin, stacks) for n in EDGES}
-        hops = {n: hop_pairs(b, n, origin) for n in bare}
+        stood = {}
+        for n in EDGES:
+            count = n * STREAMS_AN_EDGE
+            ports, hub, each = b.tunnels(n, origin, stacks)
+            load = stacks.enter_context(load_of(count, ports))
+            warm(load, count)
+            stood[n] = load, [hub.pid, *(e.pid for e in each)]
+        far = start_origin(b)  # of their own: one process may have no descriptors for both
+        hops = {n: hop_pairs(b, n, far) for n in bare}
         for _ in range(min(b.rounds, ROUNDS_MAX)):
-            for n, (ports, hub, each) in stood.items():
-                load = start_load(n * STREAMS_AN_EDGE, ports)
-                measure(load, n * STREAMS_AN_EDGE, b.secs, [hub.pid, *(e.pid for e in each)], samples[n])
-                load.end()
+            for n, (load, pids) in stood.items():
+                measure(load, n * STREAMS_AN_EDGE, b.secs, pids, samples[n])
             for n, (ports, pids) in hops.items():
-                load = start_load(n * STREAMS_AN_EDGE, ports)
-                measure(load, n * STREAMS_AN_EDGE, b.secs, pids, bare[n])
-                load.end()
+                with load_of(n * STREAMS_AN_EDGE, ports) as load:
+                    measure(load, n * STREAMS_AN_EDGE, b.secs, pids, bare[n])
     for n in EDGES:
         record(b, f"{n} edges x {STREAMS_AN_EDGE}", samples[n], samples[1])
         record_same(b, f"{n} edges x {STREAMS_AN_EDGE}", "same ", "", samples[n], samples[1], REFERENCE, WITHIN if n > 1 else None)
