@@ -34,7 +34,7 @@ RATES = {SMALL: 10000, LARGE: 2000}  # requests a second of the same load; 100 e
 BORNE = 0.99  # of those, answered within 1 / BORNE of the time: else the machine did not bear it
 COSTS = (("us/req", "CPU a request", SMALL), ("ms/MB", "CPU a megabyte", LARGE))
 ROUNDS_MAX = 3
-WARM_ANSWERS = 16  # large ones, of each stream: then its window is what it will be
+WARM_ANSWERS = 32  # large ones, of each stream: by then its window is what it will be, though some get more than others
 AHEAD = -15  # a niceness: thirty times the weight
 
 

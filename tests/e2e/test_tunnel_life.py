@@ -333,6 +333,33 @@ class Held(Life):
         self.assert_refused(self.port)
 
 
+class Limit(Life):
+    def test_who_comes_at_the_limit_waits(self):
+        """Where limits.streams is reached, accepting pauses at once, though the edge was at rest a moment ago."""
+        port = penstock.free_port()
+        hub = self.stack.hub({port: self.echo_target().port})
+        edge = self.stack.edge(self.stack.register(hub, "e1", [port]), workers=1, limits={"streams": 10})
+        self.wait_ports(edge, [port])
+
+        def talk(s):
+            s.sendall(b"hello")
+            self.assertEqual(e2e.receive(s, 5), b"hello")
+
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(e2e.connect(port)) for _ in range(10)]
+            for s in clients:
+                talk(s)
+            pause_by = time.monotonic() + 0.05  # due a millisecond after the tenth: no event behind that overtakes it
+            while time.monotonic() < pause_by:
+                talk(clients[0])
+            late = stack.enter_context(e2e.connect(port))
+            late.sendall(b"late")
+            talk(clients[0])
+            clients.pop().close()
+            self.assertEqual(e2e.receive(late, 4), b"late")
+        self.assertEqual(edge.metric("penstock_edge_refused_total", reason="limit_streams"), 0)
+
+
 class Status(Life):
     def test_bytes_move_while_they_do(self):
         """While a transfer runs, both statuses show its bytes."""
