@@ -163,29 +163,24 @@ bool budget_has_udp_room(const struct budget *b)
     return atomic_load_explicit(&b->udp.sessions, memory_order_relaxed) < b->udp.limit_sessions;
 }
 
-/* What all streams of `b` together may come to hold as things are: of a part, what its share lets
- * it grow to while the others keep what they have. */
-static uint64_t reach(const struct budget *b)
+/* What a part may come to hold while the others keep what they have. */
+static uint64_t reach(const struct budget *part)
 {
-    const struct budget *whole = b->whole;
-    uint64_t own = now(&b->taken), all, free_of_it;
+    uint64_t limit = part->whole->limit_bytes, all = now(&part->whole->taken);
 
-    if (!whole)
-        return b->limit_bytes;
-    all = now(&whole->taken);
-    free_of_it = whole->limit_bytes - MIN(all, whole->limit_bytes);
-    return (own + free_of_it) / 100 * b->percent;
+    return (now(&part->taken) + limit - MIN(all, limit)) / 100 * part->percent;
 }
 
 uint32_t budget_window(const struct budget *b)
 {
     const struct budget *all = b->whole ? b->whole : b;
+    const struct budget *mine = b->percent < 100 ? b : all; /* at 100 there are no shares */
     uint64_t window = all->limit_bytes / MAX(open_streams(all), 1u);
 
     if (window < BUDGET_WINDOW_FULL) { /* of so many, most may be at rest */
-        uint64_t mine = reach(b), taken = now(&b->taken);
-        uint64_t even = mine / MAX(open_streams(b), 1u) + BUDGET_STREAM_FREE;
-        uint64_t spare = (mine - MIN(taken, mine)) / BUDGET_SPARE_PARTS;
+        uint64_t limit = mine->whole ? reach(mine) : mine->limit_bytes, taken = now(&mine->taken);
+        uint64_t even = limit / MAX(open_streams(mine), 1u) + BUDGET_STREAM_FREE;
+        uint64_t spare = (limit - MIN(taken, limit)) / BUDGET_SPARE_PARTS;
 
         window = MIN(MAX(even, spare), (uint64_t)BUDGET_WINDOW_FULL);
     }

@@ -66,17 +66,18 @@ int window_received(struct window *w, uint64_t n)
 }
 
 /* Doubled each time a whole window was taken, as far as the share of this moment and the budget
- * allow; a share that fell well below the window shrinks it: not each that others make tremble. */
+ * allow; a share that fell below the window shrinks it, be it by little: what the first ones do not
+ * give back nobody else can have. */
 static void resize(struct window *w)
 {
     uint32_t share = MAX(budget_window(w->budget), w->floor);
 
-    if (w->size - w->size / WINDOW_SHRINK_PARTS > share) {
+    if (w->size > share) {
         w->size = share;
         w->doubled_at = w->taken;
         return;
     }
-    if (w->size >= share || w->taken - w->doubled_at < w->size)
+    if (w->size == share || w->taken - w->doubled_at < w->size)
         return;
     w->doubled_at = w->taken;
     uint32_t grown = w->size > share / 2 ? share : w->size * 2;

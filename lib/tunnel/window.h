@@ -15,9 +15,8 @@
 
 #include "tunnel/budget.h"
 
-#define WINDOW_DUE_PARTS    4u  /* credit returns when one of so many parts of the window is due */
-#define WINDOW_REST_PARTS   16u /* or one of so many of a stream at rest: less is hardly missed */
-#define WINDOW_SHRINK_PARTS 5u  /* a window shrinks when one of so many is past its share */
+#define WINDOW_DUE_PARTS  4u  /* credit returns when one of so many parts of the window is due */
+#define WINDOW_REST_PARTS 16u /* or one of so many of a stream at rest: less is hardly missed */
 
 struct window {
     struct budget *budget; /* borrowed from the process */

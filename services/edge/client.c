@@ -87,6 +87,7 @@ static void on_done(struct relay *r)
                   LOG_U("bytes_in", stream_bytes_out(&c->stream)),
                   LOG_U("bytes_out", stream_bytes_in(&c->stream)));
     }
+    edge_worker_ended(c->worker);
     client_enter(c, CLIENT_CLOSED);
 }
 

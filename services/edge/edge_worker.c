@@ -62,10 +62,60 @@ void edge_worker_lanes_changed(struct edge_worker *w)
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
+static uint32_t open_streams(const struct edge_worker *w)
+{
+    return atomic_load_explicit(&w->shared->budget.streams, memory_order_relaxed);
+}
+
+/* At limits.streams the edge accepts no more; a little below it goes on. */
+static void pause_or_go_on(struct edge_worker *w)
+{
+    uint32_t limit = w->shared->budget.limit_streams;
+    bool is_full = open_streams(w) >= limit - (w->is_paused ? limit / 20 : 0);
+
+    if (is_full == w->is_paused)
+        return;
+    w->is_paused = is_full;
+    LIST_EACH (&w->ports, node, after) {
+        struct public_socket *s = container_of(node, struct public_socket, node);
+
+        if (is_full)
+            acceptor_stop(&s->acceptor);
+        else
+            acceptor_start(&s->acceptor);
+    }
+}
+
+static void tick_within(struct edge_worker *w, uint64_t ms)
+{
+    if (deadline_is_set(&w->tick) && w->tick.due_ms > loop_now_ms(w->loop) + ms)
+        deadline_set(&w->tick, ms);
+}
+
+void edge_worker_watch(struct edge_worker *w)
+{
+    tick_within(w, EDGE_TICK_MS);
+}
+
+void edge_worker_opened(struct edge_worker *w)
+{
+    atomic_fetch_add_explicit(&w->stats.opened, 1, memory_order_relaxed);
+    if (open_streams(w) >= w->shared->budget.limit_streams)
+        pause_or_go_on(w); /* who is next in the queue waits there */
+}
+
+/* Not here: the stream is still being taken down. */
+void edge_worker_ended(struct edge_worker *w)
+{
+    if (w->is_paused)
+        tick_within(w, 1);
+}
+
 void edge_worker_refuse(struct edge_worker *w, int fd, enum edge_refusal why)
 {
     atomic_fetch_add_explicit(&w->stats.refused[why], 1, memory_order_relaxed);
-    edge_worker_watch(w);
+    if (why == EDGE_REFUSED_LIMIT_STREAMS)
+        pause_or_go_on(w); /* another worker's client was the last */
     socket_set_reset_on_close(fd);
     close(fd);
 }
@@ -128,38 +178,6 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
 
 /* --- each tick: what others read, and what has no event of its own ---------------------------- */
 
-static uint32_t open_streams(const struct edge_worker *w)
-{
-    return atomic_load_explicit(&w->shared->budget.streams, memory_order_relaxed);
-}
-
-/* The one that fills the limit has accepting paused at once, here. */
-void edge_worker_opened(struct edge_worker *w)
-{
-    atomic_fetch_add_explicit(&w->stats.opened, 1, memory_order_relaxed);
-    if (deadline_is_set(&w->tick) && open_streams(w) >= w->shared->budget.limit_streams)
-        deadline_set(&w->tick, 1);
-}
-
-/* Past limits.streams the edge accepts no more; a little below it goes on. */
-static void pause_or_go_on(struct edge_worker *w)
-{
-    uint32_t limit = w->shared->budget.limit_streams;
-    bool is_full = open_streams(w) >= limit - (w->is_paused ? limit / 20 : 0);
-
-    if (is_full == w->is_paused)
-        return;
-    w->is_paused = is_full;
-    LIST_EACH (&w->ports, node, after) {
-        struct public_socket *s = container_of(node, struct public_socket, node);
-
-        if (is_full)
-            acceptor_stop(&s->acceptor);
-        else
-            acceptor_start(&s->acceptor);
-    }
-}
-
 static struct client *held_of(struct list *node)
 {
     return container_of(node, struct client, held_node);
@@ -198,12 +216,6 @@ static bool is_at_rest(const struct edge_worker *w)
     }
     return !w->is_paused && open_streams(w) < w->shared->budget.limit_streams / 2 &&
            list_is_empty(&w->held) && w->udp.all.sources.flows == 0;
-}
-
-void edge_worker_watch(struct edge_worker *w)
-{
-    if (deadline_is_set(&w->tick) && w->tick.due_ms > loop_now_ms(w->loop) + EDGE_TICK_MS)
-        deadline_set(&w->tick, EDGE_TICK_MS);
 }
 
 static void on_tick(struct deadline *tick)

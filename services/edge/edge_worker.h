@@ -115,8 +115,10 @@ MUST_USE int edge_worker_quic(struct edge_worker *w, struct quic_port **out);
 struct link *edge_worker_link(struct edge_worker *w);
 /* A lane came or went, or began to drain. */
 void edge_worker_lanes_changed(struct edge_worker *w);
-/* A client has its stream. */
+/* A client has its stream: where it is the last that fits, accepting pauses here and now. */
 void edge_worker_opened(struct edge_worker *w);
+/* A client's stream has ended: who waits to be accepted may be next. */
+void edge_worker_ended(struct edge_worker *w);
 /* Something waits for a tick from now on: the next one comes within EDGE_TICK_MS. */
 void edge_worker_watch(struct edge_worker *w);
 /* Another worker that has a lane; NULL: none has.  It is a moment old. */

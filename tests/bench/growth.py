@@ -14,7 +14,7 @@ Client and origin get the processor before the tunnel does, so that it is the tu
 Otherwise it is the client: it is one process, as is each of 100 edges, and all get the same share; then thousands
 of answers wait at the client's sockets, and the tunnel, which has time to spare, is woken for each request alone.
 
-All stand from the first round to the last, and the streams are at work before the first: a window begins at 64 KiB,
+All of ours stand from the first round to the last, and the streams are at work before the first: a window begins at 64 KiB,
 and while it grows each answer costs a credit of its own, which is no matter of how many there are.
 """
 import collections

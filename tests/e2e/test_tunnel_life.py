@@ -335,28 +335,20 @@ class Held(Life):
 
 class Limit(Life):
     def test_who_comes_at_the_limit_waits(self):
-        """Where limits.streams is reached, accepting pauses at once, though the edge was at rest a moment ago."""
+        """With limits.streams open nobody is accepted, so nobody is reset: who is next waits in the queue."""
+        limit, more = 10, 15
         port = penstock.free_port()
         hub = self.stack.hub({port: self.echo_target().port})
-        edge = self.stack.edge(self.stack.register(hub, "e1", [port]), workers=1, limits={"streams": 10})
+        edge = self.stack.edge(self.stack.register(hub, "e1", [port]), workers=1, limits={"streams": limit})
         self.wait_ports(edge, [port])
-
-        def talk(s):
-            s.sendall(b"hello")
-            self.assertEqual(e2e.receive(s, 5), b"hello")
-
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(e2e.connect(port)) for _ in range(10)]
+            clients = [stack.enter_context(e2e.connect(port)) for _ in range(limit + more)]
             for s in clients:
-                talk(s)
-            pause_by = time.monotonic() + 0.05  # due a millisecond after the tenth: no event behind that overtakes it
-            while time.monotonic() < pause_by:
-                talk(clients[0])
-            late = stack.enter_context(e2e.connect(port))
-            late.sendall(b"late")
-            talk(clients[0])
-            clients.pop().close()
-            self.assertEqual(e2e.receive(late, 4), b"late")
+                s.sendall(b"hello")
+            for s in clients:  # in the order of coming; each that is served makes room for one
+                self.assertEqual(e2e.receive(s, 5), b"hello")
+                self.assertLessEqual(edge.status()["activeStreams"], limit)
+                s.close()
         self.assertEqual(edge.metric("penstock_edge_refused_total", reason="limit_streams"), 0)
 
 
