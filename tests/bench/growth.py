@@ -35,6 +35,7 @@ BORNE = 0.99  # of those, answered within 1 / BORNE of the time: else the machin
 COSTS = (("us/req", "CPU a request", SMALL), ("ms/MB", "CPU a megabyte", LARGE))
 ROUNDS_MAX = 3
 WARM_ANSWERS = 32  # large ones, of each stream: by then its window is what it will be, though some get more than others
+SPARE_DESCRIPTORS = 500  # of the origin, beside one for each stream
 AHEAD = -15  # a niceness: thirty times the weight
 
 
@@ -128,6 +129,7 @@ def record_hop(b, what, samples, reference):
 
 
 def streams(b):
+    peers.need_descriptors(sum(STREAMS) + SPARE_DESCRIPTORS)
     origin = start_origin(b)
     samples = {n: collections.defaultdict(list) for n in STREAMS}
     bare = {n: collections.defaultdict(list) for n in (100, STREAMS[-1])}
@@ -167,6 +169,7 @@ def hop_pairs(b, count, origin):
 
 
 def edges(b):
+    peers.need_descriptors(sum(EDGES) * STREAMS_AN_EDGE + SPARE_DESCRIPTORS)
     origin = start_origin(b)
     samples = {n: collections.defaultdict(list) for n in EDGES}
     bare = {n: collections.defaultdict(list) for n in (EDGES[0], EDGES[-1])}

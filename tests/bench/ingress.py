@@ -79,9 +79,8 @@ def resident(pid):
 
 def idle(b, host):
     """Memory of each of many idle connections."""
+    peers.need_descriptors(DESCRIPTORS)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < DESCRIPTORS:
-        raise peers.Missing(f"a process may have {hard} descriptors here")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the peers' too: they are children
     found = contestants(b, host, room=IDLE + 500)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import select
 import shutil
 import socket
@@ -96,6 +97,12 @@ class Process:
         self.child.stderr.close()
         if self.child.stdout:
             self.child.stdout.close()
+
+
+def need_descriptors(count):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < count:
+        raise Missing(f"a process may have {hard} descriptors here, {count} are needed")
 
 
 def cpu_seconds(pid):
