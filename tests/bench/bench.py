@@ -47,6 +47,15 @@ def row(name, on_demand=False):
     return add
 
 
+def ratio_of(ours, peer, better):
+    """The median of the rounds' ratios.  Within a round both met the same machine; of rounds that differ, as on a
+    machine that others use as well, the medians may come from a good one here and a bad one there."""
+    if len(ours) != len(peer):  # of a load that was not borne each time
+        ours, peer = [statistics.median(ours)], [statistics.median(peer)]
+    pairs = zip(ours, peer) if better == "more" else zip(peer, ours)
+    return statistics.median(a / b if a and b else 0 for a, b in pairs)
+
+
 class Bench:
     """What all rows share; `measured` collects."""
 
@@ -116,9 +125,9 @@ class Bench:
     # --- rounds
 
     def record(self, name, unit, ours, peer, peer_name, goal, better="more"):
-        """Samples of both; the newest result, shown."""
+        """Samples of both, one a round; the newest result, shown."""
         a, b = statistics.median(ours), statistics.median(peer)
-        ratio = (a / b if better == "more" else b / a) if a and b else 0
+        ratio = ratio_of(ours, peer, better)
         self.results.append({
             "row": name, "ours": a, "peer": b, "peerName": peer_name, "unit": unit,
             "ratio": round(ratio, 3), "goal": goal, "oursSamples": ours, "peerSamples": peer})
