@@ -38,11 +38,6 @@ static uint64_t now(const _Atomic uint64_t *value)
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-static uint32_t open_streams(const struct budget *b)
-{
-    return atomic_load_explicit(&b->streams, memory_order_relaxed);
-}
-
 static bool take(_Atomic uint64_t *taken, uint64_t n, uint64_t limit, _Atomic uint64_t *denied)
 {
     uint64_t before = atomic_fetch_add_explicit(taken, n, memory_order_relaxed);
@@ -163,6 +158,11 @@ bool budget_has_udp_room(const struct budget *b)
     return atomic_load_explicit(&b->udp.sessions, memory_order_relaxed) < b->udp.limit_sessions;
 }
 
+uint32_t budget_streams(const struct budget *b)
+{
+    return atomic_load_explicit(&b->streams, memory_order_relaxed);
+}
+
 /* What a part may come to hold while the others keep what they have. */
 static uint64_t reach(const struct budget *part)
 {
@@ -175,11 +175,11 @@ uint32_t budget_window(const struct budget *b)
 {
     const struct budget *all = b->whole ? b->whole : b;
     const struct budget *mine = b->percent < 100 ? b : all; /* at 100 there are no shares */
-    uint64_t window = all->limit_bytes / MAX(open_streams(all), 1u);
+    uint64_t window = all->limit_bytes / MAX(budget_streams(all), 1u);
 
     if (window < BUDGET_WINDOW_FULL) { /* of so many, most may be at rest */
         uint64_t limit = mine->whole ? reach(mine) : mine->limit_bytes, taken = now(&mine->taken);
-        uint64_t even = limit / MAX(open_streams(mine), 1u) + BUDGET_STREAM_FREE;
+        uint64_t even = limit / MAX(budget_streams(mine), 1u) + BUDGET_STREAM_FREE;
         uint64_t spare = (limit - MIN(taken, limit)) / BUDGET_SPARE_PARTS;
 
         window = MIN(MAX(even, spare), (uint64_t)BUDGET_WINDOW_FULL);

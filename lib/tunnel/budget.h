@@ -81,6 +81,8 @@ MUST_USE bool budget_take_udp(struct budget *b, uint64_t n);
 void budget_give_udp(struct budget *b, uint64_t n);
 MUST_USE bool budget_open_udp(struct budget *b);
 void budget_close_udp(struct budget *b);
+/* How many streams are open. */
+uint32_t budget_streams(const struct budget *b);
 /* One more could be opened now; nothing is counted.  Of a whole. */
 bool budget_has_udp_room(const struct budget *b);
 /* What a stream's window may grow to now: an even share of the limit,

@@ -62,16 +62,11 @@ void edge_worker_lanes_changed(struct edge_worker *w)
 
 /* --- clients ---------------------------------------------------------------------------------- */
 
-static uint32_t open_streams(const struct edge_worker *w)
-{
-    return atomic_load_explicit(&w->shared->budget.streams, memory_order_relaxed);
-}
-
 /* At limits.streams the edge accepts no more; a little below it goes on. */
 static void pause_or_go_on(struct edge_worker *w)
 {
     uint32_t limit = w->shared->budget.limit_streams;
-    bool is_full = open_streams(w) >= limit - (w->is_paused ? limit / 20 : 0);
+    bool is_full = budget_streams(&w->shared->budget) >= limit - (w->is_paused ? limit / 20 : 0);
 
     if (is_full == w->is_paused)
         return;
@@ -100,7 +95,7 @@ void edge_worker_watch(struct edge_worker *w)
 void edge_worker_opened(struct edge_worker *w)
 {
     atomic_fetch_add_explicit(&w->stats.opened, 1, memory_order_relaxed);
-    if (open_streams(w) >= w->shared->budget.limit_streams)
+    if (budget_streams(&w->shared->budget) >= w->shared->budget.limit_streams)
         pause_or_go_on(w); /* who is next in the queue waits there */
 }
 
@@ -214,7 +209,8 @@ static bool is_at_rest(const struct edge_worker *w)
         if (edge_lane_wants_ticks(lane_of(node)))
             return false;
     }
-    return !w->is_paused && open_streams(w) < w->shared->budget.limit_streams / 2 &&
+    return !w->is_paused &&
+           budget_streams(&w->shared->budget) < w->shared->budget.limit_streams / 2 &&
            list_is_empty(&w->held) && w->udp.all.sources.flows == 0;
 }
 

@@ -32,9 +32,7 @@ ON_DEMAND = set()  # the rows that only ROWS= runs: they take long, or need what
 CLIENTS_MAX = 100000  # all of them come from one address
 REQUESTS_MAX = 100000000  # of a connection, the peers' as well: h2load opens no other when one is over
 HUB_TRANSPORT = {"tcpTls": "tls", "quic": "quic"}
-# Of the rate, half of which is the client's and the origin's part of the machine; and of what is the contestant's own.
-RATE_GOALS = {"haproxy": 1.0, "nginx": 1.1}
-COST_GOALS = {"haproxy": 1.0, "nginx": 1.2}
+INGRESS_GOALS = {"haproxy": 1.0, "nginx": 1.2}
 HOST = "localhost"  # wrk takes the SNI from the address it is given
 
 
@@ -161,8 +159,8 @@ class Bench:
                 costs[who].append((peers.cpu_seconds(pid) - before) / found.requests * 1e6)
         ours_name = next(iter(contestants))
         for who in list(contestants)[1:]:
-            self.record(name, "req/s", rates[ours_name], rates[who], who, RATE_GOALS[who])
-            self.record(f"{name}: CPU", "us/req", costs[ours_name], costs[who], who, COST_GOALS[who], "less")
+            self.record(name, "req/s", rates[ours_name], rates[who], who, INGRESS_GOALS[who])
+            self.record(f"{name}: CPU", "us/req", costs[ours_name], costs[who], who, INGRESS_GOALS[who], "less")
 
 
 def line(r):

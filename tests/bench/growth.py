@@ -2,9 +2,9 @@
 time of hub and edges together.
 
 Twice, from 100 streams on: with as much load as the machine bears, a request under way on every stream; and with
-the same load whatever the number of streams and edges is, some of what it bears.  The first tells what is reached.  It is no measure of what
-grows: at their limit 100 streams are gathered ten and more to a record, and how many are gathered is what changes
-then.  The second is that: only the number differs.
+the same load whatever the number of streams and edges is, some of what it bears.  The first tells what is reached.
+It is no measure of what grows: at their limit 100 streams are gathered ten and more to a record, and how many are
+gathered is what changes then.  The second is that: only the number differs.
 
 The peer of each row is ourselves: 100 streams on one edge.  CPU time is within 20 % of it when the
 ratio is 1 / 1.2 or more.  A bare hop (hop.c) with as many streams tells what of the growth is the kernel's
@@ -14,8 +14,8 @@ Client and origin get the processor before the tunnel does, so that it is the tu
 Otherwise it is the client: it is one process, as is each of 100 edges, and all get the same share; then thousands
 of answers wait at the client's sockets, and the tunnel, which has time to spare, is woken for each request alone.
 
-All of ours stand from the first round to the last, and the streams are at work before the first: a window begins at 64 KiB,
-and while it grows each answer costs a credit of its own, which is no matter of how many there are.
+All of ours stand from the first round to the last, and the streams are at work before the first: a window begins at
+64 KiB, and while it grows each answer costs a credit of its own, which is no matter of how many there are.
 """
 import collections
 import contextlib

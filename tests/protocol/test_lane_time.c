@@ -351,19 +351,27 @@ START_TEST(streams_come_to_rest_one_by_one)
 }
 END_TEST
 
+/* A hub with streams 1 and 2; `n` bytes came by the first and were taken.  The deadline before. */
+static uint64_t rest_after(struct lane_probe *p, size_t n)
+{
+    uint64_t ping_ms;
+
+    lane_probe_init(p, LANE_HUB);
+    ping_ms = lane_deadline(&p->lane);
+    ck_assert_int_eq(probe_open(p, 1, 443), 0);
+    ck_assert_int_eq(probe_open(p, 2, 443), 0);
+    ck_assert_int_eq(probe_data(p, 1, n), 0);
+    probe_read(p, 0, n);
+    probe_expect_silence(p);
+    return ping_ms;
+}
+
 /* Credit goes with data of any stream, behind it; by itself only after a while. */
 START_TEST(credit_of_a_resting_stream_rides_on_data)
 {
     struct lane_probe p;
-    uint64_t ping_ms;
+    uint64_t ping_ms = rest_after(&p, 5000);
 
-    lane_probe_init(&p, LANE_HUB);
-    ping_ms = lane_deadline(&p.lane);
-    ck_assert_int_eq(probe_open(&p, 1, 443), 0);
-    ck_assert_int_eq(probe_open(&p, 2, 443), 0);
-    ck_assert_int_eq(probe_data(&p, 1, 5000), 0);
-    probe_read(&p, 0, 5000);
-    probe_expect_silence(&p);
     probe_write(&p, 1, 10);
     probe_expect(&p, 2, FRAME_DATA_BACK, 10);
     probe_expect(&p, 1, FRAME_WINDOW_UPDATE_BACK, 4);
@@ -378,14 +386,8 @@ END_TEST
 START_TEST(little_credit_is_kept)
 {
     struct lane_probe p;
-    uint64_t ping_ms;
+    uint64_t ping_ms = rest_after(&p, 4095);
 
-    lane_probe_init(&p, LANE_HUB);
-    ping_ms = lane_deadline(&p.lane);
-    ck_assert_int_eq(probe_open(&p, 1, 443), 0);
-    ck_assert_int_eq(probe_open(&p, 2, 443), 0);
-    ck_assert_int_eq(probe_data(&p, 1, 4095), 0);
-    probe_read(&p, 0, 4095);
     ck_assert_uint_eq(lane_deadline(&p.lane), ping_ms);
     ck_assert_int_eq(probe_wait(&p, 2 * LANE_REST_MS), 0);
     probe_write(&p, 1, 10);
