@@ -321,6 +321,13 @@ def hop_pair(target, *flags):
     return front, [out, Process([path, "in", *flags, str(front), str(between)], [front])]
 
 
+def tls_relay(certificate, target):
+    """The least that a server in traffic's place can be (relay.c)."""
+    port = penstock.free_port()
+    return port, [Process([tool("relay"), str(port), str(target), str(certificate.chain_file), str(certificate.key_file)],
+                          [port])]
+
+
 def load_origin():
     port = penstock.free_port()
     return port, [Process([tool("load"), "serve", str(port)], [port])]
