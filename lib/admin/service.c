@@ -74,6 +74,12 @@ void service_tokens_fini(struct service_tokens *t)
     *t = (struct service_tokens){0};
 }
 
+int service_start_failed(const char *service, int err, const char *what, const char *why)
+{
+    log_err(service, "start_failed", LOG_S("what", what), LOG_S("why", why));
+    return err;
+}
+
 int service_admin_start(struct admin **out, struct admin_options *options,
                         const struct service_conf *conf, const struct service_tokens *tokens)
 {
@@ -95,11 +101,8 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     options->tokens = tokens->tokens;
     options->read_tokens = tokens->read_tokens;
     err = admin_start(out, options, why, sizeof(why));
-    if (err) {
-        log_err(options->service, "start_failed", LOG_S("what", "management.listen"),
-                LOG_S("why", why));
-        return err;
-    }
+    if (err)
+        return service_start_failed(options->service, err, "management.listen", why);
     log_info(options->service, "listening", LOG_S("name", "management"),
              LOG_S("address", admin_address(*out)));
     if (admin_metrics_address(*out))

@@ -22,6 +22,9 @@ void service_tokens_fini(struct service_tokens *t); /* wipes; fine on a zeroed o
  * secret; NULL: there is none that this user may read. */
 char *service_read_token(const struct service_conf *conf);
 
+/* Why it does not start: logged, one line a reason.  Returns err. */
+int service_start_failed(const char *service, int err, const char *what, const char *why);
+
 /* Fills in what comes from `conf`, starts, and logs one line "listening" a port (name management,
  * metrics).  What the service brings itself is set before: loop, service, openapi, routes, arg and
  * hooks.  0, or -ERR_* after the reason was logged. */

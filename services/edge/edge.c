@@ -14,12 +14,6 @@
 
 #define POOL_KEEP 1024 /* chunks that a worker keeps: 16 MiB */
 
-static int tell(int err, const char *what, const char *why)
-{
-    log_err("edge", "start_failed", LOG_S("what", what), LOG_S("why", why));
-    return err;
-}
-
 static void log_faults(const struct json_check *faults)
 {
     for (size_t i = 0; i < faults->count; i++)
@@ -73,11 +67,12 @@ static int start_workers(struct edge *e)
     e->shared.arg = &e->uplink;
     if (workers_start(e->threads, e->workers_count, "edge", POOL_KEEP,
                       (size_t)conf->limits.pool_chunks) != 0)
-        return tell(-ERR_SYS, "workers", "a thread cannot be started");
+        return service_start_failed("edge", -ERR_SYS, "workers", "a thread cannot be started");
     e->are_threads_started = true;
     for (unsigned i = 0; i < e->workers_count; i++)
         if (edge_worker_init(&e->workers[i], &e->threads[i], &e->shared) != 0)
-            return tell(-ERR_SYS, "workers", "the resolver cannot be started");
+            return service_start_failed("edge", -ERR_SYS, "workers",
+                                        "the resolver cannot be started");
     return 0;
 }
 
@@ -104,7 +99,7 @@ static int start_stun(struct edge *e)
                                          .tries = (unsigned)e->conf.stun_tries};
 
     if (stun_client_configure(&e->uplink.assignment.stun, &options) != 0)
-        return tell(-ERR_SYS, "stun", "the resolver cannot be started");
+        return service_start_failed("edge", -ERR_SYS, "stun", "the resolver cannot be started");
     return 0;
 }
 
@@ -127,7 +122,7 @@ static int start_admin(struct edge *e)
     char why[200] = "";
 
     if (service_tokens_load(&e->tokens, &e->conf.service, why, sizeof(why)) != 0)
-        return tell(-ERR_IO, "management.token", why);
+        return service_start_failed("edge", -ERR_IO, "management.token", why);
     return service_admin_start(&e->admin, &options, &e->conf.service, &e->tokens);
 }
 
@@ -220,21 +215,15 @@ void edge_stop(struct edge *e)
     service_tokens_fini(&e->tokens);
 }
 
-const char *edge_reload(struct edge *e, struct edge_conf *next)
+int edge_reload(struct edge *e, struct edge_conf *next)
 {
-    struct edge_conf view = *next;
-    const char *cold;
+    int err = service_reload("edge", e->admin, &e->tokens, &e->conf.service, &next->service);
 
-    service_view_as(&view.service, &e->conf.service);
-    cold = conf_cold_difference(&edge_conf_table, &e->conf, &view);
-    if (cold)
-        return cold;
-    if (service_reload("edge", e->admin, &e->tokens, &e->conf.service, &next->service) != 0)
-        return NULL;
+    if (err)
+        return err;
     e->conf.hold_secs = next->hold_secs;
     atomic_store(&e->shared.hold_ms, (uint64_t)next->hold_secs * 1000);
-    log_info("edge", "reloaded");
-    return NULL;
+    return 0;
 }
 
 static uint64_t load(const _Atomic uint64_t *from)

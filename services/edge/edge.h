@@ -32,8 +32,9 @@ struct edge {
  * edge_stop() still has to be called. */
 MUST_USE int edge_start(struct edge *e);
 void edge_stop(struct edge *e); /* everything but conf */
-/* Takes what is hot from `next`, or nothing: the key that only a start reads. */
-const char *edge_reload(struct edge *e, struct edge_conf *next);
+/* Takes what is hot from `next`, which differs in nothing else.  0, or -ERR_* after the reason was
+ * logged: nothing has changed then. */
+MUST_USE int edge_reload(struct edge *e, struct edge_conf *next);
 
 /* What its QUIC connections have in common. */
 struct quic_params edge_quic_params(const struct edge_conf *conf);

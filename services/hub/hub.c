@@ -19,17 +19,11 @@
 #define HUB_QUIC_TOLD_MS  60000 /* why it fails still */
 #define BIND_TRIES        16    /* for a port that TCP and UDP have free, where any will do */
 
-static int tell(int err, const char *what, const char *why)
-{
-    log_err("hub", "start_failed", LOG_S("what", what), LOG_S("why", why));
-    return err;
-}
-
 static int tell_faults(const struct json_check *faults)
 {
     for (size_t i = 0; i < faults->count; i++)
-        log_err("hub", "start_failed", LOG_S("what", faults->faults[i].pointer),
-                LOG_S("why", faults->faults[i].detail));
+        (void)service_start_failed("hub", -ERR_SYNTAX, faults->faults[i].pointer,
+                                   faults->faults[i].detail);
     return -ERR_SYNTAX;
 }
 
@@ -43,11 +37,12 @@ static int start_tls(struct hub *h)
     int err = hub_cert_load(&h->cert, &h->conf, why, sizeof(why));
 
     if (err)
-        return tell(err, "tunnel.certFile", why);
+        return service_start_failed("hub", err, "tunnel.certFile", why);
     err = tls_ctx_new_server(
         &h->shared.tls,
         &(struct tls_server_options){.versions = TLS_ONLY_13, .alpn = alpn, .cert = h->cert});
-    return err ? tell(err, "tunnel", "GnuTLS lacks what the tunnel needs") : 0;
+    return err ? service_start_failed("hub", err, "tunnel", "GnuTLS lacks what the tunnel needs")
+               : 0;
 }
 
 /* From the entry itself, from its file, or from one that is made in the state directory. */
@@ -82,7 +77,7 @@ static int open_store(struct hub *h)
     char why[STORE_WHY_BYTES] = "";
     int err = registry_store_open(&h->store, &h->registry, h->loop, &h->conf, why, sizeof(why));
 
-    return err ? tell(err, "store.url", why) : 0;
+    return err ? service_start_failed("hub", err, "store.url", why) : 0;
 }
 
 /* The configuration's, over those of the store (registry_store.h has the rule).  With targets and
@@ -106,12 +101,12 @@ static int load_edges(struct hub *h)
     json_check_fini(&faults);
     for (size_t i = 0; i < count && !err; i++)
         if ((err = find_secret(h, &specs[i], why, sizeof(why))) != 0)
-            tell(err, specs[i].id, why);
+            (void)service_start_failed("hub", err, specs[i].id, why);
     if (!err && (err = registry_store_fill(h->store, &h->registry, specs, count,
                                            &h->changes.unwritten, why, sizeof(why))) != 0)
-        tell(err, "edges", why);
+        (void)service_start_failed("hub", err, "edges", why);
     if (!err && (err = store_start(h->store)) != 0)
-        tell(err, "store", "a thread cannot be started");
+        (void)service_start_failed("hub", err, "store", "a thread cannot be started");
     for (size_t i = 0; i < count; i++)
         edge_spec_fini(&specs[i]);
     free(specs);
@@ -188,11 +183,12 @@ static int start_workers(struct hub *h)
     h->shared.workers = h->workers;
     if (workers_start(h->threads, h->worker_count, "hub", POOL_KEEP,
                       (size_t)h->conf.limits.pool_chunks) != 0)
-        return tell(-ERR_SYS, "workers", "a thread cannot be started");
+        return service_start_failed("hub", -ERR_SYS, "workers", "a thread cannot be started");
     h->are_threads_started = true;
     for (unsigned i = 0; i < h->worker_count; i++)
         if (hub_worker_init(&h->workers[i], h->threads[i].loop, &h->shared) != 0)
-            return tell(-ERR_SYS, "workers", "the resolver cannot be started");
+            return service_start_failed("hub", -ERR_SYS, "workers",
+                                        "the resolver cannot be started");
     return 0;
 }
 
@@ -230,7 +226,7 @@ static int start_admin(struct hub *h)
     int err;
 
     if (service_tokens_load(&h->tokens, &h->conf.service, why, sizeof(why)) != 0)
-        return tell(-ERR_IO, "management.token", why);
+        return service_start_failed("hub", -ERR_IO, "management.token", why);
     err = service_admin_start(&h->admin, &options, &h->conf.service, &h->tokens);
     if (err)
         return err;
@@ -357,7 +353,7 @@ static int bind_tunnel(struct hub *h)
         deadline_set(&h->quic_retry, HUB_QUIC_RETRY_MS);
         return 0;
     }
-    return err ? tell(err, "tunnel.listen", why) : 0;
+    return err ? service_start_failed("hub", err, "tunnel.listen", why) : 0;
 }
 
 int hub_start(struct hub *h)
@@ -396,7 +392,7 @@ int hub_start(struct hub *h)
         return err;
     tunnel_port_start(&h->port, &h->desk, h->workers, h->worker_count);
     if (h->quic.fds && (err = open_quic(h, why, sizeof(why))) != 0)
-        return tell(err, "stateDir", why);
+        return service_start_failed("hub", err, "stateDir", why);
     log_info("hub", "listening", LOG_S("name", "tunnel"),
              LOG_S("address", addr_format(&h->tunnel_at, text)));
     service_tell_crash("hub", &h->crash, h->events, HUB_EVENT_CRASH_RECOVERED);
@@ -410,7 +406,7 @@ int hub_start(struct hub *h)
 
 /* Messages that are still on their way hold memory, and run while the loops are freed: first the
  * lanes give up what they have, then the loops go, then what the messages point to. */
-void hub_fini(struct hub *h)
+void hub_stop(struct hub *h)
 {
     change_queue_close(&h->changes);
     store_close(h->store);
@@ -447,18 +443,9 @@ void hub_fini(struct hub *h)
 /* --- reload
  */
 
-const char *hub_reload(struct hub *h, struct hub_conf *next)
+int hub_reload(struct hub *h, struct hub_conf *next)
 {
-    struct hub_conf view = *next;
-    const char *cold;
-
-    service_view_as(&view.service, &h->conf.service);
-    cold = conf_cold_difference(&hub_conf_table, &h->conf, &view);
-    if (cold)
-        return cold;
-    if (service_reload("hub", h->admin, &h->tokens, &h->conf.service, &next->service) == 0)
-        log_info("hub", "reloaded");
-    return NULL;
+    return service_reload("hub", h->admin, &h->tokens, &h->conf.service, &next->service);
 }
 
 /* --- edges

@@ -46,12 +46,12 @@ struct hub {
 };
 
 /* `h` has its conf filled and the rest zeroed.  0, or -ERR_* after the reason was logged; then
- * hub_fini() still has to be called. */
+ * hub_stop() still has to be called. */
 MUST_USE int hub_start(struct hub *h);
-/* Takes what is hot from `next` (tokens and names of the management API, log level), or nothing:
- * the key that only a start reads. */
-const char *hub_reload(struct hub *h, struct hub_conf *next);
-void hub_fini(struct hub *h); /* everything but conf */
+void hub_stop(struct hub *h); /* everything but conf */
+/* Takes what is hot from `next` (tokens and names of the management API, log level), which differs
+ * in nothing else.  0, or -ERR_* after the reason was logged: nothing has changed then. */
+MUST_USE int hub_reload(struct hub *h, struct hub_conf *next);
 
 /* --- what a change does to edges once it is durable (change.h) ---------------------------------
  */

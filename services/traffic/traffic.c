@@ -174,7 +174,7 @@ static int start_routes(struct traffic *t)
     int rc;
 
     if (!first)
-        return -ERR_SYNTAX;
+        return service_start_failed("traffic", -ERR_SYNTAX, "routesFile", "its faults stand above");
     health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets, on_health);
     health_take(&t->health, first);
     cert_watch_init(&t->certs, t->loop, t->conf.certificates_expiring_days, on_certificate);
@@ -183,6 +183,8 @@ static int start_routes(struct traffic *t)
     if (rc == 0)
         log_info("routes", "loaded", LOG_U("revision", first->revision),
                  LOG_U("routes", first->count));
+    else
+        (void)service_start_failed("traffic", rc, "routes", "a thread cannot be started");
     route_set_unref(first);
     return rc;
 }
@@ -200,14 +202,14 @@ static int start_workers(struct traffic *t)
     int rc = traffic_shared_new(&t->shared, &options);
 
     if (rc != 0)
-        return rc;
+        return service_start_failed("traffic", rc, "auth.threads", "a thread cannot be started");
     t->settings = traffic_settings_new(&t->conf, PENSTOCK_VERSION);
     t->threads = must_alloc(count * sizeof(*t->threads));
     t->workers = must_alloc(count * sizeof(struct traffic_worker *));
     rc = workers_start(t->threads, count, "worker", WORKER_POOL_KEEP,
                        (size_t)t->conf.limits.pool_chunks);
     if (rc != 0)
-        return rc;
+        return service_start_failed("traffic", rc, "workers", "a thread cannot be started");
     for (unsigned i = 0; i < count; i++)
         t->workers[i] = traffic_worker_new(t->threads[i].loop, i, t->shared, t->settings,
                                            route_apply_live(t->apply), t->trust.present);
@@ -222,9 +224,10 @@ struct sockets {
     unsigned sets, count;
 };
 
-static int bind_sockets(struct sockets *s, unsigned count, const char *name, const char *listen,
+static int bind_sockets(struct sockets *s, unsigned count, const char *key, const char *listen,
                         char address[ADDR_TEXT_MAX])
 {
+    char why[ADDR_TEXT_MAX + 100];
     union addr at, bound;
     int rc = addr_parse(&at, listen);
 
@@ -233,10 +236,9 @@ static int bind_sockets(struct sockets *s, unsigned count, const char *name, con
     if (rc == 0)
         rc = listen_bind_any(&at, count, s->fds, &s->sets, &bound);
     if (rc != 0) {
-        log_err("traffic", "bind_failed", LOG_S("name", name), LOG_S("listen", listen),
-                LOG_S("error", strerrordesc_np(-rc)));
+        snprintf(why, sizeof(why), "%s: %s", listen, strerrordesc_np(-rc));
         s->sets = 0;
-        return -ERR_SYS;
+        return service_start_failed("traffic", -ERR_SYS, key, why);
     }
     addr_format(&bound, address);
     return 0;
@@ -267,11 +269,12 @@ static void deal_sockets(struct traffic *t, struct sockets *http, struct sockets
 static int start_listeners(struct traffic *t)
 {
     struct sockets http = {.fds = NULL}, https = {.fds = NULL};
-    int rc = bind_sockets(&http, t->workers_count, "http", t->conf.http_listen, t->http_address);
+    int rc =
+        bind_sockets(&http, t->workers_count, "http.listen", t->conf.http_listen, t->http_address);
 
     if (rc == 0)
-        rc =
-            bind_sockets(&https, t->workers_count, "https", t->conf.https_listen, t->https_address);
+        rc = bind_sockets(&https, t->workers_count, "https.listen", t->conf.https_listen,
+                          t->https_address);
     if (rc == 0)
         deal_sockets(t, &http, &https);
     close_sockets(&http);
@@ -311,15 +314,12 @@ int traffic_start(struct traffic *t)
 
     t->started_us = clock_now_us();
     start_state(t);
-    rlimit_raise_files();
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
     t->events = service_events_new(&t->conf.service, t->loop, traffic_event_types);
     service_drain_init(&t->drain, t->loop, "traffic", &t->conf.service, &drain_ops, t);
     t->resolver = resolver_new(t->loop);
-    if (!t->resolver) {
-        log_err("traffic", "resolver_failed");
-        return -ERR_SYS;
-    }
+    if (!t->resolver)
+        return service_start_failed("traffic", -ERR_SYS, "resolver", "it cannot be started");
     trust_watch_init(&t->trust, t->loop, t->resolver, t->conf.proxy_trusted, on_trust);
     deadline_init(&t->rotation, t->loop, on_rotation);
     rc = start_routes(t);
@@ -344,14 +344,6 @@ int traffic_start(struct traffic *t)
 }
 
 /* --- reload and end -------------------------------------------------------------------------- */
-
-const char *traffic_cold_difference(const struct traffic *t, const struct traffic_conf *next)
-{
-    struct traffic_conf probe = *next; /* a view: it owns nothing */
-
-    service_view_as(&probe.service, &t->conf.service);
-    return conf_cold_difference(&traffic_conf_table, &t->conf, &probe);
-}
 
 /* Everything but what service_reload() has put into force. */
 static void take_conf(struct traffic *t, struct traffic_conf *next)

@@ -57,10 +57,8 @@ MUST_USE int traffic_start(struct traffic *t);
 /* Ends in order: no more accepts, open connections reset, threads joined, everything freed but
  * conf. */
 void traffic_stop(struct traffic *t);
-/* The first key that only a restart can change and that `next` would change; or NULL. */
-const char *traffic_cold_difference(const struct traffic *t, const struct traffic_conf *next);
-/* Puts what may change by a reload into force; `next` is taken over (its old content is left in
- * it).  0; or -ERR_*: the reason was logged, and nothing has changed. */
+/* Takes what is hot from `next`, which differs in nothing else; what it replaces is left there.  0,
+ * or -ERR_* after the reason was logged: nothing has changed then. */
 MUST_USE int traffic_reload(struct traffic *t, struct traffic_conf *next);
 /* The sums over all workers. */
 void traffic_sum(const struct traffic *t, struct traffic_stats *out);

@@ -475,10 +475,8 @@ int traffic_api_start(struct traffic *t)
     char why[256] = "";
     int rc = service_tokens_load(&t->tokens, &t->conf.service, why, sizeof(why));
 
-    if (rc != 0) {
-        log_err("traffic", "tokens_failed", LOG_S("error", why));
-        return rc;
-    }
+    if (rc != 0)
+        return service_start_failed("traffic", rc, "management.token", why);
     options.routes = t->admin_routes = make_routes(&t->conf.limits);
     return service_admin_start(&t->admin, &options, &t->conf.service, &t->tokens);
 }

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -253,6 +254,21 @@ class Signals(Conf):
             self.assertIn("faults", refused["why"])
             self.assertEqual(running.api("GET", "/v1/log-level").json, {"level": "info"})
             self.assertEqual(running.api("GET", "/healthz").status, 200)
+
+    @of_each_service
+    def test_a_start_that_fails(self, service):
+        """Status 1: it may go well another time (systemd tries again); the line names the key."""
+        with socket.create_server(("127.0.0.1", 0)) as holder, penstock.Stack() as stack:
+            address = "%s:%d" % holder.getsockname()
+            key = next(iter(LISTENERS.get(service, ())), "management.listen")
+            base = self.start(stack, service).conf
+            for taken in (key, "management.listen"):
+                done = self.run_service(service, "--set", f"{taken}={address}", "--set", "supervise=false",
+                                        conf={**base, "stateDir": str(self.folder)})
+                self.assertEqual(done.returncode, 1, done.stderr)
+                failed = [json.loads(line) for line in done.stderr.splitlines() if "start_failed" in line]
+                self.assertEqual([f["what"] for f in failed], [taken], done.stderr)
+                self.assertIn(address, failed[0]["why"])
 
     def test_hold_time_of_the_edge(self):
         with penstock.Stack() as stack:

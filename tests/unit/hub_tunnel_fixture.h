@@ -74,7 +74,7 @@ static inline int on_file(const char *path, const struct stat *st, int kind, str
 
 static inline void hub_down(void)
 {
-    hub_fini(&hub);
+    hub_stop(&hub);
     conf_free(&hub_conf_table, &hub.conf);
     nftw(state_dir, on_file, 8, FTW_DEPTH | FTW_PHYS);
 }

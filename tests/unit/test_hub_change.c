@@ -83,7 +83,7 @@ static void restart(void)
 {
     struct hub_conf conf = hub.conf;
 
-    hub_fini(&hub);
+    hub_stop(&hub);
     memset(&hub, 0, sizeof(hub));
     hub.conf = conf;
     ck_assert_int_eq(hub_start(&hub), 0);

@@ -1,0 +1,129 @@
+/* program - see program.h. */
+#include "admin/program.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/process.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "loop/socket.h"
+
+extern char **environ;
+
+enum status { STATUS_WELL, STATUS_CANNOT, STATUS_BAD };
+
+struct running {
+    const struct program *program;
+    struct loop_signal term, interrupt, hangup;
+    int argc;
+    char **argv; /* a reload reads them again */
+};
+
+static void on_stop(struct loop_signal *s, int signum)
+{
+    struct running *r = signum == SIGTERM ? container_of(s, struct running, term)
+                                          : container_of(s, struct running, interrupt);
+
+    service_drain_signal(r->program->drain, signum);
+}
+
+static const char *cold_difference(const struct program *p, void *next)
+{
+    const size_t at = (size_t)((const char *)p->service - (const char *)p->conf);
+    char *view = must_alloc(p->table->size); /* it owns nothing */
+    const char *cold;
+
+    memcpy(view, next, p->table->size);
+    service_view_as((struct service_conf *)(void *)(view + at), p->service);
+    cold = conf_cold_difference(p->table, p->conf, view);
+    free(view);
+    return cold;
+}
+
+/* All or nothing: a key that only a start reads refuses the whole. */
+static void reload(struct running *r)
+{
+    const struct program *p = r->program;
+    const char *name = p->table->service, *cold;
+    void *next = must_alloc(p->table->size);
+
+    if (conf_load(p->table, NULL, r->argc, r->argv, environ, next, NULL, NULL) != CONF_RUN) {
+        log_err(name, "reload_refused", LOG_S("why", "the configuration has faults"));
+        free(next);
+        return;
+    }
+    cold = cold_difference(p, next);
+    if (cold)
+        log_err(name, "reload_refused", LOG_S("why", "only a restart can change this key"),
+                LOG_S("key", cold));
+    else if (p->reload(p->arg, next) == 0)
+        log_info(name, "reloaded");
+    conf_free(p->table, next);
+    free(next);
+}
+
+static void on_hangup(struct loop_signal *s, int signum)
+{
+    (void)signum;
+    reload(container_of(s, struct running, hangup));
+}
+
+static void serve_until_stopped(struct running *r)
+{
+    struct loop *loop = *r->program->loop;
+
+    loop_signal_start(&r->term, loop, SIGTERM, on_stop);
+    loop_signal_start(&r->interrupt, loop, SIGINT, on_stop);
+    loop_signal_start(&r->hangup, loop, SIGHUP, on_hangup);
+    loop_run(loop);
+    loop_signal_stop(&r->term);
+    loop_signal_stop(&r->interrupt);
+    loop_signal_stop(&r->hangup);
+}
+
+static int serve(const struct program *p, int argc, char **argv)
+{
+    struct service_start start = {.table = p->table,
+                                  .argc = argc,
+                                  .argv = argv,
+                                  .environ_ = environ,
+                                  .conf = p->conf,
+                                  .service = p->service};
+    struct running r = {.program = p, .argc = argc, .argv = argv};
+    int status, err;
+
+    rlimit_raise_files();
+    if (!service_begin(&start, p->crash, &status))
+        return status;
+    loop_signals_hold();
+    err = p->start(p->arg);
+    if (!err)
+        serve_until_stopped(&r);
+    p->stop(p->arg);
+    if (!err)
+        log_info(p->table->service, "stopped");
+    return err == -ERR_SYNTAX ? STATUS_BAD : err ? STATUS_CANNOT : STATUS_WELL;
+}
+
+int program_run(const struct program *p, int argc, char **argv)
+{
+    const char *command = NULL;
+    char **rest = NULL;
+    int status;
+
+    process_harden();
+    switch (conf_load(p->table, p->commands, argc, argv, environ, p->conf, &command, &rest)) {
+    case CONF_DONE:
+        return STATUS_WELL;
+    case CONF_BAD:
+        return STATUS_BAD;
+    case CONF_RUN:
+        break;
+    }
+    service_log_start(p->service);
+    status = command ? p->command(command, rest, p->conf) : serve(p, argc, argv);
+    conf_free(p->table, p->conf);
+    return status;
+}
