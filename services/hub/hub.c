@@ -251,15 +251,18 @@ static void drain_close(void *arg, unsigned secs)
 }
 
 /* An edge goes on opening streams here until it has a lane to another hub, which it says GOODBYE
- * for; where there is no other hub, a moment without streams is as good as any to leave it. */
+ * for; where there is no other hub, a moment without streams is as good as any to leave it.  What
+ * an edge that has gone left for a slow target is the hub's alone: the client has its word for it.
+ */
 static bool drain_is_idle(const void *arg)
 {
     const struct hub *h = arg;
 
+    if (atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) > 0)
+        return false;
     if (h->desk.record_count == 0)
         return true;
-    return atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed) == 0 &&
+    return atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed) == 0 &&
            loop_now_ms(h->loop) - h->closing_ms >= HUB_SUCCESSOR_MS;
 }
 
