@@ -178,8 +178,7 @@ static int on_close_frame(struct lane *l, const uint8_t *payload)
         return 0;
     }
     l->stats.resets_in++;
-    stream_enter(s, STREAM_RESET, (enum stream_reset)code);
-    stream_changed(s);
+    stream_reset_by_peer(s, (enum stream_reset)code);
     return 0;
 }
 
