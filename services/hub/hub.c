@@ -483,6 +483,8 @@ void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret,
     registry_renew_secret(&h->registry, edge, secret, grace);
     if (grace.until_ms == 0)
         desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
+    else
+        desk_watch_secrets(&h->desk, edge);
 }
 
 uint16_t hub_public_port(const struct hub *h)
