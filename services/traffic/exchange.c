@@ -257,6 +257,8 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
     bool waits;
 
     must(x->state == EXCHANGE_IDLE && !x->hold && route);
+    if (worker_pressure(x->worker) != PRESSURE_NONE)
+        return REASON_NO_MEMORY;
     reason = auth_gate_ask(x->worker, route, r, x->requester->forward.address, &x->check, &waits);
     if (reason != REASON_NONE)
         return reason;
@@ -429,9 +431,10 @@ size_t exchange_client_room(const struct exchange *x)
 
 bool exchange_waits_for_client(const struct exchange *x)
 {
-    return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len &&
-           (!x->expects_continue || x->has_continued) &&
-           (!http_upgrade_is_asked(&x->upgrade) || x->state != EXCHANGE_WAITING);
+    bool may_send = !x->expects_continue || x->has_continued || x->bytes_in > 0;
+
+    return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len && may_send &&
+           (!http_upgrade_is_asked(&x->upgrade) || x->state == EXCHANGE_RELAYING);
 }
 
 void exchange_on_connected(struct exchange *x)

@@ -53,6 +53,7 @@ struct h2_stream *h2_stream_new(struct h2_session *s, int32_t id)
     list_init(&st->attention);
     reap_init(&st->reap, free_stream);
     st->moved_ms = now_ms(st);
+    st->take_left_ms = body_idle_ms(st);
     s->stream_count++;
     list_push(&s->streams, &st->node);
     return st;
@@ -212,7 +213,11 @@ void h2_stream_on_data(struct h2_stream *st, const uint8_t *bytes, size_t n)
     struct exchange *x = &st->exchange;
     uint64_t before = x->bytes_in;
 
-    if (takes_body(st))
+    /* Beyond the window nghttp2 resets the stream, and gives us all the same what came (RFC 9113
+     * 6.9.1). */
+    if (takes_body(st) && n > exchange_room(x))
+        h2_stream_reset(st, REASON_H2_PROTOCOL, NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (takes_body(st))
         exchange_push_body(x, bytes, n);
     if (st->state == H2_STREAM_LINGERING) { /* its own window stays shut */
         nghttp2_session_consume_connection(st->session->ng, n);
@@ -325,11 +330,12 @@ static uint64_t stalled_since(const struct h2_stream *st)
 static void stall(struct h2_stream *st, uint64_t now)
 {
     struct h2_session *s = st->session;
+    bool is_slow = now - stalled_since(st) < body_idle_ms(st);
 
     if (now - s->data_ms >= body_idle_ms(st))
         h2_session_fail(s, REASON_WRITE_TIMEOUT, NGHTTP2_ENHANCE_YOUR_CALM);
     else
-        h2_stream_reset(st, REASON_WRITE_TIMEOUT, NGHTTP2_CANCEL);
+        h2_stream_reset(st, is_slow ? REASON_SLOW_READ : REASON_WRITE_TIMEOUT, NGHTTP2_CANCEL);
 }
 
 uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
@@ -350,8 +356,8 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
             due = st->moved_ms + (uint64_t)t->upgrade_idle_secs * 1000;
         if (due <= now)
             h2_stream_reset(st, REASON_UPGRADE_IDLE, NGHTTP2_CANCEL);
-    } else if (st->out.len + st->direct_len > 0 || st->is_starved) {
-        due = stalled_since(st) + idle;
+    } else if (h2_stream_waits(st)) {
+        due = MIN(stalled_since(st) + idle, h2_stream_take_due_ms(st));
         if (due <= now)
             stall(st, now);
     } else if (st->state == H2_STREAM_EXCHANGE && !st->has_request_ended &&

@@ -104,7 +104,8 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(upstream_connect_failures, "connections to destinations that failed")                        \
     X(upstream_reuses, "requests on a kept connection")                                            \
     X(upstream_retries, "requests sent again on another connection")                               \
-    X(exhausted, "accepts that failed for want of descriptors")
+    X(exhausted, "accepts that failed for want of descriptors")                                    \
+    X(memory_stalls, "answers that waited since limits.poolChunks was nearly used up")
 
 /* X(name, help): gauges. */
 #define TRAFFIC_GAUGES(X)                                                                          \
