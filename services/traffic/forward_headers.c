@@ -43,6 +43,7 @@ void forward_request_filter(struct http_request *r, bool drops_authorization)
             break;
         case FIELD_OTHER:
         case FIELD_DATE:
+        case FIELD_REQUEST_ID:
         case FIELD_NO_TRAILER:
             break;
         }
@@ -101,6 +102,7 @@ void forward_response_filter(struct http_response *r, const char *version_header
         case FIELD_AUTHORIZATION:
         case FIELD_FORWARDED:
         case FIELD_DATE:
+        case FIELD_REQUEST_ID:
         case FIELD_NO_TRAILER:
         case FIELD_LOOKALIKE:
             break;

@@ -75,6 +75,7 @@ static enum step answer(struct h1_session *s, enum traffic_reason reason)
     own.closes = s->closes;
     own_answer_emit(&text, &own);
     client_put(s->client, text.p, text.n);
+    exchange_own_body(&s->exchange, own.body_len);
     exchange_log(&s->exchange, own.status, reason);
     end_request(s);
     return STEP_MORE;
@@ -123,7 +124,7 @@ static enum step parse_request(struct h1_session *s, const char *head)
     enum traffic_reason reason = h1_request_parse(r, head, &s->scan, &w->limits, "https");
 
     s->minor = r->minor;
-    exchange_open(x, r->minor == 0 ? "HTTP/1.0" : "HTTP/1.1", r->method, r->target);
+    exchange_open(x, r->minor == 0 ? "HTTP/1.0" : "HTTP/1.1", r);
     s->scan = (struct h1_scan){0};
     if (reason != REASON_NONE) {
         x->is_head = r->is_head;

@@ -79,6 +79,7 @@ void h2_answer_own(struct h2_stream *st, enum traffic_reason reason)
     memcpy(st->own, own.body, own.body_len); /* not into a chunk: a client may let many wait */
     st->direct = st->own;
     st->direct_len = own.body_len;
+    exchange_own_body(&st->exchange, own.body_len);
     if (submit(st, &w->response,
                &(struct h2_answer){
                    .version_header = own.version_header, .version = own.version, .date = own.date},

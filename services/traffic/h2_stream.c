@@ -103,7 +103,8 @@ static void stop_request(struct h2_stream *st)
 static enum traffic_reason hold(struct h2_stream *st, bool goes_on)
 {
     size_t head = goes_on ? st->session->head.bytes + FORWARD_EXTRAS_MAX : 0;
-    size_t n = sizeof(*st) + (goes_on ? sizeof(struct upstream) : 0) + head;
+    size_t notes = st->exchange.notes ? sizeof(*st->exchange.notes) : 0;
+    size_t n = sizeof(*st) + notes + (goes_on ? sizeof(struct upstream) : 0) + head;
     enum traffic_reason reason = h2_session_hold(st->session, n);
 
     if (reason != REASON_NONE)
@@ -160,7 +161,7 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
         ws_accept_emit(websocket.key, websocket.accept);
     }
     reason = h2_head_request(&s->head, r, ended, &websocket);
-    exchange_open(&st->exchange, "HTTP/2.0", r->method, r->target);
+    exchange_open(&st->exchange, "HTTP/2.0", r);
     st->exchange.is_head = r->is_head;
     st->has_request_ended = ended;
     if ((reason == REASON_HEADER_TOO_LARGE || reason == REASON_TOO_MANY_FIELDS) &&
@@ -275,7 +276,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     if (x->bytes_in > x->body_taken)
         nghttp2_session_consume_connection(s->ng, (size_t)(x->bytes_in - x->body_taken));
     if (x->started_us == 0) /* it never came to a request */
-        exchange_open(x, "HTTP/2.0", (struct http_text){0}, (struct http_text){0});
+        exchange_open(x, "HTTP/2.0", NULL);
     exchange_log(x, st->status, reason);
     exchange_fini(x);
     bufq_fini(&st->out);

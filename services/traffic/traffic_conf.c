@@ -102,6 +102,8 @@ static void check_all(struct json_check *faults, const void *member)
         .counter = "penstock_traffic_coreflow_ends_total{reason=\"" reason_ "\"}", .doc = (doc_)   \
     }
 
+static const char *const access_formats[] = {"json", "combined", NULL};
+
 static const struct conf_key keys[] = {
     {.path = "http.listen",
      .kind = CONF_LISTEN,
@@ -170,6 +172,14 @@ static const struct conf_key keys[] = {
      .is_hot = true,
      .check = check_field_name,
      .doc = "The header field that carries the version in every answer of a known route."},
+    {.path = "generateRequestId",
+     .kind = CONF_BOOL,
+     .offset = AT(generate_request_id),
+     .fallback = "true",
+     .is_hot = true,
+     .doc =
+         "A request without X-Request-Id, or with more than one or one that is not 1 to 64 token "
+         "characters, gets one of 128 random bits. false: the field is passed on as it came."},
     {.path = "certificates.expiringDays",
      .kind = CONF_INT,
      .offset = AT(certificates_expiring_days),
@@ -326,6 +336,14 @@ static const struct conf_key keys[] = {
      .fallback = "true",
      .is_hot = true,
      .doc = "One line for each request."},
+    {.path = "log.accessFormat",
+     .kind = CONF_ENUM,
+     .offset = AT(log_access_format),
+     .choices = access_formats,
+     .fallback = "json",
+     .is_hot = true,
+     .doc = "The form of that line: json is an event of the log like others, in log.format; "
+            "combined is NCSA's, for goaccess and awstats."},
     {.path = NULL},
 };
 

@@ -85,8 +85,12 @@ struct traffic_conf {
     struct traffic_tickets tickets;
     struct traffic_auth auth;
     struct traffic_limits limits;
-    bool log_access; /* one line a request */
+    bool generate_request_id; /* for requests that bring none (request_id.h) */
+    bool log_access;          /* one line a request */
+    int log_access_format;    /* enum access_format */
 };
+
+enum access_format { ACCESS_JSON, ACCESS_COMBINED }; /* access_log.h */
 
 extern const struct conf_table traffic_conf_table;
 

@@ -39,7 +39,9 @@ struct traffic_settings *traffic_settings_new(const struct traffic_conf *conf, c
     s->version_header = must_strdup(conf->version_header);
     s->version = must_strdup(version);
     s->redirect_port = (uint16_t)conf->http_redirect_port;
+    s->generate_request_id = conf->generate_request_id;
     s->log_access = conf->log_access;
+    s->access_format = (enum access_format)conf->log_access_format;
     return s;
 }
 
@@ -326,7 +328,7 @@ static void set_counter(_Atomic uint64_t *counter, uint64_t value)
     atomic_store_explicit(counter, value, memory_order_relaxed);
 }
 
-/* The date that answers carry, and the gauges that nobody counts as they change. */
+/* The date that answers and the log carry, and the gauges that nobody counts as they change. */
 static void refresh(struct traffic_worker *w)
 {
     time_t now = time(NULL);
@@ -336,6 +338,7 @@ static void refresh(struct traffic_worker *w)
     gmtime_r(&now, &tm);
     n = strftime(w->date, sizeof(w->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
     must(n > 0);
+    access_log_time(w->log_time, &tm);
     set_counter(&w->counters.chunks_out, loop_pool(w->loop)->out_count);
 }
 

@@ -39,7 +39,9 @@ struct traffic_settings {
     char *version_header; /* owned: "servezone_coretraffic_version" */
     char *version;        /* owned: what it says */
     uint16_t redirect_port;
+    bool generate_request_id;
     bool log_access;
+    enum access_format access_format;
 };
 
 /* Copies what it needs of the configuration; one reference. */

@@ -10,8 +10,10 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "traffic/access_log.h"
 #include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
+#include "traffic/request_id.h"
 #include "traffic/route_options.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
@@ -96,6 +98,8 @@ struct traffic_worker {
     struct list stalled; /* clients, by their `stalled` */
     struct deadline relief;
     char date[HTTP_DATE_BYTES];
+    char log_time[ACCESS_TIME_MAX];
+    struct request_ids request_ids;
     struct log_limit refusals; /* of the log */
     struct traffic_counters counters;
     /* Scratch: for one call, never across two events. */

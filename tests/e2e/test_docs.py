@@ -69,6 +69,9 @@ class Documents(unittest.TestCase):
     def test_metrics(self):
         self.check_made("metrics_docs.py")
 
+    def test_reasons(self):
+        self.check_made("reason_docs.py")
+
     def test_apis(self):
         self.check_made("api_docs.py")
 

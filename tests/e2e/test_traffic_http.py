@@ -59,7 +59,7 @@ class Http(unittest.TestCase):
         self.assertEqual(r.one("forwarded"), f'for=127.0.0.9;host="{HOST}:8443";proto=https')
         self.assertEqual(sorted(k.lower() for k, _ in r.fields),
                          ["forwarded", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-                          "x-stays", "x_own"])
+                          "x-request-id", "x-stays", "x_own"])
         self.assertEqual(r.one("host"), f"{HOST}:8443")
         self.assertEqual(r.one("x-stays"), "a\tb \xe9")
 

@@ -180,10 +180,13 @@ START_TEST(our_own_answers)
                                              .date = "now",
                                              .version_header = "v",
                                              .version = "1",
-                                             .realm = "a.test"});
+                                             .realm = "a.test",
+                                             .explains = true,
+                                             .request_id = "abc"});
     out[t.n] = '\0';
     ck_assert_str_eq(out, "HTTP/1.1 401 Unauthorized\r\n"
                           "WWW-Authenticate: Basic realm=\"a.test\", charset=\"UTF-8\"\r\n"
+                          "penstock-reason: auth_required\r\nX-Request-Id: abc\r\n"
                           "Content-Type: text/plain; charset=utf-8\r\n"
                           "Date: now\r\nv: 1\r\nContent-Length: 18\r\n\r\n"
                           "401 auth_required\n");
