@@ -204,7 +204,7 @@ bool edge_is_ready(void *service, char *why, size_t why_size)
     const struct edge *e = service;
 
     if (uplink_is_connected(&e->uplink) && e->uplink.assignment.has_config)
-        return true;
+        return !public_ports_tell_failed(&e->uplink.assignment.ports, why, why_size);
     snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
              e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);
     return false;
