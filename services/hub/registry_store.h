@@ -18,8 +18,9 @@ struct loop;
 
 #define REGISTRY_STORE_QUEUE 4 /* batches: change.h has one under way at a time */
 
-/* Reads or makes the key, opens store.url and reads every edge into the (empty) registry.  0, or
- * -ERR_* with `why`. */
+/* Reads the key, opens store.url and reads every edge into the (empty) registry.  Both are made
+ * where neither is there; a key that is missing beside its database is not: -ERR_AUTH, and nothing
+ * is made.  0, or -ERR_* with `why`. */
 MUST_USE int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
                                  const struct hub_conf *conf, char *why, size_t why_size);
 /* Applies those of the configuration's entries that are to be applied (their ports move), all of

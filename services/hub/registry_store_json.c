@@ -165,6 +165,29 @@ static char *path_in(const char *state_dir, const char *given, const char *fallb
     return *name == '/' ? must_strdup(name) : must_printf("%s/%s", state_dir, name);
 }
 
+static char *database_path(const struct hub_conf *conf)
+{
+    return path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
+}
+
+static bool is_missing(const char *path)
+{
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+/* A key that is made beside a database opens nothing, and the next backup would take it for the
+ * right one. */
+static int look_for_key(const char *path, const struct hub_conf *conf, char *why, size_t why_size)
+{
+    char *database = database_path(conf);
+    bool is_lost = is_missing(path) && !is_missing(database);
+
+    if (is_lost)
+        snprintf(why, why_size, "%s is missing; bring it back", path);
+    free(database);
+    return is_lost ? -ERR_AUTH : 0;
+}
+
 /* The file holds a text like those of other secrets; the store's key is made of it. */
 static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], char *why,
                     size_t why_size)
@@ -172,8 +195,10 @@ static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], c
     static const char label[] = "penstock store v1";
     char *path = path_in(conf->service.state_dir, conf->store_key_file, "store.key");
     char *text = NULL;
-    int err = admin_secret_file(path, &text, why, why_size);
+    int err = look_for_key(path, conf, why, why_size);
 
+    if (!err)
+        err = admin_secret_file(path, &text, why, why_size);
     if (!err)
         tls_hmac_sha256(text, strlen(text), label, strlen(label), key);
     if (text)
@@ -186,7 +211,7 @@ static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], c
 int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
                         const struct hub_conf *conf, char *why, size_t why_size)
 {
-    char *path = path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
+    char *path = database_path(conf);
     uint8_t key[STORE_KEY_BYTES];
     int err = read_key(conf, key, why, why_size);
 
@@ -206,27 +231,22 @@ int registry_store_open(struct store **out, struct registry *r, struct loop *loo
 
 int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
 {
-    char *path = path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
-    char *key_path = path_in(conf->service.state_dir, conf->store_key_file, "store.key");
+    char *path = database_path(conf);
     uint8_t key[STORE_KEY_BYTES];
     int err = 0;
 
-    if (access(path, F_OK) != 0 && errno == ENOENT) {
+    if (is_missing(path)) {
         snprintf(why, why_size, "%s", path);
         err = -ERR_NOT_FOUND;
-    } else if (access(key_path, R_OK) != 0) { /* it would be made, and open nothing */
-        snprintf(why, why_size, "its key %s: %s", key_path, strerrordesc_np(errno));
+    } else if (read_key(conf, key, why, why_size) != 0) {
         err = -ERR_AUTH;
     }
-    if (!err)
-        err = read_key(conf, key, why, why_size);
     if (!err)
         err = store_look(path, key, why, why_size);
     if (!err)
         snprintf(why, why_size, "%s", path);
     tls_wipe(key, sizeof(key));
     free(path);
-    free(key_path);
     return err;
 }
 

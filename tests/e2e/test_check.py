@@ -169,7 +169,7 @@ class Hub(Checks):
         (state / "store.key").write_text("A" * 43 + "\n")
         self.expect(self.check("hub", conf, 1), "store", "fail")
         (state / "store.key").unlink()
-        self.expect(self.check("hub", conf, 1), "store", "fail", "store.key")
+        self.expect(self.check("hub", conf, 1), "store", "fail", "store.key is missing; bring it back")
         self.assertFalse((state / "store.key").exists())
         (state / "store.key").write_text(key)
         (state / "hub.db").write_bytes(b"no database, but long enough to have a head" * 100)

@@ -70,6 +70,23 @@ class Store(e2e.Case):
         self.assertEqual(hub.process.wait(e2e.SECS), 1)
         hub.stop(1)
 
+    def test_a_lost_key_is_not_made_anew(self):
+        """It would open nothing, and the next backup would take it for the right one."""
+        hub = self.stack.hub({})
+        hub.api("POST", "/v1/edges", {"id": "e1", "secret": SECRET}, expect=201)
+        hub.stop(0)
+        key = hub.state_dir / "store.key"
+        lost = key.rename(hub.state_dir.parent / "kept")
+        before = sorted(p.name for p in hub.state_dir.iterdir())
+        hub.start()
+        self.assertEqual(hub.wait_event("start_failed")["why"], f"{key} is missing; bring it back")
+        self.assertEqual(hub.process.wait(e2e.SECS), 1)
+        hub.stop(1)
+        self.assertEqual(sorted(p.name for p in hub.state_dir.iterdir()), before)
+        lost.rename(key)
+        hub.start()
+        self.assertEqual(self.secret(hub), SECRET)
+
     def test_the_configuration_begins_and_the_api_goes_on(self):
         """The rule: an entry counts when it is new or was edited; the API's word stays otherwise."""
         first = {"id": "e1", "listenPorts": [8081], "secret": SECRET}
