@@ -101,6 +101,9 @@ const char *admin_metrics_address(const struct admin *a);
  * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`.
  */
 MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
+/* The same, of a file that was made before: nothing is made.  0, -ERR_NOT_FOUND, -ERR_IO; both with
+ * `why`. */
+MUST_USE int admin_token_look(const char *path, char **out, char *why, size_t why_size);
 /* Reads or makes a file of exactly one random secret in the same way (hub: edge secrets, keys). */
 MUST_USE int admin_secret_file(const char *path, char **out, char *why, size_t why_size);
 /* 32 random bytes as 43 characters of base64url; the caller's: wipe it. */
