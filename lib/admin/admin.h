@@ -96,6 +96,8 @@ void admin_limit_changes(struct admin *a, unsigned per_sec);
 /* The address it listens on, for port 0; of the open port, or NULL. */
 const char *admin_address(const struct admin *a);
 const char *admin_metrics_address(const struct admin *a);
+/* Both as members of a status's `listeners`: management, and metrics where it is open. */
+void admin_add_listeners(const struct admin *a, struct json_object *listeners);
 /* The file of a token, made with 32 random bytes (43 characters and a newline) and mode 0600 when
  * missing; the folder too (0700).  Reads one or two lines of 16 to 256 characters without blanks,
  * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`.
