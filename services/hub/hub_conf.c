@@ -205,10 +205,11 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(edges),
      .fallback = "[]",
-     .doc = "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
-            "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "
-            "was edited since the last "
-            "start; what the API changed or removed stays."},
+     .doc =
+         "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
+         "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "
+         "was edited since the last "
+         "start; what the API changed or removed stays, and so does an edge whose entry is gone."},
     {.path = "store.url",
      .kind = CONF_STRING,
      .offset = AT(store_url),

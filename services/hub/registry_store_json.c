@@ -255,7 +255,7 @@ int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
 
 struct digest {
     char id[EDGE_ID_MAX + 1];
-    char text[DIGEST_CHARS + 1];
+    char text[DIGEST_CHARS + 1]; /* "": it left the list, and is new should it be listed again */
     bool is_listed; /* in the configuration still */
 };
 
@@ -344,6 +344,41 @@ static int apply(struct registry *r, struct store_batch *b, struct digests *d,
     return 0;
 }
 
+/* Its edge stays where it is, and whoever took the entry out may think that it was revoked: so it is
+ * told, at every start. */
+static void tell_gone(const char *id, size_t gone)
+{
+    if (gone <= REGISTRY_GONE_TOLD)
+        log_warn("hub", "edge_not_in_configuration", LOG_S("edge", id),
+                 LOG_S("hint", "it is registered still: DELETE /v1/edges/{id} revokes it"));
+}
+
+/* The entries that are not listed any more.  How many records change. */
+static size_t leave_unlisted(struct registry *r, struct store_batch *b, const struct digests *d)
+{
+    size_t changed = 0, gone = 0;
+
+    for (size_t i = 0; i < d->count; i++) {
+        const struct digest *one = &d->all[i];
+
+        if (one->is_listed)
+            continue;
+        if (!registry_find(r, one->id)) {
+            store_batch_remove(b, KIND_CONF, one->id);
+            changed++;
+            continue;
+        }
+        tell_gone(one->id, ++gone);
+        if (one->text[0]) {
+            store_batch_put(b, KIND_CONF, one->id, "", NULL, 0);
+            changed++;
+        }
+    }
+    if (gone > REGISTRY_GONE_TOLD)
+        log_warn("hub", "edges_not_in_configuration", LOG_U("untold", gone - REGISTRY_GONE_TOLD));
+    return changed;
+}
+
 int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count,
                         struct store_batch **unwritten, char *why, size_t why_size)
 {
@@ -358,11 +393,8 @@ int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *s
         if ((err = apply(r, b, &d, &specs[i], &applied)) != 0)
             snprintf(why, why_size,
                      "with those of the store they are more than limits.edges allows");
-    for (size_t i = 0; !err && i < d.count; i++)
-        if (!d.all[i].is_listed) { /* should it be listed again, it is new again */
-            store_batch_remove(b, KIND_CONF, d.all[i].id);
-            applied++;
-        }
+    if (!err)
+        applied += leave_unlisted(r, b, &d);
     if (!err && applied && store_write(s, b, not_stored, sizeof(not_stored)) != 0) {
         log_warn("hub", "edges_not_stored", LOG_S("why", not_stored));
         *unwritten = b;
