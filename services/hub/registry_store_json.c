@@ -256,7 +256,7 @@ int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
 struct digest {
     char id[EDGE_ID_MAX + 1];
     char text[DIGEST_CHARS + 1]; /* "": it left the list, and is new should it be listed again */
-    bool is_listed; /* in the configuration still */
+    bool is_listed;              /* in the configuration still */
 };
 
 struct digests {
@@ -344,8 +344,8 @@ static int apply(struct registry *r, struct store_batch *b, struct digests *d,
     return 0;
 }
 
-/* Its edge stays where it is, and whoever took the entry out may think that it was revoked: so it is
- * told, at every start. */
+/* Its edge stays where it is, and whoever took the entry out may think that it was revoked: so it
+ * is told, at every start. */
 static void tell_gone(const char *id, size_t gone)
 {
     if (gone <= REGISTRY_GONE_TOLD)
