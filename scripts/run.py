@@ -6,7 +6,7 @@ shell); with --once it makes one request through the whole path, from 127.0.0.9 
 the hops', prints what the origin saw, and ends 0.
 
 While it runs, build/run.env has what the commands of the documents need, as shell variables: addresses,
-tokens, state folders.  It is readable for its owner only, and goes with the rest.
+tokens, configurations, state folders, logs.  It is readable for its owner only, and goes with the rest.
 """
 import argparse
 import os
