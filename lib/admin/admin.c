@@ -212,6 +212,14 @@ const char *admin_metrics_address(const struct admin *a)
     return a->metrics ? a->metrics->address : NULL;
 }
 
+void admin_add_listeners(const struct admin *a, struct json_object *listeners)
+{
+    json_object_object_add(listeners, "management", json_object_new_string(admin_address(a)));
+    if (a->metrics)
+        json_object_object_add(listeners, "metrics",
+                               json_object_new_string(admin_metrics_address(a)));
+}
+
 struct json_object *admin_body(const struct admin_request *r)
 {
     return r->document;

@@ -96,11 +96,16 @@ void admin_limit_changes(struct admin *a, unsigned per_sec);
 /* The address it listens on, for port 0; of the open port, or NULL. */
 const char *admin_address(const struct admin *a);
 const char *admin_metrics_address(const struct admin *a);
+/* Both as members of a status's `listeners`: management, and metrics where it is open. */
+void admin_add_listeners(const struct admin *a, struct json_object *listeners);
 /* The file of a token, made with 32 random bytes (43 characters and a newline) and mode 0600 when
  * missing; the folder too (0700).  Reads one or two lines of 16 to 256 characters without blanks,
  * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`.
  */
 MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
+/* The same, of a file that was made before: nothing is made.  0, -ERR_NOT_FOUND, -ERR_IO; both with
+ * `why`. */
+MUST_USE int admin_token_look(const char *path, char **out, char *why, size_t why_size);
 /* Reads or makes a file of exactly one random secret in the same way (hub: edge secrets, keys). */
 MUST_USE int admin_secret_file(const char *path, char **out, char *why, size_t why_size);
 /* 32 random bytes as 43 characters of base64url; the caller's: wipe it. */

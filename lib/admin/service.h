@@ -70,7 +70,7 @@ extern const struct conf_option service_healthcheck_options[];
      .options = service_healthcheck_options},                                                      \
     {                                                                                              \
         .name = "management-token",                                                                \
-        .doc = "Prints the token of the management API, which is made when missing."               \
+        .doc = "Prints the token of the management API, which the service's first start makes."    \
     }
 
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */

@@ -61,6 +61,14 @@ static void add_limits(struct json_object *o, const struct edge *e)
     json_object_object_add(o, "limits", limits);
 }
 
+static struct json_object *describe_listeners(const struct edge *e)
+{
+    struct json_object *listeners = json_object_new_object();
+
+    admin_add_listeners(e->admin, listeners);
+    return listeners;
+}
+
 static void get_status(void *service, struct admin_request *r)
 {
     const struct edge *e = service;
@@ -73,6 +81,7 @@ static void get_status(void *service, struct admin_request *r)
     add_bool(o, "running", !service_drain_is_begun(&e->drain));
     add_str(o, "version", PENSTOCK_VERSION);
     add_str(o, "instance", e->instance);
+    json_object_object_add(o, "listeners", describe_listeners(e));
     add_bool(o, "connected", is_up);
     add_str(o, "phase", uplink_phase(u));
     add_str(o, "transport", is_up ? link_transport_name(uplink_transport(u)) : NULL);
@@ -204,7 +213,7 @@ bool edge_is_ready(void *service, char *why, size_t why_size)
     const struct edge *e = service;
 
     if (uplink_is_connected(&e->uplink) && e->uplink.assignment.has_config)
-        return true;
+        return !public_ports_tell_failed(&e->uplink.assignment.ports, why, why_size);
     snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
              e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);
     return false;

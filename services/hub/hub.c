@@ -312,10 +312,12 @@ static int open_quic(struct hub *h, char *why, size_t why_size)
     char text[ADDR_TEXT_MAX];
     int err = quic_door_start(&h->quic, h->workers, &h->conf, why, why_size);
 
-    if (!err)
-        log_info("hub", "listening", LOG_S("name", "tunnel-quic"),
-                 LOG_S("address", addr_format(&h->tunnel_at, text)));
-    return err;
+    if (err)
+        return err;
+    h->has_quic = true;
+    log_info("hub", "listening", LOG_S("name", "tunnel-quic"),
+             LOG_S("address", addr_format(&h->tunnel_at, text)));
+    return 0;
 }
 
 static void on_quic_retry(struct deadline *deadline)

@@ -81,9 +81,7 @@ static struct json_object *emit_listeners(const struct traffic *t)
 
     add(obj, "http", text(t->http_address));
     add(obj, "https", text(t->https_address));
-    add(obj, "management", text(admin_address(t->admin)));
-    if (admin_metrics_address(t->admin))
-        add(obj, "metrics", text(admin_metrics_address(t->admin)));
+    admin_add_listeners(t->admin, obj);
     return obj;
 }
 

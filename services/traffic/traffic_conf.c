@@ -54,7 +54,9 @@ static void check_field_name(struct json_check *faults, const char *pointer, con
 {
     const char *const *text = member;
 
-    if (!*text || !service_name_is_valid(*text) || strchr(*text, '.'))
+    if (!*text || !**text)
+        return; /* none is sent */
+    if (!service_name_is_valid(*text) || strchr(*text, '.'))
         json_fault(faults, pointer, "invalid",
                    "must be the name of a header field: letters, digits, \"-\" and \"_\"");
 }
@@ -166,12 +168,12 @@ static const struct conf_key keys[] = {
     {.path = "versionHeader",
      .kind = CONF_STRING,
      .offset = AT(version_header),
-     .min = 1,
      .max = 128,
      .fallback = "servezone_coretraffic_version",
      .is_hot = true,
      .check = check_field_name,
-     .doc = "The header field that carries the version in every answer of a known route."},
+     .doc = "The header field that carries the version in every answer of a known route; empty: "
+            "none."},
     {.path = "generateRequestId",
      .kind = CONF_BOOL,
      .offset = AT(generate_request_id),

@@ -79,7 +79,7 @@ struct traffic_conf {
     int64_t routes_file_secs; /* 0: read at the start only */
     char *coreflow_url;       /* "": none */
     char *coreflow_ca_file;
-    char *version_header;               /* the field's name */
+    char *version_header;               /* the field's name; "": none is sent */
     int64_t certificates_expiring_days; /* so early the event certificateExpiring comes */
     struct traffic_timeouts timeouts;
     struct traffic_tickets tickets;

@@ -36,7 +36,7 @@ struct traffic_settings *traffic_settings_new(const struct traffic_conf *conf, c
     s->timeouts = conf->timeouts;
     s->limits = conf->limits;
     s->auth = conf->auth;
-    s->version_header = must_strdup(conf->version_header);
+    s->version_header = *conf->version_header ? must_strdup(conf->version_header) : NULL;
     s->version = must_strdup(version);
     s->redirect_port = (uint16_t)conf->http_redirect_port;
     s->generate_request_id = conf->generate_request_id;

@@ -36,7 +36,7 @@ struct traffic_settings {
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
     struct traffic_auth auth;
-    char *version_header; /* owned: "servezone_coretraffic_version" */
+    char *version_header; /* owned: "servezone_coretraffic_version"; NULL: none */
     char *version;        /* owned: what it says */
     uint16_t redirect_port;
     bool generate_request_id;

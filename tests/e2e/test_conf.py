@@ -359,6 +359,26 @@ class Hub(Conf):
             printed = self.run_service("hub", "management-token", "--config", str(hub.folder / "hub.json"))
             self.assertEqual(printed.stdout.strip(), hub.token())
 
+    def test_management_token_makes_nothing(self):
+        """A token that no service knows is worth nothing: there is none before the first start."""
+        for name in ("hub", "edge", "traffic"):
+            state = self.folder / name
+            told = self.run_service(name, "management-token", "--set", f"stateDir={state}")
+            self.assertEqual((told.returncode, told.stdout), (1, ""))
+            self.assertEqual(told.stderr, f"no token in {state}: the service makes it at its first start; "
+                                          "does it run with another --config?\n")
+            self.assertFalse(state.exists())
+        file = self.folder / "token"
+        told = self.run_service("hub", "management-token", "--set", f"management.tokenFile={file}")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn(f"no token in {file}: ", told.stderr)
+        file.write_text("two blanks are none\n")
+        told = self.run_service("hub", "management-token", "--set", f"management.tokenFile={file}")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("blanks", told.stderr)
+        told = self.run_service("hub", "management-token", env={"PENSTOCK_MANAGEMENT__TOKEN": "t" * 24})
+        self.assertEqual((told.returncode, told.stdout), (0, "t" * 24 + "\n"))
+
     def test_secret_file(self):
         file = self.folder / "e1"
         with penstock.Stack() as stack:

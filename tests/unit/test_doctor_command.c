@@ -1,5 +1,5 @@
-/* The command `check` around what a service looks at: its options, its forms, its status; what all
- * services have; and whether one answers. */
+/* The command `check` around what a service looks at: its options, its forms, its status; and what
+ * all services have. */
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -127,46 +127,40 @@ START_TEST(faults_of_the_configuration)
 }
 END_TEST
 
-/* --- a service that answers, or does not
- * --------------------------------------------------------- */
+/* --- what all services have
+ * ------------------------------------------------------------------------ */
 
-START_TEST(who_runs)
+static void check_service(void)
 {
-    static const struct {
-        const char *answer;
-        bool is_running;
-    } seen[] = {{LIVES, true}, {SICK, false}, {"SSH-2.0-OpenSSH_9.2\r\n", false}, {"", false}};
+    struct running running;
 
-    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
-        one_answer_up(seen[i].answer);
-        conf_up(one_answer.listen, NULL);
-        ck_assert_int_eq(doctor_is_running(&conf.service), seen[i].is_running);
-        one_answer_down();
-        if (i == 0) /* nobody there any more */
-            ck_assert(!doctor_is_running(&conf.service));
-        conf_down();
-    }
+    running_ask(&running, &conf.service);
+    doctor_check_service(&r, &conf.service, &running);
+    running_fini(&running);
 }
-END_TEST
 
-/* A port that is taken is well where the service itself has it, and a fault where it does not. */
+/* A port that is taken is well where the service says that it has it, a fault where no service is
+ * there, and to be looked at where one is that does not tell. */
 START_TEST(whose_port_it_is)
 {
-    one_answer_up(LIVES);
+    two_answers_up(LIVES, NULL);
     conf_up(one_answer.listen, NULL);
-    doctor_check_service(&r, &conf.service);
+    check_service(); /* there is no token to ask with */
     one_answer_down();
     conf_down();
-    ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_OK);
+    ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_WARN);
+    ck_assert_int_eq(only(&r, "service")->verdict, REPORT_WARN);
+    ck_assert_ptr_nonnull(strstr(only(&r, "service")->seen, "read token"));
     ck_assert_ptr_null(find(&r, "metrics.listen"));
     report_fini(&r);
     report_init(&r, "test");
     one_answer_up(SICK);
     const char *const metrics[] = {"metrics.listen=127.0.0.1:0", NULL};
     conf_up(one_answer.listen, metrics);
-    doctor_check_service(&r, &conf.service);
+    check_service();
     one_answer_down();
     conf_down();
+    ck_assert_ptr_null(find(&r, "service"));
     ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_FAIL);
     ck_assert_int_eq(only(&r, "metrics.listen")->verdict, REPORT_OK);
 }
@@ -183,7 +177,7 @@ START_TEST(tokens)
     close(fd);
     ck_assert_int_eq(chmod(path, 0644), 0);
     conf_up("127.0.0.1:0", named);
-    doctor_check_service(&r, &conf.service);
+    check_service();
     ck_assert_int_eq(only(&r, "management.token")->verdict, REPORT_WARN); /* others may read it */
     ck_assert_ptr_nonnull(strstr(only(&r, "management.token")->seen, path));
     ck_assert_int_eq(only(&r, "management.readToken")->verdict, REPORT_OK);
@@ -192,7 +186,7 @@ START_TEST(tokens)
     report_init(&r, "test");
     free(conf.service.management_token);
     conf.service.management_token = must_strdup("a-token-of-the-environment-1");
-    doctor_check_service(&r, &conf.service);
+    check_service();
     ck_assert_ptr_null(find(&r, "management.token")); /* the file is not looked at */
     conf_down();
     free(key);
@@ -202,8 +196,8 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {forms_and_status, strangers,        faults_of_the_configuration,
-                                  who_runs,         whose_port_it_is, tokens};
+    const TTest *const tests[] = {forms_and_status, strangers, faults_of_the_configuration,
+                                  whose_port_it_is, tokens};
 
     return run_suite("doctor command", tests, ARRAY_LEN(tests));
 }

@@ -189,8 +189,15 @@ START_TEST(the_list_begins)
     open_it();
     fill("e1", 2); /* another one */
     ck_assert_uint_eq(registry_find(&registry, "e1")->max_instances, 2);
+    fill("", 0); /* not in the list any more: it stays */
+    ck_assert_ptr_nonnull(registry_find(&registry, "e1"));
+    close_it();
+    open_it();
+    fill("e1", 2); /* as it was, and yet new again */
+    close_it();
+    open_it();
     remove_e1();
-    fill("", 0); /* not in the list any more: forgotten */
+    fill("", 0); /* nor in the registry: forgotten */
     close_it();
     open_it();
     fill("e1", 2);

@@ -73,7 +73,7 @@ static const struct {
     {"versionHeader=x-version", NULL},
     {"versionHeader=x version", "/versionHeader"},
     {"versionHeader=x:y", "/versionHeader"},
-    {"versionHeader=", "/versionHeader"},
+    {"versionHeader=", NULL},
     {"timeouts.connectSecs=0", "/timeouts/connectSecs"},
     {"limits.headerFields=257", "/limits/headerFields"},
     {"limits.headerBytes=4096", "/limits/requestLineBytes"}, /* no longer below it */
