@@ -78,22 +78,39 @@ static bool is_ip_literal(const char *text)
     return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
 }
 
+static bool is_ascii(const char *text)
+{
+    while (*text && (unsigned char)*text < 0x80)
+        text++;
+    return *text == '\0';
+}
+
+const char *route_host_fault(const char *text, char host[ROUTE_HOST_MAX + 1])
+{
+    if (!is_ascii(text))
+        return "is no host name: letters beyond ASCII are written as an A-label, xn--...";
+    if (route_normalise_host(text, strlen(text), true, host) != 0)
+        return "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; names "
+               "beyond ASCII as A-labels, xn--...)";
+    return is_ip_literal(host) ? "is an address, and no host name" : NULL;
+}
+
 static void parse_host(struct route_build *b, const char *base, struct json_object *obj,
                        const char *expected, struct route *route)
 {
     char host[ROUTE_HOST_MAX + 1];
     const char *text = json_str(&b->faults, base, obj, "hostName",
                                 expected ? JSON_OPTIONAL : JSON_REQUIRED, 1, ROUTE_HOST_MAX + 1);
+    const char *fault;
 
     if (!text) {
         if (expected)
             route->host = must_strdup(expected);
         return;
     }
-    if (route_normalise_host(text, strlen(text), true, host) != 0 || is_ip_literal(host)) {
-        json_fault_at(&b->faults, base, "hostName", "invalid",
-                      "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; "
-                      "names beyond ASCII as A-labels, xn--...)");
+    fault = route_host_fault(text, host);
+    if (fault) {
+        json_fault_at(&b->faults, base, "hostName", "invalid", "%s", fault);
         return;
     }
     if (expected && strcmp(host, expected) != 0)

@@ -53,6 +53,9 @@ struct route_set *route_json_parse(struct route_build *b, struct json_object *bo
 /* The same of a document that was read without its list. */
 struct route_set *route_json_parse_list(struct route_build *b, struct json_object *body,
                                         struct json_list *list);
+/* The host name of a route as it is kept, in `host`; NULL, or what is wrong with it: "is no ...".
+ */
+const char *route_host_fault(const char *text, char host[ROUTE_HOST_MAX + 1]);
 /* The base with one route put in; `host` is normalised.  hostName may be left out of the body; so
  * may what GET does not show: without privateKey (and publicKey, or with the same one) the present
  * certificate stays, without `pass` the same user's password stays.  Pointers begin at the route.
