@@ -240,6 +240,7 @@ bool guard_host(struct admin_request *r);
 bool guard_client_cert(struct admin_request *r, const struct admin_route *route);
 /* How often something is changed. */
 bool guard_changes(struct admin_request *r);
+/* The parameters behind ?, against those that the route knows; it is found by now. */
 bool guard_query(struct admin_request *r);
 /* %XX undone; NULL when one is broken or makes a NUL.  The caller's. */
 char *percent_decode(const char *text, size_t n);

@@ -212,18 +212,14 @@ static void set_int_text(struct reading *r, struct target at, const char *source
 static void set_enum(struct reading *r, struct target at, const char *source, const char *text)
 {
     const struct conf_key *key = &r->table->keys[at.index];
-    char *all = must_strdup(""), *what;
+    char *all, *what;
 
-    for (int i = 0; key->choices[i]; i++) {
+    for (int i = 0; key->choices[i]; i++)
         if (strcmp(key->choices[i], text) == 0) {
             *(int *)conf_member(key, r->conf) = i;
-            free(all);
             return;
         }
-        char *longer = must_printf("%s%s%s", all, i ? ", " : "", key->choices[i]);
-        free(all);
-        all = longer;
-    }
+    all = must_join(key->choices);
     what = shown(key, text);
     conf_fault(r, at, source, "invalid", "must be one of %s, not %s", all, what);
     free(what);

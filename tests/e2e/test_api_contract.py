@@ -103,6 +103,24 @@ class ServiceContract:
                 "Content-Type": "application/json", "Content-Length": str(self.body_max(template) + 1)})
             self.contract.call(method, path + "?dryRun=maybe", {}, expect=400)
 
+    def check_queries(self):
+        """Each operation knows the parameters that are documented for it, and no other: a typo of dryRun
+        would carry the change out.  None of these is."""
+        before = self.contract.call("GET", "/v1/config").body
+        for method, template, operation in self.document.operations():
+            path, body = self.path(template), {} if "requestBody" in operation else None
+            item = self.document.paths[template]
+            known = sorted(p["name"] for p in [*item.get("parameters", []), *operation.get("parameters", [])]
+                           if p["in"] == "query")
+            for name in ("noSuchThing", "dry_run", "dryrun", "dry-run", "DryRun", "type", *([] if "dryRun" in known else ["dryRun"])):
+                answer = self.contract.call(method, f"{path}?{name}=true", body, expect=400)
+                self.assertEqual(answer.json["type"], "urn:penstock:problem:badQuery")
+                self.assertEqual(answer.json["detail"], f"{name} is not known here; allowed: {', '.join(known) or 'none'}")
+            for name in known:
+                self.contract.call(method, f"{path}?{name}=true&{name}=true", body, expect=400)
+        self.assertEqual(self.contract.call("GET", "/v1/config").body, before)
+        self.assertTrue(self.contract.call("GET", "/v1/status").json["running"])
+
     def body_max(self, template):
         return BODY_MAX
 
@@ -116,8 +134,9 @@ class ServiceContract:
             self.assertEqual(call("GET", path, expect=200).body, (e2e.SOURCE / "api" / name).read_bytes())
         config = call("GET", "/v1/config", expect=200).json
         self.assertEqual(config["management"]["bodyBytes"], BODY_MAX)
-        self.assertEqual(call("POST", "/v1/drain?dryRun=true", expect=202).json,
-                         {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0})
+        for dry in ("?dryRun=true", "?dryRun"):
+            self.assertEqual(call("POST", "/v1/drain" + dry, expect=202).json,
+                             {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0, "dryRun": True})
         call("GET", "/v1/events", expect=200)
         call("GET", "/v1/events?types=nonsense", expect=400)
         before = call("GET", "/v1/log-level", expect=200).json
@@ -125,6 +144,7 @@ class ServiceContract:
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)
         self.assertEqual(call("PUT", "/v1/log-level", {"level": "debug"}, expect=200).json, {"level": "debug"})
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, {"level": "debug"})
+        self.assertEqual(call("GET", "/v1/config", expect=200).json["log"]["level"], "debug")
         answer = call("PUT", "/v1/log-level", {"level": "loud"}, expect=422)
         self.assertEqual([e["pointer"] for e in answer.json["errors"]], ["/level"])
         call("PUT", "/v1/log-level", {"level": "info"}, expect=200)
@@ -207,7 +227,7 @@ class ServiceContract:
 
     def test_contract(self):
         steps = [self.check_common, self.check_metrics, self.flow, self.check_tokens, self.check_methods,
-                 self.check_paths, self.check_bodies, self.check_hosts_and_heads]
+                 self.check_paths, self.check_bodies, self.check_queries, self.check_hosts_and_heads]
         for step in steps:
             with self.subTest(step.__name__):
                 step()
@@ -454,7 +474,8 @@ class Traffic(ServiceContract, e2e.Case):
         call("GET", "/v1/routes/b.example.test", expect=304, headers={"If-None-Match": route.etag})
         call("GET", "/v1/routes/nobody.example.test", expect=404)
         call("DELETE", "/v1/routes/nobody.example.test", expect=404)
-        call("PUT", "/v1/routes/no%20host", {}, expect=404)
+        call("PUT", "/v1/routes/no%20host", {}, expect=422)
+        call("GET", "/v1/routes/no%20host", expect=404)
         edit = {"destinationIps": ["127.0.0.2"], "destinationPorts": [10]}
         path = "/v1/routes/b.example.test"
         self.unchanged("/v1/routes", lambda: call("PUT", path + "?dryRun=true", edit, expect=200))
