@@ -103,7 +103,7 @@ static void audit(const struct admin_request *r)
 /* The only way to an answer: `body` is taken over. */
 void reply_text(struct admin_request *r, unsigned status, const char *type, char *body, size_t len)
 {
-    bool was_deferred = r->state == REQUEST_DEFERRED;
+    bool is_suspended = r->state == REQUEST_DEFERRED || r->state == REQUEST_HELD;
 
     must(status >= 200 && status <= 599);
     request_enter(r, REQUEST_ANSWERED);
@@ -113,7 +113,7 @@ void reply_text(struct admin_request *r, unsigned status, const char *type, char
     r->reply.len = len;
     r->admin->counters.answers[method_index(r->method)][status - 100]++;
     audit(r);
-    if (was_deferred)
+    if (is_suspended)
         request_resume(r);
 }
 

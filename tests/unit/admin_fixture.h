@@ -52,6 +52,7 @@ struct service {
     atomic_uint handled, gone;
     atomic_bool is_ready;
     atomic_size_t raw_bytes;
+    unsigned held; /* for tests that count them on the loop */
 };
 
 static inline struct json_object *fixture_object(const char *key, const char *value)
