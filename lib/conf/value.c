@@ -266,13 +266,27 @@ static void set_structure(struct reading *r, struct target at, const char *sourc
     *json_of(key, r->conf) = json_object_get(value);
 }
 
+static void refuse_json(struct reading *r, struct target at, const char *source,
+                        const struct json_syntax *why)
+{
+    const struct conf_key *key = &r->table->keys[at.index];
+    const char *example = key->example ? key->example : key->fallback;
+    char first = example ? *example : '\0';
+
+    conf_fault(r, at, source, "syntax", "must be %s%s%s: %s (byte %zu)",
+               first == '['   ? "a JSON array"
+               : first == '{' ? "a JSON object"
+                              : "JSON",
+               example ? ", as in " : "", example ? example : "", why->reason, why->offset);
+}
+
 static void set_json_text(struct reading *r, struct target at, const char *source, const char *text)
 {
     struct json_object *value = NULL;
     struct json_syntax why;
 
     if (json_read(&value, text, strlen(text), &why) != 0) {
-        conf_fault(r, at, source, "syntax", "must be JSON: %s (byte %zu)", why.reason, why.offset);
+        refuse_json(r, at, source, &why);
         return;
     }
     set_structure(r, at, source, value);

@@ -67,6 +67,19 @@ int json_read(struct json_object **out, const char *text, size_t n, struct json_
     return rc;
 }
 
+void json_place(const char *text, size_t offset, size_t *line, size_t *column)
+{
+    *line = *column = 1;
+    for (size_t i = 0; i < offset; i++) {
+        if (text[i] == '\n') {
+            ++*line;
+            *column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) { /* a character's first byte */
+            ++*column;
+        }
+    }
+}
+
 int json_read_list(struct json_object **out, struct json_list *list, const char *const *path,
                    const char *text, size_t n, struct json_syntax *why)
 {

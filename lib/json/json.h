@@ -40,6 +40,9 @@ struct json_syntax {
 MUST_USE int json_read(struct json_object **out, const char *text, size_t n,
                        struct json_syntax *why);
 
+/* Where byte `offset` of a text is, as editors count: lines and characters from 1. */
+void json_place(const char *text, size_t offset, size_t *line, size_t *column);
+
 /* One long list of a document, left out of it: its elements stay text until each is asked for, so
  * that thousands of them never stand in memory side by side, and one that is known already is never
  * read at all. */
