@@ -71,30 +71,6 @@ void route_build_fini(struct route_build *b)
 
 /* --- the parts of one route ------------------------------------------------------------------ */
 
-static bool is_ip_literal(const char *text)
-{
-    struct in6_addr any;
-
-    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
-}
-
-static bool is_ascii(const char *text)
-{
-    while (*text && (unsigned char)*text < 0x80)
-        text++;
-    return *text == '\0';
-}
-
-const char *route_host_fault(const char *text, char host[ROUTE_HOST_MAX + 1])
-{
-    if (!is_ascii(text))
-        return "is no host name: letters beyond ASCII are written as an A-label, xn--...";
-    if (route_normalise_host(text, strlen(text), true, host) != 0)
-        return "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; names "
-               "beyond ASCII as A-labels, xn--...)";
-    return is_ip_literal(host) ? "is an address, and no host name" : NULL;
-}
-
 static void parse_host(struct route_build *b, const char *base, struct json_object *obj,
                        const char *expected, struct route *route)
 {
@@ -390,10 +366,20 @@ static int compare_hosts(const void *a, const void *b)
     return *x < *y ? -1 : 1; /* of one array: by place */
 }
 
-/* "/routes/3". */
+/* Where the list stands: "/routes", or "" where it is all there is. */
+static void list_pointer(const struct route_build *b, char out[ROUTE_POINTER_MAX])
+{
+    snprintf(out, ROUTE_POINTER_MAX, "%s%s", b->is_bare_list ? "" : "/",
+             b->is_bare_list ? "" : b->shape->key);
+}
+
+/* "/routes/3", or "/3". */
 static void route_pointer(const struct route_build *b, size_t i, char out[ROUTE_POINTER_MAX])
 {
-    snprintf(out, ROUTE_POINTER_MAX, "/%s/%zu", b->shape->key, i);
+    char list[ROUTE_POINTER_MAX];
+
+    list_pointer(b, list);
+    snprintf(out, ROUTE_POINTER_MAX, "%.40s/%zu", list, i);
 }
 
 static void find_duplicates(struct route_build *b, const struct route_set *set)
@@ -435,6 +421,7 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     struct json_object *array = body;
     char pointer[ROUTE_POINTER_MAX];
 
+    b->is_bare_list = json_object_is_type(body, json_type_array) && !b->shape->find;
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
             json_only(&b->faults, "", body, keys);
@@ -450,7 +437,7 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     out->count = out->list ? list->count : json_object_array_length(array);
     if (out->count <= b->routes_max)
         return true;
-    snprintf(pointer, sizeof(pointer), "/%s", b->shape->key);
+    list_pointer(b, pointer);
     json_fault(&b->faults, pointer, "range", "%zu routes are more than %zu (limits.routes)",
                out->count, b->routes_max);
     return false;

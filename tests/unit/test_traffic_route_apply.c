@@ -201,7 +201,7 @@ START_TEST(a_rejected_update_changes_nothing)
     ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
     ck_assert_ptr_nonnull(route_set_find(route_apply_live(apply), "a.test"));
     stats = route_apply_stats(apply);
-    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/routes/0/hostName\": is missing");
+    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/0/hostName\": is missing");
     ck_assert_uint_eq(stats->last_error_number, 2);
     ck_assert_uint_eq(stats->desired, 1);
     submit(a_set("a.test", 80)); /* no fault any more, though it changes nothing */
