@@ -85,10 +85,11 @@ struct admin_options {
     struct json_object *(*config)(void *service); /* masked; the caller's */
 };
 
-/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`.  SIGPIPE must be ignored
+/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`, and in *what the key of
+ * the configuration that is at fault (static): "management.certFile".  SIGPIPE must be ignored
  * where TLS is used (process.h). */
-MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
-                         size_t why_size);
+MUST_USE int admin_start(struct admin **out, const struct admin_options *options, const char **what,
+                         char *why, size_t why_size);
 /* Fine with NULL; not from a handler.  Deferred requests are answered 503; their on_gone is called
  * first, so that nobody answers them again.  So is what comes while the last answers go out: no
  * handler is called from now on. */

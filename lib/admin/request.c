@@ -231,20 +231,27 @@ static bool is_json_type(const char *type)
            strcasecmp(charset, "charset=\"utf-8\"") == 0;
 }
 
+#define TYPE_SHOWN_MAX 60 /* bytes of a wrong type or coding that the refusal repeats */
+
 static bool check_media_type(struct admin_request *r)
 {
     unsigned count;
     char *type = request_header(r, "Content-Type", &count);
-    char *encoding = request_header(r, "Content-Encoding", NULL);
-    bool is_good =
-        count == 1 && is_json_type(type) && (!encoding || strcasecmp(encoding, "identity") == 0);
+    char *coding = request_header(r, "Content-Encoding", NULL);
+    bool is_json = count == 1 && is_json_type(type);
+    bool is_plain = !coding || strcasecmp(coding, "identity") == 0;
 
-    free(type);
-    free(encoding);
-    if (!is_good)
+    if (!is_json)
         reply_refuse(r, ADMIN_REFUSED_MEDIA_TYPE, 415, "unsupportedMediaType",
-                     "the body must be application/json, not encoded");
-    return is_good;
+                     "the body must be application/json; Content-Type is %.*s", TYPE_SHOWN_MAX,
+                     type ? type : "missing");
+    else if (!is_plain)
+        reply_refuse(r, ADMIN_REFUSED_MEDIA_TYPE, 415, "unsupportedMediaType",
+                     "the body must not be encoded; Content-Encoding is %.*s", TYPE_SHOWN_MAX,
+                     coding);
+    free(type);
+    free(coding);
+    return is_json && is_plain;
 }
 
 /* Room for `more` bytes of bodies; all requests together stay below a bound. */

@@ -92,13 +92,17 @@ class ServiceContract:
                 continue
             if request["required"]:
                 self.contract.call(method, path, expect=400)
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": "text/plain"})
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": None})
+            for headers, came in (({"Content-Type": "text/plain"}, "Content-Type is text/plain"),
+                                  ({"Content-Type": None}, "Content-Type is missing"),
+                                  ({"Content-Encoding": "gzip"}, "Content-Encoding is gzip")):
+                answer = self.contract.call(method, path, b"{}", expect=415, headers=headers)
+                self.assertTrue(answer.json["detail"].endswith(came), answer.json["detail"])
             for bad in (b"{", b"nonsense", b'{"a":1,"a":2}', b'{"a":1}x', b"\xff"):
                 answer = self.contract.call(method, path, bad, expect=400)
                 self.assertEqual([e["pointer"] for e in answer.json["errors"]], [""])
             answer = self.contract.call(method, path, {"noSuchKey": 1}, expect=422)
-            self.assertIn("/noSuchKey", [e["pointer"] for e in answer.json["errors"]])
+            [said] = [e["detail"] for e in answer.json["errors"] if e["pointer"] == "/noSuchKey"]
+            self.assertTrue(said.startswith("is not known here; allowed: "), said)
             self.contract.call(method, path, expect=413, headers={  # refused by its head
                 "Content-Type": "application/json", "Content-Length": str(self.body_max(template) + 1)})
             self.contract.call(method, path + "?dryRun=maybe", {}, expect=400)
@@ -138,7 +142,9 @@ class ServiceContract:
             self.assertEqual(call("POST", "/v1/drain" + dry, expect=202).json,
                              {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0, "dryRun": True})
         call("GET", "/v1/events", expect=200)
-        call("GET", "/v1/events?types=nonsense", expect=400)
+        said = call("GET", "/v1/events?types=crashRecovered,nonsense", expect=400).json["detail"]
+        self.assertTrue(said.startswith('types: there is no event "nonsense"; there are '), said)
+        self.assertIn("crashRecovered", said)
         before = call("GET", "/v1/log-level", expect=200).json
         call("PUT", "/v1/log-level?dryRun=true", {"level": "debug"}, expect=200)
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)
@@ -290,7 +296,7 @@ class Hub(ServiceContract, e2e.Case):
         self.assertEqual((token["hubHost"], token["hubPort"], token["edgeId"]), ("hub.example.test", 8443, "e2"))
         self.assertNotIn(token["secret"], call("GET", "/v1/edges", expect=200).body.decode())
         self.assertEqual(call("GET", "/v1/edges/e2", expect=200).etag, answer.etag)
-        call("POST", "/v1/edges", new, expect=409)
+        self.assertEqual(call("POST", "/v1/edges", new, expect=409).json["detail"], 'the edge "e2" exists')
         call("POST", "/v1/edges", {**new, "id": "e3"}, expect=412, headers={"If-Match": '"old"'})
         etag = call("GET", "/v1/edges", expect=200).etag
         call("POST", "/v1/edges", {**new, "id": "e3", "secret": "x" * 43}, expect=201, headers={"If-Match": etag})
@@ -332,7 +338,9 @@ class Hub(ServiceContract, e2e.Case):
         self.unchanged("/v1/edges", lambda: self.errors(
             "PUT", "/v1/edges", {"edges": [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}, {"id": "x", "listenPorts": ["y"]}, 7]},
             ["/edges/1/id", "/edges/2/id", "/edges/3/listenPorts/0", "/edges/4"]))
-        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], ["/edges"]))
+        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], [""]))
+        self.unchanged("/v1/edges", lambda: self.errors(  # a list by itself has no member to name
+            "PUT", "/v1/edges", [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}], ["/1/id", "/2/id"]))
 
     def flow_credentials(self, call):
         def token(**body):
@@ -464,6 +472,8 @@ class Traffic(ServiceContract, e2e.Case):
         bad = copy.deepcopy([a, b, a])
         bad[1]["destinationPorts"] = [0]
         answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", bad, expect=422))
+        self.assertLessEqual({"/1/destinationPorts/0", "/2/hostName"}, {e["pointer"] for e in answer.json["errors"]})
+        answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", {"routes": bad}, expect=422))
         self.assertLessEqual({"/routes/1/destinationPorts/0", "/routes/2/hostName"},
                              {e["pointer"] for e in answer.json["errors"]})
         self.assertIsNotNone(call("GET", "/v1/status").json["lastError"])

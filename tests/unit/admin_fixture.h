@@ -282,9 +282,11 @@ static inline void service_prepare(struct service *s)
 
 static inline void service_start(struct service *s)
 {
+    const char *what = NULL;
     char why[256] = "";
 
-    ck_assert_msg(admin_start(&s->admin, &s->options, why, sizeof(why)) == 0, "%s", why);
+    ck_assert_msg(admin_start(&s->admin, &s->options, &what, why, sizeof(why)) == 0, "%s: %s", what,
+                  why);
     ck_assert_int_eq(pthread_create(&s->thread, NULL, fixture_thread, s), 0);
     s->is_running = true;
 }
