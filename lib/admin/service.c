@@ -91,6 +91,7 @@ int service_start_failed(const char *service, int err, const char *what, const c
 int service_admin_start(struct admin **out, struct admin_options *options,
                         const struct service_conf *conf, const struct service_tokens *tokens)
 {
+    const char *what = NULL;
     char why[200] = "";
     int err;
 
@@ -108,22 +109,15 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     options->hosts = conf->management_hosts;
     options->tokens = tokens->tokens;
     options->read_tokens = tokens->read_tokens;
-    err = admin_start(out, options, why, sizeof(why));
+    err = admin_start(out, options, &what, why, sizeof(why));
     if (err)
-        return service_start_failed(options->service, err, "management.listen", why);
+        return service_start_failed(options->service, err, what, why);
     log_info(options->service, "listening", LOG_S("name", "management"),
              LOG_S("address", admin_address(*out)));
     if (admin_metrics_address(*out))
         log_info(options->service, "listening", LOG_S("name", "metrics"),
                  LOG_S("address", admin_metrics_address(*out)));
     return 0;
-}
-
-void service_view_as(struct service_conf *view, const struct service_conf *now)
-{
-    view->management_token = now->management_token;
-    view->management_read_token = now->management_read_token;
-    view->management_hosts = now->management_hosts;
 }
 
 static void swap(char **a, char **b)

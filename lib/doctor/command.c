@@ -3,8 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/log.h"
+#include "doctor/certificate.h"
+#include "tls/tls.h"
 #include "json/json.h"
 
 const struct conf_option doctor_check_options[] = {
@@ -82,6 +85,23 @@ static void check_token(struct report *r, const char *name, const char *given, c
     free(path);
 }
 
+static void check_certificate(struct report *r, const struct service_conf *conf)
+{
+    static const char name[] = "management.certificate";
+    struct tls_cert *cert = NULL;
+    char why[200] = "";
+
+    if (!*conf->management_cert_file)
+        return;
+    if (tls_cert_load(&cert, conf->management_cert_file, conf->management_key_file, why,
+                      sizeof(why)) != 0) {
+        report_fail(r, name, "see management.certFile and management.keyFile", "%s", why);
+        return;
+    }
+    certificate_check(r, name, cert, 0, NULL, time(NULL));
+    tls_cert_unref(cert);
+}
+
 static void tell_running(struct report *r, const struct service_conf *conf,
                          const struct running *running)
 {
@@ -100,6 +120,7 @@ void doctor_check_service(struct report *r, const struct service_conf *conf,
                 conf->state_dir, "management-token");
     check_token(r, "management.readToken", conf->management_read_token,
                 conf->management_read_token_file, conf->state_dir, "management-read-token");
+    check_certificate(r, conf);
     doctor_check_port(r, "management.listen", conf->management_listen, MACHINE_TCP, running);
     if (*conf->metrics_listen)
         doctor_check_port(r, "metrics.listen", conf->metrics_listen, MACHINE_TCP, running);

@@ -203,8 +203,13 @@ const struct admin_route edge_routes[] = {
      .access = ADMIN_WRITE,
      .takes_body = true,
      .body_max = 16384,
+     .queries = admin_dry_run_query,
      .handle = put_tunnel},
-    {.method = "DELETE", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .handle = delete_tunnel},
+    {.method = "DELETE",
+     .pattern = "/v1/tunnel",
+     .access = ADMIN_WRITE,
+     .queries = admin_dry_run_query,
+     .handle = delete_tunnel},
     {.method = NULL},
 };
 

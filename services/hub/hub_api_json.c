@@ -229,7 +229,7 @@ static void get_status(void *service, struct admin_request *r)
 #define CHANGE(method_, pattern_, body_, optional_, handle_)                                       \
     {                                                                                              \
         .method = method_, .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = body_,        \
-        .body_is_optional = optional_, .handle = handle_                                           \
+        .body_is_optional = optional_, .queries = admin_dry_run_query, .handle = handle_           \
     }
 
 const struct admin_route hub_routes[] = {

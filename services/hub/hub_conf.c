@@ -192,6 +192,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(target_ports_udp),
      .fallback = "{}",
+     .example = "{\"53\":5353}",
      .doc = "Public UDP port to target: a port, or {host, port, proxyProtocol}; a port not named "
             "goes to the same number."},
     {.path = "target.proxyProtocolUdp",
@@ -205,6 +206,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(edges),
      .fallback = "[]",
+     .example = "[{\"id\":\"demo\",\"listenPorts\":[443]}]",
      .doc =
          "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
          "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "

@@ -23,9 +23,11 @@ struct loop;
 
 /* Reads the key, opens store.url and reads every edge into the (empty) registry.  Both are made
  * where neither is there; a key that is missing beside its database is not: -ERR_AUTH, and nothing
- * is made.  0, or -ERR_* with `why`. */
+ * is made.  0, or -ERR_* with `why`, and in *what the key of the configuration that
+ * is at fault (static). */
 MUST_USE int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
-                                 const struct hub_conf *conf, char *why, size_t why_size);
+                                 const struct hub_conf *conf, const char **what, char *why,
+                                 size_t why_size);
 /* Applies those of the configuration's entries that are to be applied (their ports move), all of
  * them with their secrets.  What the disk does not take is in force all the same: *unwritten (the
  * caller's; or NULL) has to be in the file with the first change that comes after it, or the next

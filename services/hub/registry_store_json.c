@@ -208,14 +208,23 @@ static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], c
     return err;
 }
 
-int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
-                        const struct hub_conf *conf, char *why, size_t why_size)
+/* The folder, where what is in it cannot be written; else `key`. */
+static const char *fault_at(const struct hub_conf *conf, bool is_in_folder, const char *key)
 {
+    return is_in_folder && access(conf->service.state_dir, W_OK | X_OK) != 0 ? "stateDir" : key;
+}
+
+int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
+                        const struct hub_conf *conf, const char **what, char *why, size_t why_size)
+{
+    const char *file = conf->store_url + strlen(STORE_SCHEME);
     char *path = database_path(conf);
     uint8_t key[STORE_KEY_BYTES];
     int err = read_key(conf, key, why, why_size);
 
     *out = NULL;
+    *what = err ? fault_at(conf, *conf->store_key_file != '/', "store.keyFile")
+                : fault_at(conf, *file != '/', "store.url");
     if (!err)
         err = store_open(
             out,

@@ -192,6 +192,7 @@ void coreflow_describe(const struct route_update *u, const struct route_set *liv
     case ROUTE_UNCHANGED:
     case ROUTE_CHECKED:
         break;
+    case ROUTE_CHECK_FAILED:
     case ROUTE_REJECTED:
         describe_faults(&u->build.faults, out);
         break;

@@ -131,6 +131,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(proxy_trusted),
      .fallback = "[]",
+     .example = "[\"10.0.0.0/8\"]",
      .is_hot = true,
      .check = check_trusted,
      .doc = "Addresses, networks and names (looked up every 10 s) that must send a PROXY header; "

@@ -72,8 +72,8 @@ REFUSED = [
 ]
 
 
-def run(*command, given=None, check=True):
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
+def run(*command, given=None, check=True, env=None):
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False, env=env)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
@@ -178,7 +178,9 @@ def check_configuration(deployment, objects, programs):
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(content.replace('"/etc/penstock/', f'"{folder}/etc/penstock/'))
         flag, config = pod["containers"][0]["args"]
-        run(programs / f"penstock-{name}", flag, folder + config, "--check")
+        # a variable of the tests is no key of the program's
+        run(programs / f"penstock-{name}", flag, folder + config, "--check",
+            env={k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")})
         for line in files[config].splitlines():
             if "File\":" in line:
                 path = line.split('"')[3]

@@ -75,6 +75,22 @@ class Documents(unittest.TestCase):
     def test_apis(self):
         self.check_made("api_docs.py")
 
+    def test_what_a_reload_changes(self):
+        """docs/operations.md names the keys that the programs take by SIGHUP, and no other."""
+        text = (e2e.SOURCE / "docs" / "operations.md").read_text()
+        section = re.search(r"^## What a reload changes\n(.+?)^## ", text, re.M | re.S)[1]
+        rows = dict(re.findall(r"^\| (each|hub|edge|traffic) \| (.+) \|$", section, re.M))
+
+        def keys(row):
+            return set(re.findall(r"`([\w.]+)`", rows[row])) - {"routesFile", "routesFileSecs"}
+
+        for service in ("hub", "edge", "traffic"):
+            page = subprocess.run([BIN / f"penstock-{service}", "--print-man", "5"], check=True, capture_output=True,
+                                  text=True).stdout
+            hot = {entry.split()[1] for entry in page.split("\n.TP\n")[1:] if "A reload (SIGHUP) may change it." in entry}
+            self.assertGreater(len(hot), 5)
+            self.assertEqual(keys("each") | keys(service), hot, service)
+
     def test_every_command_has_its_place(self):
         for document in DOCUMENTS:
             for words, text in doc_blocks.blocks(document):

@@ -10,6 +10,7 @@
 #include "doctor/command.h"
 #include "edge/edge_conf.h"
 #include "one_answer_fixture.h"
+#include "support/tls_pem.h"
 #include "json/json.h"
 
 #define LIVES "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -194,10 +195,46 @@ START_TEST(tokens)
 }
 END_TEST
 
+/* What the management API shows: looked at where there is one. */
+START_TEST(certificate_of_the_management_api)
+{
+    struct tls_pem good, ended;
+    char *sets[3] = {NULL};
+
+    tls_pem_make(&good, &(struct tls_pem_options){.name = "a.test"});
+    tls_pem_make(&ended, &(struct tls_pem_options){.name = "a.test", .is_expired = true});
+    conf_up("127.0.0.1:0", NULL);
+    check_service();
+    ck_assert_ptr_null(find(&r, "management.certificate"));
+    conf_down();
+    for (unsigned i = 0; i < 3; i++) { /* good, ended, of another key */
+        char *chain = tls_pem_file(i == 1 ? ended.chain : good.chain);
+        char *key = tls_pem_file(i == 0 ? good.key : ended.key);
+
+        sets[0] = must_printf("management.certFile=%s", chain);
+        sets[1] = must_printf("management.keyFile=%s", key);
+        report_fini(&r);
+        report_init(&r, "test");
+        conf_up("127.0.0.1:0", (const char *const *)sets);
+        check_service();
+        ck_assert_int_eq(only(&r, "management.certificate")->verdict,
+                         i == 0 ? REPORT_WARN : REPORT_FAIL); /* it is good for days only */
+        conf_down();
+        free(sets[0]);
+        free(sets[1]);
+        free(chain);
+        free(key);
+    }
+    ck_assert_ptr_nonnull(strstr(only(&r, "management.certificate")->mend, "management.certFile"));
+    tls_pem_fini(&good);
+    tls_pem_fini(&ended);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {forms_and_status, strangers, faults_of_the_configuration,
-                                  whose_port_it_is, tokens};
+                                  whose_port_it_is, tokens,    certificate_of_the_management_api};
 
     return run_suite("doctor command", tests, ARRAY_LEN(tests));
 }
