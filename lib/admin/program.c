@@ -8,6 +8,7 @@
 #include "admin/process.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/log_writer.h"
 #include "loop/socket.h"
 
 extern char **environ;
@@ -97,6 +98,8 @@ static int serve(const struct program *p, int argc, char **argv)
     rlimit_raise_files();
     if (!service_begin(&start, p->crash, &status))
         return status;
+    if (log_writer_start() != 0)
+        return STATUS_CANNOT;
     loop_signals_hold();
     err = p->start(p->arg);
     if (!err)
@@ -104,6 +107,7 @@ static int serve(const struct program *p, int argc, char **argv)
     p->stop(p->arg);
     if (!err)
         log_info(p->table->service, "stopped");
+    log_writer_stop();
     return err == -ERR_SYNTAX ? STATUS_BAD : err ? STATUS_CANNOT : STATUS_WELL;
 }
 
