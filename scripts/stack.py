@@ -78,6 +78,8 @@ class Service:
         self.lines = []
         self.changed = threading.Condition()
         self.reader = None
+        self.is_read = threading.Event()  # its log; cleared, the reader stops behind some KiB
+        self.is_read.set()
 
     # --- life
 
@@ -94,6 +96,7 @@ class Service:
 
     def _read(self, process):
         for line in process.stderr:
+            self.is_read.wait()
             try:
                 event = json.loads(line)
             except ValueError:

@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -32,6 +31,7 @@ static struct log_writer {
     bool is_refused;         /* the thread: fd does not even take the line that tells of a gap */
     atomic_bool is_asleep;   /* who sets it to false writes to wake */
     atomic_bool is_hurried;  /* somebody waits: nothing is gathered any more */
+    atomic_bool has_ended;   /* there is nothing left of the thread but to join it */
     _Atomic uint64_t end_us; /* when the thread gives up; 0: it is not to end */
 } writer;
 
@@ -191,6 +191,7 @@ static void *thread_main(void *arg)
         }
     }
     crash_log_thread_end();
+    atomic_store(&w->has_ended, true);
     return NULL;
 }
 
@@ -241,6 +242,7 @@ int log_writer_start(void)
     w->is_refused = false;
     atomic_store(&w->is_asleep, false);
     atomic_store(&w->is_hurried, false);
+    atomic_store(&w->has_ended, false);
     atomic_store(&w->end_us, 0);
     w->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->wake < 0) {
@@ -264,10 +266,15 @@ int log_writer_start(void)
 /* A thread that does not end even so is left to the end of the process. */
 static bool join(struct log_writer *w, uint64_t until_us)
 {
-    struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
-                             .tv_nsec = (long)(until_us % 1000000 * 1000)};
-
-    return pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == 0;
+    while (!atomic_load(&w->has_ended)) {
+        if (clock_now_us() >= until_us) {
+            pthread_detach(w->thread);
+            return false;
+        }
+        (void)poll(NULL, 0, 1);
+    }
+    must(pthread_join(w->thread, NULL) == 0);
+    return true;
 }
 
 void log_writer_stop(void)

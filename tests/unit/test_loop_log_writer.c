@@ -23,7 +23,7 @@
 #include "loop/loop.h"
 #include "support/suite.h"
 
-#define TEXT_BYTES (4u << 20)
+#define TEXT_BYTES (8u << 20)
 #define TOO_MANY   20000u /* lines: more than the ring and a pipe hold */
 
 static int read_fd, write_fd;
