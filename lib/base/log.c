@@ -3,6 +3,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -204,6 +205,18 @@ size_t log_emit_line(char *out, enum log_level level, const char *module, const 
     return l.len;
 }
 
+/* A log that cannot be written stops nobody. */
+static bool write_text(int fd, const char *text, size_t len, unsigned patience_ms)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    int n;
+
+    do
+        n = poll(&room, 1, (int)patience_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0 && write(fd, text, len) >= 0;
+}
+
 void log_write(enum log_level level, const char *module, const char *event,
                const struct log_field *fields, size_t n)
 {
@@ -211,12 +224,10 @@ void log_write(enum log_level level, const char *module, const char *event,
     char text[LOG_LINE_BYTES];
     size_t len = log_emit_line(text, level, module, event, fields, n);
 
-    if (sink) {
+    if (sink)
         sink->push(text, len);
-    } else {
-        ssize_t done = write(line_fd, text, len); /* a log that cannot be written stops nobody */
-        (void)done;
-    }
+    else
+        (void)write_text(line_fd, text, len, LOG_LAST_MS);
 }
 
 void log_divert(const struct log_sink *sink)
@@ -227,10 +238,9 @@ void log_divert(const struct log_sink *sink)
 bool log_last_words(int fd, const char *text, size_t len)
 {
     const struct log_sink *sink = atomic_load_explicit(&diverted_to, memory_order_acquire);
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
     bool is_read = !sink || sink->settle();
 
-    return poll(&room, 1, is_read ? (int)LOG_LAST_MS : 0) > 0 && write(fd, text, len) >= 0;
+    return write_text(fd, text, len, is_read ? LOG_LAST_MS : 0);
 }
 
 bool log_limit_pass(struct log_limit *limit, uint64_t now_ms)

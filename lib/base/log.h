@@ -8,9 +8,10 @@
  * Values are escaped, so that no peer can forge a line or a field; a byte above ASCII becomes
  * \u00xx, since it may be no UTF-8.  A line is at most 4 KiB: longer values are cut and marked so,
  * fields that find no room are left out; it always ends well formed.
- * A line leaves with one write(2), which may block, in a command, in the supervisor, and before
- * log_writer_start().  From then on (loop/log_writer.h) nobody who logs waits for who reads: a line
- * goes into a ring in memory, or is lost and counted, and a thread of its own writes it.
+ * In a service nobody who logs waits for who reads: from log_writer_start() (loop/log_writer.h) a
+ * line goes into a ring in memory, or is lost and counted, and a thread of its own writes it.
+ * Before that, in a command and in the supervisor it leaves at once, with one write(2); a reader
+ * that has stopped is waited for LOG_LAST_MS, then the line is lost.
  * Never log a secret, a key, a token, an Authorization header.
  * Any thread may log.  What a peer can trigger is logged through a log_limit.
  */
@@ -22,7 +23,7 @@
 #include <stdint.h>
 
 #define LOG_LINE_BYTES 4096u /* PIPE_BUF: a pipe takes a line whole or not at all */
-#define LOG_LAST_MS    500u  /* what a process that dies waits for its log at most */
+#define LOG_LAST_MS    500u  /* what who has no log_writer, or dies, waits for a reader at most */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERR, LOG_LEVEL_COUNT };
 enum log_format { LOG_TEXT, LOG_JSON };

@@ -1,15 +1,26 @@
 """The log of a service that nobody reads, traffic's with a line a request: it serves, it is managed, it ends;
 and who reads it again is told how many lines were lost, where they are missing."""
+import contextlib
 import os
+import pathlib
 import signal
 import unittest
 
-from e2e import main, wait_for
+from e2e import main, penstock, wait_for
 from traffic_stand import HOST, SECS, Stand
 
 LOST = "penstock_log_lines_dropped_total"
 PATH = "/" + "p" * 255  # all of it is logged
 AT_ONCE = 50            # requests of one connection
+
+
+def children(pid):
+    return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_answered(service):
+    with contextlib.suppress(OSError):
+        return service.api("GET", "/healthz").status == 200
 
 
 class Unread(unittest.TestCase):
@@ -66,6 +77,17 @@ class Unread(unittest.TestCase):
                 requests = [line for line in self.lines(stand) if line["event"] == "request"]
                 self.assertGreater(len(requests), 50)
                 stand.traffic.lines = []  # it ended as it should: they are not shown
+
+    def test_it_crashes_and_comes_again(self):
+        """The supervisor, whose log it is too, does not wait either."""
+        with Stand(supervise=True, management_port=penstock.free_port()) as stand:
+            self.ask_until_lines_are_lost(stand)
+            (child,) = children(stand.traffic.pid)
+            os.kill(int(child), signal.SIGSEGV)
+            wait_for("another process", lambda: set(children(stand.traffic.pid)) - {child})
+            wait_for("its management API", lambda: is_answered(stand.traffic))
+            self.assertEqual(stand.traffic.metric("penstock_crash_recoveries_total"), 1)
+            stand.traffic.is_read.set()
 
 
 if __name__ == "__main__":
