@@ -176,9 +176,9 @@ static void *thread_main(void *arg)
 {
     struct log_writer *w = arg;
 
+    is_writer = true; /* before a fatal signal gets through */
     crash_log_thread_start();
     pthread_setname_np(pthread_self(), "log");
-    is_writer = true;
     for (;;) {
         if (!has_work(w)) {
             if (is_ending(w))
