@@ -98,9 +98,9 @@ static int serve(const struct program *p, int argc, char **argv)
     rlimit_raise_files();
     if (!service_begin(&start, p->crash, &status))
         return status;
+    loop_signals_hold();
     if (log_writer_start() != 0)
         return STATUS_CANNOT;
-    loop_signals_hold();
     err = p->start(p->arg);
     if (!err)
         serve_until_stopped(&r);
