@@ -182,7 +182,8 @@ class ServiceContract:
         answer = self.contract.call("GET", "/metrics", expect=200)
         self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         families = api_stand.parse_metrics(answer.body.decode())
-        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "process_")
+        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "penstock_log_",
+                   "process_")
         for name in families:
             self.assertTrue(name.startswith(allowed), name)
         self.assertIn("penstock_build_info", families)
