@@ -398,14 +398,18 @@ class Attack(unittest.TestCase):
 
     def test_bodies_that_lie(self):
         """H2.CL with DATA: less or more than the length; the origin's connection is not used again."""
-        for body, end in ((b"abc", True), (b"abcdefgh", True), (b"abcdefgh", False)):
+        for i, (body, end) in enumerate(((b"abc", True), (b"abcdefgh", True), (b"abcdefgh", False))):
             with self.subTest(body), Frames(self.stand.https) as c:
                 c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(("content-length", "5"), path="/lies", method="POST")))
+                self.origin.wait_begun("/lies", i + 1)
                 c.send(c.frame(DATA, END_STREAM if end else 0, 1, body))
                 f = c.find(RST_STREAM)
                 self.assertEqual(struct.unpack(">I", f[3])[0], PROTOCOL_ERROR)
-        with H2(self.stand.https) as c:
-            self.assertEqual(c.get("/honest").body, b"GET /honest")
+            with H2(self.stand.https) as c:  # not a GET: that would be sent again on a new connection
+                stream = c.request("/honest", method="POST", end=False)
+                c.send(stream, b"honest", end=True)
+                self.assertEqual(c.wait(stream).body, b"POST /honest")
+        self.assertEqual([r.body for r in self.origin.seen("/honest")], [b"honest"] * 3)
         self.assertEqual(self.origin.seen("/lies"), [], "a request without its end is none")
         self.assertEqual(self.origin.garbage, [])
 

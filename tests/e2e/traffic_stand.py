@@ -66,7 +66,7 @@ class Origin:
         self.listener = socket.create_server((host, 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Condition()
-        self.requests, self.connections, self.garbage = [], 0, []
+        self.begun, self.requests, self.connections, self.garbage = [], [], 0, []
         self.answers = {}
         self.open = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -114,16 +114,19 @@ class Origin:
             return False
         try:
             request = Request(head, b"", [], number)
-        except ValueError:
             with self.lock:
-                self.garbage.append(head)
+                self.begun.append(request.target)  # its body is still to come
+                self.lock.notify_all()
+            answer = self.answers.get(request.target.split("?")[0])
+            early = callable(answer) and getattr(answer, "is_early", False)
+            if not early:
+                if request.one("expect"):
+                    s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.body, request.trailers = reader.body(request)
+        except ValueError as error:  # no request, or another one where this one's chunks should be
+            with self.lock:
+                self.garbage.append((head, str(error)))
             return False
-        answer = self.answers.get(request.target.split("?")[0])
-        early = callable(answer) and getattr(answer, "is_early", False)
-        if not early:
-            if request.one("expect"):
-                s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.body, request.trailers = reader.body(request)
         with self.lock:
             self.requests.append(request)
             self.lock.notify_all()
@@ -146,6 +149,12 @@ class Origin:
                 seen = [f"{r.line} on {r.connection}" for r in self.requests[-10:]]
                 raise stack.Failure(f"the origin did not see {path} {count} times; {self.connections} connections, last {seen}")
         return self.seen(path)
+
+    def wait_begun(self, path, count=1):
+        """The heads of so many are here, whatever follows them."""
+        with self.lock:
+            if not self.lock.wait_for(lambda: self.begun.count(path) >= count, SECS):
+                raise stack.Failure(f"the origin did not see the head of {path} {count} times")
 
     def wait_closed(self):
         with self.lock:
