@@ -16,6 +16,7 @@ from traffic_stand import FILES, HOST, SECS, Stand, ok, stack
 GOAWAY_SECS = 10  # within one, on a machine that has time
 IDLE_SECS = 5
 TIMES = 20000
+RESET = "RST_STREAM with PROTOCOL_ERROR"
 
 
 class Attack(unittest.TestCase):
@@ -317,84 +318,94 @@ class Attack(unittest.TestCase):
     # --- smuggling
 
     def test_smuggling(self):
-        """What would be another request in HTTP/1 is refused, and the origin sees nothing of it."""
+        """What would be another request in HTTP/1 is refused, and the origin sees nothing of it: RESET is the
+        stream's end by PROTOCOL_ERROR, the others are answers of ours."""
         rows = {
-            "H2.TE": [("transfer-encoding", "chunked")],
-            "connection": [("connection", "close")],
-            "connection names": [("connection", "x-a"), ("x-a", "b")],
-            "keep-alive": [("keep-alive", "timeout=5")],
-            "proxy-connection": [("proxy-connection", "close")],
-            "upgrade": [("upgrade", "h2c")],
-            "te": [("te", "gzip")],
-            "lf in value": [("x-a", "b\nGET /smuggled HTTP/1.1")],
-            "crlf in value": [("x-a", "b\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")],
-            "cr in value": [("x-a", "b\rc")],
-            "nul in value": [("x-a", "b\0c")],
-            "crlf in name": [("x-a: b\r\nx-c", "d")],
-            "colon in name": [("x-a:b", "c")],
-            "blank in name": [("x a", "b")],
-            "empty name": [("", "b")],
-            "uppercase": [("X-A", "b")],
-            "two lengths": [("content-length", "0"), ("content-length", "5")],
-            "length with sign": [("content-length", "+5")],
-            "lengths in one": [("content-length", "0, 5")],
-            "H2.CL": [("content-length", "5")],
-            "unknown pseudo": [(":evil", "x")],
-            "answer's pseudo": [(":status", "200")],
-            "pseudo behind fields": [("x-a", "b"), (":path", "/smuggled")],
-            "second path": [(":path", "/smuggled")],
-            "second host": [("host", HOST), ("host", "evil.test")],
-            "host differs": [("host", "evil.test")],
+            "H2.TE": (RESET, [("transfer-encoding", "chunked")]),
+            "connection": (RESET, [("connection", "close")]),
+            "connection names": (RESET, [("connection", "x-a"), ("x-a", "b")]),
+            "keep-alive": (RESET, [("keep-alive", "timeout=5")]),
+            "proxy-connection": (RESET, [("proxy-connection", "close")]),
+            "upgrade": (RESET, [("upgrade", "h2c")]),
+            "te": (RESET, [("te", "gzip")]),
+            "lf in value": ("400 bad_field_value", [("x-a", "b\nGET /smuggled HTTP/1.1")]),
+            "crlf in value": ("400 bad_field_value", [("x-a", "b\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")]),
+            "cr in value": ("400 bad_field_value", [("x-a", "b\rc")]),
+            "nul in value": ("400 bad_field_value", [("x-a", "b\0c")]),
+            "crlf in name": ("400 bad_field_name", [("x-a: b\r\nx-c", "d")]),
+            "colon in name": ("400 bad_field_name", [("x-a:b", "c")]),
+            "blank in name": ("400 bad_field_name", [("x a", "b")]),
+            "empty name": ("400 bad_field_name", [("", "b")]),
+            "uppercase": (RESET, [("X-A", "b")]),
+            "two lengths": (RESET, [("content-length", "0"), ("content-length", "5")]),
+            "length with sign": (RESET, [("content-length", "+5")]),
+            "lengths in one": (RESET, [("content-length", "0, 5")]),
+            "H2.CL": (RESET, [("content-length", "5")]),
+            "unknown pseudo": (RESET, [(":evil", "x")]),
+            "answer's pseudo": (RESET, [(":status", "200")]),
+            "pseudo behind fields": (RESET, [("x-a", "b"), (":path", "/smuggled")]),
+            "second path": (RESET, [(":path", "/smuggled")]),
+            "second host": (RESET, [("host", HOST), ("host", "evil.test")]),
+            "host differs": ("400 host_mismatch", [("host", "evil.test")]),
         }
         self.refused(rows, lambda c, fields: c.head(*fields, path="/evil"))
 
     def test_request_lines(self):
         base = {":method": "GET", ":scheme": "https", ":authority": HOST, ":path": "/evil"}
         rows = {
-            "blank in path": {":path": "/evil HTTP/1.1"},
-            "crlf in path": {":path": "/evil HTTP/1.1\r\nhost: a\r\n\r\nGET /smuggled"},
-            "nul in path": {":path": "/evil\0"},
-            "fragment": {":path": "/evil#x"},
-            "no path": {":path": None},
-            "empty path": {":path": ""},
-            "no slash": {":path": "evil"},
-            "absolute": {":path": "https://evil.test/"},
-            "star": {":path": "*"},
-            "no method": {":method": None},
-            "method with blank": {":method": "GET /smuggled HTTP/1.1"},
-            "method with crlf": {":method": "GET / HTTP/1.1\r\nx: y\r\n\r\nGET"},
-            "lower method": {":method": "get"},
-            "connect": {":method": "CONNECT", ":scheme": None, ":path": None},
-            "no scheme": {":scheme": None},
-            "http": {":scheme": "http"},
-            "scheme with crlf": {":scheme": "https\r\nx: y"},
-            "no authority": {":authority": None},
-            "empty authority": {":authority": ""},
-            "userinfo": {":authority": f"a@{HOST}"},
-            "authority with blank": {":authority": f"{HOST} evil"},
-            "authority with crlf": {":authority": f"{HOST}\r\nx: y"},
-            "another": {":authority": "evil.test"},
+            "blank in path": (RESET, {":path": "/evil HTTP/1.1"}),
+            "crlf in path": (RESET, {":path": "/evil HTTP/1.1\r\nhost: a\r\n\r\nGET /smuggled"}),
+            "nul in path": (RESET, {":path": "/evil\0"}),
+            "fragment": ("400 bad_target", {":path": "/evil#x"}),
+            "no path": (RESET, {":path": None}),
+            "empty path": (RESET, {":path": ""}),
+            "no slash": (RESET, {":path": "evil"}),
+            "absolute": (RESET, {":path": "https://evil.test/"}),
+            "star": (RESET, {":path": "*"}),
+            "no method": (RESET, {":method": None}),
+            "method with blank": (RESET, {":method": "GET /smuggled HTTP/1.1"}),
+            "method with crlf": (RESET, {":method": "GET / HTTP/1.1\r\nx: y\r\n\r\nGET"}),
+            "lower method": ("501 method_unknown", {":method": "get"}),
+            "connect": ("405 method_refused", {":method": "CONNECT", ":scheme": None, ":path": None}),
+            "no scheme": (RESET, {":scheme": None}),
+            "http": ("400 bad_target", {":scheme": "http"}),
+            "scheme with crlf": (RESET, {":scheme": "https\r\nx: y"}),
+            "no authority": (RESET, {":authority": None}),
+            "empty authority": (RESET, {":authority": ""}),
+            "userinfo": ("400 host_invalid", {":authority": f"a@{HOST}"}),
+            "authority with blank": (RESET, {":authority": f"{HOST} evil"}),
+            "authority with crlf": (RESET, {":authority": f"{HOST}\r\nx: y"}),
+            "another": ("421 misdirected", {":authority": "evil.test"}),
         }
         self.refused(rows, lambda c, change: c.encoder.encode([(k, v) for k, v in {**base, **change}.items() if v is not None]))
 
     def refused(self, rows, make):
-        for name, row in rows.items():
+        for name, (expected, row) in rows.items():
             with self.subTest(name), Frames(self.stand.https) as c:
+                before = self.stand.reasons()
                 c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, make(c, row)))
-                c.send(c.frame(PING, 0, 0, b"thereyet"))
-                while True:
-                    f = c.read()
-                    self.assertIsNotNone(f, "closed without a word")
-                    if f[0] in (RST_STREAM, GOAWAY):
-                        self.assertEqual(struct.unpack(">I", f[3][-4:] if f[0] == RST_STREAM else f[3][4:8])[0], PROTOCOL_ERROR)
-                        break
-                    if f[0] == HEADERS and f[2] == 1:
-                        status = dict(c.decoder.decode(f[3]))[":status"]
-                        self.assertIn(status[0], "45")
-                        self.assertNotEqual(status[0:2], "50" if status == "502" else "xx")
-                        break
+                self.assertEqual(self.outcome(c), expected)
+                risen = {word for word, count in self.stand.reasons().items() if count > before.get(word, 0)}
+                self.assertEqual(risen, {"h2_protocol" if expected == RESET else expected.split(" ")[1]})
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 3, c.head(path="/next")))
+                self.assertIsNotNone(c.find(HEADERS, 3), "the connection is not to blame")
         self.assertEqual([r.line for r in self.origin.seen() if "evil" in r.line or "smuggled" in r.line], [])
         self.assertEqual(self.origin.garbage, [])
+
+    def outcome(self, c):
+        """What became of stream 1: RESET, or the body of our answer, which its status agrees with."""
+        status = None
+        while True:
+            kind, _, stream, payload = c.read() or self.fail(f"closed, {c.goaway_code}")
+            self.assertNotEqual(kind, GOAWAY)
+            if kind == RST_STREAM:
+                self.assertEqual((stream, struct.unpack(">I", payload)[0]), (1, PROTOCOL_ERROR))
+                return RESET
+            if kind == HEADERS:
+                status = dict(c.decoder.decode(payload))[":status"]
+            if kind == DATA:
+                self.assertEqual(payload[:4].decode(), f"{status} ")
+                return payload.decode().strip()
 
     def test_bodies_that_lie(self):
         """H2.CL with DATA: less or more than the length; the origin's connection is not used again."""
