@@ -498,6 +498,17 @@ class Tickets(unittest.TestCase):
             stand.routes([stand.route(HOST), stand.route("other.example.test")])
             self.assertFalse(self.visit(stand, HOST, session)[0])
 
+    def test_no_early_data(self):
+        """A request of 0-RTT could be sent again by anyone who saw it: no ticket allows a byte of it."""
+        with Stand() as stand:
+            done = subprocess.run(["openssl", "s_client", "-connect", f"{stand.https[0]}:{stand.https[1]}", "-servername", HOST,
+                                   "-tls1_3", "-alpn", "http/1.1", "-ign_eof"], timeout=SECS, capture_output=True,
+                                  input=f"GET / HTTP/1.1\r\n{H}Connection: close\r\n\r\n".encode())
+            said = done.stdout.decode()
+            self.assertIn("HTTP/1.1 200 ", said, done.stderr)
+            self.assertGreaterEqual(said.count("TLS session ticket:"), 1, said)
+            self.assertEqual(said.count("Max Early Data: 0\n"), said.count("Max Early Data: "), said)
+
     def test_none(self):
         self.contexts, self.version = {}, ssl.TLSVersion.TLSv1_3
         with Stand(tickets={"keys": 0}) as stand:
