@@ -850,6 +850,7 @@ class Limits(unittest.TestCase):
             self.assertEqual((line["client"], line["host"], line["method"], line["status"], line["reason"], line["upstream"]),
                              ("127.0.0.9", HOST, "GET", 200, "none", f"127.0.0.1:{stand.origin.port}"))
             self.assertEqual(stand.traffic.wait_event("request", status=400)["reason"], "bad_field_name")
+            self.assertEqual({word for word, count in stand.reasons().items() if count}, {"bad_field_name"})
             self.assertNotIn("hush-hush", str(stand.traffic.lines))
         with Stand(log={"access": False}) as stand, stand.client() as c:
             c.get("/quiet")
