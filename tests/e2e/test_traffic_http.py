@@ -587,6 +587,24 @@ class Auth(unittest.TestCase):
                     self.assertEqual(c.get("/", HOST, good).status, 200)
                     self.assertEqual(c.get("/", HOST, wrong).status, 401)
 
+    def test_a_slow_hash_holds_nobody_up(self):
+        """The costliest that a route may have takes seconds: whoever asks meanwhile, of the one loop that there is,
+        is answered before it is told."""
+        costly = "$2b$15$" + "." * 53  # nobody's password
+        with Stand(workers=1) as stand:
+            stand.routes([stand.route(HOST), stand.route("costly.example.test", authentication={
+                "type": "Basic", "user": "ann", "passHash": costly})])
+            with stand.client(sni="costly.example.test") as waits, stand.client() as c, H2(stand.https) as c2:
+                waits.send("GET /costly HTTP/1.1\r\nHost: costly.example.test\r\n"
+                           f"Authorization: {basic('ann', 's3cret')}\r\n\r\n")
+                for _ in range(10):
+                    self.assertEqual((c.get("/meanwhile").status, c2.get("/meanwhile").status), (200, 200))
+                self.assertEqual(waits.answer().status, 401)
+            told = stand.traffic.wait_event("request", path="/costly")
+            self.assertEqual(told["reason"], "auth_failed")
+            lines = stand.traffic.events("request")
+            self.assertEqual(lines.index(told), 20, [line["path"] for line in lines])
+
     def test_back_off(self):
         """Wrong ones in a row from an address are not looked at any more; others are not harmed."""
         good, wrong = (("Authorization", basic("ann", p)) for p in ("s3cret:ü", "wrong"))
