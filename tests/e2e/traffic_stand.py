@@ -381,7 +381,7 @@ class Stand:
         return self
 
     def __exit__(self, *error):
-        if not self.traffic.is_running():
+        if self.traffic.process and not self.traffic.is_running():
             self.traffic.dump()
         return self.exit.__exit__(*error)
 
