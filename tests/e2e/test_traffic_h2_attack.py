@@ -2,6 +2,8 @@
 served, and nothing that was refused reaches the origin.  Frames are made by hand."""
 import contextlib
 import itertools
+import multiprocessing
+import statistics
 import struct
 import threading
 import time
@@ -11,12 +13,166 @@ import hpack
 
 from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, H2, HEADERS, PING, PRIORITY,
                        PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames)
-from traffic_stand import FILES, HOST, SECS, Stand, ok, stack
+from traffic_stand import FILES, HOST, SECS, Origin, Stand, ok, stack
 
-GOAWAY_SECS = 10  # within one, on a machine that has time
+GOAWAY_SECS = 1
+TRIES = 3  # a machine that was held up is asked again: in time is in time once
 IDLE_SECS = 5
 TIMES = 20000
 RESET = "RST_STREAM with PROTOCOL_ERROR"
+NEWEST = bytes([0x80 | 62])  # of HPACK's table
+
+
+# --- attacks: what is pressed into a connection, piece by piece
+
+def rapid_reset(c):
+    """CVE-2023-44487"""
+    batch = 100
+    head = c.head(path="/reset")
+    for first in range(1, 2 * TIMES, 2 * batch):
+        yield b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
+                       for i in range(first, first + 2 * batch, 2))
+        head = c.head(path="/reset")
+
+
+def made_you_reset(increment):
+    """CVE-2025-8671: the server is made to reset, by a WINDOW_UPDATE that goes over the top; one of 0 is the end at
+    once."""
+    def send(c):
+        for i in range(1, 2 * TIMES, 2):
+            yield (c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
+                   c.frame(WINDOW_UPDATE, 0, i, struct.pack(">I", increment)))
+    return send
+
+
+def made_you_reset_by_bodies(c):
+    """More than the length says; each is reset by us."""
+    for i in range(1, 2 * TIMES, 2):
+        yield (c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made-by-bodies", method="POST")) +
+               c.frame(DATA, 0, i, b"xx"))
+
+
+def flood(*frame):
+    return lambda c: itertools.repeat(c.frame(*frame) * 100, TIMES // 100)
+
+
+def empty_data(c):
+    yield c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST"))
+    yield from itertools.repeat(c.frame(DATA, 0, 1) * 100, TIMES // 100)
+
+
+def continuations(c):
+    """VU#421644"""
+    yield c.frame(HEADERS, 0, 1, c.head())
+    yield from itertools.repeat(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
+
+
+def endless_head(c):
+    """Few and large CONTINUATION frames: four times the limit ends it."""
+    block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
+    parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
+    yield c.frame(HEADERS, 0, 1, parts[0])
+    for i, part in enumerate(parts[1:]):
+        yield c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part)
+
+
+def interrupted_head(c):
+    yield c.frame(HEADERS, 0, 1, c.head()) + c.frame(SETTINGS, 0, 0)
+
+
+def hpack_bomb(c):
+    """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 3, c.head(path="/bomb") + NEWEST * 16000)
+
+
+def small_bombs(c):
+    """Just above the limit, each answered with 431: too many of them are an attack as well."""
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
+    for i in range(3, 2 * TIMES, 2):
+        yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + NEWEST * 6)
+
+
+ATTACKS = {  # what is pressed, the reason that is counted, GOAWAY's code
+    "rapid reset": (rapid_reset, "h2_resets", ENHANCE_YOUR_CALM),
+    "made you reset": (made_you_reset(2**31 - 1), "h2_resets", ENHANCE_YOUR_CALM),
+    "made you reset, at once": (made_you_reset(0), "h2_protocol", PROTOCOL_ERROR),
+    "made you reset by bodies": (made_you_reset_by_bodies, "h2_resets", ENHANCE_YOUR_CALM),
+    # frames that cost nothing
+    "ping": (flood(PING, 0, 0, b"12345678"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "settings": (flood(SETTINGS, 0, 0), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "priority": (flood(PRIORITY, 0, 1, b"\0\0\0\3\1"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "window": (flood(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "unknown": (flood(0x77, 0, 0, b"x"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "empty DATA": (empty_data, "h2_control_frames", ENHANCE_YOUR_CALM),
+    # heads
+    "continuations": (continuations, "h2_continuations", ENHANCE_YOUR_CALM),
+    "endless head": (endless_head, "h2_head_flood", ENHANCE_YOUR_CALM),
+    "head that is interrupted": (interrupted_head, "h2_protocol", PROTOCOL_ERROR),
+    "HPACK bomb": (hpack_bomb, "h2_head_flood", ENHANCE_YOUR_CALM),
+    "small bombs": (small_bombs, "h2_resets", ENHANCE_YOUR_CALM),
+}
+
+
+def attack_for_ever(address, pipe):
+    """In a process of its own, with the origin that gets what passes: one attack after the other, each by a new
+    connection."""
+    with Origin() as origin:
+        pipe.send(origin.port)
+        pipe.recv()  # it has its route
+        while True:
+            for pieces, _, _ in ATTACKS.values():
+                with contextlib.suppress(OSError), Frames(address) as c:
+                    c.press(pieces(c))
+                    c.goaway()
+
+
+class Others(unittest.TestCase):
+    """While one attack follows the other, those who ask something else wait next to no longer: their p99 is held
+    against that of a second traffic which nobody attacks, asked in turn with the first, request by request, for all of
+    them share this machine.  One worker: they cannot be elsewhere.  What is compared are the medians of windows."""
+
+    NAME = "others.example.test"
+    ASKED, WINDOWS = 200, 9
+    WORST, FLOOR_SECS = 2.0, 0.01
+
+    def ask(self, c):
+        begun = time.monotonic()
+        self.assertEqual(c.get("/others", authority=self.NAME).status, 200)
+        return time.monotonic() - begun
+
+    def window(self, *clients):
+        took = [[self.ask(c) for c in clients] for _ in range(self.ASKED)]
+        return [sorted(of_one)[self.ASKED * 99 // 100 - 1] for of_one in zip(*took)]
+
+    def begin_attack(self, stand):
+        processes = multiprocessing.get_context("spawn")
+        ours, theirs = processes.Pipe()
+        attacker = processes.Process(target=attack_for_ever, args=(stand.https, theirs), daemon=True)
+        attacker.start()
+        self.addCleanup(attacker.join)
+        self.addCleanup(attacker.kill)
+        self.assertTrue(ours.poll(SECS))
+        stand.routes([stand.route(HOST, [ours.recv()]), stand.route(self.NAME)])
+        ours.send("begin")
+
+    def test_p99_under_attack(self):
+        conf = {"workers": 1, "log": {"access": False}, "limits": {"requestsPerConnection": 1000000}}
+        with Stand(**conf) as stand, Stand(**conf) as idle:
+            idle.routes([idle.route(self.NAME)])
+            self.begin_attack(stand)
+            ends = {reason for _, reason, code in ATTACKS.values() if code == ENHANCE_YOUR_CALM}  # counted once each
+            with H2(stand.https, sni=self.NAME) as c, H2(idle.https, sni=self.NAME) as twin:
+                self.window(c, twin)
+                for _ in range(TRIES):
+                    before = sum(map(stand.reason, ends))
+                    windows = [self.window(c, twin) for _ in range(self.WINDOWS)]
+                    attacked, usual = (statistics.median(of_one) for of_one in zip(*windows))
+                    self.assertGreater(sum(map(stand.reason, ends)) - before, 10, "that was no attack")
+                    limit = max(self.WORST * usual, usual + self.FLOOR_SECS)
+                    if attacked <= limit:
+                        break
+            self.assertLessEqual(attacked, limit, f"the idle one's is {usual}; windows {windows}")
 
 
 class Attack(unittest.TestCase):
@@ -25,9 +181,10 @@ class Attack(unittest.TestCase):
         cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": IDLE_SECS}, log={"access": False}))
         cls.origin = cls.stand.origin
 
-    def attack(self, reason, pieces, code=ENHANCE_YOUR_CALM, settings=b""):
-        """`pieces` of a connection are pressed into it; GOAWAY comes in time, and someone else is served meanwhile:
-        asked as soon as the first piece is out, before a word came back, and while all the others press on."""
+    def attack(self, pieces, reason, code, settings=b""):
+        """`pieces` of a connection are pressed into it, and someone else is served meanwhile: asked as soon as the
+        first piece is out, before a word came back, and while all the others press on.  The seconds until GOAWAY came,
+        and until the other had an answer."""
         before = self.stand.reasons()
         answers = []
         with H2(self.stand.https) as other, Frames(self.stand.https, settings=settings) as c:
@@ -45,71 +202,28 @@ class Attack(unittest.TestCase):
             goaway = c.goaway()
             waiting.join(SECS)
         self.assertEqual([status for status, _ in answers], [200], "someone else is served")
-        self.assertLess(answers[0][1] - begun, GOAWAY_SECS, "someone else waited")
         after = self.stand.reasons()
         risen = {word: count - before.get(word, 0) for word, count in after.items() if count > before.get(word, 0)}
         self.assertEqual(goaway, code, f"counted meanwhile: {risen}")
         self.assertIn(reason, risen)
         stack.wait_for("nothing is in flight", lambda: self.stand.traffic.metric("penstock_traffic_exchanges_open") == 0)
-        return c.goaway_at - begun
+        return c.goaway_at - begun, answers[0][1] - begun
 
-    def quick(self, *args, **options):
-        self.assertLess(self.attack(*args, **options), GOAWAY_SECS)
+    def within(self, secs, *args, **options):
+        """GOAWAY comes in time, at one of the tries; so does the other's answer.  The seconds of each try."""
+        took = []
+        while len(took) < TRIES and (not took or took[-1][0] >= secs or took[-1][1] >= GOAWAY_SECS):
+            took.append(self.attack(*args, **options))
+        self.assertLess(took[-1][0], secs, took)
+        self.assertLess(took[-1][1], GOAWAY_SECS, f"someone else waited: {took}")
+        return took
 
-    # --- resets
-
-    def test_rapid_reset(self):
-        """CVE-2023-44487"""
-        def send(c):
-            head = c.head(path="/reset")
-            batch = 100
-            for first in range(1, 2 * TIMES, 2 * batch):
-                data = b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
-                                for i in range(first, first + 2 * batch, 2))
-                yield data
-                head = c.head(path="/reset")
-        self.quick("h2_resets", send)
-
-    def test_made_you_reset(self):
-        """CVE-2025-8671: the server is made to reset, by a WINDOW_UPDATE that goes over the top; one of 0 is
-        the end at once."""
-        for payload, reason, code in ((struct.pack(">I", 2**31 - 1), "h2_resets", ENHANCE_YOUR_CALM),
-                                      (b"\0\0\0\0", "h2_protocol", PROTOCOL_ERROR)):
-            def send(c):
-                for i in range(1, 2 * TIMES, 2):
-                    yield (c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
-                           c.frame(WINDOW_UPDATE, 0, i, payload))
-            with self.subTest(reason):
-                self.quick(reason, send, code=code)
-        self.assertEqual(self.origin.seen("/made"), [], "none of them was whole")
-
-    def test_made_you_reset_by_bodies(self):
-        """More than the length says; each is reset by us."""
-        def send(c):
-            for i in range(1, 2 * TIMES, 2):
-                yield (c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made", method="POST")) +
-                       c.frame(DATA, 0, i, b"xx"))
-        self.quick("h2_resets", send)
-
-    # --- frames that cost nothing
-
-    def test_floods(self):
-        rows = {
-            "ping": lambda c: c.frame(PING, 0, 0, b"12345678"),
-            "settings": lambda c: c.frame(SETTINGS, 0, 0),
-            "priority": lambda c: c.frame(PRIORITY, 0, 1, b"\0\0\0\3\1"),
-            "window": lambda c: c.frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
-            "unknown": lambda c: c.frame(0x77, 0, 0, b"x"),
-        }
-        for name, make in rows.items():
+    def test_goaway_in_time(self):
+        for name, attack in ATTACKS.items():
             with self.subTest(name):
-                self.quick("h2_control_frames", lambda c: itertools.repeat(make(c) * 100, TIMES // 100))
-
-    def test_empty_data(self):
-        def send(c):
-            yield c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST"))
-            yield from itertools.repeat(c.frame(DATA, 0, 1) * 100, TIMES // 100)
-        self.quick("h2_control_frames", send)
+                self.within(GOAWAY_SECS, *attack)
+        for path in "/made", "/made-by-bodies":
+            self.assertEqual(self.origin.seen(path), [], "none of them was whole")
 
     def test_pings_in_good_faith(self):
         with Frames(self.stand.https) as c:
@@ -120,44 +234,6 @@ class Attack(unittest.TestCase):
                 self.assertEqual((f[1], f[3]), (ACK, b"12345678"))
 
     # --- heads
-
-    def test_continuation_flood(self):
-        """VU#421644"""
-        def send(c):
-            yield c.frame(HEADERS, 0, 1, c.head())
-            yield from itertools.repeat(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
-        self.quick("h2_continuations", send)
-
-    def test_endless_head(self):
-        """Few and large CONTINUATION frames: four times the limit ends it."""
-        def send(c):
-            block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
-            parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
-            yield c.frame(HEADERS, 0, 1, parts[0])
-            for i, part in enumerate(parts[1:]):
-                yield c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part)
-        self.quick("h2_head_flood", send)
-
-    def test_head_that_is_interrupted(self):
-        self.quick("h2_protocol", lambda c: [c.frame(HEADERS, 0, 1, c.head()) + c.frame(SETTINGS, 0, 0)], code=PROTOCOL_ERROR)
-
-    def test_hpack_bomb(self):
-        """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
-        def send(c):
-            value = "v" * 3900
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", value), path="/bomb"))
-            index = bytes([0x80 | 62])  # the newest entry of the table
-            block = c.head(path="/bomb") + index * 16000
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 3, block)
-        self.quick("h2_head_flood", send)
-
-    def test_small_bombs(self):
-        """Just above the limit, each answered with 431: too many of them are an attack as well."""
-        def send(c):
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
-            for i in range(3, 2 * TIMES, 2):
-                yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + bytes([0x80 | 62]) * 6)
-        self.quick("h2_resets", send)
 
     def test_held_heads(self):
         """A bomb within the limits, when nothing is left to be lent: what is held of all heads together follows what
@@ -190,7 +266,7 @@ class Attack(unittest.TestCase):
             for _ in range(12):
                 c = opened.enter_context(Frames(stand.https))
                 c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/held")))
-                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + bytes([0x80 | 62]) * 3)
+                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + NEWEST * 3)
                                 for i in range(3, 83, 2)))
             stack.wait_for("all was read", lambda: stand.traffic.metric("penstock_traffic_requests_total") == 12 * 41)
             lent = stand.traffic.metric("penstock_traffic_h2_lent_bytes")
@@ -247,9 +323,8 @@ class Attack(unittest.TestCase):
         def send(c):
             for i in range(1, 201, 2):
                 yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero"))
-        took = self.attack("write_timeout", send, settings=struct.pack(">HI", 4, 0))
-        self.assertGreater(took, IDLE_SECS - 0.5)
-        self.assertLess(took, IDLE_SECS + GOAWAY_SECS)
+        took = self.within(IDLE_SECS + GOAWAY_SECS, send, "write_timeout", ENHANCE_YOUR_CALM, settings=struct.pack(">HI", 4, 0))
+        self.assertGreater(min(took)[0], IDLE_SECS - 0.5)
 
     def test_zero_window_holds_little(self):
         self.origin.answers["/zero"] = ok(b"x" * 1000000)
