@@ -3,7 +3,6 @@ served, and nothing that was refused reaches the origin.  Frames are made by han
 import contextlib
 import itertools
 import multiprocessing
-import statistics
 import struct
 import threading
 import time
@@ -13,7 +12,7 @@ import hpack
 
 from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, H2, HEADERS, PING, PRIORITY,
                        PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames)
-from traffic_stand import FILES, HOST, SECS, Origin, Stand, ok, stack
+from traffic_stand import FILES, HOST, SECS, Origin, Stand, ok, p99, stack
 
 GOAWAY_SECS = 1
 TRIES = 3  # a machine that was held up is asked again: in time is in time once
@@ -130,20 +129,16 @@ def attack_for_ever(address, pipe):
 class Others(unittest.TestCase):
     """While one attack follows the other, those who ask something else wait next to no longer: their p99 is held
     against that of a second traffic which nobody attacks, asked in turn with the first, request by request, for all of
-    them share this machine.  One worker: they cannot be elsewhere.  What is compared are the medians of windows."""
+    them share this machine.  One worker: they cannot be elsewhere.  FLOOR_SECS of difference is nobody's wait."""
 
     NAME = "others.example.test"
-    ASKED, WINDOWS = 200, 9
-    WORST, FLOOR_SECS = 2.0, 0.01
+    ASKED = 2000
+    WORST, FLOOR_SECS = 2.0, 0.02  # what one connection makes of a turn of the loop, with sanitizers
 
     def ask(self, c):
         begun = time.monotonic()
         self.assertEqual(c.get("/others", authority=self.NAME).status, 200)
         return time.monotonic() - begun
-
-    def window(self, *clients):
-        took = [[self.ask(c) for c in clients] for _ in range(self.ASKED)]
-        return [sorted(of_one)[self.ASKED * 99 // 100 - 1] for of_one in zip(*took)]
 
     def begin_attack(self, stand):
         processes = multiprocessing.get_context("spawn")
@@ -163,16 +158,14 @@ class Others(unittest.TestCase):
             self.begin_attack(stand)
             ends = {reason for _, reason, code in ATTACKS.values() if code == ENHANCE_YOUR_CALM}  # counted once each
             with H2(stand.https, sni=self.NAME) as c, H2(idle.https, sni=self.NAME) as twin:
-                self.window(c, twin)
                 for _ in range(TRIES):
                     before = sum(map(stand.reason, ends))
-                    windows = [self.window(c, twin) for _ in range(self.WINDOWS)]
-                    attacked, usual = (statistics.median(of_one) for of_one in zip(*windows))
+                    attacked, usual = map(p99, zip(*[(self.ask(c), self.ask(twin)) for _ in range(self.ASKED)]))
                     self.assertGreater(sum(map(stand.reason, ends)) - before, 10, "that was no attack")
                     limit = max(self.WORST * usual, usual + self.FLOOR_SECS)
                     if attacked <= limit:
                         break
-            self.assertLessEqual(attacked, limit, f"the idle one's is {usual}; windows {windows}")
+            self.assertLessEqual(attacked, limit, f"the idle one's is {usual}")
 
 
 class Attack(unittest.TestCase):

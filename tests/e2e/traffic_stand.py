@@ -51,6 +51,13 @@ def ok(body=b"ok", *fields):
     return b"HTTP/1.1 200 OK\r\n" + head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def p99(took, every=0.01):
+    """The wait of those who would have come so often: who asks again only after an answer does not come while it
+    waits, and a stall of a second would be one wait of many ("coordinated omission")."""
+    waits = sorted(secs - i * every for secs in took for i in range(int(secs / every) + 1))
+    return waits[len(waits) * 99 // 100]
+
+
 def send_all(s, data):
     """socket.sendall() has its time limit for the whole of it: here each piece has one."""
     data = memoryview(data)
