@@ -15,7 +15,7 @@ from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE
 from traffic_stand import FILES, HOST, SECS, Origin, Stand, ok, p99, stack
 
 GOAWAY_SECS = 1
-TRIES = 3  # a machine that was held up is asked again: in time is in time once
+TRIES = 5  # a machine that was held up is asked again: in time is in time once
 IDLE_SECS = 5
 TIMES = 20000
 RESET = "RST_STREAM with PROTOCOL_ERROR"
