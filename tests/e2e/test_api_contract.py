@@ -3,6 +3,7 @@
 Every documented operation is called, every answer is held against the document (api_stand.Contract), and
 at the end each documented status must have been seen, but those of ELSEWHERE, which other tests see.
 """
+import contextlib
 import copy
 import http.client
 import json
@@ -505,18 +506,30 @@ class MetricsPort(e2e.Case):
     """metrics.listen: open, and nothing but metrics and health."""
 
     def test_open_port(self):
-        hub = self.stack.hub({}, metrics={"listen": "127.0.0.1:0"})
-        host, port = hub.address("metrics")
+        listen = {"metrics": {"listen": "127.0.0.1:0"}}
+        self.tunnel([e2e.penstock.free_port()], hub=listen, edge=listen)
+        self.wait_lanes(self.edge)  # /readyz of an edge
+        for service in self.hub, self.edge, self.stack.traffic(**listen):
+            with self.subTest(service.name):
+                self.check_port(service)
+
+    def check_port(self, service):
+        address = service.address("metrics")
         for path, status in (("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/v1/status", 404), ("/v1/edges", 404),
-                             ("/openapi.yaml", 404)):
-            connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-            connection.request("GET", path)
-            self.assertEqual(connection.getresponse().status, status, path)
-            connection.close()
-        connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-        connection.request("PUT", "/v1/log-level", json.dumps({"level": "debug"}), {"Content-Type": "application/json"})
-        self.assertEqual(connection.getresponse().status, 404)
-        connection.close()
+                             ("/v1/routes", 404), ("/openapi.yaml", 404)):
+            answered, text = self.ask(address, "GET", path)
+            self.assertEqual(answered, status, path)
+            if path == "/metrics":
+                for name in ("process_start_time_seconds", f"penstock_{service.name}_"):
+                    self.assertRegex(text, rf"(?m)^{name}\S* \d")
+        change = json.dumps({"level": "debug"})
+        self.assertEqual(self.ask(address, "PUT", "/v1/log-level", change, {"Content-Type": "application/json"})[0], 404)
+
+    def ask(self, address, *request):
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=e2e.SECS)) as connection:
+            connection.request(*request)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
 
 if __name__ == "__main__":

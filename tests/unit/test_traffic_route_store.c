@@ -2,10 +2,12 @@
  */
 #include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -19,6 +21,47 @@
 static struct auth_key key;
 static char folder[64];
 
+/* --- the C library's, for all of this program: what is asked of the disk, in order ------------ */
+
+static char asked[256];
+static const char *refused; /* the name that fsync() fails for; NULL: none */
+static off_t synced_bytes;  /* of the last file */
+
+static void note(const char *call, const char *name)
+{
+    size_t n = strlen(asked);
+
+    snprintf(asked + n, sizeof(asked) - n, "%s%s %s", n > 0 ? ", " : "", call, name);
+}
+
+int fsync(int fd)
+{
+    char link[64], path[256] = "";
+    struct stat info;
+    const char *name;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ck_assert_int_gt((int)readlink(link, path, sizeof(path) - 1), 0);
+    name = strcmp(path, folder) == 0 ? "folder" : strrchr(path, '/') + 1;
+    note("fsync", name);
+    ck_assert_int_eq(fstat(fd, &info), 0);
+    if (S_ISREG(info.st_mode))
+        synced_bytes = info.st_size;
+    if (refused && strcmp(name, refused) == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+    note("rename to", to);
+    return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0u);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
 static char *in_folder(const char *name)
 {
     return must_printf("%s/%s", folder, name);
@@ -26,6 +69,8 @@ static char *in_folder(const char *name)
 
 static void setup(void)
 {
+    asked[0] = '\0';
+    refused = NULL;
     auth_key_derive(&key, "a secret of the state folder");
     snprintf(folder, sizeof(folder), "/tmp/penstock-store-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(folder));
@@ -169,6 +214,44 @@ START_TEST(the_newer_takes_the_place)
 }
 END_TEST
 
+/* A machine that loses its power at any moment finds the old set or the new one, whole: all the
+ * bytes are on the disk before the name is theirs, and that is before anyone hears of success. */
+START_TEST(on_the_disk_before_it_has_the_name)
+{
+    struct route_set *set = make(1, 500);
+    char *path = in_folder("routes.json");
+    struct stat info;
+
+    write_set(set);
+    ck_assert_str_eq(asked, "fsync routes.json.new, rename to routes.json, fsync folder");
+    ck_assert_int_eq(stat(path, &info), 0);
+    ck_assert_int_eq(synced_bytes, info.st_size);
+    free(path);
+    route_set_unref(set);
+}
+END_TEST
+
+/* The disk says so only at the end: an error, and what was not stored has not got the name. */
+START_TEST(what_the_disk_refuses)
+{
+    static const char *const names[] = {"routes.json.new", "folder"};
+    struct route_set *old = make(1, 2), *next = make(2, 2), *back;
+    char *rest = in_folder("routes.json.new"), why[256] = "";
+
+    write_set(old);
+    refused = names[_i];
+    ck_assert_int_eq(route_store_write(folder, next, why, sizeof(why)), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, "Input/output error"));
+    ck_assert_int_ne(access(rest, F_OK), 0);
+    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), 0);
+    ck_assert_uint_eq(back->revision, _i == 0 ? 1 : 2);
+    route_set_unref(back);
+    route_set_unref(next);
+    route_set_unref(old);
+    free(rest);
+}
+END_TEST
+
 START_TEST(none_there)
 {
     struct route_set *back;
@@ -247,6 +330,8 @@ int main(void)
     tcase_add_loop_test(tcase, comes_back_as_it_was, 0, 2);
     tcase_add_test(tcase, the_password_is_not_in_it);
     tcase_add_test(tcase, the_newer_takes_the_place);
+    tcase_add_test(tcase, on_the_disk_before_it_has_the_name);
+    tcase_add_loop_test(tcase, what_the_disk_refuses, 0, 2);
     tcase_add_test(tcase, none_there);
     tcase_add_loop_test(tcase, what_is_no_set_is_put_aside, 0, 8);
     tcase_add_test(tcase, no_part_of_it_is_a_set);
