@@ -103,7 +103,9 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "listeners", emit_listeners(t));
     add(obj, "routes", number(live->count));
     add(obj, "revision", number(live->revision));
-    add(obj, "stored", t->has_state ? number(s->stored) : NULL);
+    add(obj, "stored", t->state.is_usable ? number(s->stored) : NULL);
+    add(obj, "routesLeftOut", number(traffic_routes_left_out(t)));
+    add(obj, "passwordsLost", number(state_folder_passwords_lost(live)));
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));
@@ -349,11 +351,12 @@ static bool on_start(struct route_update *u, const struct route_set *live)
             u->request = NULL;
             return false;
         }
-        if (!route) /* nothing there that could match */
-            return true;
-        route_etag(route, etag);
+        if (route)
+            route_etag(route, etag);
     }
-    may_go_on = admin_if_match(u->request, u->kind == ROUTE_UPDATE_SET ? live->etag : etag);
+    may_go_on = admin_if_match(u->request, u->kind == ROUTE_UPDATE_SET ? live->etag
+                                           : route                     ? etag
+                                                                       : NULL);
     if (!may_go_on)
         u->request = NULL;
     return may_go_on;
@@ -416,11 +419,16 @@ static void delete_route(void *service, struct admin_request *r)
 static bool is_ready(void *service, char *why, size_t why_size)
 {
     struct traffic *t = service;
+    const char *fault = NULL;
 
-    if (trust_watch_is_settled(&t->trust))
-        return true;
-    snprintf(why, why_size, "the names in proxyProtocol.trusted are being looked up");
-    return false;
+    if (!trust_watch_is_settled(&t->trust))
+        fault = "the names in proxyProtocol.trusted are being looked up";
+    else if (!traffic_has_routes(t))
+        fault = t->state.first == FIRST_LOST
+                    ? "the stored routes cannot be used, and none have come since"
+                    : "no routes have come from Coreflow yet, and none were stored";
+    snprintf(why, why_size, "%s", fault ? fault : "");
+    return !fault;
 }
 
 static void collect(void *service, struct metrics *m)
