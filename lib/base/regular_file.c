@@ -13,7 +13,7 @@
 static int fail(int number, const char **why)
 {
     *why = strerrordesc_np(number);
-    return number == ENOENT ? -ERR_NOT_FOUND : -ERR_IO;
+    return number == ENOENT || number == ENOTDIR ? -ERR_NOT_FOUND : -ERR_IO;
 }
 
 /* O_NONBLOCK: to open a FIFO would wait for who writes into it. */

@@ -125,8 +125,8 @@ static struct route_set *read_stored(struct state_folder *s)
     int rc = route_store_read(s->path, &s->auth_key, &found, why, sizeof(why));
 
     if (rc == 0) {
-        s->first = FIRST_STORED;
         s->routes_left_out = found.left_out.total;
+        s->first = found.set->count == 0 && s->routes_left_out > 0 ? FIRST_LOST : FIRST_STORED;
         tell_left_out(&found.left_out);
         tell_passwords(found.set);
     } else if (rc != -ERR_NOT_FOUND) {

@@ -19,7 +19,7 @@ enum first_routes {
     FIRST_STORED, /* the last good set, or most of it: routes_left_out */
     FIRST_FILE,   /* routesFile's */
     FIRST_NONE,   /* nothing was stored, and there is no routesFile */
-    FIRST_LOST,   /* as FIRST_NONE, but what was stored cannot be used */
+    FIRST_LOST,   /* no route either, since what was stored cannot be used */
 };
 
 struct state_folder {

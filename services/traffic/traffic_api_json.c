@@ -337,26 +337,23 @@ static void on_done(struct route_update *u, const struct route_set *live)
 /* The precondition is looked at when nothing can come between it and the change. */
 static bool on_start(struct route_update *u, const struct route_set *live)
 {
-    char etag[ROUTE_ETAG_MAX] = "";
-    const struct route *route = NULL;
-    bool may_go_on;
+    const struct route *route = route_set_entry(live, u->host);
+    const char *present = live->etag;
+    char etag[ROUTE_ETAG_MAX];
+    bool may_go_on = false;
 
     if (!u->request) /* the precondition went away with the client: only the very same set is safe
                       */
         return live->revision == u->seen_revision;
     if (u->kind != ROUTE_UPDATE_SET) {
-        route = route_set_entry(live, u->host);
-        if (!route && u->kind == ROUTE_UPDATE_DELETE) {
-            admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
-            u->request = NULL;
-            return false;
-        }
+        present = route ? etag : NULL;
         if (route)
             route_etag(route, etag);
     }
-    may_go_on = admin_if_match(u->request, u->kind == ROUTE_UPDATE_SET ? live->etag
-                                           : route                     ? etag
-                                                                       : NULL);
+    if (!route && u->kind == ROUTE_UPDATE_DELETE)
+        admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
+    else
+        may_go_on = admin_if_match(u->request, present);
     if (!may_go_on)
         u->request = NULL;
     return may_go_on;

@@ -132,6 +132,15 @@ class State(unittest.TestCase):
             ca.with_suffix(".away").rename(ca)
             self.restart(stand)
             self.assertEqual(self.hosts(stand), [HOST])
+            # none is left that can be used
+            stand.routes([origin])
+            ca.rename(ca.with_suffix(".away"))
+            self.restart(stand)
+            self.assertIn("stored routes cannot be used", stand.traffic.api("GET", "/readyz", expect=503).json["reason"])
+            ca.with_suffix(".away").rename(ca)
+            self.restart(stand)
+            stand.traffic.api("GET", "/readyz", expect=200)
+            self.assertEqual(self.hosts(stand), ["b.example.test"])
 
     def test_not_ready_when_what_was_stored_is_lost(self):
         with Stand() as stand:

@@ -82,7 +82,7 @@ START_TEST(what_is_not_there)
     write_text("");
     refused("/nowhere/file", -ERR_NOT_FOUND, "No such file or directory");
     strcat(path, "/x");
-    refused(path, -ERR_IO, "Not a directory");
+    refused(path, -ERR_NOT_FOUND, "Not a directory");
     path[strlen(path) - 2] = '\0';
 }
 END_TEST
