@@ -189,8 +189,7 @@ static void describe_faults(const struct json_check *faults, char out[TYPED_TEXT
 static void describe_success(const struct route_update *u, char out[TYPED_TEXT_MAX])
 {
     if (u->is_store_failed)
-        snprintf(out, TYPED_TEXT_MAX,
-                 "notStored: the set is served, but a restart would not find it: %s", u->store_why);
+        snprintf(out, TYPED_TEXT_MAX, "notStored: " ROUTE_NOT_STORED ": %s", u->store_why);
 }
 
 const char *coreflow_describe(const struct route_update *u, const struct route_set *live,

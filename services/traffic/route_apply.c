@@ -173,8 +173,6 @@ static void store(struct route_apply *a, struct route_update *u)
     a->is_stored = !u->is_store_failed;
     if (!u->is_store_failed)
         return;
-    json_fault(&u->build.warnings, "", "notStored",
-               "the set is served, but a restart would not find it: %s", u->store_why);
     log_err("routes", "store_failed", LOG_U("revision", set->revision),
             LOG_S("error", u->store_why));
 }

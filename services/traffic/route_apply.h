@@ -48,6 +48,8 @@ enum route_update_kind {
 enum route_fate { ROUTE_FATES(X) ROUTE_FATE_COUNT };
 #undef X
 
+#define ROUTE_NOT_STORED "the set is served, but a restart would not find it"
+
 /* The hosts that an update adds, changes or removes: routes of the new set, of the old for removed.
  */
 struct route_names {
@@ -82,8 +84,8 @@ struct route_update {
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    bool is_store_failed;
-    char store_why[256];                    /* then: also a warning, notStored */
+    bool is_store_failed; /* its sender must hear of it: ROUTE_NOT_STORED, and why */
+    char store_why[256];
     uint64_t taken_us, built_us, stored_us; /* clock_now_us(); 0: it did not come to that */
 
     struct list node; /* in the waiting line */

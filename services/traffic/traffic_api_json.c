@@ -262,6 +262,24 @@ static const char *public_fate(enum route_fate fate)
     return fate == ROUTE_CHECKED ? "dryRun" : route_fate_name(fate);
 }
 
+/* That it is not stored stands first, and not among those of the set, of which a bound is kept. */
+static struct json_object *emit_warnings(const struct route_update *u)
+{
+    struct json_object *list, *of_set;
+    struct json_check own;
+
+    json_check_init(&own);
+    if (u->is_store_failed)
+        json_fault(&own, "", "notStored", ROUTE_NOT_STORED ": %s", u->store_why);
+    list = json_faults_emit(&own);
+    json_check_fini(&own);
+    of_set = json_faults_emit(&u->build.warnings);
+    for (size_t i = 0; i < json_object_array_length(of_set); i++)
+        json_object_array_add(list, json_object_get(json_object_array_get_idx(of_set, i)));
+    json_object_put(of_set);
+    return list;
+}
+
 static struct json_object *emit_outcome(const struct route_update *u, const struct route_set *live)
 {
     struct json_object *obj = json_object_new_object();
@@ -274,7 +292,7 @@ static struct json_object *emit_outcome(const struct route_update *u, const stru
     add(obj, "added", emit_names(&u->added));
     add(obj, "changed", emit_names(&u->changed));
     add(obj, "removed", emit_names(&u->removed));
-    add(obj, "warnings", json_faults_emit(&u->build.warnings));
+    add(obj, "warnings", emit_warnings(u));
     return obj;
 }
 

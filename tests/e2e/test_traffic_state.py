@@ -92,11 +92,16 @@ class State(unittest.TestCase):
             for _ in range(2):
                 answer = stand.traffic.api("PUT", "/v1/routes", routes, expect=200).json
                 self.assertEqual([w["code"] for w in answer["warnings"]], ["notStored"])
+            # said first, however much else there is to say
+            odd = [{**routes[0], "hostName": f"h{i}.example.test"} for i in range(1001)]
+            answer = stand.traffic.api("PUT", "/v1/routes", odd, expect=200).json
+            self.assertEqual([w["code"] for w in answer["warnings"][:2]], ["notStored", "certificateNameMismatch"])
+            stand.traffic.api("PUT", "/v1/routes", routes, expect=200)
             (obstacle / "in the way").rmdir()
             obstacle.rmdir()
             answer = stand.traffic.api("PUT", "/v1/routes", routes, expect=200).json
-            self.assertEqual((answer["fate"], answer["revision"], answer["warnings"]), ("applied", 2, []))
-            self.assertEqual(stand.traffic.status()["stored"], 2)
+            self.assertEqual((answer["fate"], answer["revision"], answer["warnings"]), ("applied", 4, []))
+            self.assertEqual(stand.traffic.status()["stored"], 4)
             self.restart(stand, "kill")
             self.assertEqual(self.hosts(stand), ["b.example.test"])
 
