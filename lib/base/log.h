@@ -68,6 +68,10 @@ int log_level_parse(const char *name);
 void log_write(enum log_level level, const char *module, const char *event,
                const struct log_field *fields, size_t n);
 
+/* A line that is made already, its newline included, written as it is: nothing is escaped, put in
+ * front or cut.  For lines of a form of their own (traffic's access log); at most 4 KiB. */
+void log_raw(enum log_level level, const char *line, size_t n);
+
 /* At most `burst` lines at once and one more each `every_ms`; what is held back is counted in
  * `held`: the caller tells it with the next line that passes and sets it to 0.  One a call site,
  * zeroed; used by one thread. */

@@ -39,3 +39,16 @@ char *must_printf(const char *fmt, ...)
     must(n >= 0);
     return out;
 }
+
+char *must_join(const char *const *words)
+{
+    char *all = must_strdup("");
+
+    for (size_t i = 0; words && words[i]; i++) {
+        char *longer = must_printf("%s%s%s", all, i ? ", " : "", words[i]);
+
+        free(all);
+        all = longer;
+    }
+    return all;
+}

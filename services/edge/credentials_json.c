@@ -37,7 +37,9 @@ static void read_token(struct token *out, const struct fields *f, struct json_ch
     if (is_given(f->hub_host) || is_given(f->edge_id) || is_given(f->secret) || is_given(f->pin))
         wrong(faults, "token", "goes without hubHost, edgeId, secret and pin");
     if (token_parse(out, f->token, &why) != 0)
-        wrong(faults, "token", why.text);
+        json_fault_at(faults, "", "token", "invalid",
+                      "is no connection token (POST /v1/edges/{id}/token of the hub makes one): %s",
+                      why.text);
 }
 
 /* One that is NULL was told already. */

@@ -202,6 +202,7 @@ const char *coreflow_describe(const struct route_update *u, const struct route_s
     case ROUTE_CHECKED:
         describe_success(u, out);
         return "ok";
+    case ROUTE_CHECK_FAILED:
     case ROUTE_REJECTED:
         describe_faults(&u->build.faults, out);
         break;

@@ -147,7 +147,7 @@ static void build(struct route_update *u)
 {
     u->set = u->kind == ROUTE_UPDATE_DELETE ? remove_route(u) : read_routes(u);
     if (!u->set) {
-        u->fate = ROUTE_REJECTED;
+        u->fate = u->is_dry_run ? ROUTE_CHECK_FAILED : ROUTE_REJECTED;
     } else {
         bool is_same = memcmp(u->set->digest, u->base->digest, ROUTE_DIGEST_BYTES) == 0;
         u->fate = is_same ? ROUTE_UNCHANGED : ROUTE_APPLIED;
@@ -289,13 +289,12 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
 static void settle(struct route_apply *a, struct route_update *u)
 {
     a->stats.fates[u->fate]++;
-    a->stats.sets += u->kind == ROUTE_UPDATE_SET && !u->is_dry_run &&
+    a->stats.sets += u->kind == ROUTE_UPDATE_SET &&
                      (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED);
-    if (!u->is_dry_run &&
-        (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED))
+    if (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED)
         remember_error(a, u);
     log_outcome(a, u);
-    if (u->fate == ROUTE_REJECTED && !u->is_dry_run && a->options.on_rejected)
+    if (u->fate == ROUTE_REJECTED && a->options.on_rejected)
         a->options.on_rejected(a->options.arg, u->number, u->build.faults.total);
     u->on_done(u, a->live);
 }

@@ -36,13 +36,14 @@ enum route_update_kind {
 };
 
 #define ROUTE_FATES(X)                                                                             \
-    X(PENDING, "pending")       /* waits or is built */                                            \
-    X(APPLIED, "applied")       /* live now */                                                     \
-    X(UNCHANGED, "unchanged")   /* the live set is this already */                                 \
-    X(CHECKED, "checked")       /* dry run: would be applied */                                    \
-    X(REJECTED, "rejected")     /* build.faults says why */                                        \
-    X(SUPERSEDED, "superseded") /* a newer whole set came before its turn */                       \
-    X(STOPPED, "stopped")       /* the service ends */
+    X(PENDING, "pending")           /* waits or is built */                                        \
+    X(APPLIED, "applied")           /* live now */                                                 \
+    X(UNCHANGED, "unchanged")       /* the live set is this already */                             \
+    X(CHECKED, "checked")           /* dry run: would be applied */                                \
+    X(CHECK_FAILED, "check_failed") /* dry run: would be rejected; nobody is alarmed by it */      \
+    X(REJECTED, "rejected")         /* build.faults says why */                                    \
+    X(SUPERSEDED, "superseded")     /* a newer whole set came before its turn */                   \
+    X(STOPPED, "stopped")           /* the service ends */
 
 #define X(name, word) ROUTE_##name,
 enum route_fate { ROUTE_FATES(X) ROUTE_FATE_COUNT };
@@ -79,7 +80,7 @@ struct route_update {
     enum route_fate fate;
     uint64_t number;        /* 0: dry run */
     uint64_t superseded_by; /* number of the newer set; 0: a dry run's */
-    bool has_syntax_error;  /* rejected, for `syntax`; also the only one of the faults */
+    bool has_syntax_error;  /* that is why, see `syntax`; also the only one of the faults */
     struct json_syntax syntax;
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
@@ -119,7 +120,7 @@ struct route_apply_options {
     unsigned waiting_max;
     /* A new set is live: hand it to the workers.  `set` is borrowed for the call. */
     void (*on_publish)(void *arg, struct route_set *set);
-    /* An update (no dry run) was rejected; or NULL. */
+    /* An update was rejected; or NULL. */
     void (*on_rejected)(void *arg, uint64_t number, size_t faults);
     /* Keeps a set that is live for the next start: on the apply thread, whenever an update is
      * applied, or finds its content live but not kept.  0; -ERR_* with `why`: the set is served all

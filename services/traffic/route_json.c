@@ -73,29 +73,22 @@ void route_build_fini(struct route_build *b)
 
 /* --- the parts of one route ------------------------------------------------------------------ */
 
-static bool is_ip_literal(const char *text)
-{
-    struct in6_addr any;
-
-    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
-}
-
 static void parse_host(struct route_build *b, const char *base, struct json_object *obj,
                        const char *expected, struct route *route)
 {
     char host[ROUTE_HOST_MAX + 1];
     const char *text = json_str(&b->faults, base, obj, "hostName",
                                 expected ? JSON_OPTIONAL : JSON_REQUIRED, 1, ROUTE_HOST_MAX + 1);
+    const char *fault;
 
     if (!text) {
         if (expected)
             route->host = must_strdup(expected);
         return;
     }
-    if (route_normalise_host(text, strlen(text), true, host) != 0 || is_ip_literal(host)) {
-        json_fault_at(&b->faults, base, "hostName", "invalid",
-                      "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; "
-                      "names beyond ASCII as A-labels, xn--...)");
+    fault = route_host_fault(text, host);
+    if (fault) {
+        json_fault_at(&b->faults, base, "hostName", "invalid", "%s", fault);
         return;
     }
     if (expected && strcmp(host, expected) != 0)
@@ -298,10 +291,20 @@ static int compare_hosts(const void *a, const void *b)
     return *x < *y ? -1 : 1; /* of one array: by place */
 }
 
-/* "/routes/3". */
+/* Where the list stands: "/routes", or "" where it is all there is. */
+static void list_pointer(const struct route_build *b, char out[ROUTE_POINTER_MAX])
+{
+    snprintf(out, ROUTE_POINTER_MAX, "%s%s", b->is_bare_list ? "" : "/",
+             b->is_bare_list ? "" : b->shape->key);
+}
+
+/* "/routes/3", or "/3". */
 static void route_pointer(const struct route_build *b, size_t i, char out[ROUTE_POINTER_MAX])
 {
-    snprintf(out, ROUTE_POINTER_MAX, "/%s/%zu", b->shape->key, i);
+    char list[ROUTE_POINTER_MAX];
+
+    list_pointer(b, list);
+    snprintf(out, ROUTE_POINTER_MAX, "%.40s/%zu", list, i);
 }
 
 static void find_duplicates(struct route_build *b, const struct route_set *set)
@@ -343,6 +346,7 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     struct json_object *array = body;
     char pointer[ROUTE_POINTER_MAX];
 
+    b->is_bare_list = json_object_is_type(body, json_type_array) && !b->shape->find;
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
             json_only(&b->faults, "", body, keys);
@@ -358,7 +362,7 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     out->count = out->list ? list->count : json_object_array_length(array);
     if (out->count <= b->routes_max)
         return true;
-    snprintf(pointer, sizeof(pointer), "/%s", b->shape->key);
+    list_pointer(b, pointer);
     json_fault(&b->faults, pointer, "range", "%zu routes are more than %zu (limits.routes)",
                out->count, b->routes_max);
     return false;

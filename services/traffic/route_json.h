@@ -20,7 +20,8 @@
 
 /* How a sender's document holds a whole set. */
 struct route_shape {
-    const char *key;         /* of the list; pointers begin with /<key>/<n> */
+    const char *key; /* of the list; pointers begin with /<key>/<n>, or with /<n> where the list is
+                      * the whole document */
     const char *const *path; /* of the list in the whole document: for json_read_list() */
     /* The part of the document that is the list, or an object with nothing but it under `key`; NULL
      * after a fault.  May be NULL: the whole document. */
@@ -37,6 +38,7 @@ struct route_build {
     const struct auth_key *auth_key; /* borrowed */
     const struct route_set *base;    /* borrowed: what an edit changes; its parts are reused */
     size_t routes_max, destinations_max;
+    bool is_bare_list;          /* it is the whole document */
     bool is_stored;             /* out of the state file: MACs stand for passwords */
     int64_t now;                /* seconds since 1970, for the warnings */
     struct json_check faults;   /* any of them: no set */

@@ -81,9 +81,7 @@ static struct json_object *emit_listeners(const struct traffic *t)
 
     add(obj, "http", text(t->http_address));
     add(obj, "https", text(t->https_address));
-    add(obj, "management", text(admin_address(t->admin)));
-    if (admin_metrics_address(t->admin))
-        add(obj, "metrics", text(admin_metrics_address(t->admin)));
+    admin_add_listeners(t->admin, obj);
     return obj;
 }
 
@@ -215,14 +213,28 @@ static void route_etag(const struct route *route, char out[ROUTE_ETAG_MAX])
         snprintf(out + 2 * i, 3, "%02x", route->digest[i]);
 }
 
-/* The path's host name, normalised; false when 404 has been answered. */
+/* The path's host name, normalised; false when 404 has been answered: no route can have it. */
 static bool take_host(struct admin_request *r, char host[HOST_TEXT_MAX])
 {
-    const char *given = admin_param(r, "hostName");
+    const char *given = admin_param(r, "hostName"), *fault = route_host_fault(given, host);
 
-    if (route_normalise_host(given, strlen(given), true, host) == 0)
+    if (fault)
+        admin_problem(r, 404, "notFound", "\"%.64s\" %s", given, fault);
+    return !fault;
+}
+
+/* The same of a route that is to be there: its name is at fault, as it would be in a whole set. */
+static bool take_new_host(struct admin_request *r, char host[HOST_TEXT_MAX])
+{
+    const char *fault = route_host_fault(admin_param(r, "hostName"), host);
+    struct json_check faults;
+
+    if (!fault)
         return true;
-    admin_problem(r, 404, "notFound", "\"%.64s\" is no host name", given);
+    json_check_init(&faults);
+    json_fault(&faults, "/hostName", "invalid", "the path's %s", fault);
+    admin_problem_faults(r, &faults);
+    json_check_fini(&faults);
     return false;
 }
 
@@ -330,6 +342,7 @@ static void on_done(struct route_update *u, const struct route_set *live)
     case ROUTE_CHECKED:
         reply_outcome(u, live);
         break;
+    case ROUTE_CHECK_FAILED:
     case ROUTE_REJECTED:
         if (u->has_syntax_error)
             admin_problem_syntax(r, &u->syntax);
@@ -417,7 +430,7 @@ static void put_route(void *service, struct admin_request *r)
 {
     char host[HOST_TEXT_MAX];
 
-    if (take_host(r, host))
+    if (take_new_host(r, host))
         submit(service, r, ROUTE_UPDATE_PUT, host);
 }
 
@@ -458,20 +471,33 @@ static struct json_object *get_config(void *service)
     return conf_emit(&traffic_conf_table, &t->conf);
 }
 
+#define READ(pattern_, handle_)                                                                    \
+    {                                                                                              \
+        .method = "GET", .pattern = pattern_, .access = ADMIN_READ, .handle = handle_              \
+    }
+#define PUT(pattern_, body_max_, handle_)                                                          \
+    {                                                                                              \
+        .method = "PUT", .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = true,           \
+        .body_is_raw = true, .body_max = body_max_, .queries = admin_dry_run_query,                \
+        .handle = handle_                                                                          \
+    }
+
 /* The table; the limits of the two bodies are configured. */
 static struct admin_route *make_routes(const struct traffic_limits *limits)
 {
     const struct admin_route table[] = {
-        {"GET", "/v1/status", ADMIN_READ, false, false, false, 0, get_status},
-        {"GET", "/v1/routes", ADMIN_READ, false, false, false, 0, get_routes},
-        {"PUT", "/v1/routes", ADMIN_WRITE, true, false, true, (size_t)limits->routes_bytes,
-         put_routes},
-        {"GET", "/v1/routes/{hostName}", ADMIN_READ, false, false, false, 0, get_route},
-        {"PUT", "/v1/routes/{hostName}", ADMIN_WRITE, true, false, true,
-         (size_t)limits->route_bytes, put_route},
-        {"DELETE", "/v1/routes/{hostName}", ADMIN_WRITE, false, false, false, 0, delete_route},
-        {"GET", "/v1/certificates", ADMIN_READ, false, false, false, 0, get_certificates},
-        {NULL, NULL, ADMIN_PUBLIC, false, false, false, 0, NULL},
+        READ("/v1/status", get_status),
+        READ("/v1/routes", get_routes),
+        PUT("/v1/routes", (size_t)limits->routes_bytes, put_routes),
+        READ("/v1/routes/{hostName}", get_route),
+        PUT("/v1/routes/{hostName}", (size_t)limits->route_bytes, put_route),
+        {.method = "DELETE",
+         .pattern = "/v1/routes/{hostName}",
+         .access = ADMIN_WRITE,
+         .queries = admin_dry_run_query,
+         .handle = delete_route},
+        READ("/v1/certificates", get_certificates),
+        {.method = NULL},
     };
     struct admin_route *routes = must_alloc(sizeof(table));
 

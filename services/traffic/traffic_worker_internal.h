@@ -5,20 +5,29 @@
 #ifndef TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
 #define TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "base/list.h"
 #include "base/log.h"
+#include "traffic/access_log.h"
 #include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
+#include "traffic/request_id.h"
+#include "traffic/route_options.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
+#include "traffic/worker_pressure.h"
 
 struct tls_ctx;
 
+#define HEAD_BYTES_MAX    65535u /* of limits.headerBytes that count */
 #define WORKER_READ_BYTES 65536u /* one read of an origin's socket */
-#define WORKER_TEXT_BYTES 73728u /* one head on its way out: 64 KiB and what we add */
+#define WORKER_TEXT_BYTES 81920u /* one head on its way out: 64 KiB and what we add */
 #define HTTP_DATE_BYTES   32u    /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+
+static_assert(WORKER_TEXT_BYTES >= HEAD_BYTES_MAX + HTTP_FIELDS_MAX + ROUTE_HEADERS_BYTES + 4096,
+              "a head as long as can be, a blank more in each field, the route's own, and ours");
 
 /* A route set as one worker holds it: counted once in the set, many times here without atomics,
  * with the worker's own state of each route. */
@@ -86,7 +95,11 @@ struct traffic_worker {
     struct traffic_listener *listeners; /* owned */
     size_t listener_count;
     struct deadline tick;
+    struct list stalled; /* clients, by their `stalled` */
+    struct deadline relief;
     char date[HTTP_DATE_BYTES];
+    char log_time[ACCESS_TIME_MAX];
+    struct request_ids request_ids;
     struct log_limit refusals; /* of the log */
     struct traffic_counters counters;
     /* Scratch: for one call, never across two events. */

@@ -92,16 +92,38 @@ class ServiceContract:
                 continue
             if request["required"]:
                 self.contract.call(method, path, expect=400)
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": "text/plain"})
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": None})
+            for headers, came in (({"Content-Type": "text/plain"}, "Content-Type is text/plain"),
+                                  ({"Content-Type": None}, "Content-Type is missing"),
+                                  ({"Content-Encoding": "gzip"}, "Content-Encoding is gzip")):
+                answer = self.contract.call(method, path, b"{}", expect=415, headers=headers)
+                self.assertTrue(answer.json["detail"].endswith(came), answer.json["detail"])
             for bad in (b"{", b"nonsense", b'{"a":1,"a":2}', b'{"a":1}x', b"\xff"):
                 answer = self.contract.call(method, path, bad, expect=400)
                 self.assertEqual([e["pointer"] for e in answer.json["errors"]], [""])
             answer = self.contract.call(method, path, {"noSuchKey": 1}, expect=422)
-            self.assertIn("/noSuchKey", [e["pointer"] for e in answer.json["errors"]])
+            [said] = [e["detail"] for e in answer.json["errors"] if e["pointer"] == "/noSuchKey"]
+            self.assertTrue(said.startswith("is not known here; allowed: "), said)
             self.contract.call(method, path, expect=413, headers={  # refused by its head
                 "Content-Type": "application/json", "Content-Length": str(self.body_max(template) + 1)})
             self.contract.call(method, path + "?dryRun=maybe", {}, expect=400)
+
+    def check_queries(self):
+        """Each operation knows the parameters that are documented for it, and no other: a typo of dryRun
+        would carry the change out.  None of these is."""
+        before = self.contract.call("GET", "/v1/config").body
+        for method, template, operation in self.document.operations():
+            path, body = self.path(template), {} if "requestBody" in operation else None
+            item = self.document.paths[template]
+            known = sorted(p["name"] for p in [*item.get("parameters", []), *operation.get("parameters", [])]
+                           if p["in"] == "query")
+            for name in ("noSuchThing", "dry_run", "dryrun", "dry-run", "DryRun", "type", *([] if "dryRun" in known else ["dryRun"])):
+                answer = self.contract.call(method, f"{path}?{name}=true", body, expect=400)
+                self.assertEqual(answer.json["type"], "urn:penstock:problem:badQuery")
+                self.assertEqual(answer.json["detail"], f"{name} is not known here; allowed: {', '.join(known) or 'none'}")
+            for name in known:
+                self.contract.call(method, f"{path}?{name}=true&{name}=true", body, expect=400)
+        self.assertEqual(self.contract.call("GET", "/v1/config").body, before)
+        self.assertTrue(self.contract.call("GET", "/v1/status").json["running"])
 
     def body_max(self, template):
         return BODY_MAX
@@ -116,15 +138,19 @@ class ServiceContract:
             self.assertEqual(call("GET", path, expect=200).body, (e2e.SOURCE / "api" / name).read_bytes())
         config = call("GET", "/v1/config", expect=200).json
         self.assertEqual(config["management"]["bodyBytes"], BODY_MAX)
-        self.assertEqual(call("POST", "/v1/drain?dryRun=true", expect=202).json,
-                         {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0})
+        for dry in ("?dryRun=true", "?dryRun"):
+            self.assertEqual(call("POST", "/v1/drain" + dry, expect=202).json,
+                             {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0, "dryRun": True})
         call("GET", "/v1/events", expect=200)
-        call("GET", "/v1/events?types=nonsense", expect=400)
+        said = call("GET", "/v1/events?types=crashRecovered,nonsense", expect=400).json["detail"]
+        self.assertTrue(said.startswith('types: there is no event "nonsense"; there are '), said)
+        self.assertIn("crashRecovered", said)
         before = call("GET", "/v1/log-level", expect=200).json
         call("PUT", "/v1/log-level?dryRun=true", {"level": "debug"}, expect=200)
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)
         self.assertEqual(call("PUT", "/v1/log-level", {"level": "debug"}, expect=200).json, {"level": "debug"})
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, {"level": "debug"})
+        self.assertEqual(call("GET", "/v1/config", expect=200).json["log"]["level"], "debug")
         answer = call("PUT", "/v1/log-level", {"level": "loud"}, expect=422)
         self.assertEqual([e["pointer"] for e in answer.json["errors"]], ["/level"])
         call("PUT", "/v1/log-level", {"level": "info"}, expect=200)
@@ -207,7 +233,7 @@ class ServiceContract:
 
     def test_contract(self):
         steps = [self.check_common, self.check_metrics, self.flow, self.check_tokens, self.check_methods,
-                 self.check_paths, self.check_bodies, self.check_hosts_and_heads]
+                 self.check_paths, self.check_bodies, self.check_queries, self.check_hosts_and_heads]
         for step in steps:
             with self.subTest(step.__name__):
                 step()
@@ -270,7 +296,7 @@ class Hub(ServiceContract, e2e.Case):
         self.assertEqual((token["hubHost"], token["hubPort"], token["edgeId"]), ("hub.example.test", 8443, "e2"))
         self.assertNotIn(token["secret"], call("GET", "/v1/edges", expect=200).body.decode())
         self.assertEqual(call("GET", "/v1/edges/e2", expect=200).etag, answer.etag)
-        call("POST", "/v1/edges", new, expect=409)
+        self.assertEqual(call("POST", "/v1/edges", new, expect=409).json["detail"], 'the edge "e2" exists')
         call("POST", "/v1/edges", {**new, "id": "e3"}, expect=412, headers={"If-Match": '"old"'})
         etag = call("GET", "/v1/edges", expect=200).etag
         call("POST", "/v1/edges", {**new, "id": "e3", "secret": "x" * 43}, expect=201, headers={"If-Match": etag})
@@ -312,7 +338,9 @@ class Hub(ServiceContract, e2e.Case):
         self.unchanged("/v1/edges", lambda: self.errors(
             "PUT", "/v1/edges", {"edges": [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}, {"id": "x", "listenPorts": ["y"]}, 7]},
             ["/edges/1/id", "/edges/2/id", "/edges/3/listenPorts/0", "/edges/4"]))
-        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], ["/edges"]))
+        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], [""]))
+        self.unchanged("/v1/edges", lambda: self.errors(  # a list by itself has no member to name
+            "PUT", "/v1/edges", [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}], ["/1/id", "/2/id"]))
 
     def flow_credentials(self, call):
         def token(**body):
@@ -457,6 +485,8 @@ class Traffic(ServiceContract, e2e.Case):
         bad = copy.deepcopy([a, b, a])
         bad[1]["destinationPorts"] = [0]
         answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", bad, expect=422))
+        self.assertLessEqual({"/1/destinationPorts/0", "/2/hostName"}, {e["pointer"] for e in answer.json["errors"]})
+        answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", {"routes": bad}, expect=422))
         self.assertLessEqual({"/routes/1/destinationPorts/0", "/routes/2/hostName"},
                              {e["pointer"] for e in answer.json["errors"]})
         self.assertIsNotNone(call("GET", "/v1/status").json["lastError"])
@@ -467,7 +497,8 @@ class Traffic(ServiceContract, e2e.Case):
         call("GET", "/v1/routes/b.example.test", expect=304, headers={"If-None-Match": route.etag})
         call("GET", "/v1/routes/nobody.example.test", expect=404)
         call("DELETE", "/v1/routes/nobody.example.test", expect=404)
-        call("PUT", "/v1/routes/no%20host", {}, expect=404)
+        call("PUT", "/v1/routes/no%20host", {}, expect=422)
+        call("GET", "/v1/routes/no%20host", expect=404)
         edit = {"destinationIps": ["127.0.0.2"], "destinationPorts": [10]}
         path = "/v1/routes/b.example.test"
         self.unchanged("/v1/routes", lambda: call("PUT", path + "?dryRun=true", edit, expect=200))

@@ -105,7 +105,7 @@ class Http2(unittest.TestCase):
         self.assertEqual((r.one("te"), r.one("connection"), r.one("x-stays")), ("trailers", "TE", "a b \xe9"))
         self.assertEqual(sorted({k.lower() for k, _ in r.fields}),
                          ["connection", "cookie", "forwarded", "host", "te", "x-forwarded-for", "x-forwarded-host",
-                          "x-forwarded-proto", "x-stays"])
+                          "x-forwarded-proto", "x-request-id", "x-stays"])
 
     def test_answer_fields(self):
         self.origin.answers["/h2-answer"] = (

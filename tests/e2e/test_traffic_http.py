@@ -59,7 +59,7 @@ class Http(unittest.TestCase):
         self.assertEqual(r.one("forwarded"), f'for=127.0.0.9;host="{HOST}:8443";proto=https')
         self.assertEqual(sorted(k.lower() for k, _ in r.fields),
                          ["forwarded", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
-                          "x-stays", "x_own"])
+                          "x-request-id", "x-stays", "x_own"])
         self.assertEqual(r.one("host"), f"{HOST}:8443")
         self.assertEqual(r.one("x-stays"), "a\tb \xe9")
 
@@ -332,6 +332,11 @@ class Http(unittest.TestCase):
             with self.stand.client(context=context) as c:
                 self.assertEqual(c.s.selected_alpn_protocol(), "http/1.1")
                 self.assertEqual(c.get("/tls").status, 200)
+        context = stack.tls_context()
+        context.set_ciphers("ALL:@SECLEVEL=0")  # else OpenSSL would not even ask
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        with self.assertRaisesRegex(ssl.SSLError, "(?i)protocol[ _]version"), self.stand.client(context=context):
+            pass
 
     def test_plain_text_on_the_tls_port(self):
         with self.stand.client(tls=False) as c:

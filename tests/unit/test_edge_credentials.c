@@ -212,6 +212,31 @@ START_TEST(a_token_is_taken)
 }
 END_TEST
 
+/* Who gives something else is told where tokens come from, and not what was given. */
+START_TEST(what_is_no_token)
+{
+    static const char *const bad[] = {"{\"token\":\"abc\"}", "{\"token\":\"no token!\"}"};
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct json_object *body = NULL;
+        struct credentials *c = NULL;
+        struct json_check faults;
+        struct json_syntax why;
+
+        json_check_init(&faults);
+        ck_assert_int_eq(json_read(&body, bad[i], strlen(bad[i]), &why), 0);
+        ck_assert_int_eq(credentials_from_json(&c, body, &faults), -ERR_SYNTAX);
+        ck_assert_str_eq(faults.faults[0].pointer, "/token");
+        ck_assert_ptr_nonnull(strstr(faults.faults[0].detail,
+                                     "is no connection token (POST /v1/edges/{id}/token of the hub "
+                                     "makes one)"));
+        ck_assert_ptr_null(strstr(faults.faults[0].detail, "abc"));
+        json_check_fini(&faults);
+        json_object_put(body);
+    }
+}
+END_TEST
+
 START_TEST(nothing_that_a_token_says_stands_beside_it)
 {
     refused(token_json(SECRET_43, true, ",\"hubHost\":\"a\""), "/token");
@@ -426,6 +451,7 @@ int main(void)
     tcase_add_test(c, a_short_secret_needs_a_pin_or_a_ca);
     tcase_add_test(c, every_fault_is_told);
     tcase_add_test(c, a_token_is_taken);
+    tcase_add_test(c, what_is_no_token);
     tcase_add_test(c, nothing_that_a_token_says_stands_beside_it);
     tcase_add_test(c, configuration_gives_all_or_nothing_or_is_at_fault);
     tcase_add_test(c, what_is_saved_comes_back);

@@ -50,6 +50,8 @@ START_TEST(defaults)
     ck_assert_str_eq(conf.service.management_listen, "127.0.0.1:9003");
     ck_assert_str_eq(conf.service.state_dir, "/var/lib/penstock/traffic");
     ck_assert(conf.log_access);
+    ck_assert_int_eq(conf.log_access_format, ACCESS_JSON);
+    ck_assert(conf.generate_request_id);
     conf_free(&traffic_conf_table, &conf);
     json_check_fini(&faults);
 }
@@ -72,7 +74,7 @@ static const struct {
     {"versionHeader=x-version", NULL},
     {"versionHeader=x version", "/versionHeader"},
     {"versionHeader=x:y", "/versionHeader"},
-    {"versionHeader=", "/versionHeader"},
+    {"versionHeader=", NULL},
     {"timeouts.connectSecs=0", "/timeouts/connectSecs"},
     {"limits.headerFields=257", "/limits/headerFields"},
     {"limits.headerBytes=4096", "/limits/requestLineBytes"}, /* no longer below it */

@@ -201,7 +201,7 @@ START_TEST(a_rejected_update_changes_nothing)
     ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
     ck_assert_ptr_nonnull(route_set_find(route_apply_live(apply), "a.test"));
     stats = route_apply_stats(apply);
-    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/routes/0/hostName\": is missing");
+    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/0/hostName\": is missing");
     ck_assert_uint_eq(stats->last_error_number, 2);
     ck_assert_uint_eq(stats->desired, 1);
     submit(a_set("a.test", 80)); /* no fault any more, though it changes nothing */
@@ -265,7 +265,7 @@ START_TEST(dry_runs)
     ck_assert_str_eq(ended[0], "dry set 0 superseded r0 +0 ~0 -0");
     ck_assert_str_eq(ended[1], "set 1 applied r1 +1 ~0 -0");
     ck_assert_str_eq(ended[2], "put 2 applied r2 +1 ~0 -0");
-    ck_assert_str_eq(ended[3], "dry set 0 rejected r2 +0 ~0 -0");
+    ck_assert_str_eq(ended[3], "dry set 0 check_failed r2 +0 ~0 -0");
     ck_assert_str_eq(ended[4], "dry put 0 checked r2 +1 ~0 -0");
     ck_assert_uint_eq(published, 2);
     ck_assert_ptr_null(route_apply_stats(apply)->last_error);
