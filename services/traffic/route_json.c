@@ -346,7 +346,8 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     struct json_object *array = body;
     char pointer[ROUTE_POINTER_MAX];
 
-    b->is_bare_list = json_object_is_type(body, json_type_array) && !b->shape->find;
+    b->is_bare_list =
+        json_object_is_type(body, json_type_array) && !b->shape->find && !b->is_stored;
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
             json_only(&b->faults, "", body, keys);
