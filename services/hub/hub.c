@@ -82,6 +82,8 @@ static int open_store(struct hub *h)
     int err =
         registry_store_open(&h->store, &h->registry, h->loop, &h->conf, &what, why, sizeof(why));
 
+    if (err == -ERR_SYNTAX) /* a file that is no registry: not the configuration's fault */
+        err = -ERR_IO;
     return err ? service_start_failed("hub", err, what, why) : 0;
 }
 
