@@ -289,8 +289,8 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
 static void settle(struct route_apply *a, struct route_update *u)
 {
     a->stats.fates[u->fate]++;
-    a->stats.sets += u->kind == ROUTE_UPDATE_SET &&
-                     (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED);
+    a->stats.sets +=
+        u->kind == ROUTE_UPDATE_SET && (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED);
     if (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED)
         remember_error(a, u);
     log_outcome(a, u);
