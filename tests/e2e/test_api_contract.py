@@ -409,9 +409,22 @@ class Edge(ServiceContract, e2e.Case):
         answer = call("PUT", "/v1/tunnel", {**fields, "pin": "x", "secret": 1, "hubPort": "y"}, expect=422)
         self.assertEqual({e["pointer"] for e in answer.json["errors"]}, {"/pin", "/secret", "/hubPort"})
         self.unchanged("/v1/tunnel", lambda: call("DELETE", "/v1/tunnel?dryRun=true", expect=204))
+        self.flow_not_removed()
         call("DELETE", "/v1/tunnel", expect=204, headers={"If-Match": changed.etag})
         self.flow_fixed(fields)
         self.flow_ready()
+
+    def flow_not_removed(self):
+        """Credentials that stay in the state folder would be dialled after a restart: so they stay at all."""
+        file = self.service.state_dir / "tunnel.json"
+        kept = file.read_text()
+        file.unlink()
+        (file / "in the way").mkdir(parents=True)
+        answer = self.unchanged("/v1/tunnel", lambda: self.contract.call("DELETE", "/v1/tunnel", expect=507))
+        self.assertEqual(answer.json["type"], "urn:penstock:problem:stateNotWritten")
+        (file / "in the way").rmdir()
+        file.rmdir()
+        file.write_text(kept)
 
     def flow_fixed(self, fields):
         """Credentials from the configuration are not the API's to change; each kind of 409."""
@@ -498,7 +511,10 @@ class Traffic(ServiceContract, e2e.Case):
         self.unchanged("/v1/routes", lambda: call("DELETE", path + "?dryRun=true", expect=200))
         self.assertEqual(call("DELETE", path, expect=200).json["removed"], ["b.example.test"])
         new = self.route("c.example.test")
-        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201)
+        for tag in '"x"', "*":
+            self.unchanged("/v1/routes", lambda tag=tag: call("PUT", "/v1/routes/c.example.test", new, expect=412,
+                                                              headers={"If-Match": tag}))
+        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201, headers={"If-None-Match": "*"})
         self.assertEqual(answer.headers["Location"], "/v1/routes/c.example.test")
 
 
