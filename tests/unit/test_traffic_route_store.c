@@ -270,7 +270,7 @@ START_TEST(what_the_disk_refuses)
     ck_assert_int_eq(route_store_write(folder, next, why, sizeof(why)), -ERR_IO);
     ck_assert_ptr_nonnull(strstr(why, "Input/output error"));
     ck_assert_int_ne(access(rest, F_OK), 0);
-    ck_assert_int_eq(route_store_read(folder, &key, &back, why, sizeof(why)), 0);
+    back = read_whole();
     ck_assert_uint_eq(back->revision, _i == 0 ? 1 : 2);
     route_set_unref(back);
     route_set_unref(next);
