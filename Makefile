@@ -116,11 +116,12 @@ size: ## the longest files, functions and headers: what are the two things in he
 	@scripts/size.py
 
 .PHONY: docs
-docs: release ## docs/limits.md, metrics.md, api.md and the chart's README, from what they are made of
+docs: release ## docs/limits.md, metrics.md, reasons.md, api.md and the chart's README, from what they are made of
 	@scripts/deps.sh test
 	@scripts/limits.py build/release/bin > docs/limits.md
 	@PENSTOCK_BUILD=build/release python3 -B tests/e2e/test_metrics_golden.py --golden Metrics >/dev/null
 	@scripts/metrics_docs.py
+	@scripts/reason_docs.py
 	@scripts/api_docs.py
 	@scripts/chart_docs.py
 

@@ -18,7 +18,7 @@ the read token; `metrics.listen` opens a port with it and without one (the chart
 format is Prometheus' text 0.0.4, or OpenMetrics by Accept. Units are bytes and seconds; what ends in
 `_total` only rises while the process lives. Values of labels come from fixed sets (`tests/e2e/golden/` has
 each whole), but for `edge` (bounded by `limits.metricsEdges`), `method`, `code` and `version`. What to watch
-is in [operations.md](operations.md).
+is in [operations.md](operations.md); what each `reason` of traffic's means, in [reasons.md](reasons.md).
 """
 SHOWN_VALUES = 16
 

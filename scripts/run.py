@@ -1,11 +1,12 @@
 """make run: edge, hub, traffic and a sample origin on loopback, joined over their management APIs.
 
-Everything secret is made in a temporary folder and goes with it.  Runs until Ctrl-C; with --once it
-makes one request through the whole path, from 127.0.0.9 so that the client's address can be told from
+Everything secret is made in a temporary folder and goes with it, the logs too.  Runs until Ctrl-C, or
+until one of them ends, whose status is then that of the whole (128 and the signal's number, as in a
+shell); with --once it makes one request through the whole path, from 127.0.0.9 so that the client's address can be told from
 the hops', prints what the origin saw, and ends 0.
 
 While it runs, build/run.env has what the commands of the documents need, as shell variables: addresses,
-tokens, state folders.  It is readable for its owner only, and goes with the rest.
+tokens, configurations, state folders, logs.  It is readable for its owner only, and goes with the rest.
 """
 import argparse
 import os
@@ -23,6 +24,7 @@ ENV = stack.SOURCE / "build" / "run.env"
 PORTS = {"http": 8080, "https": 8443, "tunnel": 7443, "hub": 9001, "edge": 9002, "traffic": 9003,
          "origin": 9080}
 CLIENT = "127.0.0.9"
+LAST_LINES = 20  # that are shown of the log of a service that ended
 
 
 def is_free(port):
@@ -85,7 +87,8 @@ def write_env(path, ports, certificate, services):
         name = service.name.upper()
         host, port = service.address("management")
         values |= {name: f"http://{host}:{port}", f"{name}_TOKEN": service.token(),
-                   f"{name}_STATE": service.state_dir, f"{name}_PID": service.pid}
+                   f"{name}_CONFIG": service.conf_file, f"{name}_STATE": service.state_dir,
+                   f"{name}_LOG": service.log_file, f"{name}_PID": service.pid}
     host, port = services[0].address("tunnel")
     values |= {"TUNNEL_HOST": host, "TUNNEL_PORT": port}
     lines = [f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items()]
@@ -108,8 +111,30 @@ def show(ports, certificate, services):
         host, port = service.address("management")
         print(f"    curl -s -H \"Authorization: Bearer $(cat {service.state_dir}/management-token)\" "
               f"http://{host}:{port}/v1/status")
+    print("\n  logs:")
+    for service in services:
+        print(f"    {service.log_file}")
     print("\n  or the commands of the documents, in another shell, after: . build/run.env")
     print("\n  Ctrl-C ends it\n", flush=True)
+
+
+def wait_for_an_end(services, origin):
+    """Until the first of them ends, which none should; its status."""
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    if origin.poll() is not None:
+        print("run: the sample origin has ended", file=sys.stderr)
+        return shell_status(origin.returncode)
+    service = next(s for s in services if not s.is_running())
+    status = shell_status(service.process.returncode)
+    service.stop(None)  # its log is whole now
+    print(f"run: {service.name} has ended with status {status}; the last of its log:", file=sys.stderr)
+    for line in service.last_lines(LAST_LINES):
+        print("   ", line, file=sys.stderr)
+    return status
+
+
+def shell_status(returncode):
+    return returncode if returncode >= 0 else 128 - returncode
 
 
 def main():
@@ -122,7 +147,7 @@ def main():
     ports = choose_ports(once or given.any_ports)
     origin, origin_port = start_origin(ports["origin"])
     try:
-        with stack.Stack() as s:
+        with stack.Stack(logs=True) as s:
             hub, edge, traffic, certificate = start_all(s, ports, origin_port)
             if once:
                 done = subprocess.run(curl(ports, certificate.chain_file, "--fail", "--max-time", "20"),
@@ -133,7 +158,7 @@ def main():
             try:
                 write_env(given.env, ports, certificate, (hub, edge, traffic))
                 show(ports, certificate, (hub, edge, traffic))
-                signal.pause()
+                return wait_for_an_end((hub, edge, traffic), origin)
             except KeyboardInterrupt:
                 print("ending")
             finally:

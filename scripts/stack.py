@@ -4,6 +4,8 @@ Used by `make run` and by the tests.  Ports come from the kernel (port 0); what 
 the "listening" lines of the log.  Nothing outlives the object that started it.
 """
 import base64
+import collections
+import contextlib
 import fcntl
 import functools
 import http.client
@@ -25,6 +27,7 @@ SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).r
 BUILD = pathlib.Path(os.environ.get("PENSTOCK_BUILD", SOURCE / "build" / "release"))
 START_SECS = 30
 STOP_SECS = 20
+LINES_KEPT = 1000  # of a service whose log is a file, in memory: those of its start
 
 
 class Failure(Exception):
@@ -60,9 +63,12 @@ class Answer:
 class Service:
     """One of the three programs."""
 
-    def __init__(self, name, conf, folder, build=None, env=None, state_dir=None):
+    def __init__(self, name, conf, folder, build=None, env=None, state_dir=None, log=None):
+        """`log`: a file for all that it writes to standard error; in memory the first lines are kept then, not all."""
         self.name = name
         self.folder = pathlib.Path(folder)
+        self.conf_file = self.folder / f"{name}.json"
+        self.log_file = pathlib.Path(log) if log else None
         self.state_dir = pathlib.Path(state_dir) if state_dir else self.folder / f"{name}-state"
         # supervised, the process that is started here would not be the one that serves
         self.conf = {"log": {"format": "json"}, "stateDir": str(self.state_dir), "supervise": False,
@@ -78,30 +84,40 @@ class Service:
         self.lines = []
         self.changed = threading.Condition()
         self.reader = None
+        self.is_read = threading.Event()  # its log; cleared, the reader stops behind some KiB
+        self.is_read.set()
 
     # --- life
 
     def start(self):
-        path = self.folder / f"{self.name}.json"
-        path.write_text(json.dumps(self.conf))
+        self.conf_file.write_text(json.dumps(self.conf))
         self.lines = []
         self.process = subprocess.Popen(
-            [self.program, "--config", path], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
+            [self.program, "--config", self.conf_file], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
             env=self.env, text=True, errors="replace")
         self.reader = threading.Thread(target=self._read, args=(self.process,), daemon=True)
         self.reader.start()
         return self
 
     def _read(self, process):
-        for line in process.stderr:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = {"raw": line.rstrip("\n")}
-            with self.changed:
-                self.lines.append(event)
-                self.changed.notify_all()
+        with open(self.log_file, "a", buffering=1) if self.log_file else contextlib.nullcontext() as log:
+            for line in process.stderr:
+                self.is_read.wait()
+                if log:
+                    log.write(line)
+                    if len(self.lines) >= LINES_KEPT:
+                        continue
+                self._keep(line)
         with self.changed:
+            self.changed.notify_all()
+
+    def _keep(self, line):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = {"raw": line.rstrip("\n")}
+        with self.changed:
+            self.lines.append(event)
             self.changed.notify_all()
 
     @property
@@ -171,8 +187,14 @@ class Service:
 
     def dump(self, out=sys.stderr, last=200):
         print(f"--- {self.name} ({'runs' if self.is_running() else 'ended'})", file=out)
-        for line in self.lines[-last:]:
-            print("   ", line.get("raw") or json.dumps(line), file=out)
+        for line in self.last_lines(last):
+            print("   ", line, file=out)
+
+    def last_lines(self, count):
+        if self.log_file:
+            with open(self.log_file, errors="replace") as log:
+                return [line.rstrip("\n") for line in collections.deque(log, count)]
+        return [line.get("raw") or json.dumps(line) for line in self.lines[-count:]]
 
     # --- management API
 
@@ -294,10 +316,12 @@ def free_port(host="127.0.0.1"):
 class Stack:
     """Edge, hub, traffic and whatever else a caller starts, in a folder of its own."""
 
-    def __init__(self, build=None, keep=False):
+    def __init__(self, build=None, keep=False, logs=False):
+        """`logs`: each service's log is a file in the folder, NAME.log."""
         self.build = build
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="penstock-"))
         self.keep = keep
+        self.logs = logs
         self.services = []
 
     def __enter__(self):
@@ -327,6 +351,8 @@ class Stack:
         if any(s.name == name and s.is_running() for s in self.services):  # a second one shares no state
             folder = folder / f"{name}-{len(self.services)}"
             folder.mkdir()
+        if self.logs:
+            options["log"] = folder / f"{name}.log"
         service = Service(name, conf, folder, build=self.build, **options)
         self.services.append(service)
         return service.start()

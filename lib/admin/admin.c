@@ -9,8 +9,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "admin/cert_time.h"
 #include "base/err.h"
 #include "tls/tls.h"
 
@@ -59,6 +61,7 @@ static int load_cert(struct admin *a, char *why, size_t why_size)
     }
     if (tls_cert_load(&checked, cert_file, key_file, why, why_size) != 0)
         return -ERR_SYNTAX;
+    cert_time_warn(a->service, "management.certFile", checked, (int64_t)time(NULL));
     tls_cert_unref(checked);
     a->cert = read_pem(cert_file);
     a->key = read_pem(key_file);
@@ -111,17 +114,29 @@ static int start_watch(struct admin *a, char *why, size_t why_size)
     return 0;
 }
 
-static int start_ports(struct admin *a, char *why, size_t why_size)
+/* *what is the key that each step looks at. */
+static int start_parts(struct admin *a, const char **what, char *why, size_t why_size)
 {
     const char *metrics = a->options.metrics_listen;
-    int err = port_start(&a->main, a, a->options.listen, false, why, why_size);
+    int err;
 
-    if (err == 0 && metrics && *metrics)
-        err = port_start(&a->metrics, a, metrics, true, why, why_size);
-    return err;
+    *what = "management.certFile";
+    if ((err = load_cert(a, why, why_size)) != 0)
+        return err;
+    *what = "management.clientCaFile";
+    if ((err = load_client_ca(a, why, why_size)) != 0)
+        return err;
+    *what = "management.listen";
+    if ((err = start_watch(a, why, why_size)) != 0)
+        return err;
+    if ((err = port_start(&a->main, a, a->options.listen, false, why, why_size)) != 0)
+        return err;
+    *what = "metrics.listen";
+    return metrics && *metrics ? port_start(&a->metrics, a, metrics, true, why, why_size) : 0;
 }
 
-int admin_start(struct admin **out, const struct admin_options *options, char *why, size_t why_size)
+int admin_start(struct admin **out, const struct admin_options *options, const char **what,
+                char *why, size_t why_size)
 {
     struct admin *a = must_alloc(sizeof(*a));
     int err;
@@ -135,17 +150,12 @@ int admin_start(struct admin **out, const struct admin_options *options, char *w
     list_init(&a->requests);
     lingers_init(&a->lingers, options->loop);
     subscribers_init(a);
+    *what = "management.token";
     err = admin_reload(a, options->tokens, options->read_tokens, options->hosts);
     if (err != 0)
         snprintf(why, why_size, "the management token must be one or two lines without blanks");
-    if (err == 0)
-        err = load_cert(a, why, why_size);
-    if (err == 0)
-        err = load_client_ca(a, why, why_size);
-    if (err == 0)
-        err = start_watch(a, why, why_size);
-    if (err == 0)
-        err = start_ports(a, why, why_size);
+    else
+        err = start_parts(a, what, why, why_size);
     /* Texts that the caller may free are not looked at again. */
     a->options.service = a->options.listen = a->options.metrics_listen = NULL;
     a->options.tokens = a->options.read_tokens = NULL;
@@ -210,6 +220,14 @@ const char *admin_address(const struct admin *a)
 const char *admin_metrics_address(const struct admin *a)
 {
     return a->metrics ? a->metrics->address : NULL;
+}
+
+void admin_add_listeners(const struct admin *a, struct json_object *listeners)
+{
+    json_object_object_add(listeners, "management", json_object_new_string(admin_address(a)));
+    if (a->metrics)
+        json_object_object_add(listeners, "metrics",
+                               json_object_new_string(admin_metrics_address(a)));
 }
 
 struct json_object *admin_body(const struct admin_request *r)

@@ -44,8 +44,14 @@ struct admin_route {
     bool body_is_raw; /* not parsed here: admin_take_body() gives the bytes, for large sets that
                          another thread parses */
     size_t body_max;  /* 0: management.bodyBytes */
+    /* The parameters behind ? that it knows, NULL-ended; NULL: none.  Any other is 400: a typo of
+     * dryRun must not carry the change out. */
+    const char *const *queries;
     void (*handle)(void *service, struct admin_request *r);
 };
+
+/* Of a route that changes something and can be tried: ?dryRun. */
+extern const char *const admin_dry_run_query[];
 
 struct admin_options {
     struct loop *loop;          /* borrowed */
@@ -79,10 +85,11 @@ struct admin_options {
     struct json_object *(*config)(void *service); /* masked; the caller's */
 };
 
-/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`.  SIGPIPE must be ignored
+/* Starts to listen.  0, or -ERR_SYS, -ERR_SYNTAX with a sentence in `why`, and in *what the key of
+ * the configuration that is at fault (static): "management.certFile".  SIGPIPE must be ignored
  * where TLS is used (process.h). */
-MUST_USE int admin_start(struct admin **out, const struct admin_options *options, char *why,
-                         size_t why_size);
+MUST_USE int admin_start(struct admin **out, const struct admin_options *options, const char **what,
+                         char *why, size_t why_size);
 /* Fine with NULL; not from a handler.  Deferred requests are answered 503; their on_gone is called
  * first, so that nobody answers them again.  So is what comes while the last answers go out: no
  * handler is called from now on. */
@@ -96,11 +103,16 @@ void admin_limit_changes(struct admin *a, unsigned per_sec);
 /* The address it listens on, for port 0; of the open port, or NULL. */
 const char *admin_address(const struct admin *a);
 const char *admin_metrics_address(const struct admin *a);
+/* Both as members of a status's `listeners`: management, and metrics where it is open. */
+void admin_add_listeners(const struct admin *a, struct json_object *listeners);
 /* The file of a token, made with 32 random bytes (43 characters and a newline) and mode 0600 when
  * missing; the folder too (0700).  Reads one or two lines of 16 to 256 characters without blanks,
  * kept as they are, a newline between them.  *out is the caller's: wipe it.  0, -ERR_IO with `why`.
  */
 MUST_USE int admin_token_file(const char *path, char **out, char *why, size_t why_size);
+/* The same, of a file that was made before: nothing is made.  0, -ERR_NOT_FOUND, -ERR_IO; both with
+ * `why`. */
+MUST_USE int admin_token_look(const char *path, char **out, char *why, size_t why_size);
 /* Reads or makes a file of exactly one random secret in the same way (hub: edge secrets, keys). */
 MUST_USE int admin_secret_file(const char *path, char **out, char *why, size_t why_size);
 /* 32 random bytes as 43 characters of base64url; the caller's: wipe it. */
@@ -117,11 +129,11 @@ struct json_object *admin_body(const struct admin_request *r);
 char *admin_take_body(struct admin_request *r, size_t *n);
 const char *admin_request_id(const struct admin_request *r); /* for logs */
 const char *admin_peer(const struct admin_request *r);       /* "127.0.0.1" */
-bool admin_is_dry_run(const struct admin_request *r);        /* ?dryRun=true */
+bool admin_is_dry_run(const struct admin_request *r);        /* ?dryRun or ?dryRun=true */
 /* If-Match against the present ETag (without quotes): true when absent, "*" or equal; else 412 has
  * been answered and the handler returns.  On a change an If-None-Match that holds the ETag, or is
- * "*", answers 412 too.  Where there is nothing yet, don't call it: `If-None-Match: *` is then met.
- */
+ * "*", answers 412 too.  `etag` NULL: there is nothing yet, which no If-Match matches, and which
+ * every If-None-Match asks for (RFC 9110, 13.1.1 and 13.1.2). */
 MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
 
 /* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes,

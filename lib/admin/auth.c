@@ -79,29 +79,29 @@ static bool is_over(const struct auth_slot *slot, uint64_t now_ms)
     return slot->failures == 0 || now_ms - slot->since_ms >= WINDOW_MS;
 }
 
-static bool is_exhausted(struct auth *a, const uint8_t key[16], uint64_t now_ms)
+/* The address's second that is not over yet; NULL: there is none. */
+static struct auth_slot *slot_of(struct auth *a, const uint8_t key[16], uint64_t now_ms)
 {
-    const struct auth_slot *group = group_of(a, key);
+    struct auth_slot *group = group_of(a, key);
 
     for (unsigned i = 0; i < AUTH_SLOTS_PER_GROUP; i++)
         if (!is_over(&group[i], now_ms) && memcmp(group[i].key, key, 16) == 0)
-            return group[i].failures >= AUTH_FAILURES_MAX;
-    return false;
+            return &group[i];
+    return NULL;
 }
 
 /* Counts in the address's own slot, else in one whose second is over, else in the oldest. */
 static void count_failure(struct auth *a, const uint8_t key[16], uint64_t now_ms)
 {
-    struct auth_slot *group = group_of(a, key), *into = group;
+    struct auth_slot *own = slot_of(a, key, now_ms), *into = group_of(a, key);
 
-    for (unsigned i = 0; i < AUTH_SLOTS_PER_GROUP; i++) {
-        if (!is_over(&group[i], now_ms) && memcmp(group[i].key, key, 16) == 0) {
-            group[i].failures++;
-            return;
-        }
-        if (group[i].since_ms < into->since_ms)
-            into = &group[i];
+    if (own) {
+        own->failures++;
+        return;
     }
+    for (unsigned i = 1; i < AUTH_SLOTS_PER_GROUP; i++)
+        if (group_of(a, key)[i].since_ms < into->since_ms)
+            into = &group_of(a, key)[i];
     *into = (struct auth_slot){.since_ms = now_ms, .failures = 1};
     memcpy(into->key, key, 16);
 }
@@ -133,16 +133,28 @@ enum auth_verdict auth_check(struct auth *a, const char *field, const union addr
                              uint64_t now_ms, enum auth_scope *scope)
 {
     const char *token = bearer_of(field);
+    const struct auth_slot *slot;
     uint8_t key[16];
 
-    *scope = AUTH_NONE;
-    key_of(peer, key);
-    if (is_exhausted(a, key, now_ms))
-        return AUTH_TOO_MANY;
-    if (token)
-        *scope = scope_of(a, token);
+    *scope = token ? scope_of(a, token) : AUTH_NONE;
     if (*scope != AUTH_NONE)
         return AUTH_OK;
+    if (!token)
+        return AUTH_MISSING;
+    key_of(peer, key);
+    slot = slot_of(a, key, now_ms);
+    if (slot && slot->failures >= AUTH_FAILURES_MAX)
+        return AUTH_TOO_MANY;
     count_failure(a, key, now_ms);
-    return token ? AUTH_WRONG : AUTH_MISSING;
+    return AUTH_WRONG;
+}
+
+uint64_t auth_wait_ms(struct auth *a, const union addr *peer, uint64_t now_ms)
+{
+    const struct auth_slot *slot;
+    uint8_t key[16];
+
+    key_of(peer, key);
+    slot = slot_of(a, key, now_ms);
+    return slot ? WINDOW_MS - (now_ms - slot->since_ms) : 0;
 }

@@ -1,8 +1,14 @@
 /* auth - bearer tokens: two scopes, up to two tokens each, and a bound on wrong guesses.
  *
  * Only SHA-256 digests are kept and compared, all of them each time: neither the time nor the
- * memory tells anything about a token.  An address that fails more than 10 times within a second
- * gets no further answer from the comparison until the second is over, right or wrong.
+ * memory tells anything about a token.
+ *
+ * A right token is always let in: whoever shares its address, a client with an old token or
+ * a guesser, locks nobody out.  An address with 10 wrong tokens within a second is told of further
+ * ones only when that second is over (AUTH_TOO_MANY, auth_wait_ms()).  Each of those holds its
+ * connection meanwhile, also when the client has left, and an address has only so many of them
+ * (limits.managementPerAddress): so many guesses it has a second, and 10.  Who shows no token does
+ * not guess, and is not counted.
  */
 #ifndef ADMIN_AUTH_H
 #define ADMIN_AUTH_H
@@ -23,7 +29,7 @@ enum auth_verdict {
     AUTH_OK,
     AUTH_MISSING, /* no bearer token */
     AUTH_WRONG,
-    AUTH_TOO_MANY, /* failures from this address */
+    AUTH_TOO_MANY, /* wrong, as too many of this address were within the second */
 };
 
 struct auth_slot {
@@ -46,5 +52,7 @@ void auth_fini(struct auth *a);
 /* `field` is the value of Authorization, or NULL. */
 enum auth_verdict auth_check(struct auth *a, const char *field, const union addr *peer,
                              uint64_t now_ms, enum auth_scope *scope);
+/* Until the second of the address's wrong tokens is over; 0: it has none. */
+uint64_t auth_wait_ms(struct auth *a, const union addr *peer, uint64_t now_ms);
 
 #endif

@@ -192,12 +192,17 @@ static void get_metrics(void *service, struct admin_request *r)
 /* --- configuration, log, description ------------------------------------------------------------
  */
 
+/* The level may be another one since PUT /v1/log-level. */
 static void get_config(void *service, struct admin_request *r)
 {
     const struct admin_options *options = &r->admin->options;
+    struct json_object *log = NULL;
+    struct json_object *config =
+        options->config ? options->config(service) : json_object_new_object();
 
-    admin_reply(r, 200, options->config ? options->config(service) : json_object_new_object(),
-                NULL);
+    if (json_object_object_get_ex(config, "log", &log) && json_has(log, "level"))
+        json_object_object_add(log, "level", json_object_new_string(log_level_name(log_level())));
+    admin_reply(r, 200, config, NULL);
 }
 
 static void get_log_level(void *service, struct admin_request *r)
@@ -250,6 +255,7 @@ static void post_drain(void *service, struct admin_request *r)
     json_object_object_add(body, "drainDelaySecs",
                            json_object_new_int64(drain->conf->drain_delay_secs));
     json_object_object_add(body, "drainSecs", json_object_new_int64(drain->conf->drain_secs));
+    json_object_object_add(body, "dryRun", json_object_new_boolean(admin_is_dry_run(r)));
     if (!admin_is_dry_run(r))
         service_drain_begin(drain, "api");
     admin_reply(r, 202, body, NULL);
@@ -277,6 +283,8 @@ static void get_openapi_common(void *service, struct admin_request *r)
     reply_yaml(r, r->admin->options.openapi_common);
 }
 
+static const char *const event_queries[] = {"types", NULL};
+
 const struct admin_route builtin_routes[] = {
     {.method = "GET", .pattern = "/healthz", .access = ADMIN_OPEN, .handle = get_health},
     {.method = "GET", .pattern = "/readyz", .access = ADMIN_OPEN, .handle = get_readiness},
@@ -292,9 +300,18 @@ const struct admin_route builtin_routes[] = {
      .pattern = "/v1/log-level",
      .access = ADMIN_WRITE,
      .takes_body = true,
+     .queries = admin_dry_run_query,
      .handle = put_log_level},
-    {.method = "POST", .pattern = "/v1/drain", .access = ADMIN_WRITE, .handle = post_drain},
-    {.method = "GET", .pattern = "/v1/events", .access = ADMIN_READ, .handle = get_events},
+    {.method = "POST",
+     .pattern = "/v1/drain",
+     .access = ADMIN_WRITE,
+     .queries = admin_dry_run_query,
+     .handle = post_drain},
+    {.method = "GET",
+     .pattern = "/v1/events",
+     .access = ADMIN_READ,
+     .queries = event_queries,
+     .handle = get_events},
     {.method = NULL},
 };
 

@@ -13,6 +13,8 @@
 #include "tls/tls.h"
 #include "json/json.h"
 
+#define NAME_SHOWN_MAX 40 /* bytes of an unknown type that the refusal repeats */
+
 enum { RING_SERVICE, RING_STREAMS, RING_COUNT };
 
 struct event {
@@ -189,7 +191,23 @@ static int find_type(const struct events *e, const char *name, size_t n)
     return -1;
 }
 
-static int parse_types(const struct events *e, const char *types, uint32_t *mask)
+/* The names that exist, for the refusal of another one. */
+static void tell_types(const struct events *e, const char *name, size_t n, char *why,
+                       size_t why_size)
+{
+    const char *names[EVENT_TYPES_MAX + 1] = {NULL};
+    char *all;
+
+    for (unsigned i = 0; i < e->types_count; i++)
+        names[i] = e->types[i].name;
+    all = must_join(names);
+    snprintf(why, why_size, "types: there is no event \"%.*s\"; there are %s",
+             (int)MIN(n, (size_t)NAME_SHOWN_MAX), name, all);
+    free(all);
+}
+
+static int parse_types(const struct events *e, const char *types, uint32_t *mask, char *why,
+                       size_t why_size)
 {
     *mask = 0;
     for (unsigned i = 0; !types && i < e->types_count; i++)
@@ -198,8 +216,10 @@ static int parse_types(const struct events *e, const char *types, uint32_t *mask
         size_t n = strcspn(types, ",");
         int type = find_type(e, types, n);
 
-        if (type < 0)
+        if (type < 0) {
+            tell_types(e, types, n, why, why_size);
             return -ERR_SYNTAX;
+        }
         *mask |= BIT((unsigned)type);
         types = types[n] ? types + n + 1 : NULL;
     }
@@ -249,14 +269,16 @@ static void count_wanted(struct events *e, uint32_t mask, unsigned add)
     atomic_store_explicit(&e->wanted_mask, all, memory_order_relaxed);
 }
 
-int events_join(struct events *e, struct event_place *place, const char *types, const char *last_id)
+int events_join(struct events *e, struct event_place *place, const char *types, const char *last_id,
+                char *why, size_t why_size)
 {
     uint64_t number = e->number;
 
     *place = (struct event_place){.mask = 0};
-    if (parse_types(e, types, &place->mask) != 0)
+    if (parse_types(e, types, &place->mask, why, why_size) != 0)
         return -ERR_SYNTAX;
     if (e->subscribers >= e->subscribers_max) {
+        snprintf(why, why_size, "too many listeners (limits.eventSubscribers)");
         e->refused++;
         return -ERR_LIMIT;
     }

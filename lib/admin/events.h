@@ -23,6 +23,7 @@
 
 #define EVENT_TYPES_MAX   32
 #define EVENTS_POSTED_MAX 1024 /* on their way from workers */
+#define EVENTS_WHY_BYTES  1024
 
 struct events;
 struct json_object;
@@ -64,9 +65,10 @@ struct event_place {
 
 /* `types`: "a,b", or NULL: all but those of streams.  `last_id`: what came last, or NULL: from now
  * on; one that is not of this boot, or too old, begins with a gap and all there is.  0;
- * -ERR_SYNTAX: an unknown type; -ERR_LIMIT: subscribers_max.  events_leave() is due after 0. */
+ * -ERR_SYNTAX: an unknown type; -ERR_LIMIT: subscribers_max; both with a sentence in `why`
+ * (EVENTS_WHY_BYTES).  events_leave() is due after 0. */
 MUST_USE int events_join(struct events *e, struct event_place *place, const char *types,
-                         const char *last_id);
+                         const char *last_id, char *why, size_t why_size);
 void events_leave(struct events *e, struct event_place *place);
 /* The next piece of text, the caller's; NULL: there is nothing new. */
 char *events_next(struct events *e, struct event_place *place, size_t *len);

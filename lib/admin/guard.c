@@ -304,10 +304,52 @@ bool guard_changes(struct admin_request *r)
 
 /* --- query ---------------------------------------------------------------------------------- */
 
+#define NAME_SHOWN_MAX 40 /* bytes of an unknown parameter that the refusal repeats */
+
 struct query_walk {
     struct admin_request *r;
-    const char *fault;
+    char *fault; /* owned; NULL: none */
 };
+
+static bool is_known(const struct admin_request *r, const char *name)
+{
+    const char *const *known = r->route->queries;
+
+    while (known && *known && strcmp(*known, name) != 0)
+        known++;
+    return known && *known;
+}
+
+/* What is wrong with the newest one, the caller's; NULL: nothing. */
+static char *parameter_fault(const struct admin_request *r)
+{
+    const struct parameter *newest = &r->queries[r->queries_count - 1];
+    char *allowed, *fault;
+
+    for (const struct parameter *p = r->queries; p < newest; p++)
+        if (strcmp(p->name, newest->name) == 0)
+            return must_printf("%.*s stands twice", NAME_SHOWN_MAX, newest->name);
+    if (!is_known(r, newest->name)) {
+        allowed = must_join(r->route->queries);
+        fault = must_printf("%.*s is not known here; allowed: %s", NAME_SHOWN_MAX,
+                            *newest->name ? newest->name : "a parameter without a name",
+                            *allowed ? allowed : "none");
+        free(allowed);
+        return fault;
+    }
+    if (strcmp(newest->name, "dryRun") == 0 && strcmp(newest->value, "true") != 0 &&
+        strcmp(newest->value, "false") != 0)
+        return must_strdup("dryRun must be true or false");
+    return NULL;
+}
+
+/* "?dryRun" is what "?dryRun=true" is: who writes it wants no change. */
+static char *value_of(const char *name, const char *value)
+{
+    if (!value)
+        return must_strdup(strcmp(name, "dryRun") == 0 ? "true" : "");
+    return percent_decode(value, strlen(value));
+}
 
 static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const char *name,
                                    const char *value)
@@ -318,36 +360,31 @@ static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const cha
 
     (void)kind;
     if (r->queries_count == ADMIN_QUERIES_MAX) {
-        walk->fault = "too many parameters";
+        walk->fault = must_strdup("too many parameters");
         return MHD_NO;
     }
     next->name = percent_decode(name, strlen(name));
-    next->value = percent_decode(value ? value : "", value ? strlen(value) : 0);
+    next->value = next->name ? value_of(next->name, value) : NULL;
     if (!next->name || !next->value) { /* not counted: what is counted has both */
         free(next->name);
         free(next->value);
         *next = (struct parameter){0};
-        walk->fault = "a parameter is not well encoded";
+        walk->fault = must_strdup("a parameter is not well encoded");
         return MHD_NO;
     }
     r->queries_count++;
-    for (size_t i = 0; i + 1 < r->queries_count; i++)
-        if (strcmp(r->queries[i].name, next->name) == 0)
-            walk->fault = "a parameter stands twice";
+    walk->fault = parameter_fault(r);
     return walk->fault ? MHD_NO : MHD_YES;
 }
 
 bool guard_query(struct admin_request *r)
 {
     struct query_walk walk = {r, NULL};
-    const char *dry_run;
 
     MHD_get_connection_values(r->connection, MHD_GET_ARGUMENT_KIND, on_argument, &walk);
-    dry_run = walk.fault ? NULL : admin_query(r, "dryRun");
-    if (dry_run && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0)
-        walk.fault = "dryRun must be true or false";
     if (!walk.fault)
         return true;
     reply_refuse(r, ADMIN_REFUSED_QUERY, 400, "badQuery", "%s", walk.fault);
+    free(walk.fault);
     return false;
 }

@@ -8,6 +8,7 @@
 #include "admin/process.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/log_writer.h"
 #include "loop/socket.h"
 
 extern char **environ;
@@ -29,24 +30,12 @@ static void on_stop(struct loop_signal *s, int signum)
     service_drain_signal(r->program->drain, signum);
 }
 
-static const char *cold_difference(const struct program *p, void *next)
-{
-    const size_t at = (size_t)((const char *)p->service - (const char *)p->conf);
-    char *view = must_alloc(p->table->size); /* it owns nothing */
-    const char *cold;
-
-    memcpy(view, next, p->table->size);
-    service_view_as((struct service_conf *)(void *)(view + at), p->service);
-    cold = conf_cold_difference(p->table, p->conf, view);
-    free(view);
-    return cold;
-}
-
-/* All or nothing: a key that only a start reads refuses the whole. */
+/* All or nothing: keys that only a start reads refuse the whole. */
 static void reload(struct running *r)
 {
     const struct program *p = r->program;
-    const char *name = p->table->service, *cold;
+    const char *name = p->table->service;
+    char *cold;
     void *next = must_alloc(p->table->size);
 
     if (conf_load(p->table, NULL, r->argc, r->argv, environ, next, NULL, NULL) != CONF_RUN) {
@@ -54,12 +43,13 @@ static void reload(struct running *r)
         free(next);
         return;
     }
-    cold = cold_difference(p, next);
+    cold = conf_cold_differences(p->table, p->conf, next);
     if (cold)
-        log_err(name, "reload_refused", LOG_S("why", "only a restart can change this key"),
-                LOG_S("key", cold));
+        log_err(name, "reload_refused", LOG_S("why", "only a restart can change these keys"),
+                LOG_S("keys", cold));
     else if (p->reload(p->arg, next) == 0)
         log_info(name, "reloaded");
+    free(cold);
     conf_free(p->table, next);
     free(next);
 }
@@ -98,12 +88,15 @@ static int serve(const struct program *p, int argc, char **argv)
     if (!service_begin(&start, p->crash, &status))
         return status;
     loop_signals_hold();
+    if (log_writer_start() != 0)
+        return STATUS_CANNOT;
     err = p->start(p->arg);
     if (!err)
         serve_until_stopped(&r);
     p->stop(p->arg);
     if (!err)
         log_info(p->table->service, "stopped");
+    log_writer_stop();
     return err == -ERR_SYNTAX ? STATUS_BAD : err ? STATUS_CANNOT : STATUS_WELL;
 }
 

@@ -103,7 +103,7 @@ static void audit(const struct admin_request *r)
 /* The only way to an answer: `body` is taken over. */
 void reply_text(struct admin_request *r, unsigned status, const char *type, char *body, size_t len)
 {
-    bool was_deferred = r->state == REQUEST_DEFERRED;
+    bool is_suspended = r->state == REQUEST_DEFERRED || r->state == REQUEST_HELD;
 
     must(status >= 200 && status <= 599);
     request_enter(r, REQUEST_ANSWERED);
@@ -113,7 +113,7 @@ void reply_text(struct admin_request *r, unsigned status, const char *type, char
     r->reply.len = len;
     r->admin->counters.answers[method_index(r->method)][status - 100]++;
     audit(r);
-    if (was_deferred)
+    if (is_suspended)
         request_resume(r);
 }
 
@@ -193,28 +193,34 @@ bool admin_if_match(struct admin_request *r, const char *etag)
 {
     char *wanted = request_header(r, "If-Match", NULL);
     char *unwanted = is_reading(r) ? NULL : request_header(r, "If-None-Match", NULL);
-    bool is_good = (!wanted || etag_list_has(wanted, etag, ETAG_STRONG)) &&
-                   (!unwanted || !etag_list_has(unwanted, etag, ETAG_WEAK));
+    bool is_good = (!wanted || (etag && etag_list_has(wanted, etag, ETAG_STRONG))) &&
+                   (!unwanted || !etag || !etag_list_has(unwanted, etag, ETAG_WEAK));
 
     free(wanted);
     free(unwanted);
     if (is_good)
         return true;
-    reply_header(r, "ETag", "\"%s\"", etag);
-    admin_problem(r, 412, "preconditionFailed", "the present ETag is \"%s\"", etag);
+    if (etag) {
+        reply_header(r, "ETag", "\"%s\"", etag);
+        admin_problem(r, 412, "preconditionFailed", "the present ETag is \"%s\"", etag);
+    } else {
+        admin_problem(r, 412, "preconditionFailed", "there is nothing that could match");
+    }
     return false;
 }
 
 /* --- problems --------------------------------------------------------------------------------- */
 
-/* `errors` (or NULL) is taken over. */
-static void problem(struct admin_request *r, unsigned status, const char *code, const char *detail,
+/* `errors` (or NULL) is taken over.  A path or a parameter that `detail` repeats may be any bytes.
+ */
+static void problem(struct admin_request *r, unsigned status, const char *code, char *detail,
                     struct json_object *errors)
 {
     struct json_object *body = json_object_new_object();
     char *type = must_printf("urn:penstock:problem:%s", code);
 
     must(body != NULL);
+    json_repair_utf8(detail);
     json_object_object_add(body, "type", json_object_new_string(type));
     json_object_object_add(body, "title", json_object_new_string(status_title(status)));
     json_object_object_add(body, "status", json_object_new_int((int)status));
@@ -274,11 +280,12 @@ void admin_problem_faults(struct admin_request *r, const struct json_check *faul
 
 void admin_problem_syntax(struct admin_request *r, const struct json_syntax *why)
 {
+    char detail[] = "the body is no acceptable JSON";
     struct json_check one;
 
     json_check_init(&one);
     json_fault(&one, "", "syntax", "byte %zu: %s", why->offset, why->reason);
-    problem(r, 400, "malformedBody", "the body is no acceptable JSON", json_faults_emit(&one));
+    problem(r, 400, "malformedBody", detail, json_faults_emit(&one));
     json_check_fini(&one);
 }
 

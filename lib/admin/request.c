@@ -3,8 +3,8 @@
  * libmicrohttpd calls the access handler once with the head, then for each piece of the body, then
  * once more when all is there.  A refusal of a request with a body is answered at the first call:
  * the connection is then closed, so that the body is never read.  A refusal without a body waits
- * for the last call, which keeps the connection alive.  A deferred request is suspended; resuming
- * makes libmicrohttpd call once more. */
+ * for the last call, which keeps the connection alive.  A deferred request is suspended, as is one
+ * that is held; resuming makes libmicrohttpd call once more. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,9 +125,40 @@ static void request_free(struct admin_request *r)
         tls_wipe(r->body, r->body_len);
     free(r->body);
     json_object_put(r->document);
+    deadline_off(&r->hold);
     reply_fini(&r->reply);
     free(r->path);
     free(r);
+}
+
+/* --- one wrong token too many ---------------------------------------------------------------- */
+
+static void refuse_wrong_token(struct admin_request *r)
+{
+    r->reply.must_close = true; /* libmicrohttpd reads on behind no answer to its first call */
+    client_keep_for_linger(r->client);
+    reply_header(r, "Retry-After", "1");
+    reply_refuse(r, ADMIN_REFUSED_AUTH_RATE, 429, "tooManyFailures",
+                 "too many wrong tokens from this address");
+}
+
+static void on_hold_over(struct deadline *deadline)
+{
+    refuse_wrong_token(container_of(deadline, struct admin_request, hold));
+}
+
+/* Nobody looks whether the client goes away: that would free its connection for the next guess. */
+static void hold(struct admin_request *r, uint64_t now_ms)
+{
+    if (r->admin->is_stopping) {
+        refuse_wrong_token(r);
+        return;
+    }
+    request_enter(r, REQUEST_HELD);
+    client_enter(r->client, CLIENT_HANDLING);
+    deadline_init(&r->hold, r->admin->options.loop, on_hold_over);
+    deadline_set(&r->hold, MAX(auth_wait_ms(&r->admin->auth, &r->client->addr, now_ms), 1u));
+    MHD_suspend_connection(r->connection);
 }
 
 /* --- the head ------------------------------------------------------------------------------ */
@@ -156,9 +187,7 @@ static bool check_access(struct admin_request *r, const struct route_match *matc
         log_warn("admin", "auth_failed", LOG_S("peer", r->client->peer), LOG_S("request_id", r->id),
                  LOG_B("has_token", verdict != AUTH_MISSING), LOG_U("held", a->auth_log.held));
     if (verdict == AUTH_TOO_MANY) {
-        reply_header(r, "Retry-After", "1");
-        reply_refuse(r, ADMIN_REFUSED_AUTH_RATE, 429, "tooManyFailures",
-                     "too many failed authentications from this address");
+        hold(r, now_ms);
         return false;
     }
     reply_header(r, "WWW-Authenticate", "%s%s", scheme,
@@ -202,20 +231,27 @@ static bool is_json_type(const char *type)
            strcasecmp(charset, "charset=\"utf-8\"") == 0;
 }
 
+#define TYPE_SHOWN_MAX 60 /* bytes of a wrong type or coding that the refusal repeats */
+
 static bool check_media_type(struct admin_request *r)
 {
     unsigned count;
     char *type = request_header(r, "Content-Type", &count);
-    char *encoding = request_header(r, "Content-Encoding", NULL);
-    bool is_good =
-        count == 1 && is_json_type(type) && (!encoding || strcasecmp(encoding, "identity") == 0);
+    char *coding = request_header(r, "Content-Encoding", NULL);
+    bool is_json = count == 1 && is_json_type(type);
+    bool is_plain = !coding || strcasecmp(coding, "identity") == 0;
 
-    free(type);
-    free(encoding);
-    if (!is_good)
+    if (!is_json)
         reply_refuse(r, ADMIN_REFUSED_MEDIA_TYPE, 415, "unsupportedMediaType",
-                     "the body must be application/json, not encoded");
-    return is_good;
+                     "the body must be application/json; Content-Type is %.*s", TYPE_SHOWN_MAX,
+                     type ? type : "missing");
+    else if (!is_plain)
+        reply_refuse(r, ADMIN_REFUSED_MEDIA_TYPE, 415, "unsupportedMediaType",
+                     "the body must not be encoded; Content-Encoding is %.*s", TYPE_SHOWN_MAX,
+                     coding);
+    free(type);
+    free(coding);
+    return is_json && is_plain;
 }
 
 /* Room for `more` bytes of bodies; all requests together stay below a bound. */
@@ -422,6 +458,7 @@ static enum MHD_Result on_complete(struct admin_request *r)
     case REQUEST_GONE:
         return MHD_NO;
     case REQUEST_DEFERRED: /* suspended: libmicrohttpd does not come here */
+    case REQUEST_HELD:
     case REQUEST_HANDLING:
     case REQUEST_STATE_COUNT:
         break;
@@ -452,7 +489,7 @@ void request_on_completed(void *port, struct MHD_Connection *connection, void **
     (void)why;
     if (!r)
         return;
-    must(r->state != REQUEST_DEFERRED);
+    must(r->state != REQUEST_DEFERRED && r->state != REQUEST_HELD);
     if (r->listener)
         (void)epoll_ctl(r->admin->gone_fd, EPOLL_CTL_DEL, r->client->fd, NULL);
     client_enter(r->client, CLIENT_HEAD);
@@ -499,6 +536,8 @@ void requests_end(struct admin *a)
     LIST_EACH (&a->requests, node, after) {
         struct admin_request *r = container_of(node, struct admin_request, node);
 
+        if (r->state == REQUEST_HELD)
+            refuse_wrong_token(r);
         if (r->state != REQUEST_DEFERRED)
             continue;
         if (r->on_gone)

@@ -101,6 +101,8 @@ const char *admin_param(const struct admin_request *r, const char *name)
     return value ? value : "";
 }
 
+const char *const admin_dry_run_query[] = {"dryRun", NULL};
+
 const char *admin_query(const struct admin_request *r, const char *name)
 {
     return find(r->queries, r->queries_count, name);

@@ -147,12 +147,17 @@ static int read_file(const char *path, size_t lines_max, char **out, char *why, 
     return fail(why, why_size, path, fault);
 }
 
+static bool is_missing(const char *path)
+{
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
 static int read_or_make(const char *path, size_t lines_max, char **out, char *why, size_t why_size)
 {
     int err;
 
     *out = NULL;
-    if (access(path, F_OK) != 0 && errno == ENOENT) {
+    if (is_missing(path)) {
         err = make_folders(path);
         if (err == 0)
             err = make_file(path);
@@ -166,6 +171,16 @@ static int read_or_make(const char *path, size_t lines_max, char **out, char *wh
 int admin_token_file(const char *path, char **out, char *why, size_t why_size)
 {
     return read_or_make(path, 2, out, why, why_size);
+}
+
+int admin_token_look(const char *path, char **out, char *why, size_t why_size)
+{
+    *out = NULL;
+    if (is_missing(path)) {
+        fail(why, why_size, path, strerrordesc_np(ENOENT));
+        return -ERR_NOT_FOUND;
+    }
+    return read_file(path, 2, out, why, why_size);
 }
 
 int admin_secret_file(const char *path, char **out, char *why, size_t why_size)

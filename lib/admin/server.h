@@ -124,9 +124,11 @@ struct client {
 };
 
 /* HEAD -> BODY -> HANDLING -> DEFERRED -> ANSWERED; most are passed over by most requests.
+ * HELD: one wrong token too many; refused when the second is over (auth.h).
  * GONE: the client left before a deferred answer came. */
 #define REQUEST_STATES(X)                                                                          \
-    X(HEAD, BIT(REQUEST_BODY) | BIT(REQUEST_HANDLING) | BIT(REQUEST_ANSWERED))                     \
+    X(HEAD, BIT(REQUEST_BODY) | BIT(REQUEST_HELD) | BIT(REQUEST_HANDLING) | BIT(REQUEST_ANSWERED)) \
+    X(HELD, BIT(REQUEST_ANSWERED))                                                                 \
     X(BODY, BIT(REQUEST_HANDLING) | BIT(REQUEST_ANSWERED))                                         \
     X(HANDLING, BIT(REQUEST_DEFERRED) | BIT(REQUEST_ANSWERED))                                     \
     X(DEFERRED, BIT(REQUEST_ANSWERED) | BIT(REQUEST_GONE))                                         \
@@ -178,6 +180,7 @@ struct admin_request {
     struct subscriber *listener; /* borrowed: what the answer is, once it is queued */
     void (*on_gone)(struct admin_request *r, void *arg);
     void *on_gone_arg;
+    struct deadline hold; /* of HELD */
 };
 
 struct admin {
@@ -226,7 +229,7 @@ void request_enter(struct admin_request *r, enum request_state to);
 void request_resume(struct admin_request *r);
 /* Tells when the client shuts its side. */
 void request_watch(struct admin_request *r);
-/* Answers what is deferred; for the end. */
+/* Answers what is deferred or held; for the end. */
 void requests_end(struct admin *a);
 void requests_on_gone_event(struct loop_io *io, unsigned events);
 /* The values of a header, joined by ", "; NULL when there is none.  The caller's. */
@@ -240,6 +243,7 @@ bool guard_host(struct admin_request *r);
 bool guard_client_cert(struct admin_request *r, const struct admin_route *route);
 /* How often something is changed. */
 bool guard_changes(struct admin_request *r);
+/* The parameters behind ?, against those that the route knows; it is found by now. */
 bool guard_query(struct admin_request *r);
 /* %XX undone; NULL when one is broken or makes a NUL.  The caller's. */
 char *percent_decode(const char *text, size_t n);

@@ -13,8 +13,11 @@
 #include "loop/crash_log.h"
 #include "tls/tls.h"
 
-static int load(const char *given, const char *file, const char *state_dir, const char *name,
-                char **out, char *why, size_t why_size)
+/* Reads the file of tokens: admin_token_file() makes a missing one, admin_token_look() does not. */
+typedef int read_tokens(const char *path, char **out, char *why, size_t why_size);
+
+static int load(read_tokens *load_file, const char *given, const char *file, const char *state_dir,
+                const char *name, char **out, char *why, size_t why_size)
 {
     char *path;
     int err;
@@ -24,9 +27,23 @@ static int load(const char *given, const char *file, const char *state_dir, cons
         return 0;
     }
     path = *file ? must_strdup(file) : must_printf("%s/%s", state_dir, name);
-    err = admin_token_file(path, out, why, why_size);
+    err = load_file(path, out, why, why_size);
     free(path);
     return err;
+}
+
+static int load_tokens(read_tokens *load_file, const struct service_conf *conf, char **out,
+                       char *why, size_t why_size)
+{
+    return load(load_file, conf->management_token, conf->management_token_file, conf->state_dir,
+                "management-token", out, why, why_size);
+}
+
+static int load_read_tokens(read_tokens *load_file, const struct service_conf *conf, char **out,
+                            char *why, size_t why_size)
+{
+    return load(load_file, conf->management_read_token, conf->management_read_token_file,
+                conf->state_dir, "management-read-token", out, why, why_size);
 }
 
 int service_tokens_load(struct service_tokens *out, const struct service_conf *conf, char *why,
@@ -35,12 +52,10 @@ int service_tokens_load(struct service_tokens *out, const struct service_conf *c
     int err;
 
     *out = (struct service_tokens){0};
-    err = load(conf->management_token, conf->management_token_file, conf->state_dir,
-               "management-token", &out->tokens, why, why_size);
+    err = load_tokens(admin_token_file, conf, &out->tokens, why, why_size);
     if (err)
         return err;
-    return load(conf->management_read_token, conf->management_read_token_file, conf->state_dir,
-                "management-read-token", &out->read_tokens, why, why_size);
+    return load_read_tokens(admin_token_file, conf, &out->read_tokens, why, why_size);
 }
 
 static void free_secret(char *text)
@@ -52,18 +67,11 @@ static void free_secret(char *text)
 
 char *service_read_token(const struct service_conf *conf)
 {
-    char *path = *conf->management_read_token_file
-                     ? must_strdup(conf->management_read_token_file)
-                     : must_printf("%s/management-read-token", conf->state_dir);
-    char *tokens = NULL, why[200];
+    char *tokens, why[200];
 
-    if (conf->management_read_token && *conf->management_read_token)
-        tokens = must_strdup(conf->management_read_token);
-    else if (access(path, R_OK) != 0 || admin_token_file(path, &tokens, why, sizeof(why)) != 0)
-        tokens = NULL;
-    if (tokens) /* of two during rotation, the newer one stands first */
-        tokens[strcspn(tokens, "\n")] = '\0';
-    free(path);
+    if (load_read_tokens(admin_token_look, conf, &tokens, why, sizeof(why)) != 0)
+        return NULL;
+    tokens[strcspn(tokens, "\n")] = '\0'; /* of two during rotation, the newer one stands first */
     return tokens;
 }
 
@@ -83,6 +91,7 @@ int service_start_failed(const char *service, int err, const char *what, const c
 int service_admin_start(struct admin **out, struct admin_options *options,
                         const struct service_conf *conf, const struct service_tokens *tokens)
 {
+    const char *what = NULL;
     char why[200] = "";
     int err;
 
@@ -100,22 +109,15 @@ int service_admin_start(struct admin **out, struct admin_options *options,
     options->hosts = conf->management_hosts;
     options->tokens = tokens->tokens;
     options->read_tokens = tokens->read_tokens;
-    err = admin_start(out, options, why, sizeof(why));
+    err = admin_start(out, options, &what, why, sizeof(why));
     if (err)
-        return service_start_failed(options->service, err, "management.listen", why);
+        return service_start_failed(options->service, err, what, why);
     log_info(options->service, "listening", LOG_S("name", "management"),
              LOG_S("address", admin_address(*out)));
     if (admin_metrics_address(*out))
         log_info(options->service, "listening", LOG_S("name", "metrics"),
                  LOG_S("address", admin_metrics_address(*out)));
     return 0;
-}
-
-void service_view_as(struct service_conf *view, const struct service_conf *now)
-{
-    view->management_token = now->management_token;
-    view->management_read_token = now->management_read_token;
-    view->management_hosts = now->management_hosts;
 }
 
 static void swap(char **a, char **b)
@@ -218,16 +220,24 @@ struct events *service_events_new(const struct service_conf *conf, struct loop *
 
 static int print_token(const struct service_conf *conf)
 {
-    struct service_tokens tokens = {0};
-    char why[200] = "";
-    int err = service_tokens_load(&tokens, conf, why, sizeof(why));
+    const char *file = conf->management_token_file;
+    char *tokens, why[200];
 
-    if (err)
+    switch (-load_tokens(admin_token_look, conf, &tokens, why, sizeof(why))) {
+    case ERR_NONE: /* of two tokens during rotation, the newer one stands first */
+        printf("%.*s\n", (int)strcspn(tokens, "\n"), tokens);
+        free_secret(tokens);
+        return 0;
+    case ERR_NOT_FOUND:
+        fprintf(stderr,
+                "no token in %s: the service makes it at its first start; does it run with another "
+                "--config?\n",
+                *file ? file : conf->state_dir);
+        return 1;
+    default:
         fprintf(stderr, "management-token: %s\n", why);
-    else /* of two tokens during rotation, the newer one stands first */
-        printf("%.*s\n", (int)strcspn(tokens.tokens, "\n"), tokens.tokens);
-    service_tokens_fini(&tokens);
-    return err ? 1 : 0;
+        return 1;
+    }
 }
 
 const struct conf_option service_healthcheck_options[] = {

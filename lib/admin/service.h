@@ -32,12 +32,9 @@ MUST_USE int service_admin_start(struct admin **out, struct admin_options *optio
                                  const struct service_conf *conf,
                                  const struct service_tokens *tokens);
 
-/* A reload may change tokens and Host names of any service, its log level and drain times.  The
- * view is made from the new configuration: with the first two as they are now, for
- * conf_cold_difference(); it owns nothing. */
-void service_view_as(struct service_conf *view, const struct service_conf *now);
-/* Puts them into force, and what was there before into `next`.  0; -ERR_*: the reason was logged,
- * and everything stays as it is: call it before a service puts its own part into force. */
+/* Puts what a reload may change in every service (is_hot in CONF_SERVICE_KEYS) into force, and what
+ * was there before into `next`.  0; -ERR_*: the reason was logged, and everything stays as it is:
+ * call it before a service puts its own part into force. */
 MUST_USE int service_reload(const char *service, struct admin *a, struct service_tokens *tokens,
                             struct service_conf *now, struct service_conf *next);
 
@@ -70,7 +67,7 @@ extern const struct conf_option service_healthcheck_options[];
      .options = service_healthcheck_options},                                                      \
     {                                                                                              \
         .name = "management-token",                                                                \
-        .doc = "Prints the token of the management API, which is made when missing."               \
+        .doc = "Prints the token of the management API, which the service's first start makes."    \
     }
 
 /* "healthcheck [--ready]" and "management-token"; the exit status, or -1: another command. */

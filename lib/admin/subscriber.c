@@ -152,6 +152,7 @@ void get_events(void *service, struct admin_request *r)
 {
     struct admin *a = r->admin;
     char *last_id = request_header(r, "Last-Event-ID", NULL);
+    char why[EVENTS_WHY_BYTES] = "";
     struct subscriber *s;
     int err;
 
@@ -169,14 +170,13 @@ void get_events(void *service, struct admin_request *r)
     s = must_alloc(sizeof(*s));
     s->admin = a;
     s->request = r;
-    err = events_join(a->options.events, &s->place, admin_query(r, "types"), last_id);
+    err = events_join(a->options.events, &s->place, admin_query(r, "types"), last_id, why,
+                      sizeof(why));
     free(last_id);
     if (err) {
         free(s);
-        if (err == -ERR_LIMIT)
-            admin_problem(r, 503, "busy", "too many listeners (limits.eventSubscribers)");
-        else
-            admin_problem(r, 400, "badQuery", "types: an event of this name does not exist");
+        admin_problem(r, err == -ERR_LIMIT ? 503 : 400, err == -ERR_LIMIT ? "busy" : "badQuery",
+                      "%s", why);
         return;
     }
     list_push(&a->subscribers, &s->node);

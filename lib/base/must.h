@@ -28,5 +28,7 @@ _Noreturn void must_fail(const char *what, const char *file, int line);
 void *must_alloc(size_t size) MUST_USE __attribute__((malloc, returns_nonnull));
 char *must_strdup(const char *s) MUST_USE __attribute__((malloc, returns_nonnull));
 char *must_printf(const char *fmt, ...) MUST_USE PRINTF_LIKE(1, 2);
+/* "a, b, c" of a NULL-ended list, for sentences that say what is allowed; NULL is an empty list. */
+char *must_join(const char *const *words) MUST_USE __attribute__((malloc, returns_nonnull));
 
 #endif

@@ -5,7 +5,9 @@
  * Order, later wins: default, file (--config), environment (PENSTOCK_*), --set key=value.
  * An unknown key, a wrong type or a value out of range is an error that names the source (file,
  * variable, option), the key's path and what is allowed; all of them are reported together.
- * An unknown PENSTOCK_* variable is a warning only (Kubernetes injects some).
+ * An unknown PENSTOCK_* variable is a warning at a start (those of other services may stand in the
+ * environment) and an error for --check; what Kubernetes and Docker put there for services that are
+ * called so is neither, and no value.
  *
  * `tunnel.memoryBudget` is PENSTOCK_TUNNEL__MEMORY_BUDGET: camelCase becomes `_`, a dot `__`; lists
  * and maps are JSON.  A key of kind CONF_SECRET called `x` has a companion `xFile` (added by conf):
@@ -46,9 +48,11 @@ struct conf_key {
     const char *fallback;       /* the default, written as in the environment */
     const char *unit;           /* "bytes", "s", "ms", "connections", ... or NULL */
     const char *doc;            /* one sentence */
+    const char *example;        /* CONF_JSON: how it is written; NULL: the default shows it */
     const char *const *choices; /* CONF_ENUM: NULL-ended */
     const char *counter;        /* limits: the metric that counts when it is reached, or NULL */
     bool is_hot;                /* may change by a reload */
+    bool is_url;                /* CONF_STRING: what stands behind its "?" is a secret */
     /* More checks of one value (CONF_JSON, strings): adds faults with `pointer` as their base. */
     void (*check)(struct json_check *faults, const char *pointer, const void *member);
 };
@@ -105,12 +109,15 @@ MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
 MUST_USE int conf_read(const struct conf_table *table, const char *file, char **environ_,
                        const char *const *sets, void *conf, struct json_check *faults);
 void conf_free(const struct conf_table *table, void *conf);
-/* What is in force, secrets as "***" (or "" when unset), as a JSON object, the caller's. */
+/* What is in force, secrets as "***" (or "" when unset), as a JSON object, the caller's.  Of a URL
+ * it is the query: "wss://host/path?***". */
 struct json_object *conf_emit(const struct conf_table *table, const void *conf);
-/* Each secret that it holds, those in lists and maps too (members called `secret`). */
+/* Each secret that it holds, those in lists and maps (members called `secret`) and the values in
+ * queries of URLs too. */
 void conf_each_secret(const struct conf_table *table, const void *conf,
                       void (*on_secret)(void *arg, const char *secret), void *arg);
-/* The first `is_hot` false key in which two configurations differ, or NULL: refuses a reload. */
-const char *conf_cold_difference(const struct conf_table *table, const void *a, const void *b);
+/* The `is_hot` false keys in which two configurations differ, "a, b", the caller's; NULL: none.
+ * They refuse a reload. */
+char *conf_cold_differences(const struct conf_table *table, const void *a, const void *b);
 
 #endif

@@ -26,43 +26,103 @@ static bool find_variable(const struct conf_table *table, const char *name, size
     return false;
 }
 
+static bool ends_with(const char *name, size_t n, const char *end)
+{
+    size_t m = strlen(end);
+
+    return n >= m && memcmp(name + n - m, end, m) == 0;
+}
+
+static bool is_address(const char *value)
+{
+    return strncmp(value, "tcp://", 6) == 0 || strncmp(value, "udp://", 6) == 0 ||
+           strncmp(value, "sctp://", 7) == 0;
+}
+
+/* "..._PORT_8443_TCP", and behind it nothing, _PROTO, _PORT or _ADDR. */
+static bool has_linked_port(const char *name, size_t n)
+{
+    static const char *const protocols[] = {"_TCP", "_UDP", "_SCTP"};
+
+    for (const char *p = name; (p = strstr(p, "_PORT_")) && p < name + n;) {
+        p += strlen("_PORT_");
+        size_t digits = strspn(p, "0123456789");
+
+        for (size_t i = 0; digits && i < ARRAY_LEN(protocols); i++)
+            if (strncmp(p + digits, protocols[i], strlen(protocols[i])) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* What Kubernetes makes for a Service and Docker for a link that is called penstock-something:
+ * PENSTOCK_HUB_SERVICE_HOST, PENSTOCK_HUB_PORT=tcp://..., PENSTOCK_HUB_PORT_8443_TCP_ADDR,
+ * PENSTOCK_HUB_NAME=/a/b, PENSTOCK_HUB_ENV_X.  The second is the edge's hubPort by chance. */
+static bool is_link(const char *name, size_t n, const char *value)
+{
+    const char *port = strstr(name, "_SERVICE_PORT_"), *env = strstr(name, "_ENV_");
+
+    return ends_with(name, n, "_SERVICE_HOST") || ends_with(name, n, "_SERVICE_PORT") ||
+           (port && port < name + n) || (env && env < name + n) || has_linked_port(name, n) ||
+           (ends_with(name, n, "_PORT") && is_address(value)) ||
+           (ends_with(name, n, "_NAME") && *value == '/');
+}
+
+/* The length of a variable's name that may be for us; 0: it is not. */
+static size_t name_len(const char *variable)
+{
+    const char *equals = strchr(variable, '=');
+
+    if (strncmp(variable, PREFIX, strlen(PREFIX)) != 0 || !equals ||
+        is_link(variable, (size_t)(equals - variable), equals + 1))
+        return 0;
+    return (size_t)(equals - variable);
+}
+
 void conf_read_environment(struct reading *r, char **environ_)
 {
     for (; environ_ && *environ_; environ_++) {
-        const char *equals = strchr(*environ_, '=');
+        size_t n = name_len(*environ_);
         struct target at;
 
-        if (strncmp(*environ_, PREFIX, strlen(PREFIX)) != 0 || !equals)
-            continue;
-        size_t n = (size_t)(equals - *environ_);
-        if (!find_variable(r->table, *environ_, n, &at))
+        if (n == 0 || !find_variable(r->table, *environ_, n, &at))
             continue;
         char *name = strndup(*environ_, n);
         must(name != NULL);
-        conf_set_text(r, at, name, equals + 1);
+        conf_set_text(r, at, name, *environ_ + n + 1);
         free(name);
     }
 }
 
-char *conf_unknown_variables(const struct conf_table *table, char **environ_)
+/* The next one of *environ_ that no key has, the caller's; NULL: no more. */
+static char *next_unknown(const struct conf_table *table, char ***environ_)
 {
-    char *all = NULL;
-    size_t count = 0;
-
-    for (; environ_ && *environ_; environ_++) {
-        const char *equals = strchr(*environ_, '=');
+    while (*environ_ && **environ_) {
+        const char *variable = *(*environ_)++;
+        size_t n = name_len(variable);
         struct target at;
 
-        if (strncmp(*environ_, PREFIX, strlen(PREFIX)) != 0 || !equals)
+        if (n == 0 || find_variable(table, variable, n, &at))
             continue;
-        size_t n = (size_t)(equals - *environ_);
-        if (find_variable(table, *environ_, n, &at))
-            continue;
-        if (count++ >= UNKNOWN_MAX)
-            continue;
-        char *longer = must_printf("%s%s%.*s", all ? all : "", all ? ", " : "", (int)n, *environ_);
-        free(all);
-        all = longer;
+        char *name = strndup(variable, n);
+        must(name != NULL);
+        return name;
+    }
+    return NULL;
+}
+
+char *conf_unknown_variables(const struct conf_table *table, char **environ_)
+{
+    char *all = NULL, *name;
+    size_t count = 0;
+
+    while ((name = next_unknown(table, &environ_)) != NULL) {
+        if (count++ < UNKNOWN_MAX) {
+            char *longer = must_printf("%s%s%s", all ? all : "", all ? ", " : "", name);
+            free(all);
+            all = longer;
+        }
+        free(name);
     }
     if (count > UNKNOWN_MAX) {
         char *longer = must_printf("%s and %zu more", all, count - UNKNOWN_MAX);
@@ -70,6 +130,21 @@ char *conf_unknown_variables(const struct conf_table *table, char **environ_)
         all = longer;
     }
     return all;
+}
+
+void conf_refuse_unknown_variables(const struct conf_table *table, char **environ_,
+                                   struct json_check *faults)
+{
+    char *name;
+
+    while ((name = next_unknown(table, &environ_)) != NULL) {
+        char *nearest = conf_nearest(table, name, conf_variable);
+
+        json_fault(faults, "", "unknown", "%s: no such key%s%s (--help lists them)", name,
+                   nearest ? "; the nearest is " : "", nearest ? nearest : "");
+        free(nearest);
+        free(name);
+    }
 }
 
 static bool holds_secret(struct json_object *value)
@@ -122,6 +197,17 @@ static void set_one(struct reading *r, struct target at, const char *source, con
                    path);
 }
 
+static void unknown_key(struct reading *r, const char *source, const char *path)
+{
+    char *pointer = conf_pointer(path, false);
+    char *nearest = conf_nearest(r->table, path, conf_dotted);
+
+    json_fault(r->faults, pointer, "unknown", "%s: %s: no such key%s%s (--help lists them)", source,
+               path, nearest ? "; the nearest is " : "", nearest ? nearest : "");
+    free(nearest);
+    free(pointer);
+}
+
 void conf_read_sets(struct reading *r, const char *const *sets)
 {
     static const char source[] = "--set";
@@ -137,10 +223,7 @@ void conf_read_sets(struct reading *r, const char *const *sets)
             json_fault(r->faults, "", "syntax", "%s: must be key=value, as in log.level=debug",
                        source);
         } else if (!conf_find(r->table, path, &at)) {
-            char *pointer = conf_pointer(path, false);
-            json_fault(r->faults, pointer, "unknown", "%s: %s: no such key (--help lists them)",
-                       source, path);
-            free(pointer);
+            unknown_key(r, source, path);
         } else {
             set_one(r, at, source, path, equals + 1);
         }

@@ -139,6 +139,16 @@ static void walk(struct reading *r, const char *file, const char *group, struct 
     }
 }
 
+static void refuse_syntax(struct reading *r, const char *path, const char *text,
+                          const struct json_syntax *why)
+{
+    size_t line, column;
+
+    json_place(text, why->offset, &line, &column);
+    json_fault(r->faults, "", "syntax", "%s: line %zu, column %zu (byte %zu): %s", path, line,
+               column, why->offset, why->reason);
+}
+
 void conf_read_file(struct reading *r, const char *path)
 {
     struct json_object *document = NULL;
@@ -152,7 +162,7 @@ void conf_read_file(struct reading *r, const char *path)
         return;
     }
     if (json_read(&document, text, n, &syntax) != 0)
-        json_fault(r->faults, "", "syntax", "%s: byte %zu: %s", path, syntax.offset, syntax.reason);
+        refuse_syntax(r, path, text, &syntax);
     else if (!json_object_is_type(document, json_type_object))
         json_fault(r->faults, "", "type", "%s: must hold one JSON object, not %s", path,
                    json_type_of(document));

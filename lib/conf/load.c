@@ -240,17 +240,26 @@ static void tell_faults(const struct conf_table *table, const struct json_check 
                 faults->total - faults->count);
 }
 
-static enum conf_verdict read_and_tell(const struct conf_table *table, const struct line *l,
-                                       char **environ_, void *conf)
+static void warn_of_unknown_variables(const struct conf_table *table, char **environ_)
 {
-    struct json_check faults;
-    enum conf_verdict verdict = CONF_RUN;
     char *unknown = conf_unknown_variables(table, environ_);
 
     if (unknown)
         log_warn("conf", "unknown_variables", LOG_S("names", unknown));
     free(unknown);
+}
+
+static enum conf_verdict read_and_tell(const struct conf_table *table, const struct line *l,
+                                       char **environ_, void *conf)
+{
+    struct json_check faults;
+    enum conf_verdict verdict = CONF_RUN;
+
     json_check_init(&faults);
+    if (l->wish == WISH_CHECK) /* a start may have others' variables about it, a check none */
+        conf_refuse_unknown_variables(table, environ_, &faults);
+    else
+        warn_of_unknown_variables(table, environ_);
     if (conf_read(table, l->file, environ_, l->sets, conf, &faults) != 0) {
         if (l->command && l->command->on_faults)
             l->command->on_faults(table, &faults, l->rest);

@@ -126,10 +126,17 @@ void conf_free(const struct conf_table *table, void *conf)
     memset(conf, 0, table->size);
 }
 
-const char *conf_cold_difference(const struct conf_table *table, const void *a, const void *b)
+char *conf_cold_differences(const struct conf_table *table, const void *a, const void *b)
 {
+    const char **paths = must_alloc((conf_count(table) + 1) * sizeof(*paths));
+    char *all = NULL;
+    size_t n = 0;
+
     for (const struct conf_key *key = table->keys; key->path; key++)
         if (!key->is_hot && !conf_is_same(key, a, b))
-            return key->path;
-    return NULL;
+            paths[n++] = key->path;
+    if (n > 0)
+        all = must_join(paths);
+    free(paths);
+    return all;
 }

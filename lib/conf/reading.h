@@ -40,6 +40,12 @@ bool conf_has_companion(const struct conf_table *table, const struct conf_key *k
 bool conf_find(const struct conf_table *table, const char *path, struct target *out);
 /* "tunnel.memoryBudget" becomes "PENSTOCK_TUNNEL__MEMORY_BUDGET"; is_file adds _FILE. */
 char *conf_variable(const char *path, bool is_file);
+/* "tunnel.memoryBudget" as it is written in a file and for --set; is_file adds File. */
+char *conf_dotted(const char *path, bool is_file);
+/* The key that is written most nearly so, the caller's; NULL: none is near.  `spell` is
+ * conf_variable() or conf_dotted(). */
+char *conf_nearest(const struct conf_table *table, const char *text,
+                   char *(*spell)(const char *path, bool is_file));
 /* "tunnel.memoryBudget" becomes "/tunnel/memoryBudget". */
 char *conf_pointer(const char *path, bool is_file);
 
@@ -67,8 +73,12 @@ void conf_read_environment(struct reading *r, char **environ_);
 void conf_read_sets(struct reading *r, const char *const *sets);
 void conf_read_secret_files(struct reading *r);
 
-/* The variables PENSTOCK_* that no key has, joined by ", "; NULL when there are none. */
+/* The variables PENSTOCK_* that no key has, joined by ", "; NULL when there are none.  Those that
+ * Kubernetes and Docker make for services and links are nobody's typo: they are looked over. */
 char *conf_unknown_variables(const struct conf_table *table, char **environ_);
+/* A fault for each of them, with the nearest one that there is. */
+void conf_refuse_unknown_variables(const struct conf_table *table, char **environ_,
+                                   struct json_check *faults);
 /* A whole file, NUL-ended, at most CONF_FILE_MAX bytes; or NULL with *why a sentence (static). */
 char *conf_slurp(const char *path, size_t *n, const char **why);
 

@@ -61,6 +61,7 @@ void service_log_start(const struct service_conf *conf);
          .offset = offsetof(type, member.management_token),                                        \
          .fallback = "",                                                                           \
          .check = service_check_token,                                                             \
+         .is_hot = true,                                                                           \
          .doc = "The bearer token that may change things (two lines during rotation); made in "    \
                 "stateDir when missing."},                                                         \
         {.path = "management.readToken",                                                           \
@@ -68,6 +69,7 @@ void service_log_start(const struct service_conf *conf);
          .offset = offsetof(type, member.management_read_token),                                   \
          .fallback = "",                                                                           \
          .check = service_check_token,                                                             \
+         .is_hot = true,                                                                           \
          .doc = "The bearer token that may read; made in stateDir when missing."},                 \
         {.path = "management.tokenFile",                                                           \
          .kind = CONF_STRING,                                                                      \
@@ -108,7 +110,9 @@ void service_log_start(const struct service_conf *conf);
          .kind = CONF_JSON,                                                                        \
          .offset = offsetof(type, member.management_hosts),                                        \
          .fallback = "[]",                                                                         \
+         .example = "[\"hub\"]",                                                                   \
          .check = service_check_hosts,                                                             \
+         .is_hot = true,                                                                           \
          .doc =                                                                                    \
              "Host names that the management API answers to, beside IP addresses and localhost."}, \
         {.path = "limits.managementConnections",                                                   \

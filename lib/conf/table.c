@@ -77,6 +77,11 @@ char *conf_variable(const char *path, bool is_file)
     return out;
 }
 
+char *conf_dotted(const char *path, bool is_file)
+{
+    return must_printf("%s%s", path, is_file ? "File" : "");
+}
+
 char *conf_pointer(const char *path, bool is_file)
 {
     char *out = must_printf("/%s%s", path, is_file ? "File" : "");

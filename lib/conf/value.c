@@ -212,18 +212,14 @@ static void set_int_text(struct reading *r, struct target at, const char *source
 static void set_enum(struct reading *r, struct target at, const char *source, const char *text)
 {
     const struct conf_key *key = &r->table->keys[at.index];
-    char *all = must_strdup(""), *what;
+    char *all, *what;
 
-    for (int i = 0; key->choices[i]; i++) {
+    for (int i = 0; key->choices[i]; i++)
         if (strcmp(key->choices[i], text) == 0) {
             *(int *)conf_member(key, r->conf) = i;
-            free(all);
             return;
         }
-        char *longer = must_printf("%s%s%s", all, i ? ", " : "", key->choices[i]);
-        free(all);
-        all = longer;
-    }
+    all = must_join(key->choices);
     what = shown(key, text);
     conf_fault(r, at, source, "invalid", "must be one of %s, not %s", all, what);
     free(what);
@@ -270,13 +266,27 @@ static void set_structure(struct reading *r, struct target at, const char *sourc
     *json_of(key, r->conf) = json_object_get(value);
 }
 
+static void refuse_json(struct reading *r, struct target at, const char *source,
+                        const struct json_syntax *why)
+{
+    const struct conf_key *key = &r->table->keys[at.index];
+    const char *example = key->example ? key->example : key->fallback;
+    char first = example ? *example : '\0';
+
+    conf_fault(r, at, source, "syntax", "must be %s%s%s: %s (byte %zu)",
+               first == '['   ? "a JSON array"
+               : first == '{' ? "a JSON object"
+                              : "JSON",
+               example ? ", as in " : "", example ? example : "", why->reason, why->offset);
+}
+
 static void set_json_text(struct reading *r, struct target at, const char *source, const char *text)
 {
     struct json_object *value = NULL;
     struct json_syntax why;
 
     if (json_read(&value, text, strlen(text), &why) != 0) {
-        conf_fault(r, at, source, "syntax", "must be JSON: %s (byte %zu)", why.reason, why.offset);
+        refuse_json(r, at, source, &why);
         return;
     }
     set_structure(r, at, source, value);

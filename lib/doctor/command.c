@@ -3,10 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "admin/client.h"
 #include "base/log.h"
-#include "doctor/machine.h"
+#include "doctor/certificate.h"
+#include "tls/tls.h"
 #include "json/json.h"
 
 const struct conf_option doctor_check_options[] = {
@@ -66,15 +67,10 @@ int doctor_check(const char *service, char **rest,
     return status;
 }
 
-bool doctor_is_running(const struct service_conf *conf)
+void doctor_check_port(struct report *r, const char *name, const char *listen,
+                       enum machine_port kind, const struct running *running)
 {
-    struct client_where where = {.listen = conf->management_listen,
-                                 .is_tls = *conf->management_cert_file != '\0'};
-    struct client_answer answer;
-    bool is_running = !client_get(&answer, &where, "/healthz", 0) && answer.status == 200;
-
-    client_answer_fini(&answer);
-    return is_running;
+    machine_check_port(r, name, listen, kind, running_holder(running, listen, kind));
 }
 
 static void check_token(struct report *r, const char *name, const char *given, const char *file,
@@ -89,17 +85,44 @@ static void check_token(struct report *r, const char *name, const char *given, c
     free(path);
 }
 
-void doctor_check_service(struct report *r, const struct service_conf *conf)
+static void check_certificate(struct report *r, const struct service_conf *conf)
 {
-    bool is_running = doctor_is_running(conf);
+    static const char name[] = "management.certificate";
+    struct tls_cert *cert = NULL;
+    char why[200] = "";
 
+    if (!*conf->management_cert_file)
+        return;
+    if (tls_cert_load(&cert, conf->management_cert_file, conf->management_key_file, why,
+                      sizeof(why)) != 0) {
+        report_fail(r, name, "see management.certFile and management.keyFile", "%s", why);
+        return;
+    }
+    certificate_check(r, name, cert, 0, NULL, time(NULL));
+    tls_cert_unref(cert);
+}
+
+static void tell_running(struct report *r, const struct service_conf *conf,
+                         const struct running *running)
+{
+    if (running->is_there && !running->listeners)
+        report_warn(r, "service", "run the check as the service's user and with its configuration",
+                    "one answers at %s and cannot be asked for its listeners: %s",
+                    conf->management_listen, running->why);
+}
+
+void doctor_check_service(struct report *r, const struct service_conf *conf,
+                          const struct running *running)
+{
+    tell_running(r, conf, running);
     machine_check_folder(r, "stateDir", conf->state_dir);
     check_token(r, "management.token", conf->management_token, conf->management_token_file,
                 conf->state_dir, "management-token");
     check_token(r, "management.readToken", conf->management_read_token,
                 conf->management_read_token_file, conf->state_dir, "management-read-token");
-    machine_check_port(r, "management.listen", conf->management_listen, MACHINE_TCP, is_running);
+    check_certificate(r, conf);
+    doctor_check_port(r, "management.listen", conf->management_listen, MACHINE_TCP, running);
     if (*conf->metrics_listen)
-        machine_check_port(r, "metrics.listen", conf->metrics_listen, MACHINE_TCP, is_running);
+        doctor_check_port(r, "metrics.listen", conf->metrics_listen, MACHINE_TCP, running);
     machine_check_clock(r);
 }

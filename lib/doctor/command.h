@@ -5,6 +5,7 @@
 
 #include "conf/service_conf.h"
 #include "doctor/report.h"
+#include "doctor/running.h"
 
 #define DOCTOR_COMMANDS                                                                            \
     {.name = "check",                                                                              \
@@ -31,9 +32,11 @@ int doctor_check(const char *service, char **rest,
                  void (*examine)(struct report *r, const void *conf), const void *conf);
 
 /* What every service has: its folder, its management API and metrics port, the clock. */
-void doctor_check_service(struct report *r, const struct service_conf *conf);
-/* Whether a service answers for this configuration: then its ports are held by it. */
-bool doctor_is_running(const struct service_conf *conf);
+void doctor_check_service(struct report *r, const struct service_conf *conf,
+                          const struct running *running);
+/* A listener of the service: can be bound, or is held by the service that runs. */
+void doctor_check_port(struct report *r, const char *name, const char *listen,
+                       enum machine_port kind, const struct running *running);
 
 /* What the bundle of a service is made of. */
 struct doctor_diag {

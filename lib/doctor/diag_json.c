@@ -432,14 +432,16 @@ int doctor_diag(const struct doctor_diag *diag, char **rest)
     folder = must_printf("penstock-%s-%s", diag->table->service, when);
     name = w.output ? must_strdup(w.output) : must_printf("%s.tar", folder);
     if (strcmp(name, "-") != 0) {
-        fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* Never into a file that is there: it keeps its owner and its mode. */
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         out = fd >= 0 ? fdopen(fd, "w") : NULL;
     }
     err = out ? write_bundle(out, folder, diag, &w) : -1;
     if (out && out != stdout && fclose(out) != 0)
         err = -1;
     if (err)
-        fprintf(stderr, "diag: %s cannot be written\n", name);
+        fprintf(stderr, "diag: %s cannot be written%s\n", name,
+                out || errno != EEXIST ? "" : ": it is there already");
     else if (out != stdout)
         printf("%s\n", name);
     free(folder);

@@ -194,17 +194,32 @@ void machine_check_udp_buffers(struct report *r, int fd, int wanted)
 
 /* --- ports ------------------------------------------------------------------------------------ */
 
+static void tell_taken(struct report *r, const char *name, const char *listen, const char *protocol,
+                       enum machine_holder holder)
+{
+    switch (holder) {
+    case MACHINE_SERVICE:
+        report_ok(r, name, "%s (%s) is held by the running service", listen, protocol);
+        break;
+    case MACHINE_UNTOLD:
+        report_warn(r, name,
+                    "run the check as the service's user and with its configuration; or see who "
+                    "has it (ss -lntup)",
+                    "%s (%s) is taken, and the service that runs does not say by whom", listen,
+                    protocol);
+        break;
+    case MACHINE_STRANGER:
+        report_fail(r, name, "end the other program (ss -lntup shows it), or choose another port",
+                    "%s (%s) is taken by another program", listen, protocol);
+        break;
+    }
+}
+
 static void tell_port(struct report *r, const char *name, const char *listen, const char *protocol,
-                      int err, bool is_running)
+                      int err)
 {
     if (!err)
         report_ok(r, name, "%s (%s) can be bound", listen, protocol);
-    else if (err == -EADDRINUSE && is_running)
-        report_ok(r, name, "%s (%s) is held; a service answers for this configuration", listen,
-                  protocol);
-    else if (err == -EADDRINUSE)
-        report_fail(r, name, "end the other program (ss -lntup shows it), or choose another port",
-                    "%s (%s) is taken by another program", listen, protocol);
     else if (err == -EACCES)
         report_fail(r, name,
                     "AmbientCapabilities=CAP_NET_BIND_SERVICE, or a port from "
@@ -219,8 +234,9 @@ static void tell_port(struct report *r, const char *name, const char *listen, co
 }
 
 void machine_check_port(struct report *r, const char *name, const char *listen,
-                        enum machine_port kind, bool is_running)
+                        enum machine_port kind, enum machine_holder holder)
 {
+    const char *protocol = kind == MACHINE_TCP ? "tcp" : "udp";
     union addr at;
     int fds[2], err;
     unsigned sets = 0;
@@ -230,7 +246,10 @@ void machine_check_port(struct report *r, const char *name, const char *listen,
                               : listen_bind_udp(&at, 1, fds, &sets, NULL);
     for (unsigned i = 0; !err && i < sets; i++)
         close(fds[i]);
-    tell_port(r, name, listen, kind == MACHINE_TCP ? "tcp" : "udp", err, is_running);
+    if (err == -EADDRINUSE)
+        tell_taken(r, name, listen, protocol, holder);
+    else
+        tell_port(r, name, listen, protocol, err);
 }
 
 void machine_check_low_ports(struct report *r, const char *address)

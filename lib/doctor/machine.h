@@ -8,6 +8,9 @@
 #include "doctor/report.h"
 
 enum machine_port { MACHINE_TCP, MACHINE_UDP };
+/* Whose a port is that is taken: the running service said that it is its own (SERVICE) or not, or
+ * no service runs (STRANGER); or one runs and did not tell. */
+enum machine_holder { MACHINE_STRANGER, MACHINE_SERVICE, MACHINE_UNTOLD };
 
 /* Can be written, by this user, on a file system with locks that has some room.  One that is not
  * there yet is well when it can be made. */
@@ -20,9 +23,9 @@ void machine_check_clock(struct report *r);
 void machine_check_files(struct report *r, uint64_t wanted);
 /* What the kernel gave `fd`, a UDP socket that asked for `wanted` bytes each way. */
 void machine_check_udp_buffers(struct report *r, int fd, int wanted);
-/* Binds it for a moment.  is_running: a port that is taken is our own service's. */
+/* Binds it for a moment; `holder` has it where that fails. */
 void machine_check_port(struct report *r, const char *name, const char *listen,
-                        enum machine_port kind, bool is_running);
+                        enum machine_port kind, enum machine_holder holder);
 /* Whether this process may bind ports below 1024, on `address` ("": any). */
 void machine_check_low_ports(struct report *r, const char *address);
 

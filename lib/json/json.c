@@ -12,6 +12,8 @@
 #include "base/err.h"
 #include "json/json_scan.h"
 
+#define ALLOWED_SHOWN_MAX 400u /* bytes of the names that a fault about another one lists */
+
 /* No STRICT flag: the scan is stricter, and versions differ in what the flag makes of an integer
  * beyond 64 bits, which is a fault of that value here and not of the document.  Nor is UTF-8
  * checked twice.  Its depth counts the scalar inside the innermost container too. */
@@ -63,6 +65,19 @@ int json_read(struct json_object **out, const char *text, size_t n, struct json_
     rc = tokenise(tok, out, text + from, to - from, from, why);
     json_tokener_free(tok);
     return rc;
+}
+
+void json_place(const char *text, size_t offset, size_t *line, size_t *column)
+{
+    *line = *column = 1;
+    for (size_t i = 0; i < offset; i++) {
+        if (text[i] == '\n') {
+            ++*line;
+            *column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) { /* a character's first byte */
+            ++*column;
+        }
+    }
 }
 
 int json_read_list(struct json_object **out, struct json_list *list, const char *const *path,
@@ -380,6 +395,8 @@ struct json_object *json_obj(struct json_check *c, const char *base, struct json
 void json_only(struct json_check *c, const char *base, struct json_object *obj,
                const char *const *keys)
 {
+    char *allowed = NULL;
+
     if (!is_object(c, base, obj))
         return;
     json_object_object_foreach(obj, key, value)
@@ -388,7 +405,13 @@ void json_only(struct json_check *c, const char *base, struct json_object *obj,
         (void)value;
         while (*k && strcmp(*k, key) != 0)
             k++;
-        if (!*k)
-            json_fault_at(c, base, key, "unknown", "is not known here");
+        if (*k)
+            continue;
+        if (!allowed)
+            allowed = must_join(keys);
+        json_fault_at(c, base, key, "unknown", "is not known here; allowed: %.*s%s",
+                      (int)ALLOWED_SHOWN_MAX, allowed,
+                      strlen(allowed) > ALLOWED_SHOWN_MAX ? "..." : "");
     }
+    free(allowed);
 }

@@ -40,6 +40,9 @@ struct json_syntax {
 MUST_USE int json_read(struct json_object **out, const char *text, size_t n,
                        struct json_syntax *why);
 
+/* Where byte `offset` of a text is, as editors count: lines and characters from 1. */
+void json_place(const char *text, size_t offset, size_t *line, size_t *column);
+
 /* One long list of a document, left out of it: its elements stay text until each is asked for, so
  * that thousands of them never stand in memory side by side, and one that is known already is never
  * read at all. */
@@ -109,10 +112,13 @@ struct json_object *json_array(struct json_check *c, const char *base, struct js
                                const char *key, enum json_need need, size_t min, size_t max);
 struct json_object *json_obj(struct json_check *c, const char *base, struct json_object *obj,
                              const char *key, enum json_need need);
-/* Adds "unknown" for each key of obj that is not in the NULL-ended list. */
+/* Adds "unknown" for each key of obj that is not in the NULL-ended list, which it names. */
 void json_only(struct json_check *c, const char *base, struct json_object *obj,
                const char *const *keys);
 bool json_has(struct json_object *obj, const char *key);
+/* Puts "?" for each byte that is part of no UTF-8 sequence: for texts of unknown make that are
+ * about to stand in a document. */
+void json_repair_utf8(char *text);
 /* "string", "integer", "number", "boolean", "object", "array", "null". */
 const char *json_type_of(struct json_object *value);
 

@@ -175,6 +175,19 @@ static size_t utf8_len(const char *p, const char *end)
     return n;
 }
 
+void json_repair_utf8(char *text)
+{
+    const char *end = text + strlen(text);
+
+    while (text < end) {
+        size_t n = utf8_len(text, end);
+
+        if (n == 0)
+            *text = '?';
+        text += MAX(n, 1u);
+    }
+}
+
 /* Behind the backslash.  *is_nul is set by \u0000. */
 static int scan_escape(struct scan *s, bool *is_nul)
 {

@@ -202,14 +202,14 @@ static void begin_line(struct crash_line *l, const char *name, uintptr_t address
     put_field(l, "backtrace", is_json);
 }
 
-static void write_line(struct crash_line *l)
+/* False: nobody reads. */
+static bool write_line(struct crash_line *l)
 {
     bool is_json = log_format() == LOG_JSON;
 
     memcpy(l->text + l->len, is_json ? "\"}\n" : "\"\n", is_json ? 3 : 2);
     l->len += is_json ? 3 : 2;
-    if (write(log_descriptor(), l->text, l->len) < 0)
-        l->len = 0;
+    return log_last_words(log_descriptor(), l->text, l->len);
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -254,7 +254,7 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
 
     (void)context;
     if (unfinished) { /* what there is of the backtrace has to do */
-        write_line(unfinished);
+        (void)write_line(unfinished);
         die_of(unfinished->signum);
         return;
     }
@@ -263,9 +263,11 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
             name = fatal[i].name;
     begin_line(&l, name, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
     add_backtrace(&l);
-    write_line(&l);
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_print_stack_trace(); /* with names: the sanitizer's own handler is ours now */
+    if (write_line(&l))
+        __sanitizer_print_stack_trace(); /* with names: the sanitizer's own handler is ours now */
+#else
+    (void)write_line(&l);
 #endif
     die_of(signum);
 }

@@ -22,6 +22,7 @@
 #define TLS_EXPORTER_BYTES 32u
 #define TLS_PIN_BYTES      32u
 #define TLS_CERT_PAIRS_MAX 4u
+#define TLS_CA_BYTES_MAX   (4u << 20) /* of a file of CAs */
 
 struct chunk_pool;
 struct tls;         /* one connection */
@@ -105,7 +106,11 @@ struct tls_client_options {
     const char *const *alpn;
     const uint8_t *pin;  /* 32 bytes, copied; or NULL */
     const char *ca_file; /* or NULL; the chain and the name are then checked */
-    bool use_system_ca;  /* the system's CAs instead of a file (not both) */
+    /* What was read from it before, PEM, borrowed for the call; NULL: it is read here (a regular
+     * file of at most TLS_CA_BYTES_MAX). */
+    const char *ca_pem;
+    size_t ca_pem_len;
+    bool use_system_ca; /* the system's CAs instead of a file (not both) */
     /* Pin and CA: both must agree.  None of them: the certificate is not checked here (the tunnel's
      * proof does it). */
 };

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "edge/edge.h"
 
 static void add_str(struct json_object *o, const char *key, const char *value)
@@ -61,6 +60,14 @@ static void add_limits(struct json_object *o, const struct edge *e)
     json_object_object_add(o, "limits", limits);
 }
 
+static struct json_object *describe_listeners(const struct edge *e)
+{
+    struct json_object *listeners = json_object_new_object();
+
+    admin_add_listeners(e->admin, listeners);
+    return listeners;
+}
+
 static void get_status(void *service, struct admin_request *r)
 {
     const struct edge *e = service;
@@ -73,6 +80,7 @@ static void get_status(void *service, struct admin_request *r)
     add_bool(o, "running", !service_drain_is_begun(&e->drain));
     add_str(o, "version", PENSTOCK_VERSION);
     add_str(o, "instance", e->instance);
+    json_object_object_add(o, "listeners", describe_listeners(e));
     add_bool(o, "connected", is_up);
     add_str(o, "phase", uplink_phase(u));
     add_str(o, "transport", is_up ? link_transport_name(uplink_transport(u)) : NULL);
@@ -169,10 +177,12 @@ static void delete_tunnel(void *service, struct admin_request *r)
     if (!admin_if_match(r, tunnel_tag(e)))
         return;
     if (!admin_is_dry_run(r)) {
-        int err = credentials_forget(e->conf.service.state_dir);
-
-        if (err)
-            log_warn("edge", "forget_failed", LOG_S("error", err_name(err)));
+        if (credentials_forget(e->conf.service.state_dir) == -ERR_IO) {
+            admin_problem(r, 507, "stateNotWritten",
+                          "the credentials cannot be removed from the state directory; the tunnel "
+                          "stays");
+            return;
+        }
         uplink_set_credentials(&e->uplink, NULL);
         renew_tag(e);
     }
@@ -194,8 +204,13 @@ const struct admin_route edge_routes[] = {
      .access = ADMIN_WRITE,
      .takes_body = true,
      .body_max = 16384,
+     .queries = admin_dry_run_query,
      .handle = put_tunnel},
-    {.method = "DELETE", .pattern = "/v1/tunnel", .access = ADMIN_WRITE, .handle = delete_tunnel},
+    {.method = "DELETE",
+     .pattern = "/v1/tunnel",
+     .access = ADMIN_WRITE,
+     .queries = admin_dry_run_query,
+     .handle = delete_tunnel},
     {.method = NULL},
 };
 
@@ -204,7 +219,7 @@ bool edge_is_ready(void *service, char *why, size_t why_size)
     const struct edge *e = service;
 
     if (uplink_is_connected(&e->uplink) && e->uplink.assignment.has_config)
-        return true;
+        return !public_ports_tell_failed(&e->uplink.assignment.ports, why, why_size);
     snprintf(why, why_size, "no tunnel: %s%s%s", uplink_phase(&e->uplink),
              e->uplink.last_error[0] ? ": " : "", e->uplink.last_error);
     return false;

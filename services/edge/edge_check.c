@@ -239,8 +239,11 @@ static void check_buffers(struct report *r)
 void edge_check(struct report *r, const void *member)
 {
     const struct edge_conf *conf = member;
+    struct running running;
 
-    doctor_check_service(r, &conf->service);
+    running_ask(&running, &conf->service);
+    doctor_check_service(r, &conf->service, &running);
+    running_fini(&running);
     machine_check_files(r,
                         (uint64_t)(conf->limits.streams + conf->limits.held_clients) + SPARE_FILES);
     check_buffers(r);

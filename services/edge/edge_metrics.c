@@ -164,6 +164,18 @@ static void memory(struct metrics *m, const struct edge *e, const struct edge_su
         "Chunks refused by limits.poolChunks or by the heap.", s->pool_refused);
 }
 
+static void ports(struct metrics *m, const struct public_ports *p)
+{
+    one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
+        p->count);
+    one(m, "penstock_edge_ports_open", METRIC_GAUGE,
+        "Those that are bound; none while the tunnel is away for longer than holdSecs.",
+        public_ports_open_count(p));
+    one(m, "penstock_edge_ports_failed", METRIC_GAUGE,
+        "Those that could not be bound; each is tried again every 5 s.",
+        public_ports_failed_count(p));
+}
+
 void edge_collect(void *service, struct metrics *m)
 {
     const struct edge *e = service;
@@ -177,6 +189,5 @@ void edge_collect(void *service, struct metrics *m)
     udp(m, e, &sums.udp);
     stun(m, &e->uplink.assignment.stun);
     memory(m, e, &sums);
-    one(m, "penstock_edge_ports_assigned", METRIC_GAUGE, "Public ports that the hub assigned.",
-        e->uplink.assignment.ports.count);
+    ports(m, &e->uplink.assignment.ports);
 }

@@ -74,17 +74,9 @@ static void close_one(struct public_ports *p, struct public_port *port)
              LOG_S("protocol", protocol_name(port->protocol)));
 }
 
-static bool has_failed(const struct public_ports *p)
-{
-    for (size_t i = 0; i < p->count; i++)
-        if (!p->ports[i].is_open)
-            return true;
-    return false;
-}
-
 static void arm_retry(struct public_ports *p)
 {
-    if (!p->is_suspended && has_failed(p))
+    if (public_ports_failed_count(p) > 0)
         deadline_set(&p->retry, PUBLIC_PORT_RETRY_MS);
     else
         deadline_off(&p->retry);
@@ -192,6 +184,27 @@ size_t public_ports_open_count(const struct public_ports *p)
     for (size_t i = 0; i < p->count; i++)
         n += p->ports[i].is_open;
     return n;
+}
+
+size_t public_ports_failed_count(const struct public_ports *p)
+{
+    return p->is_suspended ? 0 : p->count - public_ports_open_count(p);
+}
+
+bool public_ports_tell_failed(const struct public_ports *p, char *why, size_t why_size)
+{
+    size_t failed = public_ports_failed_count(p), i = 0;
+    char more[40] = "";
+
+    if (failed == 0)
+        return false;
+    while (p->ports[i].is_open)
+        i++;
+    if (failed > 1)
+        snprintf(more, sizeof(more), " (and %zu more)", failed - 1);
+    snprintf(why, why_size, "port %u/%s: %s%s", p->ports[i].port,
+             protocol_name(p->ports[i].protocol), p->ports[i].error, more);
+    return true;
 }
 
 void public_ports_describe(const struct public_ports *p, struct config_ack *out)

@@ -44,6 +44,11 @@ void public_ports_resume(struct public_ports *p);
 /* Closes all, keeps the assignment. */
 void public_ports_suspend(struct public_ports *p);
 size_t public_ports_open_count(const struct public_ports *p);
+/* Those that could not be bound and are tried again; while they are suspended none is. */
+size_t public_ports_failed_count(const struct public_ports *p);
+/* True when there are such ports: `why` has the first, "port 443/tcp: Address already in use", and
+ * how many more. */
+bool public_ports_tell_failed(const struct public_ports *p, char *why, size_t why_size);
 /* Fills what is bound and what failed; `out` is zeroed (config_ack_fini() after). */
 void public_ports_describe(const struct public_ports *p, struct config_ack *out);
 /* The same as JSON: adds listenPorts, listenPortsUdp and portErrors to `o`. */

@@ -99,7 +99,7 @@ static void check_post(struct hub *h, struct change *c, struct admin_request *r)
     if (json_check_failed(&faults))
         admin_problem_faults(r, &faults);
     else if (registry_find(&h->registry, spec.id))
-        admin_problem(r, 409, "exists", "an edge with this id exists");
+        admin_problem(r, 409, "exists", "the edge \"%s\" exists", spec.id);
     else if (admin_is_dry_run(r))
         admin_reply(r, 200, emit_spec(&spec), NULL);
     else
@@ -204,6 +204,7 @@ static void check_put(struct hub *h, struct change *c, struct admin_request *r)
 {
     struct spec_rules rules = rules_of(h);
     struct json_object *body = admin_body(r), *list = body;
+    bool is_bare = json_object_is_type(body, json_type_array);
     char etag[REGISTRY_ETAG_MAX];
     struct edge_spec *specs = NULL;
     struct json_check faults;
@@ -212,12 +213,12 @@ static void check_put(struct hub *h, struct change *c, struct admin_request *r)
     if (!admin_if_match(r, registry_etag(&h->registry, NULL, etag)))
         return;
     json_check_init(&faults);
-    if (!json_object_is_type(body, json_type_array)) {
+    if (!is_bare) {
         json_only(&faults, "", body, (const char *const[]){"edges", NULL});
         list = json_array(&faults, "", body, "edges", JSON_REQUIRED, 0, SIZE_MAX);
     }
     if (list && edge_specs_parse(&specs, &count, list, h->registry.limit, SPEC_FROM_API, &rules,
-                                 &faults, "/edges") != 0)
+                                 &faults, is_bare ? "" : "/edges") != 0)
         must(json_check_failed(&faults));
     if (list && json_object_array_length(list) > h->registry.limit)
         count_one(&h->shared.counters.edges_refused);

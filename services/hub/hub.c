@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "admin/cert_time.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "hub/hub_cert.h"
@@ -38,6 +39,8 @@ static int start_tls(struct hub *h)
 
     if (err)
         return service_start_failed("hub", err, "tunnel.certFile", why);
+    if (*h->conf.tunnel_cert_file) /* one of our own is known by its pin */
+        cert_time_warn("hub", "tunnel.certFile", h->cert, unix_time_now());
     err = tls_ctx_new_server(
         &h->shared.tls,
         &(struct tls_server_options){.versions = TLS_ONLY_13, .alpn = alpn, .cert = h->cert});
@@ -74,10 +77,14 @@ static int find_secret(const struct hub *h, struct edge_spec *spec, char *why, s
 /* Early: a hub that another one's store keeps from starting has not listened to anyone. */
 static int open_store(struct hub *h)
 {
+    const char *what = NULL;
     char why[STORE_WHY_BYTES] = "";
-    int err = registry_store_open(&h->store, &h->registry, h->loop, &h->conf, why, sizeof(why));
+    int err =
+        registry_store_open(&h->store, &h->registry, h->loop, &h->conf, &what, why, sizeof(why));
 
-    return err ? service_start_failed("hub", err, "store.url", why) : 0;
+    if (err == -ERR_SYNTAX) /* a file that is no registry: not the configuration's fault */
+        err = -ERR_IO;
+    return err ? service_start_failed("hub", err, what, why) : 0;
 }
 
 /* The configuration's, over those of the store (registry_store.h has the rule).  With targets and
@@ -315,10 +322,12 @@ static int open_quic(struct hub *h, char *why, size_t why_size)
     char text[ADDR_TEXT_MAX];
     int err = quic_door_start(&h->quic, h->workers, &h->conf, why, why_size);
 
-    if (!err)
-        log_info("hub", "listening", LOG_S("name", "tunnel-quic"),
-                 LOG_S("address", addr_format(&h->tunnel_at, text)));
-    return err;
+    if (err)
+        return err;
+    h->has_quic = true;
+    log_info("hub", "listening", LOG_S("name", "tunnel-quic"),
+             LOG_S("address", addr_format(&h->tunnel_at, text)));
+    return 0;
 }
 
 static void on_quic_retry(struct deadline *deadline)

@@ -34,6 +34,7 @@ struct hub {
     struct deadline quic_retry; /* its port is taken, or its keys are not there: asked for again */
     struct log_limit quic_log;
     union addr tunnel_at;  /* where it listens */
+    bool has_quic;         /* by UDP too */
     struct tls_cert *cert; /* counted: of the tunnel */
     struct admin *admin;   /* owned */
     struct service_tokens tokens;

@@ -185,6 +185,20 @@ static struct json_object *limits(const struct hub *h)
     return o;
 }
 
+static struct json_object *listeners(const struct hub *h)
+{
+    struct json_object *o = json_object_new_object();
+    char text[ADDR_TEXT_MAX];
+
+    addr_format(&h->tunnel_at, text);
+    if (h->port.door_count > 0)
+        api_add_str(o, "tunnel", text);
+    if (h->has_quic)
+        api_add_str(o, "tunnelQuic", text);
+    admin_add_listeners(h->admin, o);
+    return o;
+}
+
 static void get_status(void *service, struct admin_request *r)
 {
     const struct hub *h = service;
@@ -198,6 +212,7 @@ static void get_status(void *service, struct admin_request *r)
     json_object_object_add(o, "startedAt", unix_time_json(h->started_unix));
     api_add_int(o, "workers", h->worker_count);
     api_add_int(o, "tunnelPort", addr_port(&h->tunnel_at));
+    json_object_object_add(o, "listeners", listeners(h));
     json_object_object_add(o, "connectedEdges", edges);
     json_object_object_add(o, "totals", totals(h));
     json_object_object_add(o, "limits", limits(h));
@@ -214,7 +229,7 @@ static void get_status(void *service, struct admin_request *r)
 #define CHANGE(method_, pattern_, body_, optional_, handle_)                                       \
     {                                                                                              \
         .method = method_, .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = body_,        \
-        .body_is_optional = optional_, .handle = handle_                                           \
+        .body_is_optional = optional_, .queries = admin_dry_run_query, .handle = handle_           \
     }
 
 const struct admin_route hub_routes[] = {

@@ -62,14 +62,13 @@ static void check_certificate(struct report *r, const struct hub_conf *conf)
     free(made);
 }
 
-static void check_ports(struct report *r, const struct hub_conf *conf)
+static void check_ports(struct report *r, const struct hub_conf *conf,
+                        const struct running *running)
 {
-    bool is_running = doctor_is_running(&conf->service);
-
     if (hub_conf_has_transport(conf, "tls"))
-        machine_check_port(r, "tunnel.listen", conf->tunnel_listen, MACHINE_TCP, is_running);
+        doctor_check_port(r, "tunnel.listen", conf->tunnel_listen, MACHINE_TCP, running);
     if (hub_conf_has_transport(conf, "quic"))
-        machine_check_port(r, "tunnel.listen", conf->tunnel_listen, MACHINE_UDP, is_running);
+        doctor_check_port(r, "tunnel.listen", conf->tunnel_listen, MACHINE_UDP, running);
 }
 
 static void check_buffers(struct report *r, const struct hub_conf *conf)
@@ -141,14 +140,17 @@ static void check_targets(struct report *r, const struct hub_conf *conf)
 void hub_check(struct report *r, const void *member)
 {
     const struct hub_conf *conf = member;
+    struct running running;
 
-    doctor_check_service(r, &conf->service);
+    running_ask(&running, &conf->service);
+    doctor_check_service(r, &conf->service, &running);
     machine_check_files(
         r, (uint64_t)(conf->limits.streams + conf->limits.udp_sessions + conf->limits.sessions) +
                SPARE_FILES);
     check_buffers(r, conf);
     check_store(r, conf);
     check_certificate(r, conf);
-    check_ports(r, conf);
+    check_ports(r, conf, &running);
     check_targets(r, conf);
+    running_fini(&running);
 }

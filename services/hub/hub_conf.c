@@ -192,6 +192,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(target_ports_udp),
      .fallback = "{}",
+     .example = "{\"53\":5353}",
      .doc = "Public UDP port to target: a port, or {host, port, proxyProtocol}; a port not named "
             "goes to the same number."},
     {.path = "target.proxyProtocolUdp",
@@ -205,10 +206,12 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(edges),
      .fallback = "[]",
-     .doc = "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
-            "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "
-            "was edited since the last "
-            "start; what the API changed or removed stays."},
+     .example = "[{\"id\":\"demo\",\"listenPorts\":[443]}]",
+     .doc =
+         "The edges to begin with: {id, listenPorts, listenPortsUdp, stunIntervalSecs, "
+         "maxInstances, enabled, secret | secretFile}. An entry is applied when it is new or "
+         "was edited since the last "
+         "start; what the API changed or removed stays, and so does an edge whose entry is gone."},
     {.path = "store.url",
      .kind = CONF_STRING,
      .offset = AT(store_url),
@@ -219,7 +222,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_STRING,
      .offset = AT(store_key_file),
      .fallback = "",
-     .doc = "The key of the secrets in it, made when missing; empty: store.key in stateDir."},
+     .doc = "The key of the secrets in it, made with it; empty: store.key in stateDir."},
     LIMIT("streams", streams, "16384", 1, 10000000, "streams", OPENS_REFUSED("limit_streams"),
           "Open at once; an OPEN past it is reset."),
     LIMIT("edges", edges, "10000", 1, REGISTRY_MAX, "edges", "penstock_hub_edges_refused_total",

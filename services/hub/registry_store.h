@@ -1,11 +1,13 @@
 /* registry_store - what of the registry is durable, in lib/store's records:
  *
  *   edge/<id>   body: the edge as the API shows it; secret: {secret, oldSecret?, oldUntil?}
- *   conf/<id>   secret: a digest of the entry of `edges` in the configuration that was applied last
+ *   conf/<id>   secret: a digest of the entry of `edges` in the configuration that was applied
+ * last; none: the entry left the list, and its edge is there
  *
  * The configuration's list is what to begin with: an entry is applied when it is new, or is another
  * one than at the last start.  What the API changed or removed since then stays; an entry that is
- * gone from the list leaves its edge where it is.
+ * gone from the list leaves its edge where it is, which each start logs
+ * (edge_not_in_configuration).
  */
 #ifndef HUB_REGISTRY_STORE_H
 #define HUB_REGISTRY_STORE_H
@@ -16,12 +18,16 @@
 struct hub_conf;
 struct loop;
 
-#define REGISTRY_STORE_QUEUE 4 /* batches: change.h has one under way at a time */
+#define REGISTRY_GONE_TOLD   20 /* edges, a line each at a start; further ones are counted in one */
+#define REGISTRY_STORE_QUEUE 4  /* batches: change.h has one under way at a time */
 
-/* Reads or makes the key, opens store.url and reads every edge into the (empty) registry.  0, or
- * -ERR_* with `why`. */
+/* Reads the key, opens store.url and reads every edge into the (empty) registry.  Both are made
+ * where neither is there; a key that is missing beside its database is not: -ERR_AUTH, and nothing
+ * is made.  0, or -ERR_* with `why`, and in *what the key of the configuration that
+ * is at fault (static). */
 MUST_USE int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
-                                 const struct hub_conf *conf, char *why, size_t why_size);
+                                 const struct hub_conf *conf, const char **what, char *why,
+                                 size_t why_size);
 /* Applies those of the configuration's entries that are to be applied (their ports move), all of
  * them with their secrets.  What the disk does not take is in force all the same: *unwritten (the
  * caller's; or NULL) has to be in the file with the first change that comes after it, or the next

@@ -166,6 +166,29 @@ static char *path_in(const char *state_dir, const char *given, const char *fallb
     return *name == '/' ? must_strdup(name) : must_printf("%s/%s", state_dir, name);
 }
 
+static char *database_path(const struct hub_conf *conf)
+{
+    return path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
+}
+
+static bool is_missing(const char *path)
+{
+    return access(path, F_OK) != 0 && errno == ENOENT;
+}
+
+/* A key that is made beside a database opens nothing, and the next backup would take it for the
+ * right one. */
+static int look_for_key(const char *path, const struct hub_conf *conf, char *why, size_t why_size)
+{
+    char *database = database_path(conf);
+    bool is_lost = is_missing(path) && !is_missing(database);
+
+    if (is_lost)
+        snprintf(why, why_size, "%s is missing; bring it back", path);
+    free(database);
+    return is_lost ? -ERR_AUTH : 0;
+}
+
 /* The file holds a text like those of other secrets; the store's key is made of it. */
 static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], char *why,
                     size_t why_size)
@@ -173,8 +196,10 @@ static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], c
     static const char label[] = "penstock store v1";
     char *path = path_in(conf->service.state_dir, conf->store_key_file, "store.key");
     char *text = NULL;
-    int err = admin_secret_file(path, &text, why, why_size);
+    int err = look_for_key(path, conf, why, why_size);
 
+    if (!err)
+        err = admin_secret_file(path, &text, why, why_size);
     if (!err)
         tls_hmac_sha256(text, strlen(text), label, strlen(label), key);
     if (text)
@@ -184,14 +209,23 @@ static int read_key(const struct hub_conf *conf, uint8_t key[STORE_KEY_BYTES], c
     return err;
 }
 
-int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
-                        const struct hub_conf *conf, char *why, size_t why_size)
+/* The folder, where what is in it cannot be written; else `key`. */
+static const char *fault_at(const struct hub_conf *conf, bool is_in_folder, const char *key)
 {
-    char *path = path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
+    return is_in_folder && access(conf->service.state_dir, W_OK | X_OK) != 0 ? "stateDir" : key;
+}
+
+int registry_store_open(struct store **out, struct registry *r, struct loop *loop,
+                        const struct hub_conf *conf, const char **what, char *why, size_t why_size)
+{
+    const char *file = conf->store_url + strlen(STORE_SCHEME);
+    char *path = database_path(conf);
     uint8_t key[STORE_KEY_BYTES];
     int err = read_key(conf, key, why, why_size);
 
     *out = NULL;
+    *what = err ? fault_at(conf, *conf->store_key_file != '/', "store.keyFile")
+                : fault_at(conf, *file != '/', "store.url");
     if (!err)
         err = store_open(
             out,
@@ -207,27 +241,22 @@ int registry_store_open(struct store **out, struct registry *r, struct loop *loo
 
 int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
 {
-    char *path = path_in(conf->service.state_dir, conf->store_url + strlen(STORE_SCHEME), "");
-    char *key_path = path_in(conf->service.state_dir, conf->store_key_file, "store.key");
+    char *path = database_path(conf);
     uint8_t key[STORE_KEY_BYTES];
     int err = 0;
 
-    if (access(path, F_OK) != 0 && errno == ENOENT) {
+    if (is_missing(path)) {
         snprintf(why, why_size, "%s", path);
         err = -ERR_NOT_FOUND;
-    } else if (access(key_path, R_OK) != 0) { /* it would be made, and open nothing */
-        snprintf(why, why_size, "its key %s: %s", key_path, strerrordesc_np(errno));
+    } else if (read_key(conf, key, why, why_size) != 0) {
         err = -ERR_AUTH;
     }
-    if (!err)
-        err = read_key(conf, key, why, why_size);
     if (!err)
         err = store_look(path, key, why, why_size);
     if (!err)
         snprintf(why, why_size, "%s", path);
     tls_wipe(key, sizeof(key));
     free(path);
-    free(key_path);
     return err;
 }
 
@@ -236,8 +265,8 @@ int registry_store_look(const struct hub_conf *conf, char *why, size_t why_size)
 
 struct digest {
     char id[EDGE_ID_MAX + 1];
-    char text[DIGEST_CHARS + 1];
-    bool is_listed; /* in the configuration still */
+    char text[DIGEST_CHARS + 1]; /* "": it left the list, and is new should it be listed again */
+    bool is_listed;              /* in the configuration still */
 };
 
 struct digests {
@@ -325,6 +354,41 @@ static int apply(struct registry *r, struct store_batch *b, struct digests *d,
     return 0;
 }
 
+/* Its edge stays where it is, and whoever took the entry out may think that it was revoked: so it
+ * is told, at every start. */
+static void tell_gone(const char *id, size_t gone)
+{
+    if (gone <= REGISTRY_GONE_TOLD)
+        log_warn("hub", "edge_not_in_configuration", LOG_S("edge", id),
+                 LOG_S("hint", "it is registered still: DELETE /v1/edges/{id} revokes it"));
+}
+
+/* The entries that are not listed any more.  How many records change. */
+static size_t leave_unlisted(struct registry *r, struct store_batch *b, const struct digests *d)
+{
+    size_t changed = 0, gone = 0;
+
+    for (size_t i = 0; i < d->count; i++) {
+        const struct digest *one = &d->all[i];
+
+        if (one->is_listed)
+            continue;
+        if (!registry_find(r, one->id)) {
+            store_batch_remove(b, KIND_CONF, one->id);
+            changed++;
+            continue;
+        }
+        tell_gone(one->id, ++gone);
+        if (one->text[0]) {
+            store_batch_put(b, KIND_CONF, one->id, "", NULL, 0);
+            changed++;
+        }
+    }
+    if (gone > REGISTRY_GONE_TOLD)
+        log_warn("hub", "edges_not_in_configuration", LOG_U("untold", gone - REGISTRY_GONE_TOLD));
+    return changed;
+}
+
 int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *specs, size_t count,
                         struct store_batch **unwritten, char *why, size_t why_size)
 {
@@ -339,11 +403,8 @@ int registry_store_fill(struct store *s, struct registry *r, struct edge_spec *s
         if ((err = apply(r, b, &d, &specs[i], &applied)) != 0)
             snprintf(why, why_size,
                      "with those of the store they are more than limits.edges allows");
-    for (size_t i = 0; !err && i < d.count; i++)
-        if (!d.all[i].is_listed) { /* should it be listed again, it is new again */
-            store_batch_remove(b, KIND_CONF, d.all[i].id);
-            applied++;
-        }
+    if (!err)
+        applied += leave_unlisted(r, b, &d);
     if (!err && applied && store_write(s, b, not_stored, sizeof(not_stored)) != 0) {
         log_warn("hub", "edges_not_stored", LOG_S("why", not_stored));
         *unwritten = b;

@@ -93,10 +93,16 @@ static void read_value(struct named_port *entry, const struct target_map *map,
     int64_t port;
     char *pointer;
 
-    if (!json_object_is_type(value, json_type_int)) {
+    if (json_object_is_type(value, json_type_object)) {
         pointer = must_printf("%s/%s", base, key); /* a key that is a port needs no escapes */
         read_entry(entry, map, faults, pointer, value);
         free(pointer);
+        return;
+    }
+    if (!json_object_is_type(value, json_type_int)) {
+        json_fault_at(faults, base, key, "type",
+                      "must be a port number or {host, port, proxyProtocol}, is %s",
+                      json_type_of(value));
         return;
     }
     port = json_object_get_int64(value);

@@ -23,7 +23,8 @@ void auth_gate_fini(struct auth_gate *gate)
 /* --- addresses ----------------------------------------------------------------------------------
  */
 
-static uint64_t address_id(const char *text)
+/* Who guesses at one route is not forgiven by what he knows of another. */
+static uint64_t guesser_id(const char *text, const char *host)
 {
     uint8_t bytes[16] = {0};
     uint64_t hash = 0xcbf29ce484222325u;
@@ -33,6 +34,8 @@ static uint64_t address_id(const char *text)
 
     for (size_t i = 0; i < n; i++)
         hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    for (const char *at = host; *at; at++)
+        hash = (hash ^ (uint8_t)*at) * 0x100000001b3u;
     return hash ^ n;
 }
 
@@ -168,7 +171,7 @@ enum traffic_reason auth_gate_ask(struct traffic_worker *w, const struct route *
         return REASON_AUTH_DUPLICATE;
     if (r->authorization_count == 0)
         return REASON_AUTH_REQUIRED;
-    check->address = address_id(address);
+    check->address = guesser_id(address, route->host);
     if (has_to_wait(w, check->address))
         return REASON_AUTH_BACKOFF;
     if (auth->hash)

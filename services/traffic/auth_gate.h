@@ -4,9 +4,9 @@
  * auth_pool; that it was right is remembered for `auth.cacheSecs`, as a MAC of route, name and
  * password together, in a table of a fixed size.
  *
- * An address whose credentials were wrong `auth.failures` times in a row has to wait: 1 s, then 2,
- * 4, ... 60 s for each further failure; meanwhile credentials from there are not looked at (429).
- * An IPv6 address counts as its /64.
+ * An address whose credentials for a route were wrong `auth.failures` times in a row has to wait:
+ * 1 s, then 2, 4, ... 60 s for each further failure; meanwhile credentials from there for that
+ * route are not looked at (429).  An IPv6 address counts as its /64.
  */
 #ifndef TRAFFIC_AUTH_GATE_H
 #define TRAFFIC_AUTH_GATE_H

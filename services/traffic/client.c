@@ -49,6 +49,7 @@ static void close_client(struct client *c)
     close(c->fd);
     c->fd = -1;
     list_remove(&c->node);
+    list_remove(&c->stalled);
     if (c->has_address_slot)
         worker_dismiss_address(w, c->address_slot);
     worker_dismiss(w);
@@ -120,31 +121,6 @@ enum io client_fill(struct client *c)
     return io;
 }
 
-uint64_t client_write_due_ms(const struct client *c)
-{
-    bool has_rate = c->worker->settings->limits.read_rate > 0;
-
-    if (c->write_since_ms == 0)
-        return 0;
-    return c->write_since_ms + (has_rate ? c->write_left_ms : body_idle_ms(c));
-}
-
-void client_forgive_write(struct client *c)
-{
-    c->write_left_ms = body_idle_ms(c);
-    if (c->write_since_ms != 0)
-        c->write_since_ms = MAX(loop_now_ms(c->worker->loop), 1u);
-}
-
-uint64_t client_clip_patience(const struct client *c, uint64_t ms)
-{
-    uint64_t now = loop_now_ms(c->worker->loop), due = c->write_since_ms + c->write_left_ms;
-
-    if (c->write_since_ms == 0 || c->worker->settings->limits.read_rate == 0)
-        return ms;
-    return MIN(ms, due > now ? due - now : 1);
-}
-
 /* Something moved, `got` bytes of it from the client: what waits for movement only begins anew. */
 static void touch(struct client *c, size_t got)
 {
@@ -152,33 +128,6 @@ static void touch(struct client *c, size_t got)
         c->session->moved(c, got);
     else if (c->state == CLIENT_FLUSHING)
         deadline_set(&c->deadline, client_clip_patience(c, body_idle_ms(c)));
-}
-
-/* `moved` bytes left for the kernel.  Who reads slowly lets the kernel's buffer fill, and from then
- * on what leaves is what it reads: that must be limits.readRate on the whole.  Only time in which
- * bytes wait counts; each byte that leaves buys its time, and no more than timeouts.bodyIdleSecs is
- * ever in hand. */
-static void pay_write(struct client *c, size_t moved)
-{
-    uint64_t rate = (uint64_t)c->worker->settings->limits.read_rate;
-    uint64_t now = loop_now_ms(c->worker->loop);
-
-    if (moved > 0) {
-        uint64_t waited = c->write_since_ms ? now - c->write_since_ms : 0;
-        uint64_t left = c->write_left_ms > waited ? c->write_left_ms - waited : 0;
-
-        c->write_left_ms = MIN(left + (rate ? (uint64_t)moved * 1000 / rate : 0), body_idle_ms(c));
-        c->write_since_ms = 0;
-    }
-    if (c->write_since_ms == 0 && tls_out_len(c->tls) > 0)
-        c->write_since_ms = MAX(now, 1u);
-}
-
-enum traffic_reason client_write_reason(const struct client *c)
-{
-    uint64_t waited = loop_now_ms(c->worker->loop) - c->write_since_ms;
-
-    return waited < body_idle_ms(c) ? REASON_SLOW_READ : REASON_WRITE_TIMEOUT;
 }
 
 void client_skip(struct client *c, size_t n)
@@ -190,10 +139,16 @@ void client_skip(struct client *c, size_t n)
         touch(c, n);
 }
 
+static void break_off(struct client *c, bool is_out_of_memory)
+{
+    c->is_broken = true;
+    c->is_out_of_memory = is_out_of_memory;
+}
+
 static void write_record(struct client *c, const void *bytes, size_t n)
 {
     if (!c->is_broken && tls_write(c->tls, bytes, n) != IO_OK)
-        c->is_broken = true;
+        break_off(c, tls_error(c->tls) == -ERR_NOMEM);
 }
 
 void client_put(struct client *c, const void *bytes, size_t n)
@@ -213,8 +168,7 @@ void client_put(struct client *c, const void *bytes, size_t n)
         if (!c->stage) {
             c->stage = chunk_take(loop_pool(c->worker->loop));
             if (!c->stage) {
-                refuse(c, REASON_NO_MEMORY);
-                c->is_broken = true;
+                break_off(c, true);
                 return;
             }
         }
@@ -235,11 +189,25 @@ size_t client_out_len(const struct client *c)
     return c->stage_len + (c->tls ? tls_out_len(c->tls) : 0);
 }
 
-size_t client_room(const struct client *c)
+size_t client_room(struct client *c)
 {
     size_t cap = (size_t)c->worker->settings->limits.buffer_bytes, len = client_out_len(c);
+    enum worker_pressure pressure = worker_pressure(c->worker);
 
+    if (pressure != PRESSURE_NONE)
+        cap = MIN(cap, TLS_RECORD_BYTES);
+    if (pressure == PRESSURE_STALLED && len < cap) {
+        worker_stall(c->worker, c);
+        return 0;
+    }
     return len < cap ? cap - len : 0;
+}
+
+enum traffic_reason client_end_reason(const struct client *c)
+{
+    if (c->worker->is_stopped)
+        return REASON_STOPPED;
+    return c->is_out_of_memory ? REASON_NO_MEMORY : REASON_CLIENT_GONE;
 }
 
 void client_wake(struct client *c)
@@ -271,7 +239,7 @@ static void flush(struct client *c)
         c->is_broken = true;
         return;
     }
-    pay_write(c, before - tls_out_len(c->tls));
+    client_pay_write(c, before - tls_out_len(c->tls));
     if (tls_out_len(c->tls) < before)
         touch(c, 0);
 }
@@ -566,6 +534,7 @@ void client_start(struct traffic_worker *w, int fd, const union addr *peer)
     deadline_init(&c->deadline, w->loop, on_due);
     ready_init(&c->ready, on_ready);
     reap_init(&c->reap, client_free);
+    list_init(&c->stalled);
     COUNT(w, connections);
     COUNT(w, clients_open);
     list_push(&w->clients, &c->node);
@@ -579,6 +548,18 @@ void client_start(struct traffic_worker *w, int fd, const union addr *peer)
         start_tls(c);
     }
     client_arm(c);
+}
+
+void client_hurry(struct client *c)
+{
+    uint64_t due = c->write_since_ms + PRESSURE_PATIENCE_MS;
+
+    if (c->state != CLIENT_OPEN && c->state != CLIENT_FLUSHING)
+        return;
+    if (c->write_since_ms == 0 || due > loop_now_ms(c->worker->loop))
+        return;
+    c->is_hurried = true;
+    time_out(c);
 }
 
 void client_drain(struct client *c, bool now)

@@ -26,6 +26,7 @@
 
 #include "base/err.h"
 #include "loop/loop.h"
+#include "traffic/client_patience.h"
 #include "traffic/h1_session.h"
 #include "traffic/h2_session.h"
 #include "traffic/proxy_intake.h"
@@ -78,6 +79,7 @@ struct client {
     struct ready ready;
     struct reap reap;
     struct list node;              /* of the worker's */
+    struct list stalled;           /* of the worker's, while buffers are short */
     struct traffic_worker *worker; /* borrowed */
     union addr address;            /* the peer's, then what the PROXY header says */
     struct requester requester;    /* its name and TLS version: from OPEN on */
@@ -92,7 +94,9 @@ struct client {
     struct chunk *stage; /* owned */
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken;
-    size_t lingered; /* bytes thrown away */
+    bool is_out_of_memory; /* that is why it is broken */
+    bool is_hurried;       /* it has PRESSURE_PATIENCE_MS, and no longer */
+    size_t lingered;       /* bytes thrown away */
     /* What waits for the client to read it (RELAY apart: it has an idle time of its own). */
     uint64_t write_since_ms; /* since when it waits without a byte leaving; 0: nothing waits */
     uint64_t write_left_ms;  /* how long it may still wait: limits.readRate */
@@ -105,6 +109,9 @@ struct client {
 
 /* A connection was accepted and admitted (worker_admit()); takes fd over. */
 void client_start(struct traffic_worker *w, int fd, const union addr *peer);
+/* The worker's buffers have run out: it is ended if it has taken nothing of what waits for it for
+ * PRESSURE_PATIENCE_MS. */
+void client_hurry(struct client *c);
 /* Closes it, now if it is idle or `now`, else after the answer under way. */
 void client_drain(struct client *c, bool now);
 
@@ -117,17 +124,12 @@ void client_skip(struct client *c, size_t n); /* n <= c->in_len are used up */
 /* Puts bytes on their way; errors show when it is flushed. */
 void client_put(struct client *c, const void *bytes, size_t n);
 size_t client_out_len(const struct client *c); /* bytes that wait */
-size_t client_room(const struct client *c);    /* of limits.bufferBytes */
-void client_wake(struct client *c);            /* runs it after the events of this turn */
-/* When what waits for the client must have moved on, by limits.readRate or bodyIdleSecs; 0: nothing
- * waits. */
-uint64_t client_write_due_ms(const struct client *c);
-/* What waits is upgraded connections': they have a time of their own, this one begins anew. */
-void client_forgive_write(struct client *c);
-/* `ms`, or less when what waits for the client must have moved on before. */
-uint64_t client_clip_patience(const struct client *c, uint64_t ms);
-/* Why it is given up on while bytes wait: it takes nothing, or less than limits.readRate. */
-enum traffic_reason client_write_reason(const struct client *c);
+/* Of limits.bufferBytes; less where the worker's buffers are short, and then client_wake() follows
+ * when they are not. */
+size_t client_room(struct client *c);
+/* Why its work is ended with it. */
+enum traffic_reason client_end_reason(const struct client *c);
+void client_wake(struct client *c); /* runs it after the events of this turn */
 /* The other side must see that the answer is cut short: reset, nothing more is sent. */
 void client_abort(struct client *c);
 /* Everything of this direction is sent and close_notify behind it; reading goes on (relay). */

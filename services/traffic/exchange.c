@@ -95,6 +95,7 @@ void exchange_reset(struct exchange *x)
         COUNT_DOWN(x->worker, exchanges_open);
     let_go_of_routes(x);
     route_options_unref(x->options);
+    free(x->notes);
     drop_bytes(x);
     exchange_init(x, requester, codec);
 }
@@ -172,26 +173,25 @@ static enum traffic_reason find_upstream(struct exchange *x)
 
 /* --- start -------------------------------------------------------------------------------- */
 
-static void copy_text(char *to, size_t size, struct http_text from)
+static void choose_id(struct exchange *x, const struct http_request *r)
 {
-    size_t n = MIN(from.n, size - 1);
-
-    if (n > 0) /* a line that could not be read has no parts */
-        memcpy(to, from.p, n);
-    to[n] = '\0';
+    if (request_id_read(x->request_id, &r->fields) || !x->worker->settings->generate_request_id)
+        return;
+    request_id_make(x->request_id, &x->worker->request_ids);
+    x->has_own_id = true;
 }
 
-void exchange_open(struct exchange *x, const char *protocol, struct http_text method,
-                   struct http_text target)
+void exchange_open(struct exchange *x, const char *protocol, const struct http_request *r)
 {
     must(x->state == EXCHANGE_IDLE && x->started_us == 0);
     COUNT(x->worker, requests);
     x->started_us = clock_now_us();
     x->protocol = protocol;
-    if (x->worker->settings->log_access) {
-        copy_text(x->method, sizeof(x->method), method);
-        copy_text(x->path, sizeof(x->path), target);
-    }
+    if (!r)
+        return;
+    choose_id(x, r);
+    if (x->worker->settings->log_access)
+        access_log_note(x, r);
 }
 
 void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reason)
@@ -207,6 +207,11 @@ void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reaso
     access_log_request(x, status, us, reason);
 }
 
+void exchange_own_body(struct exchange *x, size_t n)
+{
+    x->bytes_out = n;
+}
+
 /* The request as it goes to the origin, into x->head. */
 static enum traffic_reason build_head(struct exchange *x, struct http_request *r)
 {
@@ -218,6 +223,8 @@ static enum traffic_reason build_head(struct exchange *x, struct http_request *r
     if (more.n == 0)
         return REASON_HEADER_TOO_LARGE;
     forward_request_filter(r, x->route->auth && !x->options->forwards_authorization);
+    if (x->has_own_id)
+        request_id_put(&r->fields, x->request_id);
     forward_rules_request(x->options, r, &more);
     if (more.is_cut)
         return REASON_HEADER_TOO_LARGE;
@@ -243,8 +250,10 @@ static void on_verdict(struct auth_check *check, enum traffic_reason reason)
     struct exchange *x = container_of(check, struct exchange, check);
 
     must(x->state == EXCHANGE_CHECKING);
-    if (reason == REASON_NONE)
+    if (reason == REASON_NONE) {
+        access_log_note_user(x);
         reason = find_upstream(x);
+    }
     if (reason != REASON_NONE)
         fail(x, reason);
 }
@@ -257,11 +266,15 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r)
     bool waits;
 
     must(x->state == EXCHANGE_IDLE && !x->hold && route);
+    if (worker_pressure(x->worker) != PRESSURE_NONE)
+        return REASON_NO_MEMORY;
     reason = auth_gate_ask(x->worker, route, r, x->requester->forward.address, &x->check, &waits);
     if (reason != REASON_NONE)
         return reason;
     x->hold = route_hold_ref(x->requester->hold);
     x->route = route;
+    if (!waits)
+        access_log_note_user(x);
     x->options = route_options_ref(route->options);
     x->is_counted = true;
     COUNT(x->worker, exchanges_open);
@@ -429,9 +442,10 @@ size_t exchange_client_room(const struct exchange *x)
 
 bool exchange_waits_for_client(const struct exchange *x)
 {
-    return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len &&
-           (!x->expects_continue || x->has_continued) &&
-           (!http_upgrade_is_asked(&x->upgrade) || x->state != EXCHANGE_WAITING);
+    bool may_send = !x->expects_continue || x->has_continued || x->bytes_in > 0;
+
+    return !x->is_ended && x->body.len == 0 && x->head_sent == x->head_len && may_send &&
+           (!http_upgrade_is_asked(&x->upgrade) || x->state == EXCHANGE_RELAYING);
 }
 
 void exchange_on_connected(struct exchange *x)

@@ -29,9 +29,11 @@
 #define TRAFFIC_EXCHANGE_H
 
 #include "buf/bufq.h"
+#include "traffic/access_log.h"
 #include "traffic/auth_gate.h"
 #include "traffic/h1_framer.h"
 #include "traffic/http_upgrade.h"
+#include "traffic/request_id.h"
 #include "traffic/requester.h"
 #include "traffic/route.h"
 #include "traffic/upstream_choice.h"
@@ -43,8 +45,6 @@ struct upstream;
 struct upstream_pool;
 
 #define EXCHANGE_INTERIMS_MAX 16u /* 1xx answers in front of the last one */
-#define EXCHANGE_METHOD_MAX   16u
-#define EXCHANGE_PATH_MAX     256u /* of the access log */
 
 #define EXCHANGE_STATES(X)                                                                         \
     X(IDLE, BIT(EXCHANGE_CHECKING) | BIT(EXCHANGE_CONNECTING) | BIT(EXCHANGE_WAITING) |            \
@@ -110,10 +110,13 @@ struct exchange {
     enum traffic_reason reason; /* why it failed */
 
     /* For the log. */
-    const char *protocol; /* static: "HTTP/1.1" */
+    const char *protocol;                /* static: "HTTP/1.1" */
+    char request_id[REQUEST_ID_MAX + 1]; /* "": none */
+    bool has_own_id;                     /* it is ours: the origin gets it in place of what came */
     bool is_logged;
     uint64_t started_us, bytes_in, bytes_out;
-    char method[EXCHANGE_METHOD_MAX], path[EXCHANGE_PATH_MAX];
+    char method[ACCESS_METHOD_MAX], path[ACCESS_PATH_MAX];
+    struct access_notes *notes; /* owned; NULL: none are needed, or there was no memory */
     char target[ADDR_TEXT_MAX]; /* the destination that answered, or was tried last */
 };
 
@@ -123,9 +126,9 @@ void exchange_fini(struct exchange *x); /* cancels; fine on a zeroed one */
 /* IDLE or DONE: ready for the next request. */
 void exchange_reset(struct exchange *x);
 
-/* A request came, well formed or not: it is counted, and noted for the log. */
-void exchange_open(struct exchange *x, const char *protocol, struct http_text method,
-                   struct http_text target);
+/* A request came, well formed or not: it is counted, gets its id, and is noted for the log.  `r` is
+ * as far as it could be read; NULL: it never came to a request. */
+void exchange_open(struct exchange *x, const char *protocol, const struct http_request *r);
 /* Checks credentials, filters the request's fields, builds what is sent, finds a connection.  Only
  * when requester_check() had nothing against it.  REASON_NONE, or why no origin is asked (the state
  * is IDLE or DONE then). */
@@ -133,6 +136,8 @@ enum traffic_reason exchange_start(struct exchange *x, struct http_request *r);
 /* The request of exchange_open() was answered with `status` (0: it could not be): counted and
  * logged, once. */
 void exchange_log(struct exchange *x, unsigned status, enum traffic_reason reason);
+/* The codec answered by itself, with a body of n bytes. */
+void exchange_own_body(struct exchange *x, size_t n);
 
 /* --- for the codec ------------------------------------------------------------------------ */
 

@@ -43,6 +43,7 @@ void forward_request_filter(struct http_request *r, bool drops_authorization)
             break;
         case FIELD_OTHER:
         case FIELD_DATE:
+        case FIELD_REQUEST_ID:
         case FIELD_NO_TRAILER:
             break;
         }
@@ -71,7 +72,7 @@ size_t forward_extras(char out[FORWARD_EXTRAS_MAX], const struct forward_client 
 
 void forward_response_filter(struct http_response *r, const char *version_header)
 {
-    struct http_text ours = {version_header, strlen(version_header)};
+    struct http_text ours = {version_header, version_header ? strlen(version_header) : 0};
     bool has_trailers = r->framing == HTTP_CHUNKED;
 
     for (unsigned i = 0; i < r->fields.count; i++) {
@@ -101,6 +102,7 @@ void forward_response_filter(struct http_response *r, const char *version_header
         case FIELD_AUTHORIZATION:
         case FIELD_FORWARDED:
         case FIELD_DATE:
+        case FIELD_REQUEST_ID:
         case FIELD_NO_TRAILER:
         case FIELD_LOOKALIKE:
             break;

@@ -28,7 +28,7 @@ void forward_request_filter(struct http_request *r, bool drops_authorization);
  * their length, 0 when they do not fit (the authority is checked, so it has an end). */
 size_t forward_extras(char out[FORWARD_EXTRAS_MAX], const struct forward_client *c,
                       struct http_text authority);
-/* Marks what does not go on; `version_header` is the name of ours. */
+/* Marks what does not go on; `version_header` is the name of ours, or NULL. */
 void forward_response_filter(struct http_response *r, const char *version_header);
 
 #endif

@@ -85,7 +85,9 @@ static size_t room(const struct exchange *x)
 
 static void taken(struct exchange *x, size_t n)
 {
-    if (exchange_room(x) - n < UPSTREAM_READ_MIN && !x->is_ended)
+    bool was_held = exchange_room(x) - n < UPSTREAM_READ_MIN || x->body.len + n >= TLS_RECORD_BYTES;
+
+    if (was_held && !x->is_ended)
         client_wake(session_of(x)->client);
 }
 

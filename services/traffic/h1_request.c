@@ -146,6 +146,7 @@ static enum traffic_reason read_field(struct http_request *out, struct framing *
     case FIELD_HTTP2_SETTINGS:
     case FIELD_FORWARDED:
     case FIELD_DATE:
+    case FIELD_REQUEST_ID:
     case FIELD_NO_TRAILER:
     case FIELD_LOOKALIKE:
         break;
@@ -198,6 +199,7 @@ enum traffic_reason h1_request_parse(struct http_request *out, const char *head,
 
     must(scan->head_len > 0 && scan->first_len > 0);
     memset(out, 0, offsetof(struct http_request, fields));
+    out->fields.count = 0;
     reason = parse_line(out, head, scan->first_len);
     if (reason == REASON_NONE)
         reason = h1_fields_parse(&out->fields, head + scan->first_len + 2, head + scan->head_len,

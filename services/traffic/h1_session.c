@@ -75,6 +75,7 @@ static enum step answer(struct h1_session *s, enum traffic_reason reason)
     own.closes = s->closes;
     own_answer_emit(&text, &own);
     client_put(s->client, text.p, text.n);
+    exchange_own_body(&s->exchange, own.body_len);
     exchange_log(&s->exchange, own.status, reason);
     end_request(s);
     return STEP_MORE;
@@ -123,7 +124,7 @@ static enum step parse_request(struct h1_session *s, const char *head)
     enum traffic_reason reason = h1_request_parse(r, head, &s->scan, &w->limits, "https");
 
     s->minor = r->minor;
-    exchange_open(x, r->minor == 0 ? "HTTP/1.0" : "HTTP/1.1", r->method, r->target);
+    exchange_open(x, r->minor == 0 ? "HTTP/1.0" : "HTTP/1.1", r);
     s->scan = (struct h1_scan){0};
     if (reason != REASON_NONE) {
         x->is_head = r->is_head;
@@ -223,12 +224,23 @@ static enum step break_request(struct h1_session *s, enum traffic_reason reason)
     return STEP_WAIT;
 }
 
+/* Of the body towards the origin; one record where buffers are short. */
+static size_t body_room(const struct h1_session *s)
+{
+    const struct exchange *x = &s->exchange;
+    size_t room = exchange_room(x);
+
+    if (room == 0 || worker_pressure(x->worker) == PRESSURE_NONE)
+        return room;
+    return x->body.len < TLS_RECORD_BYTES ? MIN(room, TLS_RECORD_BYTES - x->body.len) : 0;
+}
+
 static enum step body_step(struct h1_session *s)
 {
     struct client *c = s->client;
     struct exchange *x = &s->exchange;
     struct http_fields *trailers = &c->worker->trailers;
-    size_t space = exchange_room(x);
+    size_t space = body_room(s);
     struct h1_piece piece;
     enum h1_body_step step;
 
@@ -309,7 +321,7 @@ static enum step relay_step(struct h1_session *s)
 {
     struct client *c = s->client;
     struct exchange *x = &s->exchange;
-    size_t n = exchange_room(x);
+    size_t n = body_room(s);
     enum io io;
 
     if (x->state == EXCHANGE_DONE) {
@@ -378,8 +390,7 @@ static void fini(struct client *c)
     struct h1_session *s = &c->h1;
 
     if (s->state == H1_EXCHANGE || s->state == H1_RELAY)
-        exchange_log(&s->exchange, s->exchange.status,
-                     c->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
+        exchange_log(&s->exchange, s->exchange.status, client_end_reason(c));
     exchange_fini(&s->exchange);
     h1_body_fini(&s->body);
     h1_gather_fini(&s->gather);
@@ -461,9 +472,9 @@ static bool wants_input(const struct client *c)
     case H1_HEAD:
         return client_room(s->client) > 0;
     case H1_EXCHANGE:
-        return s->has_request_ended || s->is_upgrade || exchange_room(&s->exchange) > 0;
+        return s->has_request_ended || s->is_upgrade || body_room(s) > 0;
     case H1_RELAY:
-        return !s->has_request_ended && exchange_room(&s->exchange) > 0;
+        return !s->has_request_ended && body_room(s) > 0;
     case H1_OVER:
     case H1_SESSION_STATE_COUNT:
         break;

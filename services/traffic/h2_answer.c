@@ -79,6 +79,7 @@ void h2_answer_own(struct h2_stream *st, enum traffic_reason reason)
     memcpy(st->own, own.body, own.body_len); /* not into a chunk: a client may let many wait */
     st->direct = st->own;
     st->direct_len = own.body_len;
+    exchange_own_body(&st->exchange, own.body_len);
     if (submit(st, &w->response,
                &(struct h2_answer){
                    .version_header = own.version_header, .version = own.version, .date = own.date},
@@ -117,6 +118,10 @@ static void push_interim(struct exchange *x, const struct http_response *r)
 
     if (!is_open(st))
         return;
+    /* Those are hints, and the client reads nothing: they would wait in nghttp2's memory. */
+    if (r->status != 100 &&
+        nghttp2_session_get_outbound_queue_size(st->session->ng) >= H2_INTERIMS_QUEUED)
+        return;
     h2_fields_response(&fields, r, &(struct h2_answer){0});
     if (nghttp2_submit_headers(st->session->ng, NGHTTP2_FLAG_NONE, st->id, NULL, fields.list,
                                fields.count, NULL) < 0)
@@ -145,6 +150,43 @@ static void push_head(struct exchange *x, const struct http_response *r)
         h2_session_fail(st->session, REASON_NO_MEMORY, NGHTTP2_INTERNAL_ERROR);
     client_wake(st->session->client);
 }
+
+/* --- what the client leaves waiting ----------------------------------------------------------- */
+
+static size_t clamp(int32_t window)
+{
+    return window > 0 ? (size_t)window : 0;
+}
+
+bool h2_stream_waits(const struct h2_stream *st)
+{
+    return st->out.len + st->direct_len > 0 || st->is_starved ||
+           (st->has_answer_ended && !st->has_end_sent && st->state != H2_STREAM_CLOSED);
+}
+
+uint64_t h2_stream_take_due_ms(const struct h2_stream *st)
+{
+    if (st->shut_since_ms == 0 || worker_of(st)->settings->limits.read_rate == 0)
+        return UINT64_MAX;
+    return st->shut_since_ms + st->take_left_ms;
+}
+
+/* Only time in which the stream's own window is shut counts: for the connection's it waits in turn
+ * with others, and for the kernel's buffer there is client_write_due_ms(). */
+static void pay_take(struct h2_stream *st, size_t n)
+{
+    uint64_t rate = (uint64_t)worker_of(st)->settings->limits.read_rate, now = now_ms(st);
+    uint64_t waited = st->shut_since_ms ? now - st->shut_since_ms : 0;
+    uint64_t left = st->take_left_ms > waited ? st->take_left_ms - waited : 0;
+    int32_t window = nghttp2_session_get_stream_remote_window_size(st->session->ng, st->id);
+    bool is_shut = h2_stream_waits(st) && clamp(window) <= n; /* nghttp2 takes n off behind this */
+
+    st->take_left_ms = MIN(left + (rate ? (uint64_t)n * 1000 / rate : 0), body_idle_ms(st));
+    st->shut_since_ms = is_shut ? MAX(now, 1u) : 0;
+}
+
+/* --- payload -----------------------------------------------------------------------------------
+ */
 
 /* The exchange is on the stack: the stream ends when the session runs. */
 static void fail_later(struct h2_stream *st)
@@ -183,6 +225,8 @@ static void push_body(struct exchange *x, const uint8_t *bytes, size_t n)
         st->direct = NULL;
         st->direct_len = 0;
     }
+    if (st->shut_since_ms == 0)
+        pay_take(st, 0);
     client_wake(st->session->client);
 }
 
@@ -210,11 +254,6 @@ static void push_end(struct exchange *x, const struct http_fields *trailers)
     h2_stream_linger(st);
     resume(st);
     client_wake(st->session->client);
-}
-
-static size_t clamp(int32_t window)
-{
-    return window > 0 ? (size_t)window : 0;
 }
 
 /* What the client's windows and the connection's buffer take.  Without a window a little is read
@@ -277,6 +316,7 @@ size_t h2_stream_next_data(struct h2_stream *st, size_t max, bool *ended)
 
 void h2_stream_put_data(struct h2_stream *st, const uint8_t head[9], size_t n)
 {
+    const size_t taken = n;
     struct client *c = st->session->client;
     struct iovec piece;
 
@@ -296,6 +336,7 @@ void h2_stream_put_data(struct h2_stream *st, const uint8_t head[9], size_t n)
         st->direct_len -= n;
     }
     st->moved_ms = st->session->data_ms = now_ms(st);
+    pay_take(st, taken);
 }
 
 bool h2_stream_put_trailers(struct h2_stream *st)

@@ -220,6 +220,7 @@ static enum traffic_reason read_field(struct http_request *out, struct seen *see
     case FIELD_HTTP2_SETTINGS:
     case FIELD_FORWARDED:
     case FIELD_DATE:
+    case FIELD_REQUEST_ID:
     case FIELD_NO_TRAILER:
     case FIELD_LOOKALIKE:
         break;

@@ -215,7 +215,7 @@ bool h2_session_count_reset(struct h2_session *s)
 }
 
 /* HEADERS or DATA of a stream that is not open any more: an error, or what was on its way. */
-static bool is_late(struct h2_session *s, int32_t id)
+static bool is_late(struct h2_session *s, uint8_t type, int32_t id)
 {
     if (id == 0 || id > s->last_id || nghttp2_session_get_stream_user_data(s->ng, id))
         return false;
@@ -225,8 +225,9 @@ static bool is_late(struct h2_session *s, int32_t id)
     case H2_CLOSED_BY_CLIENT:
         h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_STREAM_CLOSED);
         break;
-    case H2_CLOSED_UNKNOWN:
-        h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
+    case H2_CLOSED_UNKNOWN: /* or so long ago that others took its place: of DATA no harm comes */
+        if (type == NGHTTP2_HEADERS)
+            h2_session_fail(s, REASON_H2_PROTOCOL, NGHTTP2_PROTOCOL_ERROR);
         break;
     }
     return true;
@@ -241,8 +242,8 @@ static void count_control(struct h2_session *s)
 /* A frame begins; nothing of it was seen by nghttp2 yet. */
 static void judge_frame(struct h2_session *s, const struct h2_walk *f)
 {
-    bool is_of_late =
-        (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA) && is_late(s, f->stream_id);
+    bool is_of_late = (f->type == NGHTTP2_HEADERS || f->type == NGHTTP2_DATA) &&
+                      is_late(s, f->type, f->stream_id);
 
     switch (f->type) {
     case NGHTTP2_RST_STREAM:
@@ -535,7 +536,7 @@ static void fini(struct client *c)
 {
     struct h2_session *s = &c->h2;
 
-    end_streams(s, c->worker->is_stopped ? REASON_STOPPED : REASON_CLIENT_GONE);
+    end_streams(s, client_end_reason(c));
     h2_session_head_over(s);
     nghttp2_session_del(s->ng);
     s->ng = NULL;
@@ -550,7 +551,7 @@ static bool is_over(const struct client *c)
 
 static bool wants_input(const struct client *c)
 {
-    return c->h2.state != H2_OVER && client_room(c) > 0;
+    return c->h2.state != H2_OVER && client_room(c->h2.client) > 0;
 }
 
 static void on_room(struct client *c)

@@ -53,6 +53,7 @@ struct h2_stream *h2_stream_new(struct h2_session *s, int32_t id)
     list_init(&st->attention);
     reap_init(&st->reap, free_stream);
     st->moved_ms = now_ms(st);
+    st->take_left_ms = body_idle_ms(st);
     s->stream_count++;
     list_push(&s->streams, &st->node);
     return st;
@@ -102,7 +103,8 @@ static void stop_request(struct h2_stream *st)
 static enum traffic_reason hold(struct h2_stream *st, bool goes_on)
 {
     size_t head = goes_on ? st->session->head.bytes + FORWARD_EXTRAS_MAX : 0;
-    size_t n = sizeof(*st) + (goes_on ? sizeof(struct upstream) : 0) + head;
+    size_t notes = st->exchange.notes ? sizeof(*st->exchange.notes) : 0;
+    size_t n = sizeof(*st) + notes + (goes_on ? sizeof(struct upstream) : 0) + head;
     enum traffic_reason reason = h2_session_hold(st->session, n);
 
     if (reason != REASON_NONE)
@@ -159,7 +161,7 @@ void h2_stream_on_request(struct h2_stream *st, bool ended)
         ws_accept_emit(websocket.key, websocket.accept);
     }
     reason = h2_head_request(&s->head, r, ended, &websocket);
-    exchange_open(&st->exchange, "HTTP/2.0", r->method, r->target);
+    exchange_open(&st->exchange, "HTTP/2.0", r);
     st->exchange.is_head = r->is_head;
     st->has_request_ended = ended;
     if ((reason == REASON_HEADER_TOO_LARGE || reason == REASON_TOO_MANY_FIELDS) &&
@@ -212,7 +214,11 @@ void h2_stream_on_data(struct h2_stream *st, const uint8_t *bytes, size_t n)
     struct exchange *x = &st->exchange;
     uint64_t before = x->bytes_in;
 
-    if (takes_body(st))
+    /* Beyond the window nghttp2 resets the stream, and gives us all the same what came (RFC 9113
+     * 6.9.1). */
+    if (takes_body(st) && n > exchange_room(x))
+        h2_stream_reset(st, REASON_H2_PROTOCOL, NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (takes_body(st))
         exchange_push_body(x, bytes, n);
     if (st->state == H2_STREAM_LINGERING) { /* its own window stays shut */
         nghttp2_session_consume_connection(st->session->ng, n);
@@ -270,7 +276,7 @@ void h2_stream_end(struct h2_stream *st, enum traffic_reason reason)
     if (x->bytes_in > x->body_taken)
         nghttp2_session_consume_connection(s->ng, (size_t)(x->bytes_in - x->body_taken));
     if (x->started_us == 0) /* it never came to a request */
-        exchange_open(x, "HTTP/2.0", (struct http_text){0}, (struct http_text){0});
+        exchange_open(x, "HTTP/2.0", NULL);
     exchange_log(x, st->status, reason);
     exchange_fini(x);
     bufq_fini(&st->out);
@@ -325,11 +331,12 @@ static uint64_t stalled_since(const struct h2_stream *st)
 static void stall(struct h2_stream *st, uint64_t now)
 {
     struct h2_session *s = st->session;
+    bool is_slow = now - stalled_since(st) < body_idle_ms(st);
 
     if (now - s->data_ms >= body_idle_ms(st))
         h2_session_fail(s, REASON_WRITE_TIMEOUT, NGHTTP2_ENHANCE_YOUR_CALM);
     else
-        h2_stream_reset(st, REASON_WRITE_TIMEOUT, NGHTTP2_CANCEL);
+        h2_stream_reset(st, is_slow ? REASON_SLOW_READ : REASON_WRITE_TIMEOUT, NGHTTP2_CANCEL);
 }
 
 uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
@@ -350,8 +357,8 @@ uint64_t h2_stream_check(struct h2_stream *st, uint64_t now)
             due = st->moved_ms + (uint64_t)t->upgrade_idle_secs * 1000;
         if (due <= now)
             h2_stream_reset(st, REASON_UPGRADE_IDLE, NGHTTP2_CANCEL);
-    } else if (st->out.len + st->direct_len > 0 || st->is_starved) {
-        due = stalled_since(st) + idle;
+    } else if (h2_stream_waits(st)) {
+        due = MIN(stalled_since(st) + idle, h2_stream_take_due_ms(st));
         if (due <= now)
             stall(st, now);
     } else if (st->state == H2_STREAM_EXCHANGE && !st->has_request_ended &&

@@ -35,6 +35,8 @@ struct h2_session;
 #define H2_BODY_RATE       250u   /* bytes a second: a request's body, on the whole */
 #define H2_UNASKED_STREAMS 4u     /* whose answers are read though no window is open */
 #define H2_FRAME_BYTES     16375u /* of a DATA frame: with its head it fills a TLS record */
+/* Frames of a connection that wait: no interim answer goes behind them. */
+#define H2_INTERIMS_QUEUED 32u
 
 #define H2_STREAM_STATES(X)                                                                        \
     X(HEAD, BIT(H2_STREAM_EXCHANGE) | BIT(H2_STREAM_ANSWERED) | BIT(H2_STREAM_CLOSED))             \
@@ -71,6 +73,8 @@ struct h2_stream {
     bool is_starved;  /* the origin is not read: the client takes nothing */
     bool is_reset;    /* by us */
     uint64_t moved_ms;
+    uint64_t shut_since_ms; /* since when its window keeps back what waits; 0: it does not */
+    uint64_t take_left_ms;  /* how long that may last: bytes buy time, by limits.readRate */
     unsigned status;
     enum traffic_reason reason; /* why it ends early */
 };

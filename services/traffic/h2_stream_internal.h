@@ -41,6 +41,12 @@ void h2_stream_linger(struct h2_stream *st);
 extern const struct exchange_codec h2_answer_codec;
 /* A refusal or a failure, as an answer; or a reset, where there is none for it. */
 void h2_answer_own(struct h2_stream *st, enum traffic_reason reason);
+/* Something of the answer waits for the client: payload, what the origin has of it, or its end,
+ * which goes nowhere either while the window is shut. */
+bool h2_stream_waits(const struct h2_stream *st);
+/* When it must have opened its window further, by limits.readRate on the whole; UINT64_MAX: it need
+ * not. */
+uint64_t h2_stream_take_due_ms(const struct h2_stream *st);
 /* The exchange failed: an answer if none has begun, else the cut must show. */
 void h2_answer_break_off(struct h2_stream *st, enum traffic_reason reason, uint32_t code);
 

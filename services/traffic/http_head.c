@@ -75,7 +75,8 @@ static const struct known_field *const known[] = {
     [9] = NAMES({"forwarded", FIELD_FORWARDED}, {"x-real-ip", FIELD_FORWARDED}),
     [10] = NAMES({"connection", FIELD_CONNECTION}, {"keep-alive", FIELD_KEEP_ALIVE},
                  {"set-cookie", FIELD_NO_TRAILER}),
-    [12] = NAMES({"content-type", FIELD_NO_TRAILER}, {"max-forwards", FIELD_NO_TRAILER}),
+    [12] = NAMES({"content-type", FIELD_NO_TRAILER}, {"max-forwards", FIELD_NO_TRAILER},
+                 {"x-request-id", FIELD_REQUEST_ID}),
     [13] = NAMES({"authorization", FIELD_AUTHORIZATION}, {"content-range", FIELD_NO_TRAILER},
                  {"cache-control", FIELD_NO_TRAILER}),
     [14] =
@@ -241,6 +242,7 @@ static bool may_be_named(enum http_field_id id)
     case FIELD_TRAILER:
     case FIELD_UPGRADE:
     case FIELD_HTTP2_SETTINGS:
+    case FIELD_REQUEST_ID:
         return true;
     case FIELD_HOST:
     case FIELD_CONTENT_LENGTH:

@@ -16,6 +16,7 @@
 #include "traffic/traffic_reason.h"
 
 #define HTTP_FIELDS_MAX  256u /* of the arrays; limits.headerFields is at most this */
+#define HTTP_FIELDS_OURS 1u   /* and one that the proxy adds: request_id_put() */
 #define HTTP_UPGRADE_MAX 64u  /* bytes of Upgrade; a longer one is not passed on */
 #define HTTP_ACCEPT_MAX  32u  /* Sec-WebSocket-Accept: 28 characters */
 
@@ -42,6 +43,7 @@ enum http_field_id {
     FIELD_AUTHORIZATION,
     FIELD_FORWARDED, /* Forwarded, X-Forwarded*, X-Real-IP: ours alone */
     FIELD_DATE,
+    FIELD_REQUEST_ID, /* X-Request-Id: request_id.h */
     FIELD_NO_TRAILER, /* others that must not come as a trailer: Cookie, Content-Type, ... */
     FIELD_LOOKALIKE,  /* "X_Forwarded_For": one of the above in disguise */
 };
@@ -55,7 +57,7 @@ struct http_field {
 
 struct http_fields {
     unsigned count;
-    struct http_field list[HTTP_FIELDS_MAX];
+    struct http_field list[HTTP_FIELDS_MAX + HTTP_FIELDS_OURS];
 };
 
 enum http_framing {

@@ -20,6 +20,8 @@ void own_answer_set(struct own_answer *a, const struct exchange *x, enum traffic
                              .hsts = route ? route->options->hsts : NULL,
                              .explains = route && route->options->explains};
     must(a->status != 0);
+    if (a->explains && x->request_id[0])
+        a->request_id = x->request_id;
     if (a->status == 401)
         a->realm = route->host;
 }
@@ -63,6 +65,8 @@ void own_answer_make(struct own_answer *a, struct http_response *out)
         put_field(&out->fields, "Strict-Transport-Security", text_of(a->hsts));
     if (a->explains)
         put_field(&out->fields, "penstock-reason", text_of(a->word));
+    if (a->request_id)
+        put_field(&out->fields, "X-Request-Id", text_of(a->request_id));
     if (a->status == 405)
         put_field(&out->fields, "Allow", text_of("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     if (a->location.n > 0)

@@ -23,6 +23,7 @@ struct own_answer {
     const char *realm;                    /* 401 */
     const char *hsts;                     /* of the route; or NULL */
     bool explains;                        /* the word in a field too: HEAD has no body */
+    const char *request_id;               /* in a field; NULL: none */
     struct http_text location;            /* 301; empty: none */
     /* Of own_answer_make(). */
     char body[OWN_ANSWER_BODY_MAX], challenge[320];

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "loop/socket.h"
+#include "traffic/access_log.h"
+#include "traffic/forward_headers.h"
 #include "traffic/h1_request.h"
 #include "traffic/http_request.h"
 #include "traffic/own_answer.h"
@@ -115,34 +117,75 @@ enum traffic_reason redirect_location(struct h1_text *out, struct http_text auth
     return REASON_NONE;
 }
 
-static void answer(struct redirect *r, enum traffic_reason reason, unsigned minor, bool is_head,
+/* One request, as far as it could be read (NULL: its head is not whole), and what it was answered
+ * with; no status: there was no memory for that. */
+static void log_request(const struct redirect *r, const struct http_request *q, unsigned status,
+                        size_t body_len, enum traffic_reason reason)
+{
+    char host[ROUTE_HOST_MAX + 1] = "", method[ACCESS_METHOD_MAX] = "", path[ACCESS_PATH_MAX] = "";
+    char id[REQUEST_ID_MAX + 1] = "";
+    struct forward_client client;
+    struct access_notes notes = {0};
+
+    if (!r->worker->settings->log_access)
+        return;
+    forward_client_set(&client, &r->address);
+    if (q) {
+        access_log_copy(method, sizeof(method), q->method);
+        access_log_copy(path, sizeof(path), q->target);
+        access_notes_set(&notes, &q->fields);
+        request_id_read(id, &q->fields);
+        if (q->authority.n > 0 && http_host_normalise(q->authority, host) != REASON_NONE)
+            host[0] = '\0';
+    }
+    access_log_write(
+        r->worker, &(struct access_record){.client = client.address,
+                                           .host = host[0] ? host : "-",
+                                           .protocol = q && q->minor == 0 ? "HTTP/1.0" : "HTTP/1.1",
+                                           .method = method,
+                                           .path = path,
+                                           .upstream = "-",
+                                           .tls = "-",
+                                           .request_id = id,
+                                           .notes = &notes,
+                                           .status = status,
+                                           .bytes_out = body_len,
+                                           .reason = reason});
+}
+
+/* `q` as in log_request(). */
+static void answer(struct redirect *r, enum traffic_reason reason, const struct http_request *q,
                    struct http_text location)
 {
     struct traffic_worker *w = r->worker;
+    bool is_moved = reason == REASON_NONE;
     struct h1_text text = {.p = (char *)w->read, .size = sizeof(w->read)};
-    struct own_answer own = {.status = reason == REASON_NONE ? 301 : traffic_reason_status(reason),
-                             .word = reason == REASON_NONE ? "moved to https"
-                                                           : traffic_reason_word(reason),
-                             .minor = minor,
+    struct own_answer own = {.status = is_moved ? 301 : traffic_reason_status(reason),
+                             .word = is_moved ? "moved to https" : traffic_reason_word(reason),
+                             .minor = is_moved ? q->minor : 1,
                              .closes = r->closes,
-                             .is_head = is_head,
+                             .is_head = is_moved && q->is_head,
                              .date = w->date,
                              .location = location};
     size_t used;
 
     own_answer_emit(&text, &own);
-    if (reason == REASON_NONE)
+    if (is_moved)
         COUNT(w, redirects);
     else
         worker_count_reason(w, reason);
-    if (text.is_cut || h1_gather_add(&r->out, text.p, text.n, SIZE_MAX / 2, &used) != 0)
+    if (text.is_cut || h1_gather_add(&r->out, text.p, text.n, SIZE_MAX / 2, &used) != 0) {
         r->closes = true;
+        own.status = 0;
+        own.body_len = 0;
+    }
+    log_request(r, q, own.status, own.body_len, reason);
 }
 
-static void refuse(struct redirect *r, enum traffic_reason reason)
+static void refuse(struct redirect *r, enum traffic_reason reason, const struct http_request *q)
 {
     r->closes = true;
-    answer(r, reason, 1, false, (struct http_text){NULL, 0});
+    answer(r, reason, q, (struct http_text){NULL, 0});
 }
 
 static void answer_request(struct redirect *r)
@@ -156,13 +199,13 @@ static void answer_request(struct redirect *r)
     if (reason == REASON_NONE)
         reason = redirect_location(&where, q->authority, q->target, w->settings->redirect_port);
     if (reason != REASON_NONE) {
-        refuse(r, reason);
+        refuse(r, reason, q);
         return;
     }
     has_body = q->framing == HTTP_CHUNKED || (q->framing == HTTP_LENGTH && q->length > 0);
     r->closes =
         q->wants_close || has_body || q->expects_continue || q->upgrade.n > 0 || w->is_draining;
-    answer(r, REASON_NONE, q->minor, q->is_head, (struct http_text){where.p, where.n});
+    answer(r, REASON_NONE, q, (struct http_text){where.p, where.n});
 }
 
 /* --- states ------------------------------------------------------------------------------- */
@@ -214,7 +257,7 @@ static bool serve_head(struct redirect *r)
     if (reason == REASON_NONE && r->scan.head_len == 0 && r->scan.first_len > 0 && !had_line)
         reason = h1_request_line_check(r->in.bytes, r->scan.first_len);
     if (reason != REASON_NONE) {
-        refuse(r, reason);
+        refuse(r, reason, NULL);
         return true;
     }
     if (r->scan.head_len == 0)
@@ -374,7 +417,7 @@ static void on_due(struct deadline *d)
     if (r->state == REDIRECT_PROXY)
         worker_count_reason(r->worker, REASON_PROXY_MISSING);
     if (r->state == REDIRECT_HEAD && r->in.len > 0 && r->out.len == 0 && !r->closes) {
-        refuse(r, REASON_HEADER_TIMEOUT);
+        refuse(r, REASON_HEADER_TIMEOUT, NULL);
         deadline_set(&r->deadline, REDIRECT_LINGER_MS);
         redirect_run(r);
         return;

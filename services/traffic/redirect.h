@@ -8,8 +8,9 @@
  * LINGER  2 s                                                     closed
  *
  * HEAD covers the time between two requests too.  A request is read as strictly as on the TLS
- * listener; one with a body is answered and the connection closed.  No route is looked at and no
- * version header sent: whoever asks here learns nothing about which hosts exist.
+ * listener, and stands in the access log as there; one with a body is answered and the connection
+ * closed.  No route is looked at and no version header sent: whoever asks here learns nothing about
+ * which hosts exist.
  */
 #ifndef TRAFFIC_REDIRECT_H
 #define TRAFFIC_REDIRECT_H

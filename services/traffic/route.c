@@ -3,6 +3,7 @@
  */
 #include "traffic/route.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -407,4 +408,28 @@ int route_normalise_host(const char *in, size_t n, bool allow_wildcard,
         return -ERR_SYNTAX;
     }
     return 0;
+}
+
+static bool is_ip_literal(const char *text)
+{
+    struct in6_addr any;
+
+    return inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1;
+}
+
+static bool is_ascii(const char *text)
+{
+    while (*text && (unsigned char)*text < 0x80)
+        text++;
+    return *text == '\0';
+}
+
+const char *route_host_fault(const char *text, char host[ROUTE_HOST_MAX + 1])
+{
+    if (!is_ascii(text))
+        return "is no host name: letters beyond ASCII are written as an A-label, xn--...";
+    if (route_normalise_host(text, strlen(text), true, host) != 0)
+        return "is no host name (labels of letters, digits and hyphens; \"*.\" may lead; names "
+               "beyond ASCII as A-labels, xn--...)";
+    return is_ip_literal(host) ? "is an address, and no host name" : NULL;
 }

@@ -112,5 +112,8 @@ struct route_set *route_set_without(const struct route_set *base, const struct r
  * above ASCII do not.  `allow_wildcard`: a leading "*." may stand.  0, -ERR_SYNTAX. */
 MUST_USE int route_normalise_host(const char *in, size_t n, bool allow_wildcard,
                                   char out[ROUTE_HOST_MAX + 1]);
+/* The host name of a route as it is kept, in `host`; NULL, or what is wrong with it: "is no ...".
+ */
+const char *route_host_fault(const char *text, char host[ROUTE_HOST_MAX + 1]);
 
 #endif

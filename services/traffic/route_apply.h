@@ -36,17 +36,20 @@ enum route_update_kind {
 };
 
 #define ROUTE_FATES(X)                                                                             \
-    X(PENDING, "pending")       /* waits or is built */                                            \
-    X(APPLIED, "applied")       /* live now */                                                     \
-    X(UNCHANGED, "unchanged")   /* the live set is this already */                                 \
-    X(CHECKED, "checked")       /* dry run: would be applied */                                    \
-    X(REJECTED, "rejected")     /* build.faults says why */                                        \
-    X(SUPERSEDED, "superseded") /* a newer whole set came before its turn */                       \
-    X(STOPPED, "stopped")       /* the service ends */
+    X(PENDING, "pending")           /* waits or is built */                                        \
+    X(APPLIED, "applied")           /* live now */                                                 \
+    X(UNCHANGED, "unchanged")       /* the live set is this already */                             \
+    X(CHECKED, "checked")           /* dry run: would be applied */                                \
+    X(CHECK_FAILED, "check_failed") /* dry run: would be rejected; nobody is alarmed by it */      \
+    X(REJECTED, "rejected")         /* build.faults says why */                                    \
+    X(SUPERSEDED, "superseded")     /* a newer whole set came before its turn */                   \
+    X(STOPPED, "stopped")           /* the service ends */
 
 #define X(name, word) ROUTE_##name,
 enum route_fate { ROUTE_FATES(X) ROUTE_FATE_COUNT };
 #undef X
+
+#define ROUTE_NOT_STORED "the set is served, but a restart would not find it"
 
 /* The hosts that an update adds, changes or removes: routes of the new set, of the old for removed.
  */
@@ -77,12 +80,13 @@ struct route_update {
     enum route_fate fate;
     uint64_t number;        /* 0: dry run */
     uint64_t superseded_by; /* number of the newer set; 0: a dry run's */
-    bool has_syntax_error;  /* rejected, for `syntax`; also the only one of the faults */
+    bool has_syntax_error;  /* that is why, see `syntax`; also the only one of the faults */
     struct json_syntax syntax;
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    bool is_store_failed;
+    bool is_store_failed; /* its sender must hear of it: ROUTE_NOT_STORED, and why */
+    char store_why[256];
     uint64_t taken_us, built_us, stored_us; /* clock_now_us(); 0: it did not come to that */
 
     struct list node; /* in the waiting line */
@@ -116,17 +120,20 @@ struct route_apply_options {
     unsigned waiting_max;
     /* A new set is live: hand it to the workers.  `set` is borrowed for the call. */
     void (*on_publish)(void *arg, struct route_set *set);
-    /* An update (no dry run) was rejected; or NULL. */
+    /* An update was rejected; or NULL. */
     void (*on_rejected)(void *arg, uint64_t number, size_t faults);
-    /* Keeps a set that is live for the next start: on the apply thread.  0; -ERR_* with `why`: the
-     * set is served all the same, with a warning.  May be NULL. */
+    /* Keeps a set that is live for the next start: on the apply thread, whenever an update is
+     * applied, or finds its content live but not kept.  0; -ERR_* with `why`: the set is served all
+     * the same, with a warning.  May be NULL. */
     int (*store)(void *arg, const struct route_set *set, char *why, size_t why_size);
     void *arg;
+    bool is_first_stored; /* the set that it starts with is kept already */
 };
 
 struct route_apply_stats {
     uint64_t fates[ROUTE_FATE_COUNT];
     uint64_t refused; /* the line was full */
+    uint64_t sets;    /* whole ones that were applied, or were live already */
     uint64_t store_failures;
     uint64_t stored; /* revision of the set that a restart would begin with */
     unsigned waiting;

@@ -85,10 +85,12 @@ static struct route_set *parse(const struct text *t, const char *path,
     struct json_list list;
     struct route_build b;
     struct route_set *set;
+    size_t line, column;
 
     if (json_read_list(&body, &list, route_shape_rest.path, t->bytes, t->len, &why) != 0) {
-        fprintf(err, "penstock-traffic: routesFile %s: byte %zu: %s\n", path, why.offset,
-                why.reason);
+        json_place(t->bytes, why.offset, &line, &column);
+        fprintf(err, "penstock-traffic: routesFile %s: line %zu, column %zu (byte %zu): %s\n", path,
+                line, column, why.offset, why.reason);
         return NULL;
     }
     route_build_init(&b, key, NULL);

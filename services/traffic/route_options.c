@@ -293,6 +293,7 @@ static bool is_free_field(const char *name, size_t n)
     switch (http_field_id_of((struct http_text){name, n})) {
     case FIELD_OTHER:
     case FIELD_NO_TRAILER:
+    case FIELD_REQUEST_ID:
     case FIELD_AUTHORIZATION:
         return true;
     case FIELD_HOST:

@@ -81,9 +81,7 @@ static struct json_object *emit_listeners(const struct traffic *t)
 
     add(obj, "http", text(t->http_address));
     add(obj, "https", text(t->https_address));
-    add(obj, "management", text(admin_address(t->admin)));
-    if (admin_metrics_address(t->admin))
-        add(obj, "metrics", text(admin_metrics_address(t->admin)));
+    admin_add_listeners(t->admin, obj);
     return obj;
 }
 
@@ -103,7 +101,9 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "listeners", emit_listeners(t));
     add(obj, "routes", number(live->count));
     add(obj, "revision", number(live->revision));
-    add(obj, "stored", t->has_state ? number(s->stored) : NULL);
+    add(obj, "stored", t->state.is_usable ? number(s->stored) : NULL);
+    add(obj, "routesLeftOut", number(traffic_routes_left_out(t)));
+    add(obj, "passwordsLost", number(state_folder_passwords_lost(live)));
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));
@@ -213,14 +213,28 @@ static void route_etag(const struct route *route, char out[ROUTE_ETAG_MAX])
         snprintf(out + 2 * i, 3, "%02x", route->digest[i]);
 }
 
-/* The path's host name, normalised; false when 404 has been answered. */
+/* The path's host name, normalised; false when 404 has been answered: no route can have it. */
 static bool take_host(struct admin_request *r, char host[HOST_TEXT_MAX])
 {
-    const char *given = admin_param(r, "hostName");
+    const char *given = admin_param(r, "hostName"), *fault = route_host_fault(given, host);
 
-    if (route_normalise_host(given, strlen(given), true, host) == 0)
+    if (fault)
+        admin_problem(r, 404, "notFound", "\"%.64s\" %s", given, fault);
+    return !fault;
+}
+
+/* The same of a route that is to be there: its name is at fault, as it would be in a whole set. */
+static bool take_new_host(struct admin_request *r, char host[HOST_TEXT_MAX])
+{
+    const char *fault = route_host_fault(admin_param(r, "hostName"), host);
+    struct json_check faults;
+
+    if (!fault)
         return true;
-    admin_problem(r, 404, "notFound", "\"%.64s\" is no host name", given);
+    json_check_init(&faults);
+    json_fault(&faults, "/hostName", "invalid", "the path's %s", fault);
+    admin_problem_faults(r, &faults);
+    json_check_fini(&faults);
     return false;
 }
 
@@ -260,6 +274,24 @@ static const char *public_fate(enum route_fate fate)
     return fate == ROUTE_CHECKED ? "dryRun" : route_fate_name(fate);
 }
 
+/* That it is not stored stands first, and not among those of the set, of which a bound is kept. */
+static struct json_object *emit_warnings(const struct route_update *u)
+{
+    struct json_object *list, *of_set;
+    struct json_check own;
+
+    json_check_init(&own);
+    if (u->is_store_failed)
+        json_fault(&own, "", "notStored", ROUTE_NOT_STORED ": %s", u->store_why);
+    list = json_faults_emit(&own);
+    json_check_fini(&own);
+    of_set = json_faults_emit(&u->build.warnings);
+    for (size_t i = 0; i < json_object_array_length(of_set); i++)
+        json_object_array_add(list, json_object_get(json_object_array_get_idx(of_set, i)));
+    json_object_put(of_set);
+    return list;
+}
+
 static struct json_object *emit_outcome(const struct route_update *u, const struct route_set *live)
 {
     struct json_object *obj = json_object_new_object();
@@ -272,7 +304,7 @@ static struct json_object *emit_outcome(const struct route_update *u, const stru
     add(obj, "added", emit_names(&u->added));
     add(obj, "changed", emit_names(&u->changed));
     add(obj, "removed", emit_names(&u->removed));
-    add(obj, "warnings", json_faults_emit(&u->build.warnings));
+    add(obj, "warnings", emit_warnings(u));
     return obj;
 }
 
@@ -310,6 +342,7 @@ static void on_done(struct route_update *u, const struct route_set *live)
     case ROUTE_CHECKED:
         reply_outcome(u, live);
         break;
+    case ROUTE_CHECK_FAILED:
     case ROUTE_REJECTED:
         if (u->has_syntax_error)
             admin_problem_syntax(r, &u->syntax);
@@ -335,25 +368,23 @@ static void on_done(struct route_update *u, const struct route_set *live)
 /* The precondition is looked at when nothing can come between it and the change. */
 static bool on_start(struct route_update *u, const struct route_set *live)
 {
-    char etag[ROUTE_ETAG_MAX] = "";
-    const struct route *route = NULL;
-    bool may_go_on;
+    const struct route *route = route_set_entry(live, u->host);
+    const char *present = live->etag;
+    char etag[ROUTE_ETAG_MAX];
+    bool may_go_on = false;
 
     if (!u->request) /* the precondition went away with the client: only the very same set is safe
                       */
         return live->revision == u->seen_revision;
     if (u->kind != ROUTE_UPDATE_SET) {
-        route = route_set_entry(live, u->host);
-        if (!route && u->kind == ROUTE_UPDATE_DELETE) {
-            admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
-            u->request = NULL;
-            return false;
-        }
-        if (!route) /* nothing there that could match */
-            return true;
-        route_etag(route, etag);
+        present = route ? etag : NULL;
+        if (route)
+            route_etag(route, etag);
     }
-    may_go_on = admin_if_match(u->request, u->kind == ROUTE_UPDATE_SET ? live->etag : etag);
+    if (!route && u->kind == ROUTE_UPDATE_DELETE)
+        admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
+    else
+        may_go_on = admin_if_match(u->request, present);
     if (!may_go_on)
         u->request = NULL;
     return may_go_on;
@@ -399,7 +430,7 @@ static void put_route(void *service, struct admin_request *r)
 {
     char host[HOST_TEXT_MAX];
 
-    if (take_host(r, host))
+    if (take_new_host(r, host))
         submit(service, r, ROUTE_UPDATE_PUT, host);
 }
 
@@ -416,11 +447,16 @@ static void delete_route(void *service, struct admin_request *r)
 static bool is_ready(void *service, char *why, size_t why_size)
 {
     struct traffic *t = service;
+    const char *fault = NULL;
 
-    if (trust_watch_is_settled(&t->trust))
-        return true;
-    snprintf(why, why_size, "the names in proxyProtocol.trusted are being looked up");
-    return false;
+    if (!trust_watch_is_settled(&t->trust))
+        fault = "the names in proxyProtocol.trusted are being looked up";
+    else if (!traffic_has_routes(t))
+        fault = t->state.first == FIRST_LOST
+                    ? "the stored routes cannot be used, and none have come since"
+                    : "no routes have come from Coreflow yet, and none were stored";
+    snprintf(why, why_size, "%s", fault ? fault : "");
+    return !fault;
 }
 
 static void collect(void *service, struct metrics *m)
@@ -435,20 +471,33 @@ static struct json_object *get_config(void *service)
     return conf_emit(&traffic_conf_table, &t->conf);
 }
 
+#define READ(pattern_, handle_)                                                                    \
+    {                                                                                              \
+        .method = "GET", .pattern = pattern_, .access = ADMIN_READ, .handle = handle_              \
+    }
+#define PUT(pattern_, body_max_, handle_)                                                          \
+    {                                                                                              \
+        .method = "PUT", .pattern = pattern_, .access = ADMIN_WRITE, .takes_body = true,           \
+        .body_is_raw = true, .body_max = body_max_, .queries = admin_dry_run_query,                \
+        .handle = handle_                                                                          \
+    }
+
 /* The table; the limits of the two bodies are configured. */
 static struct admin_route *make_routes(const struct traffic_limits *limits)
 {
     const struct admin_route table[] = {
-        {"GET", "/v1/status", ADMIN_READ, false, false, false, 0, get_status},
-        {"GET", "/v1/routes", ADMIN_READ, false, false, false, 0, get_routes},
-        {"PUT", "/v1/routes", ADMIN_WRITE, true, false, true, (size_t)limits->routes_bytes,
-         put_routes},
-        {"GET", "/v1/routes/{hostName}", ADMIN_READ, false, false, false, 0, get_route},
-        {"PUT", "/v1/routes/{hostName}", ADMIN_WRITE, true, false, true,
-         (size_t)limits->route_bytes, put_route},
-        {"DELETE", "/v1/routes/{hostName}", ADMIN_WRITE, false, false, false, 0, delete_route},
-        {"GET", "/v1/certificates", ADMIN_READ, false, false, false, 0, get_certificates},
-        {NULL, NULL, ADMIN_PUBLIC, false, false, false, 0, NULL},
+        READ("/v1/status", get_status),
+        READ("/v1/routes", get_routes),
+        PUT("/v1/routes", (size_t)limits->routes_bytes, put_routes),
+        READ("/v1/routes/{hostName}", get_route),
+        PUT("/v1/routes/{hostName}", (size_t)limits->route_bytes, put_route),
+        {.method = "DELETE",
+         .pattern = "/v1/routes/{hostName}",
+         .access = ADMIN_WRITE,
+         .queries = admin_dry_run_query,
+         .handle = delete_route},
+        READ("/v1/certificates", get_certificates),
+        {.method = NULL},
     };
     struct admin_route *routes = must_alloc(sizeof(table));
 

@@ -152,12 +152,14 @@ static void check_coreflow(struct report *r, const struct traffic_conf *conf)
 void traffic_check(struct report *r, const void *member)
 {
     const struct traffic_conf *conf = member;
-    bool is_running = doctor_is_running(&conf->service);
+    struct running running;
 
-    doctor_check_service(r, &conf->service);
+    running_ask(&running, &conf->service);
+    doctor_check_service(r, &conf->service, &running);
     machine_check_files(r, 2 * (uint64_t)conf->limits.connections + SPARE_FILES);
-    machine_check_port(r, "http.listen", conf->http_listen, MACHINE_TCP, is_running);
-    machine_check_port(r, "https.listen", conf->https_listen, MACHINE_TCP, is_running);
+    doctor_check_port(r, "http.listen", conf->http_listen, MACHINE_TCP, &running);
+    doctor_check_port(r, "https.listen", conf->https_listen, MACHINE_TCP, &running);
+    running_fini(&running);
     check_routes(r, conf);
     check_coreflow(r, conf);
 }

@@ -54,7 +54,9 @@ static void check_field_name(struct json_check *faults, const char *pointer, con
 {
     const char *const *text = member;
 
-    if (!*text || !service_name_is_valid(*text) || strchr(*text, '.'))
+    if (!*text || !**text)
+        return; /* none is sent */
+    if (!service_name_is_valid(*text) || strchr(*text, '.'))
         json_fault(faults, pointer, "invalid",
                    "must be the name of a header field: letters, digits, \"-\" and \"_\"");
 }
@@ -102,6 +104,8 @@ static void check_all(struct json_check *faults, const void *member)
         .counter = "penstock_traffic_coreflow_ends_total{reason=\"" reason_ "\"}", .doc = (doc_)   \
     }
 
+static const char *const access_formats[] = {"json", "combined", NULL};
+
 static const struct conf_key keys[] = {
     {.path = "http.listen",
      .kind = CONF_LISTEN,
@@ -127,6 +131,7 @@ static const struct conf_key keys[] = {
      .kind = CONF_JSON,
      .offset = AT(proxy_trusted),
      .fallback = "[]",
+     .example = "[\"10.0.0.0/8\"]",
      .is_hot = true,
      .check = check_trusted,
      .doc = "Addresses, networks and names (looked up every 10 s) that must send a PROXY header; "
@@ -152,6 +157,7 @@ static const struct conf_key keys[] = {
      .offset = AT(coreflow_url),
      .max = 1400,
      .fallback = "",
+     .is_url = true,
      .check = check_url,
      .doc =
          "The control plane that sends the routes: ws:// or wss:// (http:// and https:// are the "
@@ -164,12 +170,20 @@ static const struct conf_key keys[] = {
     {.path = "versionHeader",
      .kind = CONF_STRING,
      .offset = AT(version_header),
-     .min = 1,
      .max = 128,
      .fallback = "servezone_coretraffic_version",
      .is_hot = true,
      .check = check_field_name,
-     .doc = "The header field that carries the version in every answer of a known route."},
+     .doc = "The header field that carries the version in every answer of a known route; empty: "
+            "none."},
+    {.path = "generateRequestId",
+     .kind = CONF_BOOL,
+     .offset = AT(generate_request_id),
+     .fallback = "true",
+     .is_hot = true,
+     .doc =
+         "A request without X-Request-Id, or with more than one or one that is not 1 to 64 token "
+         "characters, gets one of 128 random bits. false: the field is passed on as it came."},
     {.path = "certificates.expiringDays",
      .kind = CONF_INT,
      .offset = AT(certificates_expiring_days),
@@ -326,6 +340,14 @@ static const struct conf_key keys[] = {
      .fallback = "true",
      .is_hot = true,
      .doc = "One line for each request."},
+    {.path = "log.accessFormat",
+     .kind = CONF_ENUM,
+     .offset = AT(log_access_format),
+     .choices = access_formats,
+     .fallback = "json",
+     .is_hot = true,
+     .doc = "The form of that line: json is an event of the log like others, in log.format; "
+            "combined is NCSA's, for goaccess and awstats."},
     {.path = NULL},
 };
 

@@ -79,14 +79,18 @@ struct traffic_conf {
     int64_t routes_file_secs; /* 0: read at the start only */
     char *coreflow_url;       /* "": none */
     char *coreflow_ca_file;
-    char *version_header;               /* the field's name */
+    char *version_header;               /* the field's name; "": none is sent */
     int64_t certificates_expiring_days; /* so early the event certificateExpiring comes */
     struct traffic_timeouts timeouts;
     struct traffic_tickets tickets;
     struct traffic_auth auth;
     struct traffic_limits limits;
-    bool log_access; /* one line a request */
+    bool generate_request_id; /* for requests that bring none (request_id.h) */
+    bool log_access;          /* one line a request */
+    int log_access_format;    /* enum access_format */
 };
+
+enum access_format { ACCESS_JSON, ACCESS_COMBINED }; /* access_log.h */
 
 extern const struct conf_table traffic_conf_table;
 

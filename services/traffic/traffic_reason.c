@@ -7,7 +7,7 @@ static const struct {
     const char *word;
     unsigned status;
 } reasons[] = {
-#define X(name, word, status) [REASON_##name] = {word, status},
+#define X(name, word, status, meaning) [REASON_##name] = {word, status},
     TRAFFIC_REASONS(X)
 #undef X
 };

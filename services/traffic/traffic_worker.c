@@ -21,8 +21,7 @@
 #include "traffic/traffic_worker_internal.h"
 #include "traffic/upstream.h"
 
-#define TICK_MS        500u
-#define HEAD_BYTES_MAX 65535u
+#define TICK_MS 500u
 
 const double traffic_duration_bounds[TRAFFIC_DURATION_BUCKETS] = {
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60};
@@ -37,10 +36,12 @@ struct traffic_settings *traffic_settings_new(const struct traffic_conf *conf, c
     s->timeouts = conf->timeouts;
     s->limits = conf->limits;
     s->auth = conf->auth;
-    s->version_header = must_strdup(conf->version_header);
+    s->version_header = *conf->version_header ? must_strdup(conf->version_header) : NULL;
     s->version = must_strdup(version);
     s->redirect_port = (uint16_t)conf->http_redirect_port;
+    s->generate_request_id = conf->generate_request_id;
     s->log_access = conf->log_access;
+    s->access_format = (enum access_format)conf->log_access_format;
     return s;
 }
 
@@ -142,10 +143,16 @@ void traffic_shared_free(struct traffic_shared *shared)
     free(shared);
 }
 
+/* --- admission -------------------------------------------------------------------------------- */
+
 bool worker_admit(struct traffic_worker *w, enum traffic_reason *reason)
 {
     uint64_t limit = (uint64_t)w->settings->limits.connections;
 
+    if (worker_pressure(w) != PRESSURE_NONE) {
+        *reason = REASON_NO_MEMORY;
+        return false;
+    }
     if (atomic_fetch_add_explicit(&w->shared->open, 1, memory_order_relaxed) < limit)
         return true;
     atomic_fetch_sub_explicit(&w->shared->open, 1, memory_order_relaxed);
@@ -180,76 +187,6 @@ void worker_tell_target(struct traffic_worker *w, const char *key, bool is_up)
         COUNT(w, targets_down);
     if (w->shared->options.on_target)
         w->shared->options.on_target(w->shared->options.arg, key, is_up);
-}
-
-/* --- the set in force ----------------------------------------------------------------------- */
-
-static struct route_hold *hold_new(struct traffic_worker *w, struct route_set *set)
-{
-    struct route_hold *hold = must_alloc(sizeof(*hold));
-
-    hold->users = 1;
-    hold->worker = w;
-    hold->set = route_set_ref(set);
-    hold->slots = must_alloc(set->count * sizeof(*hold->slots));
-    return hold;
-}
-
-struct route_hold *route_hold_ref(struct route_hold *hold)
-{
-    must(hold->users > 0);
-    hold->users++;
-    return hold;
-}
-
-void route_hold_unref(struct route_hold *hold)
-{
-    if (!hold)
-        return;
-    must(hold->users > 0);
-    if (--hold->users > 0)
-        return;
-    for (size_t i = 0; i < hold->set->count; i++) {
-        struct route_slot *slot = &hold->slots[i];
-
-        for (size_t d = 0; slot->pools && d < hold->set->routes[i].destination_count; d++)
-            upstream_pool_unref(slot->pools[d]);
-        free(slot->pools);
-    }
-    route_set_unref(hold->set);
-    free(hold->slots);
-    free(hold);
-}
-
-/* A pool for each destination, counted; NULL: no memory. */
-static struct upstream_pool **find_pools(struct traffic_worker *w, const struct route *route)
-{
-    struct upstream_pool **pools = calloc(route->destination_count, sizeof(struct upstream_pool *));
-
-    for (size_t i = 0; pools && i < route->destination_count; i++) {
-        pools[i] = upstream_pool_ref(&w->pools, &route->destinations[i], route->options->tls);
-        if (pools[i])
-            continue;
-        while (i-- > 0)
-            upstream_pool_unref(pools[i]);
-        free(pools);
-        return NULL;
-    }
-    return pools;
-}
-
-struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route)
-{
-    struct route_slot *slot = &hold->slots[route - hold->set->routes];
-
-    must(route >= hold->set->routes && route < hold->set->routes + hold->set->count);
-    must(route->destination_count > 0);
-    if (!slot->pools) {
-        slot->pools = find_pools(hold->worker, route);
-        /* So that the workers together don't begin at the same destination. */
-        slot->next = hold->worker->index % (unsigned)route->destination_count;
-    }
-    return slot->pools ? slot : NULL;
 }
 
 /* --- counting ------------------------------------------------------------------------------- */
@@ -321,7 +258,7 @@ static void set_counter(_Atomic uint64_t *counter, uint64_t value)
     atomic_store_explicit(counter, value, memory_order_relaxed);
 }
 
-/* The date that answers carry, and the gauges that nobody counts as they change. */
+/* The date that answers and the log carry, and the gauges that nobody counts as they change. */
 static void refresh(struct traffic_worker *w)
 {
     time_t now = time(NULL);
@@ -331,6 +268,7 @@ static void refresh(struct traffic_worker *w)
     gmtime_r(&now, &tm);
     n = strftime(w->date, sizeof(w->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
     must(n > 0);
+    access_log_time(w->log_time, &tm);
     set_counter(&w->counters.chunks_out, loop_pool(w->loop)->out_count);
 }
 
@@ -353,8 +291,7 @@ static void on_accept(struct acceptor *a, int fd, const union addr *peer)
         socket_set_reset_on_close(fd);
         close(fd);
         if (log_limit_pass(&w->refusals, loop_now_ms(w->loop)))
-            log_warn("traffic", "connection_refused", LOG_S("reason", traffic_reason_word(reason)),
-                     LOG_U("limit", w->settings->limits.connections));
+            log_warn("traffic", "connection_refused", LOG_S("reason", traffic_reason_word(reason)));
         return;
     }
     if (listener->is_tls)
@@ -394,7 +331,7 @@ static void take_routes(struct traffic_worker *w, struct route_set *set)
 {
     struct route_hold *old = w->hold;
 
-    w->hold = hold_new(w, set);
+    w->hold = route_hold_new(w, set);
     set_counter(&w->counters.revision, set->revision);
     LIST_EACH (&w->clients, node, after)
         requester_forget_route(&container_of(node, struct client, node)->requester);
@@ -431,6 +368,7 @@ static void stop(struct traffic_worker *w)
         redirect_drain(container_of(node, struct redirect, node), true);
     upstream_close_all(w, true);
     deadline_off(&w->tick);
+    deadline_off(&w->relief);
 }
 
 static void on_message(struct task *task)
@@ -546,14 +484,16 @@ struct traffic_worker *traffic_worker_new(struct loop *loop, unsigned index,
     w->h2_lent_to = shared->h2_lent_to;
     w->settings = traffic_settings_ref(settings);
     w->trust = proxy_trust_ref(trust);
-    w->hold = hold_new(w, routes);
+    w->hold = route_hold_new(w, routes);
     set_counter(&w->counters.revision, routes->revision);
     tls_random(&w->dice, sizeof(w->dice));
     w->dice |= 1;
     list_init(&w->clients);
     list_init(&w->redirects);
     list_init(&w->upstreams);
+    list_init(&w->stalled);
     deadline_init(&w->tick, loop, on_tick);
+    deadline_init(&w->relief, loop, worker_relieve);
     apply_limits(w);
     refresh(w);
     return w;

@@ -36,10 +36,12 @@ struct traffic_settings {
     struct traffic_timeouts timeouts;
     struct traffic_limits limits;
     struct traffic_auth auth;
-    char *version_header; /* owned: "servezone_coretraffic_version" */
+    char *version_header; /* owned: "servezone_coretraffic_version"; NULL: none */
     char *version;        /* owned: what it says */
     uint16_t redirect_port;
+    bool generate_request_id;
     bool log_access;
+    enum access_format access_format;
 };
 
 /* Copies what it needs of the configuration; one reference. */
@@ -104,7 +106,8 @@ void traffic_worker_free(struct traffic_worker *w); /* fine with NULL */
     X(upstream_connect_failures, "connections to destinations that failed")                        \
     X(upstream_reuses, "requests on a kept connection")                                            \
     X(upstream_retries, "requests sent again on another connection")                               \
-    X(exhausted, "accepts that failed for want of descriptors")
+    X(exhausted, "accepts that failed for want of descriptors")                                    \
+    X(memory_stalls, "answers that waited since limits.poolChunks was nearly used up")
 
 /* X(name, help): gauges. */
 #define TRAFFIC_GAUGES(X)                                                                          \

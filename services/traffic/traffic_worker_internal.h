@@ -5,34 +5,30 @@
 #ifndef TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
 #define TRAFFIC_TRAFFIC_WORKER_INTERNAL_H
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "base/list.h"
 #include "base/log.h"
+#include "traffic/access_log.h"
 #include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
+#include "traffic/request_id.h"
+#include "traffic/route_hold.h"
+#include "traffic/route_options.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
+#include "traffic/worker_pressure.h"
 
 struct tls_ctx;
 
+#define HEAD_BYTES_MAX    65535u /* of limits.headerBytes that count */
 #define WORKER_READ_BYTES 65536u /* one read of an origin's socket */
-#define WORKER_TEXT_BYTES 73728u /* one head on its way out: 64 KiB and what we add */
+#define WORKER_TEXT_BYTES 81920u /* one head on its way out: 64 KiB and what we add */
 #define HTTP_DATE_BYTES   32u    /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
-/* A route set as one worker holds it: counted once in the set, many times here without atomics,
- * with the worker's own state of each route. */
-struct route_slot {
-    struct upstream_pool **pools; /* owned array, each counted; NULL until the route is used */
-    unsigned next;                /* round robin */
-};
-
-struct route_hold {
-    unsigned users;
-    struct traffic_worker *worker; /* borrowed */
-    struct route_set *set;         /* counted */
-    struct route_slot *slots;      /* owned, one a route */
-};
+static_assert(WORKER_TEXT_BYTES >= HEAD_BYTES_MAX + HTTP_FIELDS_MAX + ROUTE_HEADERS_BYTES + 4096,
+              "a head as long as can be, a blank more in each field, the route's own, and ours");
 
 struct traffic_listener {
     struct acceptor acceptor;
@@ -86,7 +82,11 @@ struct traffic_worker {
     struct traffic_listener *listeners; /* owned */
     size_t listener_count;
     struct deadline tick;
+    struct list stalled; /* clients, by their `stalled` */
+    struct deadline relief;
     char date[HTTP_DATE_BYTES];
+    char log_time[ACCESS_TIME_MAX];
+    struct request_ids request_ids;
     struct log_limit refusals; /* of the log */
     struct traffic_counters counters;
     /* Scratch: for one call, never across two events. */
@@ -96,13 +96,6 @@ struct traffic_worker {
     char text[WORKER_TEXT_BYTES];
     uint8_t read[WORKER_READ_BYTES];
 };
-
-/* The set in force, counted once more. */
-struct route_hold *route_hold_ref(struct route_hold *hold);
-void route_hold_unref(struct route_hold *hold); /* fine with NULL */
-/* The worker's state of a route of this set; its pools are found (or made) at the first use.
- * NULL: no memory for them. */
-struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route);
 
 /* Counts a refusal or failure. */
 void worker_count_reason(struct traffic_worker *w, enum traffic_reason reason);

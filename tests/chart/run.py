@@ -63,6 +63,8 @@ REFUSED = [
      "secrets.managementClientCa.existingSecret needs secrets.managementTls.existingSecret"),
     ({"secrets": {"managementClientCa": {"existingConfigMap": "ca"}}}, "existingConfigMap"),
     ({"metrics": {"serviceMonitor": {"enabled": True}}}, "metrics.serviceMonitor.enabled needs metrics.enabled"),
+    ({"metrics": {"prometheusRule": {"enabled": True}}}, "metrics.prometheusRule.enabled needs metrics.enabled"),
+    ({"podSecurityContext": {"runAsUser": 0}}, "/podSecurityContext/runAsUser"),
     ({"metrics": {"prometheusRule": {"disabled": ["Other"]}}}, "/metrics/prometheusRule/disabled"),
     ({"tests": {"path": "x"}}, "/tests/path"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
@@ -70,8 +72,8 @@ REFUSED = [
 ]
 
 
-def run(*command, given=None, check=True):
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False)
+def run(*command, given=None, check=True, env=None):
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300, check=False, env=env)
     if check and done.returncode:
         raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done
@@ -119,7 +121,7 @@ def check_restricted(pod):
     context = pod["securityContext"]
     for field in ("hostNetwork", "hostPID", "hostIPC", "hostUsers"):
         expect(not pod.get(field), f"{field} is set")
-    expect(context["runAsNonRoot"] is True and context["runAsUser"] != 0, "a pod may run as root")
+    expect(context["runAsNonRoot"] is True and context.get("runAsUser") != 0, "a pod may run as root")
     expect(context["seccompProfile"]["type"] == "RuntimeDefault", "no seccomp profile")
     expect({s["name"] for s in context.get("sysctls", [])} <= SAFE_SYSCTLS, "an unsafe sysctl")
     for volume in pod["volumes"]:
@@ -176,7 +178,9 @@ def check_configuration(deployment, objects, programs):
             at.parent.mkdir(parents=True, exist_ok=True)
             at.write_text(content.replace('"/etc/penstock/', f'"{folder}/etc/penstock/'))
         flag, config = pod["containers"][0]["args"]
-        run(programs / f"penstock-{name}", flag, folder + config, "--check")
+        # a variable of the tests is no key of the program's
+        run(programs / f"penstock-{name}", flag, folder + config, "--check",
+            env={k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")})
         for line in files[config].splitlines():
             if "File\":" in line:
                 path = line.split('"')[3]
@@ -301,6 +305,32 @@ def check_refused():
         expect(named in done.stderr, f"{values}: {done.stderr}")
 
 
+def check_public_port():
+    """Connection tokens name the port that edges dial."""
+    service, tunnel = "hub.service.", "hub.config.tunnel."
+    for named, values in [
+        (8443, []),
+        (443, [f"{service}port=443"]),
+        (443, [f"{service}type=LoadBalancer", f"{service}port=443", f"{service}nodePort=30443"]),
+        (30443, [f"{service}type=NodePort", f"{service}port=443", f"{service}nodePort=30443"]),
+        (None, [f"{service}type=NodePort"]),
+        (9, [f"{service}port=443", f"{tunnel}publicPort=9"]),
+    ]:
+        text = render(*(word for value in values for word in ("--set", value)))
+        [data] = [o["data"]["hub.json"] for o in yaml.safe_load_all(text)
+                  if o and o["kind"] == "ConfigMap" and "hub.json" in o["data"]]
+        found = json.loads(data).get("tunnel", {}).get("publicPort")
+        expect(found == named, f"{values}: tokens name {found}, not {named}")
+
+
+def check_user():
+    """A field that is null is nobody's but the cluster's."""
+    objects = [o for o in yaml.safe_load_all(render("--values", CHART / "ci" / "openshift-values.yaml")) if o]
+    for name, pod in pod_specs(objects):
+        left = {"runAsUser", "runAsGroup", "fsGroup"} & set(pod["securityContext"])
+        expect(not left, f"{name} has {left} of its own")
+
+
 class Cluster(http.server.BaseHTTPRequestHandler):
     """As much of the Kubernetes API as `lookup` asks for: one Secret, with one of the two keys in it."""
     kept = {"fra-1": base64.b64encode(b"kept").decode()}
@@ -403,6 +433,8 @@ def main():
         print(f"{path.name.removesuffix('-values.yaml')}: ", end="", flush=True)
         check_values(path, options)
     check_refused()
+    check_public_port()
+    check_user()
     check_kept()
     check_documents(options)
     print("chart: all well")

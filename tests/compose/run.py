@@ -103,10 +103,41 @@ def hello(*more):
 
 # --- checks, in this order; each finds what the one before left
 
+def published(*files, **variables):
+    """service -> {port within: port of the machine}, as Compose reads the files with these variables."""
+    given = [word for file in (ROOT / "compose.yaml", *files) for word in ("-f", file)]
+    out = run("docker", "compose", *given, "--profile", "*", "config", "--format", "json",
+              env=dict(os.environ, **variables)).stdout
+    return {name: {f"{p['target']}/{p['protocol']}": p["published"] for p in service.get("ports", [])}
+            for name, service in json.loads(out)["services"].items()}
+
+
 def check_configuration():
     compose("config", "-q")
     services = set(compose("config", "--services").stdout.split())
     expect(services == set(PRODUCT), f"without a profile there are {services}")
+    names = {"HTTP": ("edge", "80/tcp"), "HTTPS": ("edge", "443/tcp"), "HUB": ("hub", "9001/tcp"),
+             "EDGE": ("edge", "9002/tcp"), "TRAFFIC": ("traffic", "9003/tcp"), "PROMETHEUS": ("prometheus", "9090/tcp")}
+    told = (ROOT / "docs" / "containers.md").read_text()
+    found = published(**{f"PUBLISHED_{name}": str(20000 + i) for i, name in enumerate(names)})
+    for i, (name, (service, port)) in enumerate(names.items()):
+        expect(f"`PUBLISHED_{name}`" in told, f"docs/containers.md does not tell PUBLISHED_{name}")
+        expect(found[service][port] == str(20000 + i), f"PUBLISHED_{name}: {found[service]}")
+        expect(published()[service][port] == port.split("/")[0], f"{service} is not published on {port}")
+
+
+def check_overrides():
+    """Those of docs/containers.md, each as compose.override.yaml."""
+    overrides = [text for words, text in doc_blocks.blocks("docs/containers.md") if words == ["yaml"]]
+    found = []
+    for text in overrides:
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(text)
+            file.flush()
+            found.append(published(file.name)["edge"])
+    own = {"80/tcp": "80", "443/tcp": "443"}
+    expect(found == [{**own, "9002/tcp": "9002"}, {**own, "9002/tcp": "9002", "25/tcp": "25", "53/udp": "53"}, own],
+           f"the overrides publish {found}")
 
 
 def check_images():
@@ -356,7 +387,7 @@ def check_documents():
             compose("--profile", "*", "down")
 
 
-CHECKS = [check_configuration, check_images, check_up, check_redirect, check_bytes, check_client_address,
+CHECKS = [check_configuration, check_overrides, check_images, check_up, check_redirect, check_bytes, check_client_address,
           check_chart_test, check_networks, check_management, check_confinement, check_secrets, check_traffic_restart,
           check_recreate, check_monitoring, check_stop, check_direct, check_documents]
 

@@ -3,6 +3,7 @@
 Every documented operation is called, every answer is held against the document (api_stand.Contract), and
 at the end each documented status must have been seen, but those of ELSEWHERE, which other tests see.
 """
+import contextlib
 import copy
 import http.client
 import json
@@ -92,16 +93,38 @@ class ServiceContract:
                 continue
             if request["required"]:
                 self.contract.call(method, path, expect=400)
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": "text/plain"})
-            self.contract.call(method, path, b"{}", expect=415, headers={"Content-Type": None})
+            for headers, came in (({"Content-Type": "text/plain"}, "Content-Type is text/plain"),
+                                  ({"Content-Type": None}, "Content-Type is missing"),
+                                  ({"Content-Encoding": "gzip"}, "Content-Encoding is gzip")):
+                answer = self.contract.call(method, path, b"{}", expect=415, headers=headers)
+                self.assertTrue(answer.json["detail"].endswith(came), answer.json["detail"])
             for bad in (b"{", b"nonsense", b'{"a":1,"a":2}', b'{"a":1}x', b"\xff"):
                 answer = self.contract.call(method, path, bad, expect=400)
                 self.assertEqual([e["pointer"] for e in answer.json["errors"]], [""])
             answer = self.contract.call(method, path, {"noSuchKey": 1}, expect=422)
-            self.assertIn("/noSuchKey", [e["pointer"] for e in answer.json["errors"]])
+            [said] = [e["detail"] for e in answer.json["errors"] if e["pointer"] == "/noSuchKey"]
+            self.assertTrue(said.startswith("is not known here; allowed: "), said)
             self.contract.call(method, path, expect=413, headers={  # refused by its head
                 "Content-Type": "application/json", "Content-Length": str(self.body_max(template) + 1)})
             self.contract.call(method, path + "?dryRun=maybe", {}, expect=400)
+
+    def check_queries(self):
+        """Each operation knows the parameters that are documented for it, and no other: a typo of dryRun
+        would carry the change out.  None of these is."""
+        before = self.contract.call("GET", "/v1/config").body
+        for method, template, operation in self.document.operations():
+            path, body = self.path(template), {} if "requestBody" in operation else None
+            item = self.document.paths[template]
+            known = sorted(p["name"] for p in [*item.get("parameters", []), *operation.get("parameters", [])]
+                           if p["in"] == "query")
+            for name in ("noSuchThing", "dry_run", "dryrun", "dry-run", "DryRun", "type", *([] if "dryRun" in known else ["dryRun"])):
+                answer = self.contract.call(method, f"{path}?{name}=true", body, expect=400)
+                self.assertEqual(answer.json["type"], "urn:penstock:problem:badQuery")
+                self.assertEqual(answer.json["detail"], f"{name} is not known here; allowed: {', '.join(known) or 'none'}")
+            for name in known:
+                self.contract.call(method, f"{path}?{name}=true&{name}=true", body, expect=400)
+        self.assertEqual(self.contract.call("GET", "/v1/config").body, before)
+        self.assertTrue(self.contract.call("GET", "/v1/status").json["running"])
 
     def body_max(self, template):
         return BODY_MAX
@@ -116,15 +139,19 @@ class ServiceContract:
             self.assertEqual(call("GET", path, expect=200).body, (e2e.SOURCE / "api" / name).read_bytes())
         config = call("GET", "/v1/config", expect=200).json
         self.assertEqual(config["management"]["bodyBytes"], BODY_MAX)
-        self.assertEqual(call("POST", "/v1/drain?dryRun=true", expect=202).json,
-                         {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0})
+        for dry in ("?dryRun=true", "?dryRun"):
+            self.assertEqual(call("POST", "/v1/drain" + dry, expect=202).json,
+                             {"status": "draining", "drainDelaySecs": 0, "drainSecs": 0, "dryRun": True})
         call("GET", "/v1/events", expect=200)
-        call("GET", "/v1/events?types=nonsense", expect=400)
+        said = call("GET", "/v1/events?types=crashRecovered,nonsense", expect=400).json["detail"]
+        self.assertTrue(said.startswith('types: there is no event "nonsense"; there are '), said)
+        self.assertIn("crashRecovered", said)
         before = call("GET", "/v1/log-level", expect=200).json
         call("PUT", "/v1/log-level?dryRun=true", {"level": "debug"}, expect=200)
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, before)
         self.assertEqual(call("PUT", "/v1/log-level", {"level": "debug"}, expect=200).json, {"level": "debug"})
         self.assertEqual(call("GET", "/v1/log-level", expect=200).json, {"level": "debug"})
+        self.assertEqual(call("GET", "/v1/config", expect=200).json["log"]["level"], "debug")
         answer = call("PUT", "/v1/log-level", {"level": "loud"}, expect=422)
         self.assertEqual([e["pointer"] for e in answer.json["errors"]], ["/level"])
         call("PUT", "/v1/log-level", {"level": "info"}, expect=200)
@@ -156,7 +183,8 @@ class ServiceContract:
         answer = self.contract.call("GET", "/metrics", expect=200)
         self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         families = api_stand.parse_metrics(answer.body.decode())
-        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "process_")
+        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "penstock_log_",
+                   "process_")
         for name in families:
             self.assertTrue(name.startswith(allowed), name)
         self.assertIn("penstock_build_info", families)
@@ -207,7 +235,7 @@ class ServiceContract:
 
     def test_contract(self):
         steps = [self.check_common, self.check_metrics, self.flow, self.check_tokens, self.check_methods,
-                 self.check_paths, self.check_bodies, self.check_hosts_and_heads]
+                 self.check_paths, self.check_bodies, self.check_queries, self.check_hosts_and_heads]
         for step in steps:
             with self.subTest(step.__name__):
                 step()
@@ -270,7 +298,7 @@ class Hub(ServiceContract, e2e.Case):
         self.assertEqual((token["hubHost"], token["hubPort"], token["edgeId"]), ("hub.example.test", 8443, "e2"))
         self.assertNotIn(token["secret"], call("GET", "/v1/edges", expect=200).body.decode())
         self.assertEqual(call("GET", "/v1/edges/e2", expect=200).etag, answer.etag)
-        call("POST", "/v1/edges", new, expect=409)
+        self.assertEqual(call("POST", "/v1/edges", new, expect=409).json["detail"], 'the edge "e2" exists')
         call("POST", "/v1/edges", {**new, "id": "e3"}, expect=412, headers={"If-Match": '"old"'})
         etag = call("GET", "/v1/edges", expect=200).etag
         call("POST", "/v1/edges", {**new, "id": "e3", "secret": "x" * 43}, expect=201, headers={"If-Match": etag})
@@ -312,7 +340,9 @@ class Hub(ServiceContract, e2e.Case):
         self.unchanged("/v1/edges", lambda: self.errors(
             "PUT", "/v1/edges", {"edges": [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}, {"id": "x", "listenPorts": ["y"]}, 7]},
             ["/edges/1/id", "/edges/2/id", "/edges/3/listenPorts/0", "/edges/4"]))
-        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], ["/edges"]))
+        self.unchanged("/v1/edges", lambda: self.errors("PUT", "/v1/edges", [{"id": f"m{n}"} for n in range(51)], [""]))
+        self.unchanged("/v1/edges", lambda: self.errors(  # a list by itself has no member to name
+            "PUT", "/v1/edges", [{"id": "e1"}, {"id": "e1"}, {"listenPorts": [80]}], ["/1/id", "/2/id"]))
 
     def flow_credentials(self, call):
         def token(**body):
@@ -379,9 +409,22 @@ class Edge(ServiceContract, e2e.Case):
         answer = call("PUT", "/v1/tunnel", {**fields, "pin": "x", "secret": 1, "hubPort": "y"}, expect=422)
         self.assertEqual({e["pointer"] for e in answer.json["errors"]}, {"/pin", "/secret", "/hubPort"})
         self.unchanged("/v1/tunnel", lambda: call("DELETE", "/v1/tunnel?dryRun=true", expect=204))
+        self.flow_not_removed()
         call("DELETE", "/v1/tunnel", expect=204, headers={"If-Match": changed.etag})
         self.flow_fixed(fields)
         self.flow_ready()
+
+    def flow_not_removed(self):
+        """Credentials that stay in the state folder would be dialled after a restart: so they stay at all."""
+        file = self.service.state_dir / "tunnel.json"
+        kept = file.read_text()
+        file.unlink()
+        (file / "in the way").mkdir(parents=True)
+        answer = self.unchanged("/v1/tunnel", lambda: self.contract.call("DELETE", "/v1/tunnel", expect=507))
+        self.assertEqual(answer.json["type"], "urn:penstock:problem:stateNotWritten")
+        (file / "in the way").rmdir()
+        file.rmdir()
+        file.write_text(kept)
 
     def flow_fixed(self, fields):
         """Credentials from the configuration are not the API's to change; each kind of 409."""
@@ -444,6 +487,8 @@ class Traffic(ServiceContract, e2e.Case):
         bad = copy.deepcopy([a, b, a])
         bad[1]["destinationPorts"] = [0]
         answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", bad, expect=422))
+        self.assertLessEqual({"/1/destinationPorts/0", "/2/hostName"}, {e["pointer"] for e in answer.json["errors"]})
+        answer = self.unchanged("/v1/routes", lambda: call("PUT", "/v1/routes", {"routes": bad}, expect=422))
         self.assertLessEqual({"/routes/1/destinationPorts/0", "/routes/2/hostName"},
                              {e["pointer"] for e in answer.json["errors"]})
         self.assertIsNotNone(call("GET", "/v1/status").json["lastError"])
@@ -454,7 +499,8 @@ class Traffic(ServiceContract, e2e.Case):
         call("GET", "/v1/routes/b.example.test", expect=304, headers={"If-None-Match": route.etag})
         call("GET", "/v1/routes/nobody.example.test", expect=404)
         call("DELETE", "/v1/routes/nobody.example.test", expect=404)
-        call("PUT", "/v1/routes/no%20host", {}, expect=404)
+        call("PUT", "/v1/routes/no%20host", {}, expect=422)
+        call("GET", "/v1/routes/no%20host", expect=404)
         edit = {"destinationIps": ["127.0.0.2"], "destinationPorts": [10]}
         path = "/v1/routes/b.example.test"
         self.unchanged("/v1/routes", lambda: call("PUT", path + "?dryRun=true", edit, expect=200))
@@ -465,7 +511,10 @@ class Traffic(ServiceContract, e2e.Case):
         self.unchanged("/v1/routes", lambda: call("DELETE", path + "?dryRun=true", expect=200))
         self.assertEqual(call("DELETE", path, expect=200).json["removed"], ["b.example.test"])
         new = self.route("c.example.test")
-        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201)
+        for tag in '"x"', "*":
+            self.unchanged("/v1/routes", lambda tag=tag: call("PUT", "/v1/routes/c.example.test", new, expect=412,
+                                                              headers={"If-Match": tag}))
+        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201, headers={"If-None-Match": "*"})
         self.assertEqual(answer.headers["Location"], "/v1/routes/c.example.test")
 
 
@@ -473,18 +522,30 @@ class MetricsPort(e2e.Case):
     """metrics.listen: open, and nothing but metrics and health."""
 
     def test_open_port(self):
-        hub = self.stack.hub({}, metrics={"listen": "127.0.0.1:0"})
-        host, port = hub.address("metrics")
+        listen = {"metrics": {"listen": "127.0.0.1:0"}}
+        self.tunnel([e2e.penstock.free_port()], hub=listen, edge=listen)
+        self.wait_lanes(self.edge)  # /readyz of an edge
+        for service in self.hub, self.edge, self.stack.traffic(**listen):
+            with self.subTest(service.name):
+                self.check_port(service)
+
+    def check_port(self, service):
+        address = service.address("metrics")
         for path, status in (("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/v1/status", 404), ("/v1/edges", 404),
-                             ("/openapi.yaml", 404)):
-            connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-            connection.request("GET", path)
-            self.assertEqual(connection.getresponse().status, status, path)
-            connection.close()
-        connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-        connection.request("PUT", "/v1/log-level", json.dumps({"level": "debug"}), {"Content-Type": "application/json"})
-        self.assertEqual(connection.getresponse().status, 404)
-        connection.close()
+                             ("/v1/routes", 404), ("/openapi.yaml", 404)):
+            answered, text = self.ask(address, "GET", path)
+            self.assertEqual(answered, status, path)
+            if path == "/metrics":
+                for name in ("process_start_time_seconds", f"penstock_{service.name}_"):
+                    self.assertRegex(text, rf"(?m)^{name}\S* \d")
+        change = json.dumps({"level": "debug"})
+        self.assertEqual(self.ask(address, "PUT", "/v1/log-level", change, {"Content-Type": "application/json"})[0], 404)
+
+    def ask(self, address, *request):
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=e2e.SECS)) as connection:
+            connection.request(*request)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
 
 if __name__ == "__main__":

@@ -157,6 +157,36 @@ class Hub(Checks):
         self.only_ok(found)
         self.assertEqual(len([f for f in found["tunnel.listen"] if "can be bound" in f["seen"]]), 2)
 
+    def test_ports_that_another_program_has(self):
+        """That a hub runs with this configuration does not make them its own."""
+        port = penstock.free_port()
+        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.create_server(("127.0.0.1", 0)) as tcp:
+            udp.bind(("127.0.0.1", port))
+            hub = self.stack.hub({}, tunnel_port=port, management_port=penstock.free_port())
+            hub.wait_event("quic_waits")
+            self.assertNotIn("tunnelQuic", hub.status()["listeners"])
+            found = self.check("hub", {**hub.conf, "target": {"ports": {}}}, 1)
+            self.expect(found, "tunnel.listen", "ok", "(tcp) is held by the running service")
+            self.expect(found, "tunnel.listen", "fail", "(udp) is taken by another program")
+            other = {"listen": "127.0.0.1:%d" % tcp.getsockname()[1]}
+            found = self.check("hub", {**hub.conf, "target": {"ports": {}}, "metrics": other}, 1)
+            self.expect(found, "metrics.listen", "fail", "taken by another program")
+        hub.wait_event("listening", name="tunnel-quic")
+        found = self.check("hub", {**hub.conf, "target": {"ports": {}}})
+        self.expect(found, "tunnel.listen", "ok", "(udp) is held by the running service")
+
+    def test_a_service_that_cannot_be_asked(self):
+        """Another one's state folder has another token: what is taken may be its, or not."""
+        hub = self.stack.hub({}, tunnel_port=penstock.free_port(), management_port=penstock.free_port())
+        hub.wait_event("started")
+        conf = {**hub.conf, "target": {"ports": {}}, "stateDir": str(self.stack.folder / "elsewhere")}
+        found = self.check("hub", conf)
+        self.expect(found, "service", "warn", "there is no read token")
+        for name in ("tunnel.listen", "management.listen"):
+            self.expect(found, name, "warn", "does not say by whom")
+        found = self.check("hub", {**conf, "management": {**conf["management"], "readToken": "r" * 43}})
+        self.expect(found, "service", "warn", "answers the token of this configuration with 401")
+
     def test_store(self):
         hub = self.stack.hub({})
         hub.address("tunnel")
@@ -169,7 +199,7 @@ class Hub(Checks):
         (state / "store.key").write_text("A" * 43 + "\n")
         self.expect(self.check("hub", conf, 1), "store", "fail")
         (state / "store.key").unlink()
-        self.expect(self.check("hub", conf, 1), "store", "fail", "store.key")
+        self.expect(self.check("hub", conf, 1), "store", "fail", "store.key is missing; bring it back")
         self.assertFalse((state / "store.key").exists())
         (state / "store.key").write_text(key)
         (state / "hub.db").write_bytes(b"no database, but long enough to have a head" * 100)

@@ -17,6 +17,33 @@ SERVICES = ("hub", "edge", "traffic")
 LISTENERS = {"hub": ["tunnel.listen"], "traffic": ["http.listen", "https.listen"]}
 
 
+CA_CONF = """[ca]
+default_ca = own
+[own]
+database = {folder}/index.txt
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
+
+def ended_certificate(folder, name):
+    """A self-signed one of 2020."""
+    made = penstock.Certificate(folder, name)
+    (folder / "ca.conf").write_text(CA_CONF.format(folder=folder))
+    (folder / "index.txt").write_text("")
+    request = folder / "request.pem"
+    for command in (["req", "-new", "-key", made.key_file, "-subj", f"/CN={name}", "-out", request],
+                    ["ca", "-batch", "-notext", "-config", folder / "ca.conf", "-selfsign", "-keyfile", made.key_file,
+                     "-in", request, "-startdate", "20200101000000Z", "-enddate", "20200201000000Z",
+                     "-out", made.chain_file]):
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    return made
+
+
 class Conf(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory(prefix="penstock-conf-")
@@ -79,6 +106,7 @@ class Everyone(Conf):
             "conf.json", "wrokers", "log.levle", "no such key", "workers", "level"])
         self.assertEqual(len(text.strip().splitlines()), 2)  # both are told
         self.refused(service, "--set", "no.such.key=1", words=["--set", "no.such.key"])
+        self.refused(service, "--set", "managment.listen=:1", words=["managment.listen", "the nearest is management.listen"])
 
     @of_each_service
     def test_wrong_types(self, service):
@@ -108,6 +136,7 @@ class Everyone(Conf):
                      "{'workers':1}", '{"workers":01}', "\ufeff{}", "[" * 10_000, '{"a":"\x01"}'):
             with self.subTest(text[:20]):
                 self.refused(service, conf=text, words=["conf.json"])
+        self.refused(service, conf='{\n "log": {"level": "info"},\n  "x" 1}', words=["conf.json: line 3, column 7 (byte 35)"])
         self.refused(service, "--config", "/nonexistent/x.json", words=["/nonexistent/x.json"])
         self.refused(service, "--config", str(self.folder), words=[str(self.folder)])
 
@@ -119,7 +148,8 @@ class Everyone(Conf):
         self.assertEqual((conf["workers"], conf["log"]["level"], conf["management"]["bodyBytes"],
                           conf["management"]["hosts"]), (7, "warn", 2048, ["a.test"]))
         self.refused(service, env={"PENSTOCK_WORKERS": "many"}, words=["PENSTOCK_WORKERS", "workers"])
-        self.refused(service, env={"PENSTOCK_MANAGEMENT__HOSTS": "a.test"}, words=["PENSTOCK_MANAGEMENT__HOSTS"])
+        self.refused(service, env={"PENSTOCK_MANAGEMENT__HOSTS": "a.test"},
+                     words=["PENSTOCK_MANAGEMENT__HOSTS", 'must be a JSON array, as in ["hub"]'])
 
     @of_each_service
     def test_order_of_sources(self, service):
@@ -131,13 +161,20 @@ class Everyone(Conf):
         self.assertEqual(self.printed(service, "--set", "workers=3", conf={"workers": 1}, env=env)["workers"], 3)
 
     @of_each_service
-    def test_unknown_variable_is_a_warning(self, service):
-        """Kubernetes injects PENSTOCK_HUB_SERVICE_HOST and the like."""
-        done = self.run_service(service, "--check", env={"PENSTOCK_HUB_SERVICE_HOST": "10.0.0.1"})
+    def test_unknown_variables(self, service):
+        """A start warns, for others' may stand in its environment; a check refuses; neither minds those that
+        Kubernetes and Docker make."""
+        typo = {"PENSTOCK_MANAGEMNT__LISTEN": "10.0.0.1:1"}
+        text = self.refused(service, env=typo, words=["PENSTOCK_MANAGEMNT__LISTEN: no such key",
+                                                      "the nearest is PENSTOCK_MANAGEMENT__LISTEN"])
+        self.assertNotIn("10.0.0.1", text)
+        done = self.run_service(service, "--print-config", env=typo)
         self.assertEqual(done.returncode, 0)
-        self.assertIn("PENSTOCK_HUB_SERVICE_HOST", done.stderr)
-        self.assertIn("warn", done.stderr)
-        self.assertNotIn("10.0.0.1", done.stderr)
+        self.assertIn("unknown_variables", done.stderr)
+        self.assertIn("PENSTOCK_MANAGEMNT__LISTEN", done.stderr)
+        self.check(service, env={"PENSTOCK_HUB_SERVICE_HOST": "10.0.0.1", "PENSTOCK_HUB_SERVICE_PORT": "8443",
+                                 "PENSTOCK_HUB_PORT": "tcp://10.0.0.1:8443", "PENSTOCK_HUB_PORT_8443_TCP_ADDR": "10.0.0.1",
+                                 "PENSTOCK_HUB_NAME": "/edge/penstock_hub", "PENSTOCK_HUB_ENV_X": "y"})
 
     @of_each_service
     def test_secrets(self, service):
@@ -242,12 +279,12 @@ class Signals(Conf):
 
     @of_each_service
     def test_reload_that_is_refused(self, service):
-        """All or nothing, and the line names the key."""
+        """All or nothing, and the line names each key that only a start reads."""
         with penstock.Stack() as stack:
             running = self.start(stack, service)
             running.status()
-            refused = self.reload(running, "reload_refused", workers=3, log={"level": "debug"})
-            self.assertEqual(refused["key"], "workers")
+            refused = self.reload(running, "reload_refused", workers=3, log={"level": "debug"}, stateDir="/nowhere")
+            self.assertEqual(set(refused["keys"].split(", ")), {"workers", "stateDir"})
             self.assertEqual(running.api("GET", "/v1/log-level").json, {"level": "info"})
             running.conf["workers"] = "many"
             refused = self.reload(running, "reload_refused")
@@ -261,7 +298,9 @@ class Signals(Conf):
         with socket.create_server(("127.0.0.1", 0)) as holder, penstock.Stack() as stack:
             address = "%s:%d" % holder.getsockname()
             key = next(iter(LISTENERS.get(service, ())), "management.listen")
-            base = self.start(stack, service).conf
+            running = self.start(stack, service)
+            running.status()  # it holds its signals by now
+            base = running.conf
             for taken in (key, "management.listen"):
                 done = self.run_service(service, "--set", f"{taken}={address}", "--set", "supervise=false",
                                         conf={**base, "stateDir": str(self.folder)})
@@ -269,6 +308,34 @@ class Signals(Conf):
                 failed = [json.loads(line) for line in done.stderr.splitlines() if "start_failed" in line]
                 self.assertEqual([f["what"] for f in failed], [taken], done.stderr)
                 self.assertIn(address, failed[0]["why"])
+
+    def pair(self, cert, key, **more):
+        return {"management": {"listen": "127.0.0.1:0", "certFile": str(cert), "keyFile": str(key)}, **more}
+
+    @of_each_service
+    def test_certificates_of_the_management_api(self, service):
+        """A pair that does not match is told by its key; one that has ended is served, with a warning."""
+        one, other = (penstock.Certificate(self.folder, f"{n}.example.test") for n in "ab")
+        with penstock.Stack() as stack:
+            running = self.start(stack, service)
+            running.status()  # it holds its signals by now
+            base = running.conf
+            conf = {**base, **self.pair(one.chain_file, other.key_file), "stateDir": str(self.folder / "state")}
+            done = self.run_service(service, "--set", "supervise=false", conf=conf)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            failed = [json.loads(line) for line in done.stderr.splitlines() if "start_failed" in line]
+            self.assertEqual([f["what"] for f in failed], ["management.certFile"])
+            old = ended_certificate(self.folder, "old.example.test")
+            running = self.start(stack, service, management={"certFile": str(old.chain_file), "keyFile": str(old.key_file)})
+            line = running.wait_event("certificate_expired")
+            self.assertEqual((line["key"], line["ended"]), ("management.certFile", "2020-02-01T00:00:00Z"))
+            running.wait_event("listening", name="management")
+
+    def test_an_old_certificate_of_the_tunnel(self):
+        old = ended_certificate(self.folder, "old.example.test")
+        with penstock.Stack() as stack:
+            hub = stack.hub({}, tunnel={"certFile": str(old.chain_file), "keyFile": str(old.key_file)})
+            self.assertEqual(hub.wait_event("certificate_expired")["key"], "tunnel.certFile")
 
     def test_hold_time_of_the_edge(self):
         with penstock.Stack() as stack:
@@ -358,6 +425,26 @@ class Hub(Conf):
             self.assertEqual({p: p.read_bytes() for p in before}, before)
             printed = self.run_service("hub", "management-token", "--config", str(hub.folder / "hub.json"))
             self.assertEqual(printed.stdout.strip(), hub.token())
+
+    def test_management_token_makes_nothing(self):
+        """A token that no service knows is worth nothing: there is none before the first start."""
+        for name in ("hub", "edge", "traffic"):
+            state = self.folder / name
+            told = self.run_service(name, "management-token", "--set", f"stateDir={state}")
+            self.assertEqual((told.returncode, told.stdout), (1, ""))
+            self.assertEqual(told.stderr, f"no token in {state}: the service makes it at its first start; "
+                                          "does it run with another --config?\n")
+            self.assertFalse(state.exists())
+        file = self.folder / "token"
+        told = self.run_service("hub", "management-token", "--set", f"management.tokenFile={file}")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn(f"no token in {file}: ", told.stderr)
+        file.write_text("two blanks are none\n")
+        told = self.run_service("hub", "management-token", "--set", f"management.tokenFile={file}")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("blanks", told.stderr)
+        told = self.run_service("hub", "management-token", env={"PENSTOCK_MANAGEMENT__TOKEN": "t" * 24})
+        self.assertEqual((told.returncode, told.stdout), (0, "t" * 24 + "\n"))
 
     def test_secret_file(self):
         file = self.folder / "e1"

@@ -303,8 +303,9 @@ class Drain(e2e.Case):
         for service in self.each(drainSecs=7, drainDelaySecs=SHORT):
             draining.append(service)
             self.assertEqual(service.api("POST", "/v1/drain", token=service.token(read=True)).status, 403)
-            expected = {"status": "draining", "drainDelaySecs": SHORT, "drainSecs": 7}
-            self.assertEqual(service.api("POST", "/v1/drain?dryRun=true", expect=202).json, expected)
+            expected = {"status": "draining", "drainDelaySecs": SHORT, "drainSecs": 7, "dryRun": False}
+            dry = service.api("POST", "/v1/drain?dryRun=true", expect=202).json
+            self.assertEqual(dry, {**expected, "dryRun": True})
             self.assertTrue(service.status()["running"])
             self.assertEqual(service.api("POST", "/v1/drain", expect=202).json, expected)
             self.assertEqual(self.reason(service), (503, "the service is draining"))

@@ -53,6 +53,15 @@ class MainJob(e2e.Case):
         seen = json.loads(self.curl("/", "-u", "ann:top:secret"))
         self.assertNotIn("authorization", [k.lower() for k, _ in seen["headers"]])
 
+    def test_version_header_switched_off(self):
+        self.whole_path(traffic={"versionHeader": ""},
+                        authentication={"type": "Basic", "user": "ann", "pass": "secret"})
+        for protocol in ("--http1.1", "--http2"):
+            for options, status in (([], " 401"), (["-u", "ann:secret"], " 200")):
+                head = self.curl("/", protocol, *options, "-D", "-", "-o", "/dev/null").decode().lower()
+                self.assertIn(status, head.splitlines()[0])
+                self.assertNotIn("version", head)
+
     def test_100_mb_down_and_up_keep_their_checksum(self):
         self.whole_path()
         n = 100 * MB

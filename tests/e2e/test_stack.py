@@ -1,8 +1,11 @@
-"""Ports that scripts/stack.py hands out: free by TCP and UDP, and never to two tests at once."""
+"""Ports that scripts/stack.py hands out: free by TCP and UDP, and never to two tests at once.  Logs that it
+keeps: whole, and not in memory where they are a file."""
+import pathlib
 import random
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
@@ -47,6 +50,21 @@ class Ports(unittest.TestCase):
             self.addCleanup(process.communicate, timeout=e2e.SECS)
         found = [port for process in both for port in process.stdout.readline().split()]
         self.assertEqual((len(found), len(set(found))), (2 * FEW, 2 * FEW))
+
+
+class Logs(unittest.TestCase):
+    def test_a_long_log_is_in_its_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            service = penstock.Service("hub", {}, folder, log=pathlib.Path(folder) / "hub.log")
+            service.program = pathlib.Path(folder) / "chatty"
+            service.program.write_text("#!/bin/sh\nseq 1 5000 | sed 's/.*/{\"event\": \"said\", \"n\": &}/' >&2\n")
+            service.program.chmod(0o700)
+            service.start()
+            self.assertEqual(service.process.wait(e2e.SECS), 0)
+            service.stop()
+            self.assertEqual([l["n"] for l in service.lines], list(range(1, penstock.LINES_KEPT + 1)))
+            self.assertEqual(len(service.log_file.read_text().splitlines()), 5000)
+            self.assertEqual(service.last_lines(2), [f'{{"event": "said", "n": {n}}}' for n in (4999, 5000)])
 
 
 if __name__ == "__main__":

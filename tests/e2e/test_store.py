@@ -70,6 +70,23 @@ class Store(e2e.Case):
         self.assertEqual(hub.process.wait(e2e.SECS), 1)
         hub.stop(1)
 
+    def test_a_lost_key_is_not_made_anew(self):
+        """It would open nothing, and the next backup would take it for the right one."""
+        hub = self.stack.hub({})
+        hub.api("POST", "/v1/edges", {"id": "e1", "secret": SECRET}, expect=201)
+        hub.stop(0)
+        key = hub.state_dir / "store.key"
+        lost = key.rename(hub.state_dir.parent / "kept")
+        before = sorted(p.name for p in hub.state_dir.iterdir())
+        hub.start()
+        self.assertEqual(hub.wait_event("start_failed")["why"], f"{key} is missing; bring it back")
+        self.assertEqual(hub.process.wait(e2e.SECS), 1)
+        hub.stop(1)
+        self.assertEqual(sorted(p.name for p in hub.state_dir.iterdir()), before)
+        lost.rename(key)
+        hub.start()
+        self.assertEqual(self.secret(hub), SECRET)
+
     def test_the_configuration_begins_and_the_api_goes_on(self):
         """The rule: an entry counts when it is new or was edited; the API's word stays otherwise."""
         first = {"id": "e1", "listenPorts": [8081], "secret": SECRET}
@@ -88,13 +105,34 @@ class Store(e2e.Case):
         self.restart(hub)
         self.assertEqual(self.secret(hub), SECRET + "2")
         self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])
+        self.assertEqual(hub.events("edge_not_in_configuration"), [])
         hub.conf["edges"] = []
-        self.restart(hub)
-        self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])  # gone from the list is not deleted
+        for _ in range(2):
+            self.restart(hub)
+            self.assertEqual(sorted(self.edges(hub)), ["e1", "e2"])  # gone from the list is not deleted
+            self.assertEqual([l["edge"] for l in hub.events("edge_not_in_configuration")], ["e1", "e2"])
         hub.api("DELETE", "/v1/edges/e1", expect=204)
         hub.conf["edges"] = [first]
         self.restart(hub)
         self.assertEqual(self.edges(hub)["e1"]["listenPorts"], [8081])  # listed again is new again
+        self.assertEqual([l["edge"] for l in hub.events("edge_not_in_configuration")], ["e2"])
+
+    def test_edges_that_leave_the_configuration(self):
+        """Each is told, up to a number; one that is listed again or deleted is told no more."""
+        hub = self.stack.hub({}, edges=[{"id": f"e{i:02}", "secret": SECRET} for i in range(25)])
+        hub.api("POST", "/v1/edges", {"id": "of-the-api"}, expect=201)
+        listed, hub.conf["edges"] = hub.conf["edges"], []
+        self.restart(hub)
+        self.assertEqual([l["edge"] for l in hub.events("edge_not_in_configuration")],
+                         [e["id"] for e in listed[:20]])
+        self.assertEqual([l["untold"] for l in hub.events("edges_not_in_configuration")], [5])
+        hub.api("PATCH", "/v1/edges/e00", {"listenPorts": [9]}, expect=200)
+        hub.api("PUT", "/v1/edges", {"edges": [{"id": "e00"}, {"id": "e01"}, {"id": "of-the-api"}]}, expect=200)
+        hub.conf["edges"] = listed[:1]
+        self.restart(hub)
+        self.assertEqual([l["edge"] for l in hub.events("edge_not_in_configuration")], ["e01"])
+        self.assertEqual(self.edges(hub)["e00"]["listenPorts"], [])  # it was new again
+        self.assertEqual(sorted(self.edges(hub)), ["e00", "e01", "of-the-api"])
 
     def test_a_copy_made_while_it_runs(self):
         """docs/operations.md, back-up and restore: SQLite's copy, taken while changes come in, has all that was

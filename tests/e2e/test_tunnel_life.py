@@ -281,8 +281,25 @@ class Ports(Life):
             self.wait_ports(self.edge, ports)
         self.assert_echo(self.ports[0])
 
+    def assert_ports(self, edge, **counts):
+        self.assertEqual({name: edge.metric(f"penstock_edge_ports_{name}") for name in counts}, counts)
+
+    def test_ports_that_are_taken(self):
+        """The reason has the first of them and how many more."""
+        with contextlib.ExitStack() as held:
+            others = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+            taken = sorted(o.getsockname()[1] for o in others)
+            target = self.echo_target().port
+            hub = self.stack.hub({port: target for port in taken})
+            edge = self.stack.edge(self.stack.register(hub, "e1", taken))
+            e2e.wait_for("the errors", lambda: len(edge.status()["portErrors"]) == 2)
+            reason = edge.api("GET", "/readyz", expect=503).json["reason"]
+            self.assertEqual(reason, f"port {taken[0]}/tcp: Address already in use (and 1 more)")
+            self.assert_ports(edge, assigned=2, open=0, failed=2)
+
     def test_port_that_is_taken(self):
-        """Reported on both sides, the others open; it opens by itself once it is free."""
+        """Reported on both sides, and the edge is not ready; the others open; it opens by itself once it is
+        free."""
         target = self.echo_target().port
         with socket.create_server(("127.0.0.1", 0)) as other:
             taken, free = other.getsockname()[1], penstock.free_port()
@@ -295,8 +312,12 @@ class Ports(Life):
             self.assertIn("in use", errors[0]["error"])
             e2e.wait_for("the hub to know", lambda: hub.status()["connectedEdges"][0]["portErrors"] == errors)
             self.assertEqual(hub.status()["connectedEdges"][0]["listenPorts"], [free])
-            self.assertEqual(edge.api("GET", "/readyz").status, 200)
+            not_ready = edge.api("GET", "/readyz", expect=503).json
+            self.assertEqual(not_ready["reason"], f"port {taken}/tcp: {errors[0]['error']}")
+            self.assert_ports(edge, assigned=2, open=1, failed=1)
         self.wait_ports(edge, [taken, free])
+        edge.api("GET", "/readyz", expect=200)
+        self.assert_ports(edge, assigned=2, open=2, failed=0)
         self.assert_echo(taken)
         e2e.wait_for("the hub to know", lambda: not hub.status()["connectedEdges"][0]["portErrors"])
         self.assertEqual(hub.status()["connectedEdges"][0]["listenPorts"], sorted([taken, free]))
@@ -332,6 +353,8 @@ class Held(Life):
         self.assert_refused(self.port)
         self.assertEqual(self.edge.metric("penstock_edge_refused_total", reason="hold_expired"), 1)
         self.assertEqual(self.edge.api("GET", "/readyz").status, 503)
+        self.assertEqual([self.edge.metric(f"penstock_edge_ports_{name}") for name in ("assigned", "open", "failed")],
+                         [1, 0, 0])
         self.hub.start()
         self.wait_ports(self.edge, [self.port])
         self.assert_echo(self.port)

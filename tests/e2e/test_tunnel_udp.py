@@ -194,6 +194,8 @@ class Ports(u.Case):
         e2e.wait_for("the report", lambda: self.hub.status()["connectedEdges"][0]["portErrors"])
         for errors in (self.hub.status()["connectedEdges"][0]["portErrors"], self.edge.status()["portErrors"]):
             self.assertEqual([(e["port"], e["protocol"]) for e in errors], [(taken.port, "udp")])
+        reason = self.edge.api("GET", "/readyz", expect=503).json["reason"]
+        self.assertTrue(reason.startswith(f"port {taken.port}/udp: "), reason)
         u.ask(self.client(self.ports[0]), b"the others open")
         taken.close()
         self.wait_udp_ports(self.edge, self.ports + [taken.port])

@@ -52,6 +52,7 @@ struct service {
     atomic_uint handled, gone;
     atomic_bool is_ready;
     atomic_size_t raw_bytes;
+    unsigned held; /* for tests that count them on the loop */
 };
 
 static inline struct json_object *fixture_object(const char *key, const char *value)
@@ -203,6 +204,7 @@ static const struct admin_route fixture_routes[] = {
      .pattern = "/v1/things",
      .access = ADMIN_WRITE,
      .takes_body = true,
+     .queries = admin_dry_run_query,
      .handle = put_things},
     {.method = "POST",
      .pattern = "/v1/things",
@@ -212,10 +214,12 @@ static const struct admin_route fixture_routes[] = {
     {.method = "DELETE",
      .pattern = "/v1/things/{id}",
      .access = ADMIN_WRITE,
+     .queries = admin_dry_run_query,
      .handle = delete_thing},
     {.method = "GET",
      .pattern = "/v1/things/{id}/{part}",
      .access = ADMIN_READ,
+     .queries = (const char *const[]){"q", "x", NULL},
      .handle = get_part},
     {.method = "POST",
      .pattern = "/v1/faults",
@@ -278,9 +282,11 @@ static inline void service_prepare(struct service *s)
 
 static inline void service_start(struct service *s)
 {
+    const char *what = NULL;
     char why[256] = "";
 
-    ck_assert_msg(admin_start(&s->admin, &s->options, why, sizeof(why)) == 0, "%s", why);
+    ck_assert_msg(admin_start(&s->admin, &s->options, &what, why, sizeof(why)) == 0, "%s: %s", what,
+                  why);
     ck_assert_int_eq(pthread_create(&s->thread, NULL, fixture_thread, s), 0);
     s->is_running = true;
 }

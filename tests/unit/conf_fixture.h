@@ -95,6 +95,7 @@ static const struct conf_key sample_keys[] = {
      .kind = CONF_JSON,
      .offset = AT(edges),
      .fallback = "[]",
+     .example = "[\"a\"]",
      .doc = "Edges.",
      .check = check_edges,
      .is_hot = true},

@@ -1,5 +1,5 @@
-/* one_answer_fixture - a server of one HTTP answer, in a thread: what a command that asks a service
- * meets; and what a command prints. */
+/* one_answer_fixture - a server of one HTTP answer, or of some, one a connection, in a thread: what
+ * a command that asks a service meets; and what a command prints. */
 #ifndef TESTS_UNIT_ONE_ANSWER_FIXTURE_H
 #define TESTS_UNIT_ONE_ANSWER_FIXTURE_H
 
@@ -15,36 +15,46 @@
 #include "loop/listener.h"
 
 static struct one_answer {
-    const char *text;
+    const char *texts[3]; /* ended by NULL */
     char listen[40];
     int fd;
     pthread_t thread;
 } one_answer;
 
-static inline void *answer_one(void *arg)
+static inline void *answer_each(void *arg)
 {
     struct one_answer *a = arg;
     char request[4096];
-    int fd = accept(a->fd, NULL, NULL);
 
-    if (fd >= 0 && recv(fd, request, sizeof(request), 0) > 0)
-        (void)!write(fd, a->text, strlen(a->text));
-    if (fd >= 0)
-        close(fd);
+    for (const char *const *text = a->texts; *text; text++) {
+        int fd = accept(a->fd, NULL, NULL);
+
+        if (fd >= 0 && recv(fd, request, sizeof(request), 0) > 0)
+            (void)!write(fd, *text, strlen(*text));
+        if (fd >= 0)
+            close(fd);
+    }
     return NULL;
 }
 
-static inline void one_answer_up(const char *text)
+/* `second` may be NULL. */
+static inline void two_answers_up(const char *first, const char *second)
 {
     union addr at, bound;
 
-    one_answer.text = text;
+    one_answer.texts[0] = first;
+    one_answer.texts[1] = second;
     ck_assert_int_eq(addr_parse_host(&at, "127.0.0.1", 0), 0);
     ck_assert_int_eq(listen_bind(&at, 1, &one_answer.fd, &bound), 0);
     ck_assert_int_eq(fcntl(one_answer.fd, F_SETFL, 0), 0); /* accept() waits */
     snprintf(one_answer.listen, sizeof(one_answer.listen), "127.0.0.1:%u",
              (unsigned)addr_port(&bound));
-    ck_assert_int_eq(pthread_create(&one_answer.thread, NULL, answer_one, &one_answer), 0);
+    ck_assert_int_eq(pthread_create(&one_answer.thread, NULL, answer_each, &one_answer), 0);
+}
+
+static inline void one_answer_up(const char *text)
+{
+    two_answers_up(text, NULL);
 }
 
 static inline void one_answer_down(void)

@@ -60,9 +60,11 @@ static const char *news(struct event_place *place, char last[64])
     return out;
 }
 
+static char why[EVENTS_WHY_BYTES];
+
 static void join(struct event_place *place, const char *names, const char *last_id)
 {
-    ck_assert_int_eq(events_join(events, place, names, last_id), 0);
+    ck_assert_int_eq(events_join(events, place, names, last_id, why, sizeof(why)), 0);
 }
 
 START_TEST(from_now_on)
@@ -173,12 +175,15 @@ START_TEST(who_may_listen)
     struct event_place a, b, c;
     struct events_stats stats;
 
-    ck_assert_int_eq(events_join(events, &a, "comes,nonsense", NULL), -ERR_SYNTAX);
-    ck_assert_int_eq(events_join(events, &a, "", NULL), -ERR_SYNTAX);
-    ck_assert_int_eq(events_join(events, &a, "comes,", NULL), -ERR_SYNTAX);
+    ck_assert_int_eq(events_join(events, &a, "comes,nonsense", NULL, why, sizeof(why)),
+                     -ERR_SYNTAX);
+    ck_assert_str_eq(why, "types: there is no event \"nonsense\"; there are comes, goes, stream");
+    ck_assert_int_eq(events_join(events, &a, "", NULL, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(events_join(events, &a, "comes,", NULL, why, sizeof(why)), -ERR_SYNTAX);
     join(&a, NULL, NULL);
     join(&b, NULL, NULL);
-    ck_assert_int_eq(events_join(events, &c, NULL, NULL), -ERR_LIMIT);
+    ck_assert_int_eq(events_join(events, &c, NULL, NULL, why, sizeof(why)), -ERR_LIMIT);
+    ck_assert_str_eq(why, "too many listeners (limits.eventSubscribers)");
     events_stats(events, &stats);
     ck_assert_uint_eq(stats.refused, 1);
     ck_assert_uint_eq(stats.subscribers, 2);

@@ -183,22 +183,18 @@ START_TEST(targets)
         free(request);
     }
     ask_status(&s, GET("http://localhost/healthz") HOST "\r\n", 200); /* RFC 9112, 3.2.2 */
-    ask_status(&s, GET("HTTP://LOCALHOST/healthz?x=1") HOST "\r\n", 200);
+    ask_status(&s, GET("HTTP://LOCALHOST/v1/things/a/b?q=1") HOST READ "\r\n", 200);
     service_stop(&s);
 }
 END_TEST
 
 START_TEST(queries)
 {
-    static const char *const bad[] = {"a=1&a=2",
-                                      "a=%zz",
-                                      "%00=1",
-                                      "a=%00",
-                                      "dryRun=yes",
-                                      "dryRun",
-                                      "dryRun=true&dryRun=true",
-                                      "dryRun=",
-                                      "a&b&c&d&e&f&g&h&i&j&k&l&m&n&o&p&q"};
+    static const char *const bad[] = {"a=%zz",         "%00=1",        "dryRun=%00",
+                                      "dryRun=yes",    "dryRun=",      "dryRun=true&dryRun=true",
+                                      "dryrun=true",   "dry_run=true", "dry-run",
+                                      "dryRun=true&x", "q=1",          "dryRun&dryRun=false",
+                                      "=true",         "%ff%22=1"};
     struct service s;
     int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
@@ -216,6 +212,51 @@ START_TEST(queries)
     ck_assert_uint_eq(atomic_load(&s.handled), 0);
     service_stop(&s);
     close(nowhere);
+}
+END_TEST
+
+/* The refusal says what is allowed here. */
+START_TEST(parameters_of_a_route)
+{
+    static const struct {
+        const char *method, *query, *detail;
+    } cases[] = {
+        {"DELETE /v1/things/x", "dry_run=true", "dry_run is not known here; allowed: dryRun"},
+        {"DELETE /v1/things/x", "dryRun=maybe", "dryRun must be true or false"},
+        {"DELETE /v1/things/x", "dryRun&dryRun", "dryRun stands twice"},
+        {"DELETE /v1/things/x", "%ff%c3%a9=1", "?\xc3\xa9 is not known here; allowed: dryRun"},
+        {"DELETE /v1/things/x", "=1",
+         "a parameter without a name is not known here; "
+         "allowed: dryRun"},
+        {"DELETE /v1/things/x", "0123456789012345678901234567890123456789abc",
+         "0123456789012345678901234567890123456789 is not known here; allowed: dryRun"},
+        {"GET /v1/things/x/y", "dryRun=true", "dryRun is not known here; allowed: q, x"},
+        {"GET /v1/things", "q=1", "q is not known here; allowed: none"},
+        {"GET /healthz", "q=1", "q is not known here; allowed: none"},
+    };
+    struct service s;
+
+    service_up(&s);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *request =
+            must_printf("%s?%s HTTP/1.1\r\n" HOST AUTH "\r\n", cases[i].method, cases[i].query);
+        struct json_object *body = NULL, *detail = NULL;
+        struct json_syntax why;
+        struct answer a;
+
+        ask(&s, &a, request);
+        expect_problem(&a, 400, "badQuery");
+        ck_assert_int_eq(json_read(&body, a.body, a.body_len, &why), 0);
+        ck_assert(json_object_object_get_ex(body, "detail", &detail));
+        ck_assert_str_eq(json_object_get_string(detail), cases[i].detail);
+        json_object_put(body);
+        answer_fini(&a);
+        free(request);
+    }
+    ck_assert_uint_eq(atomic_load(&s.handled), 0);
+    ask_status(&s, "DELETE /v1/things/x?dryRun HTTP/1.1\r\n" HOST AUTH "\r\n", 204);
+    ask_status(&s, "DELETE /v1/things/x? HTTP/1.1\r\n" HOST AUTH "\r\n", 204);
+    service_stop(&s);
 }
 END_TEST
 
@@ -316,6 +357,7 @@ int main(void)
         origins,
         targets,
         queries,
+        parameters_of_a_route,
         paths_and_methods,
         media_types,
         bodies_where_none_belong_and_none_where_one_does,

@@ -166,30 +166,39 @@ START_TEST(wrong_options)
 {
     struct service s;
     struct admin *admin = NULL;
+    const char *what = NULL;
     char why[256];
 
     service_prepare(&s);
     s.options.listen = "localhost:1";
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), -ERR_SYNTAX);
     ck_assert_str_eq(why, "localhost:1 is no address:port");
+    ck_assert_str_eq(what, "management.listen");
     s.options.listen = "127.0.0.1:0";
     s.options.tokens = "";
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), -ERR_SYNTAX);
     s.options.tokens = "a\nb\nc";
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_str_eq(what, "management.token");
     s.options.tokens = TOKEN;
     s.options.cert_file = "/nonexistent";
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), -ERR_SYNTAX);
     ck_assert_str_eq(why, "a certificate and its key must both be given");
     s.options.key_file = "/nonexistent";
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), -ERR_SYNTAX);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), -ERR_SYNTAX);
     ck_assert_ptr_nonnull(strstr(why, "/nonexistent"));
+    ck_assert_str_eq(what, "management.certFile");
     s.options.cert_file = s.options.key_file = NULL;
-    ck_assert_int_eq(admin_start(&admin, &s.options, why, sizeof(why)), 0);
+    ck_assert_int_eq(admin_start(&admin, &s.options, &what, why, sizeof(why)), 0);
     s.options.listen = admin_address(admin); /* taken */
     struct admin *second = NULL;
-    ck_assert_int_eq(admin_start(&second, &s.options, why, sizeof(why)), -ERR_SYS);
+    ck_assert_int_eq(admin_start(&second, &s.options, &what, why, sizeof(why)), -ERR_SYS);
     ck_assert_ptr_nonnull(strstr(why, "cannot listen on"));
+    ck_assert_str_eq(what, "management.listen");
+    s.options.metrics_listen = s.options.listen;
+    s.options.listen = "127.0.0.1:0";
+    ck_assert_int_eq(admin_start(&second, &s.options, &what, why, sizeof(why)), -ERR_SYS);
+    ck_assert_str_eq(what, "metrics.listen");
     ck_assert_ptr_null(second);
     admin_stop(NULL);
     admin_stop(admin);

@@ -207,6 +207,10 @@ START_TEST(dry_run)
     ck_assert_uint_eq(a.status, 200);
     expect_header(&a, "ETag", NULL); /* the handler was told */
     answer_fini(&a);
+    ask(&s, &a, "PUT /v1/things?dryRun HTTP/1.1\r\n" HOST AUTH JSON "Content-Length: 2\r\n\r\n{}");
+    ck_assert_uint_eq(a.status, 200);
+    expect_header(&a, "ETag", NULL); /* without a value it means true */
+    answer_fini(&a);
     ask(&s, &a,
         "PUT /v1/things?dryRun=false HTTP/1.1\r\n" HOST AUTH JSON "Content-Length: 2\r\n\r\n{}");
     expect_header(&a, "ETag", "\"rev-2\"");

@@ -42,6 +42,9 @@ START_TEST(made_when_missing_and_kept)
     char *path = path_of("a/b/token"), *above = path_of("a/b"), *first, *second, why[256];
     struct stat st;
 
+    ck_assert_int_eq(admin_token_look(path, &first, why, sizeof(why)), -ERR_NOT_FOUND);
+    ck_assert_ptr_null(first);
+    ck_assert_int_ne(stat(above, &st), 0); /* nothing was made */
     ck_assert_int_eq(admin_token_file(path, &first, why, sizeof(why)), 0);
     ck_assert_uint_eq(strlen(first), 43);
     ck_assert_uint_eq(strspn(first, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -53,6 +56,9 @@ START_TEST(made_when_missing_and_kept)
     ck_assert_int_eq(stat(above, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0700);
     ck_assert_int_eq(admin_token_file(path, &second, why, sizeof(why)), 0);
+    ck_assert_str_eq(first, second);
+    free(second);
+    ck_assert_int_eq(admin_token_look(path, &second, why, sizeof(why)), 0);
     ck_assert_str_eq(first, second);
     free(first);
     free(second);

@@ -183,6 +183,18 @@ START_TEST(levels_below_the_threshold_are_silent)
 }
 END_TEST
 
+START_TEST(a_raw_line_is_written_as_it_is)
+{
+    static const char raw[] = "a \"b\\\x01\xff\n";
+
+    log_init(LOG_JSON, LOG_WARN, write_fd);
+    log_raw(LOG_INFO, raw, sizeof(raw) - 1);
+    ck_assert_str_eq(logged(), "");
+    log_raw(LOG_WARN, raw, sizeof(raw) - 1);
+    ck_assert_str_eq(logged(), raw);
+}
+END_TEST
+
 START_TEST(levels_have_names)
 {
     for (int i = 0; i < LOG_LEVEL_COUNT; i++)
@@ -190,6 +202,25 @@ START_TEST(levels_have_names)
     ck_assert_str_eq(log_level_name(LOG_LEVEL_COUNT), "?");
     ck_assert_int_eq(log_level_parse("loud"), -1);
     ck_assert_int_eq(log_level_parse(""), -1);
+}
+END_TEST
+
+/* What has no log_writer waits a moment for a reader that has stopped, not for good. */
+START_TEST(a_reader_that_stopped_costs_the_line)
+{
+    static char zeros[4096];
+
+    log_init(LOG_TEXT, LOG_INFO, write_fd);
+    while (write(write_fd, zeros, sizeof(zeros)) > 0)
+        continue;
+    ck_assert_int_eq(fcntl(write_fd, F_SETFL, 0), 0); /* from now on a write waits */
+    log_info("m", "lost");
+    ck_assert(!log_last_words(write_fd, "words\n", 6));
+    while (read(read_fd, zeros, sizeof(zeros)) > 0)
+        continue;
+    ck_assert(log_last_words(write_fd, "words\n", 6));
+    log_info("m", "e");
+    ck_assert_matches(logged(), "^words\n.* m e\n$");
 }
 END_TEST
 
@@ -251,7 +282,9 @@ int main(void)
     tcase_add_loop_test(tc, a_long_value_is_cut_and_the_line_ends_well, 0, 8);
     tcase_add_test(tc, fields_without_room_are_left_out_whole);
     tcase_add_test(tc, levels_below_the_threshold_are_silent);
+    tcase_add_test(tc, a_raw_line_is_written_as_it_is);
     tcase_add_test(tc, levels_have_names);
+    tcase_add_test(tc, a_reader_that_stopped_costs_the_line);
     tcase_add_test(tc, the_limit_lets_a_burst_pass_then_one_a_period);
     tcase_add_test(tc, the_limit_loses_no_part_of_a_period);
     tcase_add_test(tc, the_limit_has_defaults);

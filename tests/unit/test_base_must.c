@@ -56,6 +56,20 @@ START_TEST(memory_comes_zeroed_and_even_for_nothing)
 }
 END_TEST
 
+START_TEST(words_are_joined)
+{
+    char *all = must_join((const char *const[]){"a", "b", "c", NULL});
+    char *one = must_join((const char *const[]){"a", NULL}), *none = must_join(NULL);
+
+    ck_assert_str_eq(all, "a, b, c");
+    ck_assert_str_eq(one, "a");
+    ck_assert_str_eq(none, "");
+    free(all);
+    free(one);
+    free(none);
+}
+END_TEST
+
 START_TEST(text_is_copied_and_formatted)
 {
     char source[] = "text";
@@ -96,6 +110,7 @@ int main(void)
     tcase_add_test(tc, the_message_names_the_fact_and_the_place);
     tcase_add_test(tc, memory_comes_zeroed_and_even_for_nothing);
     tcase_add_test(tc, text_is_copied_and_formatted);
+    tcase_add_test(tc, words_are_joined);
     tcase_add_test(tc, the_macros_compute_what_they_say);
     if (srunner_fork_status(runner) == CK_FORK)
         tcase_add_test_raise_signal(tc, a_fact_that_does_not_hold_aborts, SIGABRT);

@@ -260,14 +260,58 @@ END_TEST
 START_TEST(unknown_variables_warn_once)
 {
     struct result r;
-    char *env[] = {"PENSTOCK_HUB_PORT=tcp://1.2.3.4:5", "PENSTOCK_SERVICE_HOST=x", "OTHER=1", NULL};
+    char *env[] = {"PENSTOCK_TUNEL__LISTEN=secret", "PENSTOCK_HTTPS__LISTEN=x", "OTHER=1", NULL};
 
     LOAD(&r, env);
     ck_assert_int_eq(r.verdict, CONF_RUN);
     ck_assert_ptr_nonnull(strstr(r.err, "unknown_variables"));
-    ck_assert_ptr_nonnull(strstr(r.err, "PENSTOCK_HUB_PORT, PENSTOCK_SERVICE_HOST"));
+    ck_assert_ptr_nonnull(strstr(r.err, "PENSTOCK_TUNEL__LISTEN, PENSTOCK_HTTPS__LISTEN"));
     ck_assert_ptr_null(strstr(r.err, "OTHER"));
-    ck_assert_ptr_null(strstr(r.err, "1.2.3.4")); /* values may be secrets */
+    ck_assert_ptr_null(strstr(r.err, "secret")); /* values may be secrets */
+}
+END_TEST
+
+START_TEST(a_check_refuses_unknown_variables)
+{
+    struct result r;
+    char *env[] = {"PENSTOCK_TUNEL__LISTEN=secret", "PENSTOCK_WHATEVER_ELSE=x", NULL};
+
+    LOAD(&r, env, "--check");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    ck_assert_ptr_nonnull(strstr(r.err, "PENSTOCK_TUNEL__LISTEN: no such key; the nearest is "
+                                        "PENSTOCK_TUNNEL__LISTEN (--help lists them)\n"));
+    ck_assert_ptr_nonnull(
+        strstr(r.err, "PENSTOCK_WHATEVER_ELSE: no such key (--help lists them)\n"));
+    ck_assert_ptr_null(strstr(r.err, "secret"));
+}
+END_TEST
+
+/* Of services that are called penstock-something: nobody has written them. */
+START_TEST(variables_of_services_and_links)
+{
+    struct result r;
+    char *env[] = {"PENSTOCK_HUB_SERVICE_HOST=10.0.0.1",
+                   "PENSTOCK_HUB_SERVICE_PORT=8443",
+                   "PENSTOCK_HUB_SERVICE_PORT_TUNNEL=8443",
+                   "PENSTOCK_HUB_PORT=tcp://10.0.0.1:8443",
+                   "PENSTOCK_HUB_PORT_8443_TCP=tcp://10.0.0.1:8443",
+                   "PENSTOCK_HUB_PORT_8443_TCP_PROTO=tcp",
+                   "PENSTOCK_HUB_PORT_8443_UDP_PORT=8443",
+                   "PENSTOCK_HUB_PORT_8443_SCTP_ADDR=10.0.0.1",
+                   "PENSTOCK_PORT=udp://10.0.0.1:53",
+                   "PENSTOCK_HUB_NAME=/edge/penstock_hub",
+                   "PENSTOCK_HUB_ENV_PATH=/bin",
+                   "PENSTOCK_TUNNEL__LANES=tcp://10.0.0.1:1", /* but this is a value */
+                   NULL};
+
+    LOAD(&r, env, "--check");
+    ck_assert_int_eq(r.verdict, CONF_BAD);
+    ck_assert_ptr_nonnull(strstr(r.err, "PENSTOCK_TUNNEL__LANES: tunnel.lanes: must be"));
+    ck_assert_ptr_eq(strchr(r.err, '\n') + 1, r.err + strlen(r.err)); /* and no other line */
+    env[ARRAY_LEN(env) - 2] = NULL;
+    LOAD(&r, env, "--check");
+    ck_assert_int_eq(r.verdict, CONF_DONE);
+    ck_assert_str_eq(r.err, "");
 }
 END_TEST
 
@@ -284,6 +328,8 @@ int main(void)
         help_lists_every_key,
         version_and_keys,
         unknown_variables_warn_once,
+        a_check_refuses_unknown_variables,
+        variables_of_services_and_links,
     };
 
     return run_suite("conf_load", tests, ARRAY_LEN(tests));

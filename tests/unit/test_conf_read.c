@@ -55,6 +55,8 @@ END_TEST
 START_TEST(unknown_keys_are_errors)
 {
     const char *bad_set[] = {"tunnel.lane=1", NULL}, *no_value[] = {"name", NULL};
+    const char *near_secret[] = {"management.toknFile=x", NULL};
+    const char *far_set[] = {"metrics.everything=1", NULL};
 
     expect_fault("{\"tunel\":{}}", NULL, NULL, "/tunel",
                  "tunel: no such key; the top level allows");
@@ -62,7 +64,12 @@ START_TEST(unknown_keys_are_errors)
                  "tunnel.lane: no such key; tunnel allows listen, lanes, memoryBudget");
     expect_fault("{\"tunnel.lanes\":1}", NULL, NULL, "/tunnel/lanes", "no such key");
     expect_fault("{\"tunnel\":3}", NULL, NULL, "/tunnel", "must be a map of keys, not integer");
-    expect_fault(NULL, NULL, bad_set, "/tunnel/lane", "--set: tunnel.lane: no such key");
+    expect_fault(
+        NULL, NULL, bad_set, "/tunnel/lane",
+        "--set: tunnel.lane: no such key; the nearest is tunnel.lanes (--help lists them)");
+    expect_fault(NULL, NULL, near_secret, "/management/toknFile",
+                 "no such key; the nearest is management.tokenFile (--help lists them)");
+    expect_fault(NULL, NULL, far_set, "/metrics/everything", "no such key (--help lists them)");
     expect_fault(NULL, NULL, no_value, "", "must be key=value");
 }
 END_TEST
@@ -70,10 +77,33 @@ END_TEST
 START_TEST(unknown_variable_is_no_error)
 {
     struct sample s;
-    char *env[] = {"PENSTOCK_SERVICE_PORT=tcp://10.0.0.1:80", "PENSTOCK_NAME", NULL};
+    char *env[] = {"PENSTOCK_SERVICE_PORT=tcp://10.0.0.1:80", "PENSTOCK_NAME", "PENSTOCK_NAMES=x",
+                   "PENSTOCK_NAME=/a/link", NULL};
 
     expect_good(&s, NULL, env, NULL);
     conf_free(&sample_table, &s);
+}
+END_TEST
+
+/* How it is written: the table's example, or the default. */
+START_TEST(text_that_is_no_json)
+{
+    static const char *const sets[][2] = {
+        {"edges=hub", "must be a JSON array, as in [\"a\"]: a value expected (byte 0)"},
+        {"target.ports=80", "must be a map, not integer"},
+        {"target.ports=80:81", "must be a JSON object, as in {\"80\":7999}: something follows"},
+        {"anything=x", "must be JSON: a value expected"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+        const char *set[] = {sets[i][0], NULL};
+        char *pointer = must_printf("/%.*s", (int)strcspn(sets[i][0], "="), sets[i][0]);
+
+        for (char *p = pointer; *p; p++)
+            *p = *p == '.' ? '/' : *p;
+        expect_fault(NULL, NULL, set, pointer, sets[i][1]);
+        free(pointer);
+    }
 }
 END_TEST
 
@@ -102,8 +132,10 @@ START_TEST(files_that_are_none)
     struct sample s = {0};
     struct json_check faults;
 
-    expect_fault("{\"name\":}", NULL, NULL, "", "byte 8");
-    expect_fault("", NULL, NULL, "", "byte 0");
+    expect_fault("{\"name\":}", NULL, NULL, "", "line 1, column 9 (byte 8)");
+    expect_fault("{\n  \"name\": \"\xc3\xa9\xc3\xa9\" 1\n}", NULL, NULL, "",
+                 "line 2, column 16 (byte 19)");
+    expect_fault("", NULL, NULL, "", "line 1, column 1 (byte 0)");
     expect_fault("[]", NULL, NULL, "", "must hold one JSON object, not array");
     expect_fault("null", NULL, NULL, "", "must hold one JSON object, not null");
     expect_fault("{\"name\":\"ab\",\"name\":\"cd\"}", NULL, NULL, "", "byte");
@@ -238,21 +270,27 @@ START_TEST(checks_of_the_service)
 }
 END_TEST
 
-START_TEST(cold_difference_names_the_key)
+START_TEST(cold_differences_name_the_keys)
 {
     struct sample a, b;
-    const char *cold[] = {"name=other", NULL}, *hot[] = {"tunnel.lanes=5", NULL};
+    const char *cold[] = {"name=other", "isOn=true", "tunnel.lanes=5", NULL};
+    const char *hot[] = {"tunnel.lanes=5", NULL};
+    char *told;
     char *ports[] = {"PENSTOCK_TARGET__PORTS={}", NULL};
 
     expect_good(&a, NULL, NULL, NULL);
     expect_good(&b, NULL, NULL, cold);
-    ck_assert_str_eq(conf_cold_difference(&sample_table, &a, &b), "name");
+    told = conf_cold_differences(&sample_table, &a, &b);
+    ck_assert_str_eq(told, "name, isOn");
+    free(told);
     conf_free(&sample_table, &b);
     expect_good(&b, NULL, NULL, hot);
-    ck_assert_ptr_null(conf_cold_difference(&sample_table, &a, &b));
+    ck_assert_ptr_null(conf_cold_differences(&sample_table, &a, &b));
     conf_free(&sample_table, &b);
     expect_good(&b, NULL, ports, NULL);
-    ck_assert_str_eq(conf_cold_difference(&sample_table, &a, &b), "target.ports");
+    told = conf_cold_differences(&sample_table, &a, &b);
+    ck_assert_str_eq(told, "target.ports");
+    free(told);
     conf_free(&sample_table, &b);
     conf_free(&sample_table, &a);
 }
@@ -266,6 +304,7 @@ int main(void)
         camel_case_becomes_variable,
         unknown_keys_are_errors,
         unknown_variable_is_no_error,
+        text_that_is_no_json,
         all_faults_are_told_together,
         files_that_are_none,
         secrets_come_from_files,
@@ -274,7 +313,7 @@ int main(void)
         nor_are_secrets_in_lists_and_maps,
         required_keys,
         checks_of_the_service,
-        cold_difference_names_the_key,
+        cold_differences_name_the_keys,
     };
 
     return run_suite("conf_read", tests, ARRAY_LEN(tests));

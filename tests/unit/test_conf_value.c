@@ -123,7 +123,7 @@ START_TEST(lists_and_maps)
            "must be a map, not array");
     refuse("{\"anything\":\"x\"}", "PENSTOCK_ANYTHING=\"x\"", "/anything",
            "must be a list or a map, not string");
-    refuse(NULL, "PENSTOCK_EDGES=[1,", "/edges", "must be JSON");
+    refuse(NULL, "PENSTOCK_EDGES=[1,", "/edges", "must be a JSON array, as in");
     expect_good(&s, NULL, env, NULL);
     ck_assert_str_eq(json_object_to_json_string_ext(s.any, 0), "[1]");
     ck_assert_str_eq(json_object_to_json_string_ext(s.ports, 0), "{\"443\":8000}");

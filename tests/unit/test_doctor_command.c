@@ -1,5 +1,5 @@
-/* The command `check` around what a service looks at: its options, its forms, its status; what all
- * services have; and whether one answers. */
+/* The command `check` around what a service looks at: its options, its forms, its status; and what
+ * all services have. */
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -10,6 +10,7 @@
 #include "doctor/command.h"
 #include "edge/edge_conf.h"
 #include "one_answer_fixture.h"
+#include "support/tls_pem.h"
 #include "json/json.h"
 
 #define LIVES "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -127,46 +128,40 @@ START_TEST(faults_of_the_configuration)
 }
 END_TEST
 
-/* --- a service that answers, or does not
- * --------------------------------------------------------- */
+/* --- what all services have
+ * ------------------------------------------------------------------------ */
 
-START_TEST(who_runs)
+static void check_service(void)
 {
-    static const struct {
-        const char *answer;
-        bool is_running;
-    } seen[] = {{LIVES, true}, {SICK, false}, {"SSH-2.0-OpenSSH_9.2\r\n", false}, {"", false}};
+    struct running running;
 
-    for (size_t i = 0; i < ARRAY_LEN(seen); i++) {
-        one_answer_up(seen[i].answer);
-        conf_up(one_answer.listen, NULL);
-        ck_assert_int_eq(doctor_is_running(&conf.service), seen[i].is_running);
-        one_answer_down();
-        if (i == 0) /* nobody there any more */
-            ck_assert(!doctor_is_running(&conf.service));
-        conf_down();
-    }
+    running_ask(&running, &conf.service);
+    doctor_check_service(&r, &conf.service, &running);
+    running_fini(&running);
 }
-END_TEST
 
-/* A port that is taken is well where the service itself has it, and a fault where it does not. */
+/* A port that is taken is well where the service says that it has it, a fault where no service is
+ * there, and to be looked at where one is that does not tell. */
 START_TEST(whose_port_it_is)
 {
-    one_answer_up(LIVES);
+    two_answers_up(LIVES, NULL);
     conf_up(one_answer.listen, NULL);
-    doctor_check_service(&r, &conf.service);
+    check_service(); /* there is no token to ask with */
     one_answer_down();
     conf_down();
-    ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_OK);
+    ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_WARN);
+    ck_assert_int_eq(only(&r, "service")->verdict, REPORT_WARN);
+    ck_assert_ptr_nonnull(strstr(only(&r, "service")->seen, "read token"));
     ck_assert_ptr_null(find(&r, "metrics.listen"));
     report_fini(&r);
     report_init(&r, "test");
     one_answer_up(SICK);
     const char *const metrics[] = {"metrics.listen=127.0.0.1:0", NULL};
     conf_up(one_answer.listen, metrics);
-    doctor_check_service(&r, &conf.service);
+    check_service();
     one_answer_down();
     conf_down();
+    ck_assert_ptr_null(find(&r, "service"));
     ck_assert_int_eq(only(&r, "management.listen")->verdict, REPORT_FAIL);
     ck_assert_int_eq(only(&r, "metrics.listen")->verdict, REPORT_OK);
 }
@@ -183,7 +178,7 @@ START_TEST(tokens)
     close(fd);
     ck_assert_int_eq(chmod(path, 0644), 0);
     conf_up("127.0.0.1:0", named);
-    doctor_check_service(&r, &conf.service);
+    check_service();
     ck_assert_int_eq(only(&r, "management.token")->verdict, REPORT_WARN); /* others may read it */
     ck_assert_ptr_nonnull(strstr(only(&r, "management.token")->seen, path));
     ck_assert_int_eq(only(&r, "management.readToken")->verdict, REPORT_OK);
@@ -192,7 +187,7 @@ START_TEST(tokens)
     report_init(&r, "test");
     free(conf.service.management_token);
     conf.service.management_token = must_strdup("a-token-of-the-environment-1");
-    doctor_check_service(&r, &conf.service);
+    check_service();
     ck_assert_ptr_null(find(&r, "management.token")); /* the file is not looked at */
     conf_down();
     free(key);
@@ -200,10 +195,46 @@ START_TEST(tokens)
 }
 END_TEST
 
+/* What the management API shows: looked at where there is one. */
+START_TEST(certificate_of_the_management_api)
+{
+    struct tls_pem good, ended;
+    char *sets[3] = {NULL};
+
+    tls_pem_make(&good, &(struct tls_pem_options){.name = "a.test"});
+    tls_pem_make(&ended, &(struct tls_pem_options){.name = "a.test", .is_expired = true});
+    conf_up("127.0.0.1:0", NULL);
+    check_service();
+    ck_assert_ptr_null(find(&r, "management.certificate"));
+    conf_down();
+    for (unsigned i = 0; i < 3; i++) { /* good, ended, of another key */
+        char *chain = tls_pem_file(i == 1 ? ended.chain : good.chain);
+        char *key = tls_pem_file(i == 0 ? good.key : ended.key);
+
+        sets[0] = must_printf("management.certFile=%s", chain);
+        sets[1] = must_printf("management.keyFile=%s", key);
+        report_fini(&r);
+        report_init(&r, "test");
+        conf_up("127.0.0.1:0", (const char *const *)sets);
+        check_service();
+        ck_assert_int_eq(only(&r, "management.certificate")->verdict,
+                         i == 0 ? REPORT_WARN : REPORT_FAIL); /* it is good for days only */
+        conf_down();
+        free(sets[0]);
+        free(sets[1]);
+        free(chain);
+        free(key);
+    }
+    ck_assert_ptr_nonnull(strstr(only(&r, "management.certificate")->mend, "management.certFile"));
+    tls_pem_fini(&good);
+    tls_pem_fini(&ended);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = {forms_and_status, strangers,        faults_of_the_configuration,
-                                  who_runs,         whose_port_it_is, tokens};
+    const TTest *const tests[] = {forms_and_status, strangers, faults_of_the_configuration,
+                                  whose_port_it_is, tokens,    certificate_of_the_management_api};
 
     return run_suite("doctor command", tests, ARRAY_LEN(tests));
 }

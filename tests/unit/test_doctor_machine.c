@@ -97,16 +97,18 @@ START_TEST(ports)
     ck_assert_int_eq(addr_parse(&at, "127.0.0.1:0"), 0);
     ck_assert_int_eq(listen_bind(&at, 1, &fd, &bound), 0);
     addr_format(&bound, text);
-    machine_check_port(&r, "x.listen", text, MACHINE_TCP, false);
+    machine_check_port(&r, "x.listen", text, MACHINE_TCP, MACHINE_STRANGER);
     expect(REPORT_FAIL, "x.listen", "taken by another");
-    machine_check_port(&r, "x.listen", text, MACHINE_TCP, true);
-    expect(REPORT_OK, "x.listen", "is held");
-    machine_check_port(&r, "x.listen", text, MACHINE_UDP, false);
+    machine_check_port(&r, "x.listen", text, MACHINE_TCP, MACHINE_SERVICE);
+    expect(REPORT_OK, "x.listen", "is held by the running service");
+    machine_check_port(&r, "x.listen", text, MACHINE_TCP, MACHINE_UNTOLD);
+    expect(REPORT_WARN, "x.listen", "does not say by whom");
+    machine_check_port(&r, "x.listen", text, MACHINE_UDP, MACHINE_UNTOLD);
     expect(REPORT_OK, "x.listen", "(udp) can be bound");
     close(fd);
-    machine_check_port(&r, "x.listen", text, MACHINE_TCP, false);
+    machine_check_port(&r, "x.listen", text, MACHINE_TCP, MACHINE_STRANGER);
     expect(REPORT_OK, "x.listen", "(tcp) can be bound");
-    machine_check_port(&r, "x.listen", "192.0.2.1:80", MACHINE_TCP, false);
+    machine_check_port(&r, "x.listen", "192.0.2.1:80", MACHINE_TCP, MACHINE_STRANGER);
     expect(REPORT_FAIL, "x.listen", "no address of this machine");
 }
 END_TEST

@@ -74,10 +74,13 @@ static unsigned port_events(struct event_place *place)
 START_TEST(what_changes_without_the_hub_is_told_too)
 {
     struct event_place place;
+    char why[EVENTS_WHY_BYTES];
 
     stand_up(20);
     shared.events = events_new(loop, edge_event_types, 64, 1);
-    ck_assert_int_eq(events_join(shared.events, &place, "portsAssigned,portsUpdated", NULL), 0);
+    ck_assert_int_eq(
+        events_join(shared.events, &place, "portsAssigned,portsUpdated", NULL, why, sizeof(why)),
+        0);
     use("e1");
     all_up('a', 1);
     ck_assert_uint_eq(port_events(&place), 1);

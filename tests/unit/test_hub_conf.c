@@ -39,6 +39,7 @@ static const struct {
     {"tunnel.maxLanes=0", "/tunnel/maxLanes"},
     {"target.host=a b", "/target/host"},
     {"target.ports={\"x\":1}", "/target/ports/x"},
+    {"target.ports={\"80\":\"x\"}", "/target/ports/80"},
     {"target.proxyProtocol=v3", "/target/proxyProtocol"},
     {"edges={}", "/edges"},
     {"edges=[{\"id\":\"a\"},{\"id\":\"a\"}]", "/edges/1/id"},

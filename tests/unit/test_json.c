@@ -423,6 +423,23 @@ START_TEST(unknown_keys_are_all_named)
     ck_assert_uint_eq(check.count, 2);
     expect_fault(0, "/edges/0/x~1", "unknown");
     expect_fault(1, "/edges/0/", "unknown");
+    ck_assert_str_eq(check.faults[0].detail, "is not known here; allowed: a, b, c");
+    finish();
+}
+END_TEST
+
+START_TEST(the_names_that_are_allowed_are_bounded)
+{
+    static char name[] = "0123456789012345678901234567890123456789";
+    const char *names[100] = {NULL};
+
+    for (size_t i = 0; i < ARRAY_LEN(names) - 1; i++)
+        names[i] = name;
+    begin("{\"x\":1}");
+    json_only(&check, "", doc, names);
+    expect_fault(0, "/x", "unknown");
+    ck_assert_uint_lt(strlen(check.faults[0].detail), 450);
+    ck_assert_ptr_nonnull(strstr(check.faults[0].detail, "..."));
     finish();
 }
 END_TEST
@@ -549,6 +566,7 @@ int main(void)
     tcase_add_test(reading, strings_keep_their_limits);
     tcase_add_test(reading, arrays_keep_their_limits);
     tcase_add_test(reading, unknown_keys_are_all_named);
+    tcase_add_test(reading, the_names_that_are_allowed_are_bounded);
     tcase_add_loop_test(reading, what_is_no_object_is_one_fault_at_its_place, 0,
                         ARRAY_LEN(no_objects));
     tcase_add_test(reading, faults_become_json);

@@ -30,7 +30,7 @@ static void setup(void)
     worker.settings = &settings;
     ck_assert_int_eq(auth_pool_new(&worker.auth_pool, 1, 4), 0);
     auth_key_init(&key);
-    route = (struct route){.auth = route_auth_new(&key, "alice", "s3:cret", 7)};
+    route = (struct route){.host = "a.test", .auth = route_auth_new(&key, "alice", "s3:cret", 7)};
     verdicts = 0;
 }
 
@@ -117,6 +117,19 @@ START_TEST(success_forgives)
 }
 END_TEST
 
+/* Not what is wrong at another route. */
+START_TEST(success_forgives_at_its_own_route)
+{
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(ask(WRONG, "192.0.2.1"), REASON_AUTH_FAILED);
+        route.host = "b.test";
+        ck_assert_int_eq(ask(GOOD, "192.0.2.1"), REASON_NONE);
+        route.host = "a.test";
+    }
+    ck_assert_int_eq(ask(GOOD, "192.0.2.1"), REASON_AUTH_BACKOFF);
+}
+END_TEST
+
 START_TEST(a_right_one_is_remembered)
 {
     hash_it();
@@ -167,6 +180,7 @@ int main(void)
     tcase_add_loop_test(tcase, who_may_pass, 0, 2);
     tcase_add_loop_test(tcase, guessing, 0, 2);
     tcase_add_test(tcase, success_forgives);
+    tcase_add_test(tcase, success_forgives_at_its_own_route);
     tcase_add_test(tcase, a_right_one_is_remembered);
     tcase_add_test(tcase, the_line_is_full);
     return suite_run("traffic_auth_gate", tcase);

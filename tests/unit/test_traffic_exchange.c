@@ -109,7 +109,7 @@ static void start_with_trailers(void)
     trailers.list[0] =
         (struct http_field){.name = "X-T", .value = "1", .name_len = 3, .value_len = 1};
     ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
-    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
+    exchange_open(&exchange, "HTTP/1.1", &request);
     ck_assert_int_eq(exchange_start(&exchange, &request), REASON_NONE);
     exchange_on_connected(&exchange);
     exchange_push_end(&exchange, &trailers);

@@ -100,7 +100,7 @@ static void check_answer(const char *head, bool to_head, const struct h1_answer 
     ck_assert_int_eq(h1_scan_run(&scan, head, strlen(head), &fixture_limits), REASON_NONE);
     ck_assert_int_eq(h1_response_parse(&r, head, &scan, &fixture_limits, to_head, NULL),
                      REASON_NONE);
-    forward_response_filter(&r, "v_h");
+    forward_response_filter(&r, a->version_header);
     h1_response_emit(&t, &r, a);
     ck_assert(!t.is_cut);
     out[t.n] = '\0';
@@ -110,8 +110,9 @@ static void check_answer(const char *head, bool to_head, const struct h1_answer 
 START_TEST(answers_as_the_client_gets_them)
 {
     struct h1_answer plain = {.minor = 1, .version_header = "v_h", .version = "1", .date = "now"};
-    struct h1_answer chunked = plain, closing = plain, old = plain;
+    struct h1_answer chunked = plain, closing = plain, old = plain, unversioned = plain;
 
+    unversioned.version_header = NULL;
     chunked.is_chunked = true;
     closing.closes = true;
     old.minor = 0;
@@ -127,6 +128,8 @@ START_TEST(answers_as_the_client_gets_them)
     check_answer("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", true, &old,
                  "HTTP/1.1 200 OK\r\nDate: now\r\nv_h: 1\r\nContent-Length: 7\r\nConnection: "
                  "keep-alive\r\n\r\n");
+    check_answer("HTTP/1.1 204 No\r\nV_H: 9\r\n\r\n", false, &unversioned,
+                 "HTTP/1.1 204 No\r\nV_H: 9\r\nDate: now\r\n\r\n");
     check_answer("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", false, &plain,
                  "HTTP/1.1 204 No\r\nDate: now\r\nv_h: 1\r\n\r\n");
     check_answer("HTTP/1.1 101 Go\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", false,
@@ -180,10 +183,13 @@ START_TEST(our_own_answers)
                                              .date = "now",
                                              .version_header = "v",
                                              .version = "1",
-                                             .realm = "a.test"});
+                                             .realm = "a.test",
+                                             .explains = true,
+                                             .request_id = "abc"});
     out[t.n] = '\0';
     ck_assert_str_eq(out, "HTTP/1.1 401 Unauthorized\r\n"
                           "WWW-Authenticate: Basic realm=\"a.test\", charset=\"UTF-8\"\r\n"
+                          "penstock-reason: auth_required\r\nX-Request-Id: abc\r\n"
                           "Content-Type: text/plain; charset=utf-8\r\n"
                           "Date: now\r\nv: 1\r\nContent-Length: 18\r\n\r\n"
                           "401 auth_required\n");

@@ -9,10 +9,11 @@
 static const struct {
     const char *name, *authority;
     size_t value, times;
-} bombs[] = {{"x-bomb", "a.test", 3000, 5},  {"x-bomb", "a.test", 1000, 14},
-             {"x-bomb", "a.test", 100, 80},  {"x-bomb", "a.test", 3000, 1},
-             {"cookie", "a.test", 1000, 14}, {"x", "a.test", 0, 90},
-             {"x", "a.test", 0, 0},          {"x-bomb", "b.test", 1000, 14}};
+} bombs[] = {{"x-bomb", "a.test", 3000, 5},   {"x-bomb", "a.test", 1000, 14},
+             {"x-bomb", "a.test", 100, 80},   {"x-bomb", "a.test", 3000, 1},
+             {"cookie", "a.test", 1000, 14},  {"x", "a.test", 0, 90},
+             {"x", "a.test", 0, 0},           {"x-bomb", "b.test", 1000, 14},
+             {"user-agent", "a.test", 250, 1}};
 
 #define HELD_RATIO 16u
 #define ONE_REQUEST                                                                                \
@@ -41,6 +42,7 @@ static size_t really_held(const struct h2_session *s)
         const struct exchange *x = &container_of(node, struct h2_stream, node)->exchange;
 
         bytes += sizeof(struct h2_stream) + x->head_len;
+        bytes += x->notes ? sizeof(*x->notes) : 0;
         bytes += x->upstream ? sizeof(struct upstream) : 0;
     }
     return bytes;
@@ -54,6 +56,9 @@ START_TEST(what_is_held_follows_what_was_sent)
     conf.limits.h2_shared_bytes = 0; /* others have borrowed all of it */
     conf.limits.upstream_connections = 100;
     conf.limits.h2_resets = 1; /* that nothing is left is not this client's doing */
+    conf.log_access = conf.generate_request_id = true;
+    conf.log_access_format = ACCESS_COMBINED; /* which keeps the most */
+    log_set_level(LOG_WARN);
     setup_anew(&conf);
     nghttp2_submit_settings(peer, 0,
                             &(nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0}, 1);

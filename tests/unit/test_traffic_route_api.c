@@ -234,7 +234,7 @@ START_TEST(the_whole_set)
     ck_assert_str_eq(member(&a, "added"), "[\"c.test\"]");
     ck_assert_str_eq(member(&a, "changed"), "[\"b.a.test\"]");
     ck_assert_str_eq(member(&a, "removed"), "[\"a.test\"]");
-    ck_assert_str_eq(member(&a, "warnings/0/pointer"), "\"/routes/0/publicKey\"");
+    ck_assert_str_eq(member(&a, "warnings/0/pointer"), "\"/0/publicKey\"");
     ck_assert_str_eq(member(&a, "warnings/0/code"), "\"certificateNameMismatch\"");
     forget(&a);
 
@@ -270,7 +270,7 @@ START_TEST(what_is_refused)
     forget(&a);
     a = put_set("a.test b.a.test c.a.test d.a.test", 80, ""); /* limits.routes=3 */
     ck_assert_int_eq(a.status, 422);
-    ck_assert_str_eq(member(&a, "errors/0/pointer"), "\"/routes\"");
+    ck_assert_str_eq(member(&a, "errors/0/pointer"), "\"\"");
     forget(&a);
     a = ask(READ_TOKEN, "PUT", "/v1/routes", "", "[]");
     ck_assert_int_eq(a.status, 403);
@@ -330,6 +330,17 @@ START_TEST(one_route)
     forget(&b);
     forget(&a);
 
+    /* RFC 9110, 13.1.1: nothing there, nothing matches. */
+    a = put_one("/v1/routes/b.a.test", "b.a.test", 80, "If-Match: *\r\n");
+    ck_assert_int_eq(a.status, 412);
+    forget(&a);
+    a = put_one("/v1/routes/b.a.test", "b.a.test", 80, "If-Match: \"0000000000000000\"\r\n");
+    ck_assert_int_eq(a.status, 412);
+    forget(&a);
+    a = ask(TOKEN, "GET", "/v1/routes/b.a.test", "", NULL);
+    ck_assert_int_eq(a.status, 404);
+    forget(&a);
+
     a = ask(TOKEN, "GET", "/v1/routes/x.a.test", "", NULL); /* covered, but no entry */
     ck_assert_int_eq(a.status, 404);
     forget(&a);
@@ -343,6 +354,36 @@ START_TEST(one_route)
     a = ask(TOKEN, "DELETE", "/v1/routes/a_b", "", NULL);
     ck_assert_int_eq(a.status, 404);
     forget(&a);
+}
+END_TEST
+
+/* A name that no route can have: the fault is told as in a whole set, whatever the body is. */
+START_TEST(names_that_no_route_can_have)
+{
+    static const struct {
+        const char *path, *said;
+    } cases[] = {
+        {"/v1/routes/shop_x.localhost", "labels of letters, digits and hyphens"},
+        {"/v1/routes/b%c3%bccher.test", "A-label, xn--"},
+        {"/v1/routes/%ff%fe", "A-label, xn--"},
+        {"/v1/routes/192.0.2.1", "is an address"},
+        {"/v1/routes/a..test", "labels of"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct answer a = ask(TOKEN, "PUT", cases[i].path, "",
+                              "{\"destinationIps\":[\"127.0.0.1\"],\"destinationPorts\":[80]}");
+
+        ck_assert_int_eq(a.status, 422);
+        ck_assert_str_eq(member(&a, "errors/0/pointer"), "\"/hostName\"");
+        ck_assert_str_eq(member(&a, "errors/0/code"), "\"invalid\"");
+        ck_assert_ptr_nonnull(strstr(member(&a, "errors/0/detail"), cases[i].said));
+        forget(&a);
+        a = ask(TOKEN, "GET", cases[i].path, "", NULL);
+        ck_assert_int_eq(a.status, 404);
+        ck_assert_ptr_nonnull(strstr(member(&a, "detail"), cases[i].said));
+        forget(&a);
+    }
 }
 END_TEST
 
@@ -378,6 +419,12 @@ START_TEST(preconditions_and_dry_runs)
     a = ask(TOKEN, "GET", "/v1/status", "", NULL);
     ck_assert_str_eq(member(&a, "routes"), "2");
     ck_assert_str_eq(member(&a, "lastError"), "null");
+    ck_assert_str_eq(member(&a, "updates/rejected"), "0"); /* nor does an alert look at a dry run */
+    forget(&a);
+    a = ask(READ_TOKEN, "GET", "/metrics", "", NULL);
+    ck_assert_ptr_nonnull(strstr(a.body, "_route_updates_total{fate=\"rejected\"} 0\n"));
+    ck_assert_ptr_nonnull(strstr(a.body, "_route_updates_total{fate=\"checked\"} 1\n"));
+    ck_assert_ptr_nonnull(strstr(a.body, "_route_updates_total{fate=\"check_failed\"} 1\n"));
     forget(&a);
 }
 END_TEST
@@ -525,6 +572,7 @@ int main(void)
     tcase_add_test(tcase, the_whole_set);
     tcase_add_test(tcase, what_is_refused);
     tcase_add_test(tcase, one_route);
+    tcase_add_test(tcase, names_that_no_route_can_have);
     tcase_add_test(tcase, preconditions_and_dry_runs);
     tcase_add_test(tcase, state);
     tcase_add_test(tcase, reloads);

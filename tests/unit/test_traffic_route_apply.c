@@ -201,7 +201,7 @@ START_TEST(a_rejected_update_changes_nothing)
     ck_assert_str_eq(ended[1], "set 2 rejected r1 +0 ~0 -0");
     ck_assert_ptr_nonnull(route_set_find(route_apply_live(apply), "a.test"));
     stats = route_apply_stats(apply);
-    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/routes/0/hostName\": is missing");
+    ck_assert_str_eq(stats->last_error, "6 faults, first at \"/0/hostName\": is missing");
     ck_assert_uint_eq(stats->last_error_number, 2);
     ck_assert_uint_eq(stats->desired, 1);
     submit(a_set("a.test", 80)); /* no fault any more, though it changes nothing */
@@ -265,7 +265,7 @@ START_TEST(dry_runs)
     ck_assert_str_eq(ended[0], "dry set 0 superseded r0 +0 ~0 -0");
     ck_assert_str_eq(ended[1], "set 1 applied r1 +1 ~0 -0");
     ck_assert_str_eq(ended[2], "put 2 applied r2 +1 ~0 -0");
-    ck_assert_str_eq(ended[3], "dry set 0 rejected r2 +0 ~0 -0");
+    ck_assert_str_eq(ended[3], "dry set 0 check_failed r2 +0 ~0 -0");
     ck_assert_str_eq(ended[4], "dry put 0 checked r2 +1 ~0 -0");
     ck_assert_uint_eq(published, 2);
     ck_assert_ptr_null(route_apply_stats(apply)->last_error);
@@ -463,6 +463,32 @@ START_TEST(stored_before_it_is_answered)
 }
 END_TEST
 
+/* The disk took nothing: who sends the same set again, told or not, has it stored. */
+START_TEST(stored_when_it_is_sent_again)
+{
+    stores = 0;
+    store_fails = true;
+    submit(a_set("a.test", 80));
+    submit(a_set("a.test", 80));
+    run_until(2);
+    ck_assert_str_eq(ended[1], "set 2 unchanged r1 +0 ~0 -0");
+    ck_assert_uint_eq(stores, 2);
+    ck_assert_uint_eq(route_apply_stats(apply)->store_failures, 2);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 0);
+    store_fails = false;
+    submit(a_set("a.test", 80));
+    run_until(3);
+    ck_assert_uint_eq(stores, 3);
+    ck_assert_uint_eq(stored, 1);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 1);
+    submit(an_edit("a.test", 80)); /* the same: now there is nothing to do */
+    run_until(4);
+    ck_assert_uint_eq(stores, 3);
+    ck_assert_uint_eq(route_apply_stats(apply)->sets, 3);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("route_apply");
@@ -478,6 +504,7 @@ int main(void)
     tcase_add_test(tcase, stop_answers_all);
     tcase_add_test(tcase, readings);
     tcase_add_test(tcase, readings_at_the_end);
+    tcase_add_test(tcase, stored_when_it_is_sent_again);
     tcase_add_test(tcase, stored_before_it_is_answered);
     tcase_add_test(tcase, no_json);
     tcase_add_test(tcase, the_text_is_wiped);

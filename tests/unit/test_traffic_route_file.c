@@ -111,11 +111,11 @@ START_TEST(faults_are_told)
     char *text = a_list(11);
 
     ck_assert_ptr_null(load(text, strlen(text)));
-    ck_assert_ptr_nonnull(strstr(told, "/routes: 11 routes are more than 10"));
+    ck_assert_ptr_nonnull(strstr(told, ": 11 routes are more than 10"));
     ck_assert_ptr_null(load("[7,{}]", 6));
-    ck_assert_ptr_nonnull(strstr(told, "/routes/0: must be an object"));
-    ck_assert_ptr_nonnull(strstr(told, "/routes/1/hostName: is missing"));
-    ck_assert_ptr_nonnull(strstr(told, "/routes/1/privateKey: is missing"));
+    ck_assert_ptr_nonnull(strstr(told, " /0: must be an object"));
+    ck_assert_ptr_nonnull(strstr(told, " /1/hostName: is missing"));
+    ck_assert_ptr_nonnull(strstr(told, " /1/privateKey: is missing"));
     ck_assert_ptr_null(load("[7,", 3));
     ck_assert_ptr_nonnull(strstr(told, "byte "));
     ck_assert_ptr_null(load("", 0));

@@ -168,73 +168,70 @@ static const struct {
     {"{}", {"/routes required"}},
     {"{'routes':{}}", {"/routes type"}},
     {"{'routes':[],'more':1}", {"/more unknown"}},
-    {"[7]", {"/routes/0 type"}},
-    {"[" GOOD ",null]", {"/routes/1 type"}},
+    {"[7]", {"/0 type"}},
+    {"[" GOOD ",null]", {"/1 type"}},
     {"[{}]",
-     {"/routes/0/hostName required", "/routes/0/destinationIps required",
-      "/routes/0/destinationPorts required", "/routes/0/publicKey required",
-      "/routes/0/privateKey required"}},
-    {"[{'hostName':'a_b.test'," TO "," PAIR "}]", {"/routes/0/hostName invalid"}},
-    {"[{'hostName':'192.0.2.1'," TO "," PAIR "}]", {"/routes/0/hostName invalid"}},
-    {"[{'hostName':'*'," TO "," PAIR "}]", {"/routes/0/hostName invalid"}},
-    {"[{'hostName':''," TO "," PAIR "}]", {"/routes/0/hostName range"}},
-    {"[{'hostName':1," TO "," PAIR "}]", {"/routes/0/hostName type"}},
-    {"[{'hostName':'a.test','balance':'least'," TO "," PAIR "}]", {"/routes/0/balance invalid"}},
-    {"[{'hostName':'a.test','ballance':'p2c'," TO "," PAIR "}]", {"/routes/0/ballance unknown"}},
+     {"/0/hostName required", "/0/destinationIps required", "/0/destinationPorts required",
+      "/0/publicKey required", "/0/privateKey required"}},
+    {"[{'hostName':'a_b.test'," TO "," PAIR "}]", {"/0/hostName invalid"}},
+    {"[{'hostName':'192.0.2.1'," TO "," PAIR "}]", {"/0/hostName invalid"}},
+    {"[{'hostName':'*'," TO "," PAIR "}]", {"/0/hostName invalid"}},
+    {"[{'hostName':''," TO "," PAIR "}]", {"/0/hostName range"}},
+    {"[{'hostName':1," TO "," PAIR "}]", {"/0/hostName type"}},
+    {"[{'hostName':'a.test','balance':'least'," TO "," PAIR "}]", {"/0/balance invalid"}},
+    {"[{'hostName':'a.test','ballance':'p2c'," TO "," PAIR "}]", {"/0/ballance unknown"}},
     {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD},7]}]",
-     {"/routes/0/moreKeys/0/privateKey required", "/routes/0/moreKeys/1 type"}},
+     {"/0/moreKeys/0/privateKey required", "/0/moreKeys/1 type"}},
     {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD,'privateKey':@KEY}]}]",
-     {"/routes/0/moreKeys/0/privateKey mismatch"}},
+     {"/0/moreKeys/0/privateKey mismatch"}},
     {"[{'hostName':'a.test'," TO "," PAIR ",'moreKeys':[{'publicKey':@OLD,'privateKey':@OLDKEY}]}]",
-     {"/routes/0/moreKeys/0/privateKey mismatch"}}, /* two of a kind */
+     {"/0/moreKeys/0/privateKey mismatch"}}, /* two of a kind */
     {"[{'hostName':'a.test','destinationIps':[],'destinationPorts':[]," PAIR "}]",
-     {"/routes/0/destinationIps range", "/routes/0/destinationPorts range"}},
+     {"/0/destinationIps range", "/0/destinationPorts range"}},
     {"[{'hostName':'a.test','destinationIps':['1.2.3','::g','localhost',4,'0.0.0.0','224.0.0.1'],"
      "'destinationPorts':[80]," PAIR "}]",
-     {"/routes/0/destinationIps/0 invalid", "/routes/0/destinationIps/1 invalid",
-      "/routes/0/destinationIps/2 invalid", "/routes/0/destinationIps/3 type",
-      "/routes/0/destinationIps/4 invalid", "/routes/0/destinationIps/5 invalid"}},
+     {"/0/destinationIps/0 invalid", "/0/destinationIps/1 invalid", "/0/destinationIps/2 invalid",
+      "/0/destinationIps/3 type", "/0/destinationIps/4 invalid", "/0/destinationIps/5 invalid"}},
     {"[{'hostName':'a.test','destinationIps':['::1'],'destinationPorts':[0,65536,-1,'80',1.5,"
      "99999999999999999999]," PAIR "}]",
-     {"/routes/0/destinationPorts/0 range", "/routes/0/destinationPorts/1 range",
-      "/routes/0/destinationPorts/2 range", "/routes/0/destinationPorts/3 type",
-      "/routes/0/destinationPorts/4 type", "/routes/0/destinationPorts/5 range"}},
+     {"/0/destinationPorts/0 range", "/0/destinationPorts/1 range", "/0/destinationPorts/2 range",
+      "/0/destinationPorts/3 type", "/0/destinationPorts/4 type", "/0/destinationPorts/5 range"}},
     {"[{'hostName':'a.test','destinationIp':'::1','destinationPort':80," TO "," PAIR "}]",
-     {"/routes/0/destinationIp conflict", "/routes/0/destinationPort conflict"}},
+     {"/0/destinationIp conflict", "/0/destinationPort conflict"}},
     {"[{'hostName':'a.test','destinationIp':'x','destinationPort':0," PAIR "}]",
-     {"/routes/0/destinationIp invalid", "/routes/0/destinationPort range"}},
+     {"/0/destinationIp invalid", "/0/destinationPort range"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':'no','privateKey':'pem'}]",
-     {"/routes/0/publicKey invalid", "/routes/0/privateKey invalid"}},
+     {"/0/publicKey invalid", "/0/privateKey invalid"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':@CHAIN,'privateKey':@OLDKEY}]",
-     {"/routes/0/privateKey mismatch"}},
+     {"/0/privateKey mismatch"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':@KEY,'privateKey':@CHAIN}]",
-     {"/routes/0/publicKey invalid", "/routes/0/privateKey invalid"}},
+     {"/0/publicKey invalid", "/0/privateKey invalid"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':'-----BEGIN CERTIFICATE-----\\nAAAA\\n-----END "
      "CERTIFICATE-----\\n','privateKey':@KEY}]",
-     {"/routes/0/publicKey invalid"}},
+     {"/0/publicKey invalid"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':@CHAIN,'privateKey':'-----BEGIN PRIVATE KEY-----\\n"
      "AAAA\\n-----END PRIVATE KEY-----\\n'}]",
-     {"/routes/0/privateKey invalid"}},
+     {"/0/privateKey invalid"}},
     {"[{'hostName':'a.test'," TO ",'publicKey':true,'privateKey':[]}]",
-     {"/routes/0/publicKey type", "/routes/0/privateKey type"}},
+     {"/0/publicKey type", "/0/privateKey type"}},
     {"[{'hostName':'a.test'," TO "," PAIR ",'authentication':null,'forwardAuthorization':'yes'}]",
-     {"/routes/0/authentication type", "/routes/0/forwardAuthorization type"}},
+     {"/0/authentication type", "/0/forwardAuthorization type"}},
     {"[{'hostName':'a.test'," TO "," PAIR ",'authentication':{}}]",
-     {"/routes/0/authentication/type required", "/routes/0/authentication/user required",
-      "/routes/0/authentication/pass required"}},
+     {"/0/authentication/type required", "/0/authentication/user required",
+      "/0/authentication/pass required"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Digest','user':'a:b','pass':'','passHash':'x'}}]",
-     {"/routes/0/authentication/type invalid", "/routes/0/authentication/user invalid",
-      "/routes/0/authentication/passHash conflict", "/routes/0/authentication/passHash invalid"}},
+     {"/0/authentication/type invalid", "/0/authentication/user invalid",
+      "/0/authentication/passHash conflict", "/0/authentication/passHash invalid"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Basic','user':'a','pass':''}}]",
-     {"/routes/0/authentication/pass range"}},
+     {"/0/authentication/pass range"}},
     {"[{'hostName':'a.test'," TO "," PAIR
      ",'authentication':{'type':'Basic','user':'a','pass':'b','passMac':'00'}}]",
-     {"/routes/0/authentication/passMac unknown"}}, /* only the state file may */
+     {"/0/authentication/passMac unknown"}}, /* only the state file may */
     {"[" GOOD ",{'hostName':'b.test'," TO "," PAIR "},{'hostName':'A.TEST.'," TO "," PAIR
      "},{'hostName':'a.Test'," TO "," PAIR "}]",
-     {"/routes/2/hostName duplicate", "/routes/3/hostName duplicate"}},
+     {"/2/hostName duplicate", "/3/hostName duplicate"}},
 };
 
 START_TEST(faults)
@@ -256,13 +253,13 @@ START_TEST(limits)
     route_build_init(&b, &key, empty);
     b.routes_max = 1;
     ck_assert_ptr_null(route_json_parse(&b, body));
-    expect_list(&b.faults, (const char *const[]){"/routes range", NULL});
+    expect_list(&b.faults, (const char *const[]){" range", NULL});
     route_build_fini(&b);
 
     route_build_init(&b, &key, empty);
     b.destinations_max = 3;
     ck_assert_ptr_null(route_json_parse(&b, body));
-    expect_list(&b.faults, (const char *const[]){"/routes/1/destinationIps range", NULL});
+    expect_list(&b.faults, (const char *const[]){"/1/destinationIps range", NULL});
     route_build_fini(&b);
 
     route_build_init(&b, &key, empty);
@@ -326,12 +323,12 @@ START_TEST(warnings)
 
     ck_assert_ptr_nonnull(set);
     expect_list(&b.warnings, (const char *const[]){
-                                 "/routes/0/publicKey certificateExpired",
-                                 "/routes/1/publicKey certificateNotYetValid",
-                                 "/routes/2/publicKey certificateNameMismatch",
-                                 "/routes/4/publicKey certificateNameMismatch",
-                                 "/routes/5/destinationIps/1 duplicateDestination",
-                                 "/routes/5/destinationPorts/2 duplicateDestination",
+                                 "/0/publicKey certificateExpired",
+                                 "/1/publicKey certificateNotYetValid",
+                                 "/2/publicKey certificateNameMismatch",
+                                 "/4/publicKey certificateNameMismatch",
+                                 "/5/destinationIps/1 duplicateDestination",
+                                 "/5/destinationPorts/2 duplicateDestination",
                                  NULL,
                              });
     ck_assert_uint_eq(set->routes[5].destination_count, 4);
@@ -373,7 +370,7 @@ START_TEST(a_known_chain_with_another_key)
 
     ck_assert_ptr_null(
         build(&b, first, "[{'hostName':'a.test'," TO ",'publicKey':@CHAIN,'privateKey':@OLDKEY}]"));
-    expect_list(&b.faults, (const char *const[]){"/routes/0/privateKey mismatch", NULL});
+    expect_list(&b.faults, (const char *const[]){"/0/privateKey mismatch", NULL});
     route_build_fini(&b);
     route_set_unref(first);
 }

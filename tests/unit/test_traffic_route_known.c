@@ -183,7 +183,7 @@ START_TEST(another_limit_makes_it_another_text)
     b.destinations_max = 1;
     ck_assert_ptr_null(SET(first, route("b.a.test", TO), route("a.test", two)));
     ck_assert_uint_eq(kept, 0);
-    ck_assert_str_eq(words, "/routes/1/destinationPorts range");
+    ck_assert_str_eq(words, "/1/destinationPorts range");
     route_set_unref(first);
 }
 END_TEST
@@ -211,12 +211,12 @@ START_TEST(certificates_grow_old)
     b.now = (int64_t)4102444800; /* 2100 */
     next = SET(first, route("a.test", TO));
     ck_assert_uint_eq(kept, 0);
-    ck_assert_str_eq(words, "/routes/0/publicKey certificateExpired");
+    ck_assert_str_eq(words, "/0/publicKey certificateExpired");
     route_set_unref(next);
     b.now = 1546300800; /* 2019 */
     next = SET(first, route("a.test", TO));
     ck_assert_uint_eq(kept, 0);
-    ck_assert_str_eq(words, "/routes/0/publicKey certificateNotYetValid");
+    ck_assert_str_eq(words, "/0/publicKey certificateNotYetValid");
     route_set_unref(next);
     next = SET(first, route("a.test", TO));
     ck_assert_uint_eq(kept, 1);
@@ -233,8 +233,8 @@ START_TEST(what_is_odd_is_read_each_time)
 
     next = SET(first, route("b.test", TO), route("a.test", twice));
     ck_assert_uint_eq(kept, 0);
-    ck_assert_str_eq(words, "/routes/0/publicKey certificateNameMismatch, "
-                            "/routes/1/destinationIps/1 duplicateDestination");
+    ck_assert_str_eq(words, "/0/publicKey certificateNameMismatch, "
+                            "/1/destinationIps/1 duplicateDestination");
     route_set_unref(first);
     route_set_unref(next);
 }
@@ -256,7 +256,7 @@ START_TEST(from_shape_to_shape)
     ck_assert_str_eq(words, "/reverseConfigs/0/new unknown");
     ck_assert_ptr_null(SET(next, plain, odd));
     ck_assert_uint_eq(kept, 1);
-    ck_assert_str_eq(words, "/routes/1/new unknown");
+    ck_assert_str_eq(words, "/1/new unknown");
     route_set_unref(first);
     route_set_unref(next);
     free(text);
@@ -271,10 +271,10 @@ START_TEST(names_twice_are_found)
     ck_assert_ptr_null(
         SET(first, route("a.test", TO), route("b.a.test", TO), route("A.TEST.", TO)));
     ck_assert_uint_eq(kept, 1);
-    ck_assert_str_eq(words, "/routes/2/hostName duplicate");
+    ck_assert_str_eq(words, "/2/hostName duplicate");
     ck_assert_ptr_null(SET(first, route("a.test", TO), route("a.test", TO)));
     ck_assert_uint_eq(kept, 2);
-    ck_assert_str_eq(words, "/routes/1/hostName duplicate");
+    ck_assert_str_eq(words, "/1/hostName duplicate");
     route_set_unref(first);
 }
 END_TEST
@@ -292,9 +292,9 @@ START_TEST(the_state_file_is_not_a_sender)
     ck_assert_ptr_nonnull(first);
     ck_assert_ptr_null(SET(first, route("a.test", stored)));
     ck_assert_uint_eq(kept, 0);
-    ck_assert_str_eq(words, "/routes/0/authentication/userMac unknown, "
-                            "/routes/0/authentication/passMac unknown, "
-                            "/routes/0/authentication/pass required");
+    ck_assert_str_eq(words, "/0/authentication/userMac unknown, "
+                            "/0/authentication/passMac unknown, "
+                            "/0/authentication/pass required");
     route_set_unref(first);
     free(stored);
 }
@@ -352,7 +352,7 @@ START_TEST(trust_is_looked_up_each_time)
     ck_assert_mem_ne(next->digest, first->digest, ROUTE_DIGEST_BYTES);
     unlink(path);
     ck_assert_ptr_null(SET(next, route("a.test", tls)));
-    ck_assert_str_eq(words, "/routes/0/upstreamTls/caFile invalid");
+    ck_assert_str_eq(words, "/0/upstreamTls/caFile invalid");
     route_set_unref(first);
     route_set_unref(next);
     free(tls);

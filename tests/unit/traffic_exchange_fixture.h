@@ -130,7 +130,7 @@ static enum traffic_reason ask(const char *upgrade, uint64_t length)
                                     .length = upgrade ? 0 : length,
                                     .upgrade = {upgrade, upgrade ? strlen(upgrade) : 0}};
     ck_assert_int_eq(requester_check(&requester, request.authority), REASON_NONE);
-    exchange_open(&exchange, "HTTP/1.1", request.method, request.target);
+    exchange_open(&exchange, "HTTP/1.1", &request);
     return exchange_start(&exchange, &request);
 }
 

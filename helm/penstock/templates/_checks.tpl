@@ -58,4 +58,7 @@
 {{- if and (not .Values.metrics.enabled) .Values.metrics.serviceMonitor.enabled -}}
 {{- fail "metrics.serviceMonitor.enabled needs metrics.enabled" -}}
 {{- end -}}
+{{- if and (not .Values.metrics.enabled) .Values.metrics.prometheusRule.enabled -}}
+{{- fail "metrics.prometheusRule.enabled needs metrics.enabled: its alerts would have nothing to look at" -}}
+{{- end -}}
 {{- end -}}

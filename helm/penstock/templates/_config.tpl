@@ -44,6 +44,16 @@ stateDir: /var/lib/penstock/{{ .component }}
 {{- concat $edges .Values.hub.edges | toJson -}}
 {{- end -}}
 
+{{/* What connection tokens name, since edges dial the Service and not the pod; nothing where the cluster chooses
+   the node's port. */}}
+{{- define "penstock.publicPort" -}}
+{{- with .Values.hub.service -}}
+{{- if ne .type "NodePort" -}}{{- int .port -}}
+{{- else if .nodePort -}}{{- int .nodePort -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "penstock.hubConfig" -}}
 {{- $values := .Values.hub -}}
 {{- $host := default (printf "%s-traffic" (include "penstock.fullname" .)) $values.target.host -}}
@@ -56,6 +66,7 @@ stateDir: /var/lib/penstock/{{ .component }}
 {{- $_ := set $config "target" (dict "host" $host "ports" $ports) -}}
 {{- $_ := set $config "edges" $edges -}}
 {{- $tunnel := dict -}}
+{{- with include "penstock.publicPort" . -}}{{- $_ := set $tunnel "publicPort" (int .) -}}{{- end -}}
 {{- if $values.tls.existingSecret -}}
 {{- $_ := set $tunnel "certFile" "/etc/penstock/secrets/tunnel-tls/tls.crt" -}}
 {{- $_ := set $tunnel "keyFile" "/etc/penstock/secrets/tunnel-tls/tls.key" -}}

@@ -56,10 +56,13 @@ spec:
         runAsGroup: 0
         {{- else }}
         runAsNonRoot: true
-        runAsUser: 65532
-        runAsGroup: 65532
+        {{- with include "penstock.user" .root }}
+        {{- . | nindent 8 }}
         {{- end }}
-        fsGroup: 65532
+        {{- end }}
+        {{- with .root.Values.podSecurityContext.fsGroup }}
+        fsGroup: {{ int64 . }}
+        {{- end }}
         fsGroupChangePolicy: OnRootMismatch
         seccompProfile: {type: RuntimeDefault}
         {{- if and .sysctls (not $onHost) }}
@@ -198,6 +201,15 @@ spec:
   ports:
     - {name: metrics, port: {{ include "penstock.metricsPort" . }}, targetPort: metrics, protocol: TCP}
 {{- end }}
+{{- end -}}
+
+{{/* Whom a pod runs as; what is null is left to the cluster. */}}
+{{- define "penstock.user" -}}
+{{- $user := dict -}}
+{{- range $key := list "runAsUser" "runAsGroup" -}}
+{{- with index $.Values.podSecurityContext $key -}}{{- $_ := set $user $key (int64 .) -}}{{- end -}}
+{{- end -}}
+{{- with $user -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
 {{/* httpGet of a probe: (dict "of" the workload "path" "/healthz"). The kubelet has no certificate of its own to
