@@ -87,7 +87,7 @@ callgrind: release ## instructions of one request and of one megabyte
 	@PENSTOCK_BUILD=build/release python3 tests/bench/callgrind.py
 
 .PHONY: swaps
-swaps: release ## 100 swaps of 5,000 routes in a minute, under load: nobody notices (ARGS=--limits)
+swaps: release ## 100 swaps of 5,000 routes in a minute, under load: nobody notices (ARGS=--limits, --chains)
 	@scripts/deps.sh run
 	@PENSTOCK_BUILD=build/release python3 tests/bench/swaps.py $(ARGS)
 
