@@ -78,7 +78,6 @@ struct stream {
     void (*on_change)(struct stream *s);
 };
 
-const char *stream_state_name(enum stream_state state);
 const char *stream_reset_name(enum stream_reset code);
 
 /* A zeroed stream may be released; stream_init() makes it IDLE. */
