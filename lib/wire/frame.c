@@ -4,9 +4,6 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "wire/proxy.h"
-
-_Static_assert(FRAME_OPEN_MAX == PROXY_V1_MAX, "OPEN carries a version 1 line");
 
 struct rule {
     const char *name;

@@ -14,13 +14,13 @@
 #include <stdint.h>
 
 #include "base/must.h"
+#include "wire/proxy.h"
 
 #define FRAME_HEADER_BYTES 9
 #define FRAME_PAYLOAD_MAX  65536
 #define FRAME_PING_BYTES   8
 #define FRAME_CREDIT_BYTES 4
 #define FRAME_CREDIT_MAX   0x7fffffffu /* unused credit of a stream never passes it */
-#define FRAME_OPEN_MAX     107         /* PROXY_V1_MAX */
 #define FRAME_UDP_OPEN_MIN 28          /* PROXY v2, IPv4 */
 
 /* Who may send it. */
@@ -35,7 +35,7 @@ enum frame_kind {
 
 /* name, value, who sends it, what its id names, shortest and longest payload */
 #define FRAME_TYPES(X)                                                                             \
-    X(OPEN, 0x01, FROM_EDGE, STREAM, 1, FRAME_OPEN_MAX)                                            \
+    X(OPEN, 0x01, FROM_EDGE, STREAM, 1, PROXY_V1_MAX)                                              \
     X(DATA, 0x02, FROM_EDGE, STREAM, 0, FRAME_PAYLOAD_MAX)                                         \
     X(CLOSE, 0x03, FROM_EDGE, STREAM, 0, 1)                                                        \
     X(DATA_BACK, 0x04, FROM_HUB, STREAM, 0, FRAME_PAYLOAD_MAX)                                     \
