@@ -47,8 +47,7 @@ struct store {
     _Atomic bool is_read_only;
 };
 
-/* --- batches
- * --------------------------------------------------------------------------------------- */
+/* --- batches --- */
 
 struct store_batch *store_batch_new(void)
 {
@@ -116,8 +115,7 @@ void store_batch_free(struct store_batch *b)
     free(b);
 }
 
-/* --- writing, in whatever thread
- * ----------------------------------------------------------------------- */
+/* --- writing, in whatever thread --- */
 
 static enum store_fault fault_of(int err)
 {
@@ -192,8 +190,7 @@ int store_load(struct store *s, const char *kind,
     return database_load(&s->database, kind, on_record, arg, why, why_size);
 }
 
-/* --- the thread
- * ------------------------------------------------------------------------------------ */
+/* --- the thread --- */
 
 static void run_done(struct task *task)
 {
@@ -281,8 +278,7 @@ void store_stats(const struct store *s, struct store_stats *out)
 #undef SHOW
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {
