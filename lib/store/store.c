@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "loop/crash_log.h"
 #include "loop/loop.h"
 #include "store/database.h"
