@@ -72,8 +72,7 @@ static void put_string(struct bundle *b, const char *name, const char *text)
     put(b, name, must_strdup(text), strlen(text));
 }
 
-/* --- files of the machine ----------------------------------------------------------------------
- */
+/* --- files of the machine --- */
 
 /* The last `max` bytes of a file, or the first of one that has no size; NULL with errno. */
 static char *slurp(const char *path, size_t max, size_t *n)
@@ -176,8 +175,7 @@ static void put_machine(struct bundle *b)
     put_files(b, "network.txt", network, ARRAY_LEN(network));
 }
 
-/* --- the service -------------------------------------------------------------------------------
- */
+/* --- the service --- */
 
 static void put_version(struct bundle *b, const struct doctor_diag *d)
 {
@@ -353,8 +351,7 @@ static int write_bundle(FILE *out, const char *folder, const struct doctor_diag 
     return err;
 }
 
-/* --- the command -------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static const char *value_of(char ***rest, const char *name)
 {

@@ -40,8 +40,7 @@ static const struct {
 } fatal[] = {{SIGSEGV, "SEGV"}, {SIGBUS, "BUS"}, {SIGILL, "ILL"},  {SIGFPE, "FPE"},
              {SIGABRT, "ABRT"}, {SIGSYS, "SYS"}, {SIGTRAP, "TRAP"}};
 
-/* --- beforehand
- * ------------------------------------------------------------------------------------ */
+/* --- beforehand --- */
 
 static void keep_name(struct module *m, const char *path)
 {
@@ -74,8 +73,7 @@ static int on_module(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-/* --- the line
- * -------------------------------------------------------------------------------------- */
+/* --- the line --- */
 
 struct crash_line {
     char text[LINE_BYTES];
@@ -272,8 +270,7 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
     die_of(signum);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 void crash_log_thread_start(void)
 {

@@ -136,10 +136,6 @@ MUST_USE int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_
                             const char *name);
 void tls_free(struct tls *t); /* sends nothing; fine with NULL */
 
-/* Bytes that were read from the socket before TLS began (behind a PROXY header): first in line.
- * Before the first handshake step.  0, -ERR_NOMEM, -ERR_FULL (more than 256 KiB). */
-MUST_USE int tls_feed(struct tls *t, const void *bytes, size_t n);
-
 /* One step of the handshake, reading and writing as much as the socket takes.
  * IO_OK: done, the last flight is with the kernel; don't call it again.  IO_WAIT: tls_wants().
  * IO_FAIL: tls_error(); the alert that tells the peer why was sent if the socket took it. */

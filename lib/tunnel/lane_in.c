@@ -116,8 +116,7 @@ void lane_take_fin(struct stream *s)
     stream_changed(s);
 }
 
-/* --- one function a frame; the payload is whole ------------------------------------------------
- */
+/* --- one function a frame; the payload is whole --- */
 
 int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client)
 {

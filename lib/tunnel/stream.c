@@ -10,13 +10,6 @@
 #include "base/pieces.h"
 #include "tunnel/lane_internal.h"
 
-const char *stream_state_name(enum stream_state state)
-{
-    static const char *const names[] = {"idle", "open", "ended", "reset"};
-
-    return names[state];
-}
-
 const char *stream_reset_name(enum stream_reset code)
 {
     switch (code) {

@@ -26,11 +26,11 @@
 #include "buf/sendq.h"
 #include "tunnel/stream_feed.h"
 #include "tunnel/window.h"
+#include "wire/proxy.h"
 
 struct lane;
 
-#define STREAM_OPEN_LINE_MAX 107                /* a PROXY v1 line */
-#define STREAM_SEND_CAP      (16u * CHUNK_ROOM) /* on its way out at most, on TLS */
+#define STREAM_SEND_CAP (16u * CHUNK_ROOM) /* on its way out at most, on TLS */
 
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
@@ -72,7 +72,7 @@ struct stream {
     uint32_t given, turn_left; /* room that the owner was given, and may have while DUE */
     uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
     uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
-    char open_line[STREAM_OPEN_LINE_MAX];
+    char open_line[PROXY_V1_MAX];
     uint64_t send_charged; /* taken from the budget for what is in `sendq` */
     struct bufq recvq;     /* came in, not taken yet */
     struct sendq sendq;    /* going out */
@@ -80,7 +80,6 @@ struct stream {
     void (*on_change)(struct stream *s);
 };
 
-const char *stream_state_name(enum stream_state state);
 const char *stream_reset_name(enum stream_reset code);
 
 /* A zeroed stream may be released; stream_init() makes it IDLE. */

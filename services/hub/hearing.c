@@ -68,7 +68,7 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
         return NULL;
     }
     tls_random(id, sizeof(id));
-    session = session_begin(&d->book, hello, edge->max_instances, id, record, now_ms, code);
+    session = session_begin(&d->book, hello, edge->max_instances, id, record, code);
     if (!session)
         return NULL;
     record->session = edge_session_new(session, edge, record, now_ms);
