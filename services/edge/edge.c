@@ -138,11 +138,15 @@ static void drain_close(void *arg, unsigned secs)
 static bool drain_is_idle(const void *arg)
 {
     const struct edge *e = arg;
-    uint32_t clients = 0;
+    uint32_t open = 0; /* clients, and flows of UDP */
 
-    for (unsigned i = 0; i < e->workers_count; i++)
-        clients += atomic_load_explicit(&e->workers[i].stats.clients, memory_order_relaxed);
-    return clients == 0;
+    for (unsigned i = 0; i < e->workers_count; i++) {
+        const struct edge_stats *stats = &e->workers[i].stats;
+
+        open += atomic_load_explicit(&stats->clients, memory_order_relaxed);
+        open += atomic_load_explicit(&stats->udp.flows, memory_order_relaxed);
+    }
+    return open == 0;
 }
 
 static void drain_leave(void *arg)

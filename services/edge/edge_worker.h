@@ -96,6 +96,8 @@ void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t sec
 void edge_worker_open_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port,
                            const int *fds, unsigned count);
 void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port);
+/* Before its ports are closed: UDP ports keep the flows they have until those are idle. */
+void edge_worker_keep_flows(struct edge_worker *w);
 /* After its ports are closed: who waits is opened or reset, then every lane says DRAIN (0 s: none
  * does). */
 void edge_worker_drain(struct edge_worker *w, unsigned secs);

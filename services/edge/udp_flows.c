@@ -22,6 +22,8 @@ struct udp_door {
     uint16_t port;
     sa_family_t family;
     uint32_t overflow; /* what the kernel dropped so far */
+    size_t flow_count;
+    bool is_closing; /* takes no new flow, goes with the last one */
 };
 
 /* A session of the flow; one that was left behind waits for the hub's UDP_CLOSE, or for ours. */
@@ -97,6 +99,13 @@ static void touch(struct udp_flow *x)
         udp_room_touch(&f->open, &x->in_open);
 }
 
+/* The end of the process waits for them, so the number is never a tick old. */
+static void publish_count(struct udp_flows *f)
+{
+    atomic_store_explicit(&f->worker->stats.udp.flows, (uint32_t)f->all.sources.flows,
+                          memory_order_relaxed);
+}
+
 static void flow_free(struct udp_flow *x)
 {
     struct udp_flows *f = x->door->flows;
@@ -107,6 +116,8 @@ static void flow_free(struct udp_flow *x)
     list_remove(&x->in_left);
     udp_room_leave(&f->open, &x->in_open);
     udp_room_leave(&f->all, &x->in_all);
+    x->door->flow_count--;
+    publish_count(f);
     free(x);
 }
 
@@ -320,6 +331,8 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
     }
     x->in_all.flow = x->in_open.flow = x;
     x->door = door;
+    door->flow_count++;
+    publish_count(f);
     x->client = *key;
     x->peer = a->peer;
     x->local = a->local;
@@ -378,6 +391,8 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
     if (key.family == PROXY_UNSPEC || key.src_port == 0)
         return UDP_DROP_SOCKET_ERROR;
     x = find(f, &key);
+    if (!x && door->is_closing)
+        return UDP_DROP_CLOSED;
     if (!x) {
         if (!edge_worker_link(f->worker) && (is_guest || !edge_worker_with_lane(f->worker)))
             return UDP_DROP_NO_TUNNEL;
@@ -538,7 +553,26 @@ void udp_flows_close_port(struct udp_flows *f, uint16_t port)
     LIST_EACH (&f->sockets, node, after) {
         struct udp_door *door = container_of(node, struct udp_door, node);
 
-        if (door->port == port)
+        if (door->port != port)
+            continue;
+        if (f->is_draining && door->flow_count > 0)
+            door->is_closing = true;
+        else
+            close_door(door);
+    }
+}
+
+void udp_flows_drain(struct udp_flows *f)
+{
+    f->is_draining = true;
+}
+
+static void close_ended_doors(struct udp_flows *f)
+{
+    LIST_EACH (&f->sockets, node, after) {
+        struct udp_door *door = container_of(node, struct udp_door, node);
+
+        if (door->is_closing && door->flow_count == 0)
             close_door(door);
     }
 }
@@ -560,6 +594,8 @@ void udp_flows_tick(struct udp_flows *f)
 {
     uint64_t now_ms = now_of(f);
 
+    if (f->is_draining)
+        close_ended_doors(f);
     if (f->all.sources.flows == 0)
         return;
     udp_flows_follow(f);
