@@ -36,6 +36,7 @@ struct edge_shared {
     struct quic_params quic;  /* of all tunnels by QUIC */
     _Atomic uint64_t hold_ms; /* a reload changes it */
     uint64_t udp_idle_ms;
+    uint64_t flush_ms; /* for a client to take any of what is left of a stream that has ended */
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */
     _Atomic bool is_holding; /* the tunnel is away, clients may wait */
