@@ -41,7 +41,6 @@ struct udp_batch;
 #define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
 #define UDP_LEFT_MS         1000u /* a session that was left behind may still answer */
 #define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
-#define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
 
 enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_AWAY, UDP_FLOW_SHUT };
 
@@ -51,9 +50,9 @@ struct udp_flows {
     struct udp_room all;        /* flows */
     struct udp_room open;       /* the OPEN ones: who has a session to give */
     struct list left;           /* those that moved; the one that did so first is the first */
-    struct list sockets;
-    struct udp_batch *batch; /* owned; the same */
-    struct udp_outbox *out;  /* owned; the same */
+    struct list sockets;        /* struct udp_door, owned */
+    struct udp_batch *batch;    /* owned; the same */
+    struct udp_outbox *out;     /* owned; the same */
     struct udp_out_counters sent;
     struct ready flush; /* at the end of the turn */
     uint64_t seed;
