@@ -87,16 +87,9 @@ callgrind: release ## instructions of one request and of one megabyte
 	@PENSTOCK_BUILD=build/release python3 tests/bench/callgrind.py
 
 .PHONY: swaps
-swaps: release ## 100 swaps of 5,000 routes in a minute, under load: nobody notices (ARGS=--limits)
+swaps: release ## 100 swaps of 5,000 routes in a minute, under load: nobody notices (ARGS=--limits, --chains)
 	@scripts/deps.sh run
 	@PENSTOCK_BUILD=build/release python3 tests/bench/swaps.py $(ARGS)
-
-.PHONY: steady
-steady: release ## what 1,000 port changes and re-logins leave behind; what one stalled reader costs the others; 1,000 HPACK bombs
-	@scripts/deps.sh run
-	@PENSTOCK_BUILD=build/release python3 tests/bench/leaks.py
-	@PENSTOCK_BUILD=build/release python3 tests/bench/stalled_reader.py
-	@PENSTOCK_BUILD=build/release PENSTOCK_SOURCE=. python3 tests/heavy/test_h2_bombs.py
 
 .PHONY: cov
 cov: ## line coverage of the tests

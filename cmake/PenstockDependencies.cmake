@@ -49,7 +49,7 @@ if(LLHTTP_LIBRARY AND EXISTS ${LLHTTP_INCLUDE}/llhttp.h AND NOT LLHTTP_INCLUDE M
 else()
     set(LLHTTP_SOURCES /usr/share/llhttp)
     if(NOT EXISTS ${LLHTTP_SOURCES}/llhttp.c)
-        message(FATAL_ERROR "llhttp: neither libllhttp-dev nor node-llhttp is installed (make deps)")
+        message(FATAL_ERROR "llhttp: neither libllhttp-dev nor node-llhttp is installed (scripts/deps.sh build)")
     endif()
     add_library(llhttp STATIC ${LLHTTP_SOURCES}/api.c ${LLHTTP_SOURCES}/http.c ${LLHTTP_SOURCES}/llhttp.c)
     target_include_directories(llhttp SYSTEM PUBLIC /usr/share/include/llhttp)

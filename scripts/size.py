@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """make size: the longest files, headers and functions, and the modules with most files.  Smells, not
 limits: each asks what the two things in it are.  --warn: only the files that are too long."""
+import collections
 import pathlib
 import re
 import subprocess
@@ -16,7 +17,7 @@ def functions(path):
     """(lines, name) of each function: from its brace in column 0 to the brace that closes it."""
     name, start = None, 0
     for number, line in enumerate(path.read_text().splitlines(), 1):
-        head = re.match(r"^[a-z].*?\b([a-z_0-9]+)\(", line)
+        head = re.match(r"START_TEST\((\w+)\)", line) or re.match(r"[a-z].*?\b([a-z_0-9]+)\(", line)
         if head and not line.startswith(("typedef", "struct {", "#")):
             name = head.group(1)
         elif line == "{":
@@ -42,3 +43,5 @@ show(f"files (over {FILE_LINES}: look)", [(n, f) for f, n in lines.items() if f.
 show("headers (over 200: look)", [(n, f) for f, n in lines.items() if f.suffix == ".h"])
 show("functions (over 60: look)", [(n, f"{f}: {name}") for f in files if f.suffix == ".c"
                                     for n, name in functions(f)])
+show("modules (over 12 files: look)", [(n, m) for m, n in collections.Counter(
+    f.parent for f in files if f.suffix == ".c" and f.parts[0] in ("lib", "services")).items()])

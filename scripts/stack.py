@@ -84,6 +84,8 @@ class Service:
         self.lines = []
         self.changed = threading.Condition()
         self.reader = None
+        self.is_read = threading.Event()  # its log; cleared, the reader stops behind some KiB
+        self.is_read.set()
 
     # --- life
 
@@ -100,6 +102,7 @@ class Service:
     def _read(self, process):
         with open(self.log_file, "a", buffering=1) if self.log_file else contextlib.nullcontext() as log:
             for line in process.stderr:
+                self.is_read.wait()
                 if log:
                     log.write(line)
                     if len(self.lines) >= LINES_KEPT:

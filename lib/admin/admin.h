@@ -132,8 +132,8 @@ const char *admin_peer(const struct admin_request *r);       /* "127.0.0.1" */
 bool admin_is_dry_run(const struct admin_request *r);        /* ?dryRun or ?dryRun=true */
 /* If-Match against the present ETag (without quotes): true when absent, "*" or equal; else 412 has
  * been answered and the handler returns.  On a change an If-None-Match that holds the ETag, or is
- * "*", answers 412 too.  Where there is nothing yet, don't call it: `If-None-Match: *` is then met.
- */
+ * "*", answers 412 too.  `etag` NULL: there is nothing yet, which no If-Match matches, and which
+ * every If-None-Match asks for (RFC 9110, 13.1.1 and 13.1.2). */
 MUST_USE bool admin_if_match(struct admin_request *r, const char *etag);
 
 /* `body` is taken over (put after sending).  etag NULL: no header; else sent as "etag" in quotes,

@@ -189,8 +189,7 @@ static void get_metrics(void *service, struct admin_request *r)
                text, len);
 }
 
-/* --- configuration, log, description ------------------------------------------------------------
- */
+/* --- configuration, log, description ---------------------------------------------------------- */
 
 /* The level may be another one since PUT /v1/log-level. */
 static void get_config(void *service, struct admin_request *r)

@@ -83,8 +83,7 @@ void events_free(struct events *e)
     free(e);
 }
 
-/* --- raising
- * -------------------------------------------------------------------------------------- */
+/* --- raising --- */
 
 static void format_time(char out[40])
 {
@@ -136,8 +135,7 @@ void events_raise(struct events *e, unsigned type, struct json_object *data)
         e->on_news(e->arg);
 }
 
-/* --- from other threads
- * ---------------------------------------------------------------------------- */
+/* --- from other threads --- */
 
 struct event_mail {
     struct task task;
@@ -180,8 +178,7 @@ void events_post(struct events *e, unsigned type, struct json_object *data)
     loop_post(e->loop, &mail->task);
 }
 
-/* --- listeners
- * ------------------------------------------------------------------------------------ */
+/* --- listeners --- */
 
 static int find_type(const struct events *e, const char *name, size_t n)
 {

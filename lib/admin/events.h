@@ -54,8 +54,7 @@ struct events_stats {
 };
 void events_stats(const struct events *e, struct events_stats *out);
 
-/* --- a listener's place: for subscriber.c and tests --------------------------------------------
- */
+/* --- a listener's place: for subscriber.c and tests --- */
 
 struct event_place {
     uint32_t mask;  /* types that it wants */

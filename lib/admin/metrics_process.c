@@ -1,4 +1,5 @@
-/* metrics_process - the families that every process has: memory, descriptors, CPU, start, build.
+/* metrics_process - the families that every process has: memory, descriptors, CPU, start, build,
+ * its log.
  *
  * Nothing here needs /proc/self/fd: a process that may not be dumped (process.h) cannot open it. */
 #include <poll.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "admin/server.h"
+#include "loop/log_writer.h"
 
 #define FD_BLOCK 1024 /* descriptors asked about in one poll */
 #define FD_EMPTY_BLOCKS                                                                            \
@@ -114,4 +116,7 @@ void metrics_process(struct metrics *m, const char *service)
     metrics_family(m, "process_start_time_seconds", METRIC_GAUGE,
                    "When the process started, since 1970.");
     metrics_value(m, start_time(), NULL);
+    metrics_family(m, "penstock_log_lines_dropped_total", METRIC_COUNTER,
+                   "Log lines lost: nobody read the log, or it could not be written.");
+    metrics_value(m, (double)log_writer_dropped(), NULL);
 }

@@ -8,6 +8,7 @@
 #include "admin/process.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "loop/log_writer.h"
 #include "loop/socket.h"
 
 extern char **environ;
@@ -87,12 +88,15 @@ static int serve(const struct program *p, int argc, char **argv)
     if (!service_begin(&start, p->crash, &status))
         return status;
     loop_signals_hold();
+    if (log_writer_start() != 0)
+        return STATUS_CANNOT;
     err = p->start(p->arg);
     if (!err)
         serve_until_stopped(&r);
     p->stop(p->arg);
     if (!err)
         log_info(p->table->service, "stopped");
+    log_writer_stop();
     return err == -ERR_SYNTAX ? STATUS_BAD : err ? STATUS_CANNOT : STATUS_WELL;
 }
 

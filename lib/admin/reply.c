@@ -193,15 +193,19 @@ bool admin_if_match(struct admin_request *r, const char *etag)
 {
     char *wanted = request_header(r, "If-Match", NULL);
     char *unwanted = is_reading(r) ? NULL : request_header(r, "If-None-Match", NULL);
-    bool is_good = (!wanted || etag_list_has(wanted, etag, ETAG_STRONG)) &&
-                   (!unwanted || !etag_list_has(unwanted, etag, ETAG_WEAK));
+    bool is_good = (!wanted || (etag && etag_list_has(wanted, etag, ETAG_STRONG))) &&
+                   (!unwanted || !etag || !etag_list_has(unwanted, etag, ETAG_WEAK));
 
     free(wanted);
     free(unwanted);
     if (is_good)
         return true;
-    reply_header(r, "ETag", "\"%s\"", etag);
-    admin_problem(r, 412, "preconditionFailed", "the present ETag is \"%s\"", etag);
+    if (etag) {
+        reply_header(r, "ETag", "\"%s\"", etag);
+        admin_problem(r, 412, "preconditionFailed", "the present ETag is \"%s\"", etag);
+    } else {
+        admin_problem(r, 412, "preconditionFailed", "there is nothing that could match");
+    }
     return false;
 }
 

@@ -9,9 +9,9 @@ static const char *const texts[] = {
 #undef X
 };
 static const char *const names[] = {
-    "none",      "proto",  "syntax",   "range", "too_big", "full",    "nomem",   "limit",
-    "not_found", "exists", "conflict", "auth",  "denied",  "timeout", "resolve", "connect",
-    "reset",     "closed", "tls",      "cert",  "io",      "sys",
+    "none",      "proto",    "syntax", "too_big", "full",    "nomem",   "limit",
+    "not_found", "conflict", "auth",   "denied",  "timeout", "resolve", "connect",
+    "reset",     "closed",   "tls",    "cert",    "io",      "sys",
 };
 _Static_assert(ARRAY_LEN(names) == ERR_COUNT, "every error has a name");
 

@@ -11,13 +11,11 @@
     X(NONE, "none")                                                                                \
     X(PROTO, "the peer broke the protocol")                                                        \
     X(SYNTAX, "the text is not well formed")                                                       \
-    X(RANGE, "a value is out of range")                                                            \
     X(TOO_BIG, "larger than its limit allows")                                                     \
     X(FULL, "no room")                                                                             \
     X(NOMEM, "out of memory")                                                                      \
     X(LIMIT, "a limit is reached")                                                                 \
     X(NOT_FOUND, "not found")                                                                      \
-    X(EXISTS, "exists already")                                                                    \
     X(CONFLICT, "in conflict with the present state")                                              \
     X(AUTH, "not authenticated")                                                                   \
     X(DENIED, "not allowed")                                                                       \

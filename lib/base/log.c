@@ -1,25 +1,33 @@
-/* log - see log.h.  A line is put together on the stack and leaves in one write, so that lines of
+/* log - see log.h.  A line is put together on the stack and leaves in one piece, so that lines of
  * several threads do not mix. */
 #include "base/log.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 4096
+#include "base/must.h"
+
 #define LINE_END_BYTES 32 /* room that values leave for what closes them and the line */
+
+static_assert(LOG_LINE_BYTES <= PIPE_BUF, "a pipe may tear a line");
 
 static enum log_format line_format = LOG_TEXT;
 static int line_fd = 2;
 static _Atomic int threshold = LOG_INFO;
+static const struct log_sink *_Atomic diverted_to; /* borrowed; NULL: line_fd */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 struct line {
-    char text[LINE_MAX_BYTES];
+    char *text; /* borrowed: LOG_LINE_BYTES */
     size_t len;
 };
 
@@ -70,7 +78,7 @@ int log_level_parse(const char *name)
 
 static void put(struct line *l, const char *s, size_t n)
 {
-    size_t room = sizeof(l->text) - l->len;
+    size_t room = LOG_LINE_BYTES - l->len;
 
     if (n > room)
         n = room;
@@ -102,7 +110,7 @@ static void put_escaped(struct line *l, const char *s)
             esc[0] = (char)c;
             n = 1;
         }
-        if (l->len + n + LINE_END_BYTES > sizeof(l->text)) {
+        if (l->len + n + LINE_END_BYTES > LOG_LINE_BYTES) {
             put_str(l, "...");
             return;
         }
@@ -168,10 +176,10 @@ static void put_value(struct line *l, const struct log_field *f, enum log_format
     }
 }
 
-void log_write(enum log_level level, const char *module, const char *event,
-               const struct log_field *fields, size_t n)
+size_t log_emit_line(char *out, enum log_level level, const char *module, const char *event,
+                     const struct log_field *fields, size_t n)
 {
-    struct line l = {.len = 0};
+    struct line l = {.text = out};
     bool json = line_format == LOG_JSON;
 
     if (json)
@@ -188,7 +196,7 @@ void log_write(enum log_level level, const char *module, const char *event,
     for (size_t i = 0; i < n; i++) {
         if (fields[i].kind == LOG_KIND_NONE)
             continue;
-        if (l.len + strlen(fields[i].key) + 64 > sizeof(l.text))
+        if (l.len + strlen(fields[i].key) + 64 > LOG_LINE_BYTES)
             break; /* the rest does not fit */
         put_str(&l, json ? ",\"" : " ");
         put_str(&l, fields[i].key);
@@ -196,18 +204,57 @@ void log_write(enum log_level level, const char *module, const char *event,
         put_value(&l, &fields[i], line_format);
     }
     put_str(&l, json ? "}\n" : "\n");
-    ssize_t done = write(line_fd, l.text, l.len); /* a log that cannot be written stops nobody */
-    (void)done;
+    return l.len;
+}
+
+/* A log that cannot be written stops nobody. */
+static bool write_text(int fd, const char *text, size_t len, unsigned patience_ms)
+{
+    struct pollfd room = {.fd = fd, .events = POLLOUT};
+    int n;
+
+    do
+        n = poll(&room, 1, (int)patience_ms);
+    while (n < 0 && errno == EINTR);
+    return n > 0 && write(fd, text, len) >= 0;
+}
+
+static void put_line(const char *text, size_t len)
+{
+    const struct log_sink *sink = atomic_load_explicit(&diverted_to, memory_order_acquire);
+
+    if (sink)
+        sink->push(text, len);
+    else
+        (void)write_text(line_fd, text, len, LOG_LAST_MS);
+}
+
+void log_write(enum log_level level, const char *module, const char *event,
+               const struct log_field *fields, size_t n)
+{
+    char text[LOG_LINE_BYTES];
+
+    put_line(text, log_emit_line(text, level, module, event, fields, n));
 }
 
 void log_raw(enum log_level level, const char *line, size_t n)
 {
-    ssize_t done;
+    must(n <= LOG_LINE_BYTES);
+    if (log_is_on(level))
+        put_line(line, n);
+}
 
-    if (!log_is_on(level))
-        return;
-    done = write(line_fd, line, n); /* as in log_write() */
-    (void)done;
+void log_divert(const struct log_sink *sink)
+{
+    atomic_store_explicit(&diverted_to, sink, memory_order_release);
+}
+
+bool log_last_words(int fd, const char *text, size_t len)
+{
+    const struct log_sink *sink = atomic_load_explicit(&diverted_to, memory_order_acquire);
+    bool is_read = !sink || sink->settle();
+
+    return write_text(fd, text, len, is_read ? LOG_LAST_MS : 0);
 }
 
 bool log_limit_pass(struct log_limit *limit, uint64_t now_ms)

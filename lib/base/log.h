@@ -1,4 +1,4 @@
-/* log - one line an event, as JSON or as text, written with one write(2) to standard error.
+/* log - one line an event, as JSON or as text, on standard error.
  *
  *   log_info("link", "lane_open", LOG_S("edge", id), LOG_U("lane", n));
  *
@@ -8,6 +8,10 @@
  * Values are escaped, so that no peer can forge a line or a field; a byte above ASCII becomes
  * \u00xx, since it may be no UTF-8.  A line is at most 4 KiB: longer values are cut and marked so,
  * fields that find no room are left out; it always ends well formed.
+ * In a service nobody who logs waits for who reads: from log_writer_start() (loop/log_writer.h) a
+ * line goes into a ring in memory, or is lost and counted, and a thread of its own writes it.
+ * Before that, in a command and in the supervisor it leaves at once, with one write(2); a reader
+ * that has stopped is waited for LOG_LAST_MS, then the line is lost.
  * Never log a secret, a key, a token, an Authorization header.
  * Any thread may log.  What a peer can trigger is logged through a log_limit.
  */
@@ -17,6 +21,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define LOG_LINE_BYTES 4096u /* PIPE_BUF: a pipe takes a line whole or not at all */
+#define LOG_LAST_MS    500u  /* what who has no log_writer, or dies, waits for a reader at most */
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERR, LOG_LEVEL_COUNT };
 enum log_format { LOG_TEXT, LOG_JSON };
@@ -69,8 +76,27 @@ void log_write(enum log_level level, const char *module, const char *event,
                const struct log_field *fields, size_t n);
 
 /* A line that is made already, its newline included, written as it is: nothing is escaped, put in
- * front or cut.  For lines of a form of their own (traffic's access log); at most 4 KiB. */
+ * front or cut.  For lines of a form of their own (traffic's access log); at most
+ * LOG_LINE_BYTES. */
 void log_raw(enum log_level level, const char *line, size_t n);
+/* The text of a line, with its end, into `out`, which has LOG_LINE_BYTES; how long it is. */
+size_t log_emit_line(char *out, enum log_level level, const char *module, const char *event,
+                     const struct log_field *fields, size_t n);
+
+/* The last words of a process that dies: what was logged before is written first, then `text` to
+ * fd.  Neither is waited for longer than LOG_LAST_MS; false: nobody reads, the text is lost.
+ * Async-signal-safe. */
+bool log_last_words(int fd, const char *text, size_t len);
+
+/* Takes the lines in place of the descriptor; for log_writer. */
+struct log_sink {
+    void (*push)(const char *text, size_t len); /* any thread; must not block */
+    /* Waits, LOG_LAST_MS at most, until all that was pushed is written: true.  Async-signal-safe.
+     */
+    bool (*settle)(void);
+};
+/* Borrowed from now on; NULL: to the descriptor again.  Any thread. */
+void log_divert(const struct log_sink *sink);
 
 /* At most `burst` lines at once and one more each `every_ms`; what is held back is counted in
  * `held`: the caller tells it with the next line that passes and sets it to 0.  One a call site,

@@ -5,10 +5,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
 
 void must_fail(const char *what, const char *file, int line)
 {
-    fprintf(stderr, "penstock: %s:%d: must(%s) does not hold\n", file, line, what);
+    char text[LOG_LINE_BYTES];
+    int len =
+        snprintf(text, sizeof(text), "penstock: %s:%d: must(%s) does not hold\n", file, line, what);
+
+    if (len > 0)
+        (void)log_last_words(STDERR_FILENO, text, MIN((size_t)len, sizeof(text) - 1));
     abort();
 }
 

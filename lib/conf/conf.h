@@ -52,6 +52,7 @@ struct conf_key {
     const char *const *choices; /* CONF_ENUM: NULL-ended */
     const char *counter;        /* limits: the metric that counts when it is reached, or NULL */
     bool is_hot;                /* may change by a reload */
+    bool is_url;                /* CONF_STRING: what stands behind its "?" is a secret */
     /* More checks of one value (CONF_JSON, strings): adds faults with `pointer` as their base. */
     void (*check)(struct json_check *faults, const char *pointer, const void *member);
 };
@@ -108,9 +109,11 @@ MUST_USE enum conf_verdict conf_load(const struct conf_table *table,
 MUST_USE int conf_read(const struct conf_table *table, const char *file, char **environ_,
                        const char *const *sets, void *conf, struct json_check *faults);
 void conf_free(const struct conf_table *table, void *conf);
-/* What is in force, secrets as "***" (or "" when unset), as a JSON object, the caller's. */
+/* What is in force, secrets as "***" (or "" when unset), as a JSON object, the caller's.  Of a URL
+ * it is the query: "wss://host/path?***". */
 struct json_object *conf_emit(const struct conf_table *table, const void *conf);
-/* Each secret that it holds, those in lists and maps too (members called `secret`). */
+/* Each secret that it holds, those in lists and maps (members called `secret`) and the values in
+ * queries of URLs too. */
 void conf_each_secret(const struct conf_table *table, const void *conf,
                       void (*on_secret)(void *arg, const char *secret), void *arg);
 /* The `is_hot` false keys in which two configurations differ, "a, b", the caller's; NULL: none.

@@ -43,6 +43,23 @@ static void each_in(struct json_object *value, void (*on_secret)(void *arg, cons
     }
 }
 
+/* "token=a&b" after the "?": a, b. */
+static void each_in_query(const char *url, void (*on_secret)(void *arg, const char *secret),
+                          void *arg)
+{
+    char *copy = must_strdup(url), *rest = strchr(copy, '?'), *pair;
+
+    if (rest)
+        rest++;
+    while ((pair = strsep(&rest, "&")) != NULL) {
+        char *value = strchr(pair, '=');
+
+        on_secret(arg, value ? value + 1 : pair);
+    }
+    explicit_bzero(copy, strlen(url));
+    free(copy);
+}
+
 void conf_each_secret(const struct conf_table *table, const void *conf,
                       void (*on_secret)(void *arg, const char *secret), void *arg)
 {
@@ -51,6 +68,8 @@ void conf_each_secret(const struct conf_table *table, const void *conf,
 
         if (key->kind == CONF_SECRET && !conf_is_unset(key, conf))
             on_secret(arg, *(char *const *)member);
+        else if (key->is_url && !conf_is_unset(key, conf))
+            each_in_query(*(char *const *)member, on_secret, arg);
         else if (key->kind == CONF_JSON)
             each_in(*(struct json_object *const *)member, on_secret, arg);
     }
@@ -66,6 +85,20 @@ static struct json_object *emit_masked(struct json_object *value)
     return copy;
 }
 
+static struct json_object *emit_text(const struct conf_key *key, const char *text)
+{
+    const char *query = text && key->is_url ? strchr(text, '?') : NULL;
+    struct json_object *value;
+    char *masked;
+
+    if (!query)
+        return json_object_new_string(text ? text : "");
+    masked = must_printf("%.*s?***", (int)(query - text), text);
+    value = json_object_new_string(masked);
+    free(masked);
+    return value;
+}
+
 static struct json_object *emit_value(const struct conf_key *key, const void *conf)
 {
     const void *member = conf_member(key, conf);
@@ -74,10 +107,8 @@ static struct json_object *emit_value(const struct conf_key *key, const void *co
     case CONF_SECRET:
         return json_object_new_string(conf_is_unset(key, conf) ? "" : "***");
     case CONF_STRING:
-    case CONF_LISTEN: {
-        const char *text = *(char *const *)member;
-        return json_object_new_string(text ? text : "");
-    }
+    case CONF_LISTEN:
+        return emit_text(key, *(char *const *)member);
     case CONF_BOOL:
         return json_object_new_boolean(*(const bool *)member);
     case CONF_INT:

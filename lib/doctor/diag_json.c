@@ -72,8 +72,7 @@ static void put_string(struct bundle *b, const char *name, const char *text)
     put(b, name, must_strdup(text), strlen(text));
 }
 
-/* --- files of the machine ----------------------------------------------------------------------
- */
+/* --- files of the machine --- */
 
 /* The last `max` bytes of a file, or the first of one that has no size; NULL with errno. */
 static char *slurp(const char *path, size_t max, size_t *n)
@@ -176,8 +175,7 @@ static void put_machine(struct bundle *b)
     put_files(b, "network.txt", network, ARRAY_LEN(network));
 }
 
-/* --- the service -------------------------------------------------------------------------------
- */
+/* --- the service --- */
 
 static void put_version(struct bundle *b, const struct doctor_diag *d)
 {
@@ -353,8 +351,7 @@ static int write_bundle(FILE *out, const char *folder, const struct doctor_diag 
     return err;
 }
 
-/* --- the command -------------------------------------------------------------------------------
- */
+/* --- the command --- */
 
 static const char *value_of(char ***rest, const char *name)
 {
@@ -432,14 +429,16 @@ int doctor_diag(const struct doctor_diag *diag, char **rest)
     folder = must_printf("penstock-%s-%s", diag->table->service, when);
     name = w.output ? must_strdup(w.output) : must_printf("%s.tar", folder);
     if (strcmp(name, "-") != 0) {
-        fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* Never into a file that is there: it keeps its owner and its mode. */
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
         out = fd >= 0 ? fdopen(fd, "w") : NULL;
     }
     err = out ? write_bundle(out, folder, diag, &w) : -1;
     if (out && out != stdout && fclose(out) != 0)
         err = -1;
     if (err)
-        fprintf(stderr, "diag: %s cannot be written\n", name);
+        fprintf(stderr, "diag: %s cannot be written%s\n", name,
+                out || errno != EEXIST ? "" : ": it is there already");
     else if (out != stdout)
         printf("%s\n", name);
     free(folder);

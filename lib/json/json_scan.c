@@ -418,8 +418,7 @@ static void push_key(struct scan *s, const struct key *k)
     s->keys[s->count++] = *k;
 }
 
-/* --- the list to take note of -----------------------------------------------------------------
- */
+/* --- the list to take note of ----------------------------------------------------------------- */
 
 /* Whether the array that begins at this level is it: all above it are objects, in which the path
  * leads here, or to where the path's last object could be. */

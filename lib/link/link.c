@@ -32,11 +32,6 @@ static const struct {
 #undef X
 _Static_assert(ARRAY_LEN(rule) == LINK_STATE_COUNT, "every state has a rule");
 
-const char *link_state_name(enum link_state state)
-{
-    return rule[state].name;
-}
-
 const char *link_transport_name(enum link_transport transport)
 {
     return transport == LINK_TLS ? "tcpTls" : "quic";

@@ -126,7 +126,6 @@ void link_goodbye(struct link *link, enum goodbye_code code, const char *message
 void *link_owner(const struct link *link);
 struct loop *link_loop(const struct link *link);
 enum link_state link_state(const struct link *link);
-const char *link_state_name(enum link_state state);
 const struct lane *
 link_lane(const struct link *link); /* counters, rtt, drain; frames: NULL before OPEN */
 enum link_transport link_transport(const struct link *link);

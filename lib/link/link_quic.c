@@ -273,7 +273,7 @@ static int open_stream(struct link *link, struct stream *s, const struct proxy_h
     err = quic_open(link->quic.quic, &id, link);
     if (err)
         return err;
-    err = lane_quic_open(&link->lane, s, (uint32_t)(id / 4), client, loop_now_ms(link->loop));
+    err = lane_quic_open(&link->lane, s, lane_quic_number(id), client, loop_now_ms(link->loop));
     if (err)
         quic_shutdown(link->quic.quic, id, RESET_BY_PEER);
     return err;

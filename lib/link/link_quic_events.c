@@ -87,7 +87,7 @@ static void on_open(struct quic *q, int64_t stream)
     if (enter_event(q) && link->state < LINK_OPEN)
         link_quic_broken(link, "a stream before the handshake was done");
     else if (enter_event(q) && has_lane(link))
-        refused = lane_quic_id(lane_quic_silent_opened(&link->lane, (uint32_t)(stream / 4)));
+        refused = lane_quic_id(lane_quic_silent_opened(&link->lane, lane_quic_number(stream)));
     if (refused == CONTROL_ID) /* none */
         return;
     quic_set_user(q, refused, link);
@@ -99,9 +99,9 @@ static int on_stream_data(struct link *link, int64_t stream, bool is_new, const 
 {
     if (is_new) {
         quic_set_user(link->quic.quic, stream, link);
-        lane_quic_silent_over(&link->lane, (uint32_t)(stream / 4));
+        lane_quic_silent_over(&link->lane, lane_quic_number(stream));
     }
-    return lane_quic_data(&link->lane, (uint32_t)(stream / 4), is_new, bytes, n, is_fin,
+    return lane_quic_data(&link->lane, lane_quic_number(stream), is_new, bytes, n, is_fin,
                           loop_now_ms(link->loop));
 }
 
@@ -159,7 +159,7 @@ static void on_acked(struct quic *q, int64_t stream, void *user, uint64_t n)
         sendq_acked(&link->quic.out, link->quic.out.acked + n);
         loop_again(link->loop, &link->ready); /* leaving waits for it */
     } else if (has_lane(link) && IS_CLIENTS_BIDI(stream)) {
-        lane_quic_acked(&link->lane, (uint32_t)(stream / 4), n);
+        lane_quic_acked(&link->lane, lane_quic_number(stream), n);
     } else if (has_lane(link)) {
         lane_quic_side_acked(&link->lane, stream, n);
     }
@@ -177,7 +177,7 @@ static void on_reset(struct quic *q, int64_t stream, void *user, uint64_t code)
              IS_CLIENTS_BIDI(stream)) /* before its first byte: our direction ends as well */
         quic_shutdown(q, stream, RESET_BY_PEER);
     else if (has_lane(link) && IS_CLIENTS_BIDI(stream))
-        lane_quic_reset(&link->lane, (uint32_t)(stream / 4), code);
+        lane_quic_reset(&link->lane, lane_quic_number(stream), code);
     else if (has_lane(link) && IS_SERVERS_UNI(stream) && code == PATH_COLLAPSED &&
              link->side == LINK_EDGE && link->ops->on_collapse)
         link->ops->on_collapse(link);
@@ -199,7 +199,7 @@ static void on_closed(struct quic *q, int64_t stream, void *user)
     if (link->side == LINK_HUB ? IS_CLIENTS_UNI(stream) : IS_SERVERS_UNI(stream))
         lane_quic_side_closed(&link->lane, user);
     else if (IS_CLIENTS_BIDI(stream) && stream != CONTROL_ID && !user)
-        lane_quic_silent_over(&link->lane, (uint32_t)(stream / 4));
+        lane_quic_silent_over(&link->lane, lane_quic_number(stream));
 }
 
 static void on_credit(struct quic *q, int64_t stream, void *user, uint64_t upto)
@@ -210,7 +210,7 @@ static void on_credit(struct quic *q, int64_t stream, void *user, uint64_t upto)
     if (link && stream == CONTROL_ID)
         link->quic.is_control_blocked = false;
     else if (link && has_lane(link) && IS_CLIENTS_BIDI(stream))
-        lane_quic_credit(&link->lane, (uint32_t)(stream / 4), upto);
+        lane_quic_credit(&link->lane, lane_quic_number(stream), upto);
     else if (link && has_lane(link))
         lane_quic_side_credit(&link->lane, stream);
 }
@@ -335,7 +335,7 @@ static void on_refused(struct quic *q, const struct quic_piece *piece, enum quic
     if (why == QUIC_BLOCKED)
         link->quic.is_blocked = true;
     else
-        lane_quic_reset(&link->lane, (uint32_t)(piece->stream / 4), RESET_BY_PEER);
+        lane_quic_reset(&link->lane, lane_quic_number(piece->stream), RESET_BY_PEER);
 }
 
 const struct quic_ops link_quic_events = {

@@ -40,8 +40,7 @@ static const struct {
 } fatal[] = {{SIGSEGV, "SEGV"}, {SIGBUS, "BUS"}, {SIGILL, "ILL"},  {SIGFPE, "FPE"},
              {SIGABRT, "ABRT"}, {SIGSYS, "SYS"}, {SIGTRAP, "TRAP"}};
 
-/* --- beforehand
- * ------------------------------------------------------------------------------------ */
+/* --- beforehand --- */
 
 static void keep_name(struct module *m, const char *path)
 {
@@ -74,8 +73,7 @@ static int on_module(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-/* --- the line
- * -------------------------------------------------------------------------------------- */
+/* --- the line --- */
 
 struct crash_line {
     char text[LINE_BYTES];
@@ -202,14 +200,14 @@ static void begin_line(struct crash_line *l, const char *name, uintptr_t address
     put_field(l, "backtrace", is_json);
 }
 
-static void write_line(struct crash_line *l)
+/* False: nobody reads. */
+static bool write_line(struct crash_line *l)
 {
     bool is_json = log_format() == LOG_JSON;
 
     memcpy(l->text + l->len, is_json ? "\"}\n" : "\"\n", is_json ? 3 : 2);
     l->len += is_json ? 3 : 2;
-    if (write(log_descriptor(), l->text, l->len) < 0)
-        l->len = 0;
+    return log_last_words(log_descriptor(), l->text, l->len);
 }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -254,7 +252,7 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
 
     (void)context;
     if (unfinished) { /* what there is of the backtrace has to do */
-        write_line(unfinished);
+        (void)write_line(unfinished);
         die_of(unfinished->signum);
         return;
     }
@@ -263,15 +261,16 @@ static void on_fatal(int signum, siginfo_t *info, void *context)
             name = fatal[i].name;
     begin_line(&l, name, info->si_code > 0 ? (uintptr_t)info->si_addr : 0);
     add_backtrace(&l);
-    write_line(&l);
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_print_stack_trace(); /* with names: the sanitizer's own handler is ours now */
+    if (write_line(&l))
+        __sanitizer_print_stack_trace(); /* with names: the sanitizer's own handler is ours now */
+#else
+    (void)write_line(&l);
 #endif
     die_of(signum);
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 void crash_log_thread_start(void)
 {

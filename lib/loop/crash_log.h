@@ -4,9 +4,10 @@
  *   {"ts":"...","level":"error","module":"crash","event":"fatal_signal","signal":"SEGV",
  *    "address":"0x10","thread":"hub-0","backtrace":"penstock-hub+0x1a2b libc.so.6+0x3bd5f ..."}
  *
- * Everything that may allocate or lock is done beforehand: the handler only copies, writes once,
- * and lets the signal have its way.  It has a stack of its own, for a stack that overflowed too;
- * one that is broken so that it cannot be walked costs the backtrace and nothing else.
+ * Everything that may allocate or lock is done beforehand: the handler only copies, waits a moment
+ * for the lines before its own (log_last_words()), writes once, and lets the signal have its way.
+ * It has a stack of its own, for a stack that overflowed too; one that is broken so that it cannot
+ * be walked costs the backtrace and nothing else.
  */
 #ifndef LOOP_CRASH_LOG_H
 #define LOOP_CRASH_LOG_H

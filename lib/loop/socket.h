@@ -28,8 +28,15 @@ void socket_set_nodelay(int fd);
 /* For a client or a target: a peer whose machine is gone is found out in two minutes though no byte
  * moves.  What a listener accepts inherits it. */
 void socket_set_keepalive(int fd);
-/* The next close() sends RST instead of FIN. */
+/* The next close() sends RST instead of FIN, also when it is the kernel that closes, after a
+ * process that was killed.  What the peer has not got by then is thrown away. */
 void socket_set_reset_on_close(int fd);
+/* The next close() sends FIN, behind the bytes that wait: as in the beginning. */
+void socket_set_fin_on_close(int fd);
+/* The errno that waits to be told (SO_ERROR), which is told by it; 0: none. */
+int socket_error(int fd);
+/* Bytes that the peer has not acknowledged yet; 0 as well where it cannot be told. */
+int socket_queued(int fd);
 /* Raises the soft limit of open files to the hard one; what it is now (0: it cannot be read). */
 unsigned long rlimit_raise_files(void);
 

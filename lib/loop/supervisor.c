@@ -57,8 +57,7 @@ bool crash_row_add(struct crash *crash, const struct supervisor_options *options
     return true;
 }
 
-/* --- the child
- * ------------------------------------------------------------------------------------- */
+/* --- the child --- */
 
 /* What ends a service in order stays held until its loop listens: none is lost in between. */
 static void become_service(struct supervisor *s)
@@ -87,8 +86,7 @@ static bool fork_service(struct supervisor *s)
     return false;
 }
 
-/* --- waiting
- * --------------------------------------------------------------------------------------- */
+/* --- waiting --- */
 
 static void pass_on(struct supervisor *s, int signum)
 {
@@ -147,8 +145,7 @@ static bool pause_ms(struct supervisor *s, uint64_t ms)
     return !s->is_ending;
 }
 
-/* --- what an end means
- * ----------------------------------------------------------------------------- */
+/* --- what an end means --- */
 
 static int status_of(int how)
 {

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "quic/quic_internal.h"
-#include "tls/tls_session.h"
 
 /* After the owner asked for the end, or for what there is no memory for, it hears nothing more. */
 static bool is_ending(const struct quic *q)

@@ -26,8 +26,7 @@ static const char *const steps[] = {
     "PRAGMA user_version = 1",
 };
 
-/* --- faults
- * --------------------------------------------------------------------------------------- */
+/* --- faults --- */
 
 static int fail(char *why, size_t why_size, int err, const char *path, const char *what)
 {
@@ -90,8 +89,7 @@ static char *value_of(struct database *d, const char *sql)
     return value;
 }
 
-/* --- secrets
- * -------------------------------------------------------------------------------------- */
+/* --- secrets --- */
 
 /* What a sealed secret is bound to: kind, NUL, id. */
 static char *binding_of(const char *kind, const char *id, size_t *n)
@@ -134,8 +132,7 @@ static uint8_t *unseal(const struct database *d, const char *kind, const char *i
     return NULL;
 }
 
-/* --- reading
- * --------------------------------------------------------------------------------------- */
+/* --- reading --- */
 
 /* One row of a load; 0, -ERR_AUTH. */
 static int read_row(const struct database *d, const char *kind, sqlite3_stmt *query,
@@ -183,8 +180,7 @@ int database_load(struct database *d, const char *kind,
     return err;
 }
 
-/* --- writing
- * --------------------------------------------------------------------------------------- */
+/* --- writing --- */
 
 static int write_change(struct database *d, const struct store_change *c)
 {
@@ -227,8 +223,7 @@ static int write_batch(struct database *d, const struct store_batch *b)
     return code;
 }
 
-/* --- opening
- * --------------------------------------------------------------------------------------- */
+/* --- opening --- */
 
 /* A path as a URI: what has a meaning there is escaped. */
 static char *uri_of(const char *path, const char *query)
@@ -382,8 +377,7 @@ static int check(struct database *d, char *why, size_t why_size)
     return -ERR_SYNTAX;
 }
 
-/* --- the key
- * --------------------------------------------------------------------------------------- */
+/* --- the key --- */
 
 static void on_check(void *arg, const struct store_record *record)
 {

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "loop/crash_log.h"
 #include "loop/loop.h"
 #include "store/database.h"
@@ -47,8 +46,7 @@ struct store {
     _Atomic bool is_read_only;
 };
 
-/* --- batches
- * --------------------------------------------------------------------------------------- */
+/* --- batches --- */
 
 struct store_batch *store_batch_new(void)
 {
@@ -116,8 +114,7 @@ void store_batch_free(struct store_batch *b)
     free(b);
 }
 
-/* --- writing, in whatever thread
- * ----------------------------------------------------------------------- */
+/* --- writing, in whatever thread --- */
 
 static enum store_fault fault_of(int err)
 {
@@ -192,8 +189,7 @@ int store_load(struct store *s, const char *kind,
     return database_load(&s->database, kind, on_record, arg, why, why_size);
 }
 
-/* --- the thread
- * ------------------------------------------------------------------------------------ */
+/* --- the thread --- */
 
 static void run_done(struct task *task)
 {
@@ -281,8 +277,7 @@ void store_stats(const struct store *s, struct store_stats *out)
 #undef SHOW
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------ */
+/* --- life --- */
 
 int store_open(struct store **out, const struct store_options *options, char *why, size_t why_size)
 {

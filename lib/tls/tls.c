@@ -201,12 +201,6 @@ void tls_free(struct tls *t)
     free(t);
 }
 
-int tls_feed(struct tls *t, const void *bytes, size_t n)
-{
-    must(t->state == TLS_HANDSHAKE && t->source == SOURCE_READY);
-    return bufq_push(&t->in, bytes, n);
-}
-
 /* --- handshake --------------------------------------------------------------------------- */
 
 void tls_learn(struct tls *t)

@@ -22,6 +22,7 @@
 #define TLS_EXPORTER_BYTES 32u
 #define TLS_PIN_BYTES      32u
 #define TLS_CERT_PAIRS_MAX 4u
+#define TLS_CA_BYTES_MAX   (4u << 20) /* of a file of CAs */
 
 struct chunk_pool;
 struct tls;         /* one connection */
@@ -105,7 +106,11 @@ struct tls_client_options {
     const char *const *alpn;
     const uint8_t *pin;  /* 32 bytes, copied; or NULL */
     const char *ca_file; /* or NULL; the chain and the name are then checked */
-    bool use_system_ca;  /* the system's CAs instead of a file (not both) */
+    /* What was read from it before, PEM, borrowed for the call; NULL: it is read here (a regular
+     * file of at most TLS_CA_BYTES_MAX). */
+    const char *ca_pem;
+    size_t ca_pem_len;
+    bool use_system_ca; /* the system's CAs instead of a file (not both) */
     /* Pin and CA: both must agree.  None of them: the certificate is not checked here (the tunnel's
      * proof does it). */
 };
@@ -130,10 +135,6 @@ MUST_USE int tls_new_server(struct tls **out, struct tls_ctx *ctx, struct chunk_
 MUST_USE int tls_new_client(struct tls **out, struct tls_ctx *ctx, struct chunk_pool *pool, int fd,
                             const char *name);
 void tls_free(struct tls *t); /* sends nothing; fine with NULL */
-
-/* Bytes that were read from the socket before TLS began (behind a PROXY header): first in line.
- * Before the first handshake step.  0, -ERR_NOMEM, -ERR_FULL (more than 256 KiB). */
-MUST_USE int tls_feed(struct tls *t, const void *bytes, size_t n);
 
 /* One step of the handshake, reading and writing as much as the socket takes.
  * IO_OK: done, the last flight is with the kernel; don't call it again.  IO_WAIT: tls_wants().

@@ -10,14 +10,12 @@
 #include "tls/tls_internal.h"
 #include "tls/tls_key.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "base/regular_file.h"
 
 #define CHAIN_MAX     16u
 #define PEM_BYTES_MAX (1u << 20)
@@ -430,65 +428,22 @@ void tls_cert_each_name(const struct tls_cert *cert, unsigned part,
 
 /* --- files ------------------------------------------------------------------------------- */
 
-/* Reads all of fd into text[0..size); the number of bytes, or -1 with errno. */
-static ssize_t read_all(int fd, char *text, size_t size)
-{
-    size_t len = 0;
-
-    while (len < size) {
-        ssize_t n = read(fd, text + len, size - len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        len += (size_t)n;
-    }
-    return (ssize_t)len;
-}
-
 /* A PEM file as a string on the heap, one byte longer than `*size` says. */
 static int file_read(const char *path, char **out, size_t *size, char *why, size_t why_size)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -ERR_IO;
-    char *text = NULL;
-    struct stat info;
-    ssize_t n;
+    const char *fault;
 
-    if (fd < 0 || fstat(fd, &info) < 0) {
-        tls_say(why, why_size, "%s: %s", path, strerror(errno));
-        goto out;
+    if (regular_file_read(path, PEM_BYTES_MAX, out, size, &fault) != 0) {
+        tls_say(why, why_size, "%s: %s", path, fault);
+        return -ERR_IO;
     }
-    if (!S_ISREG(info.st_mode) || info.st_size > (off_t)PEM_BYTES_MAX) {
-        tls_say(why, why_size, "%s: not a file of at most %u bytes", path, PEM_BYTES_MAX);
-        goto out;
-    }
-    *size = (size_t)info.st_size;
-    text = must_alloc(*size + 1);
-    n = read_all(fd, text, *size);
-    if (n < 0) {
-        tls_say(why, why_size, "%s: %s", path, strerror(errno));
-        goto out;
-    }
-    text[n] = '\0';
-    if (memchr(text, '\0', (size_t)n)) {
-        tls_say(why, why_size, "%s: not a text in PEM form", path);
-        rc = -ERR_SYNTAX;
-        goto out;
-    }
-    *out = text;
-    text = NULL;
-    rc = 0;
-out:
-    if (text) {
-        tls_wipe(text, *size);
-        free(text);
-    }
-    if (fd >= 0)
-        close(fd);
-    return rc;
+    if (!memchr(*out, '\0', *size))
+        return 0;
+    tls_say(why, why_size, "%s: not a text in PEM form", path);
+    tls_wipe(*out, *size);
+    free(*out);
+    *out = NULL;
+    return -ERR_SYNTAX;
 }
 
 int tls_cert_load(struct tls_cert **out, const char *chain_file, const char *key_file, char *why,

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/regular_file.h"
+
 /* Explicit lists from nothing, so that no GnuTLS release or system policy adds to them.  The
  * server's order rules: AES-128-GCM is ten times faster than ChaCha20 here.  No SHA-1 signature, no
  * RSA key exchange, no CBC.  PROFILE_MEDIUM: chains of 112 bits of security and more. */
@@ -160,20 +162,54 @@ bool tls_ctx_is_satisfied(const struct tls *t)
     return t->is_checked || (!t->ctx->has_pin && !t->ctx->has_ca);
 }
 
-/* Loads the CAs that the options name. */
-static int load_trust(struct tls_ctx *ctx, const struct tls_client_options *options, char *why,
-                      size_t why_size)
+static int tell_trust(int count, const char *where, char *why, size_t why_size)
 {
-    int count = options->use_system_ca ? gnutls_certificate_set_x509_system_trust(ctx->creds)
-                                       : gnutls_certificate_set_x509_trust_file(
-                                             ctx->creds, options->ca_file, GNUTLS_X509_FMT_PEM);
-    const char *where = options->use_system_ca ? "the system's CA certificates" : options->ca_file;
-
     if (count > 0)
         return 0;
     tls_say(why, why_size, "%s: %s", where,
             count < 0 ? gnutls_strerror(count) : "no certificate in it");
-    return count == GNUTLS_E_FILE_ERROR || options->use_system_ca ? -ERR_IO : -ERR_SYNTAX;
+    return -ERR_SYNTAX;
+}
+
+static int trust_pem(struct tls_ctx *ctx, const char *file, const char *pem, size_t n, char *why,
+                     size_t why_size)
+{
+    gnutls_datum_t text = {(unsigned char *)(uintptr_t)pem, (unsigned)n};
+
+    must(n <= TLS_CA_BYTES_MAX);
+    return tell_trust(gnutls_certificate_set_x509_trust_mem(ctx->creds, &text, GNUTLS_X509_FMT_PEM),
+                      file, why, why_size);
+}
+
+static int trust_file(struct tls_ctx *ctx, const char *file, char *why, size_t why_size)
+{
+    const char *fault;
+    char *pem;
+    size_t n;
+    int rc;
+
+    if (regular_file_read(file, TLS_CA_BYTES_MAX, &pem, &n, &fault) != 0) {
+        tls_say(why, why_size, "%s: %s", file, fault);
+        return -ERR_IO;
+    }
+    rc = trust_pem(ctx, file, pem, n, why, why_size);
+    free(pem);
+    return rc;
+}
+
+/* Loads the CAs that the options name. */
+static int load_trust(struct tls_ctx *ctx, const struct tls_client_options *options, char *why,
+                      size_t why_size)
+{
+    if (options->ca_pem)
+        return trust_pem(ctx, options->ca_file, options->ca_pem, options->ca_pem_len, why,
+                         why_size);
+    if (options->ca_file)
+        return trust_file(ctx, options->ca_file, why, why_size);
+    return tell_trust(gnutls_certificate_set_x509_system_trust(ctx->creds),
+                      "the system's CA certificates", why, why_size) != 0
+               ? -ERR_IO
+               : 0;
 }
 
 int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_options *options, char *why,
@@ -183,6 +219,7 @@ int tls_ctx_new_client(struct tls_ctx **out, const struct tls_client_options *op
     int rc;
 
     must(!options->ca_file || !options->use_system_ca);
+    must(options->ca_file || !options->ca_pem);
     *out = NULL;
     if (!ctx || gnutls_certificate_allocate_credentials(&ctx->creds) < 0) {
         tls_say(why, why_size, "GnuTLS does not work here as this program needs it");

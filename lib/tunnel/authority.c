@@ -87,6 +87,14 @@ bool authority_is_in_force(const struct authority *a, uint16_t port)
     return has(a->bits, port);
 }
 
+bool authority_has_faded(const struct authority *a, uint64_t since_ms, uint64_t now_ms)
+{
+    for (size_t i = 0; i < a->fading_count; i++)
+        if (a->fading[i].until_ms > since_ms && a->fading[i].until_ms <= now_ms)
+            return true;
+    return false;
+}
+
 bool authority_allows(const struct authority *a, uint16_t port, uint64_t now_ms)
 {
     if (has(a->bits, port))

@@ -33,6 +33,8 @@ void authority_config(struct authority *a, uint64_t revision, const uint16_t *po
 /* The edge acknowledged `revision`. */
 void authority_acked(struct authority *a, uint64_t revision, uint64_t now_ms);
 bool authority_allows(const struct authority *a, uint16_t port, uint64_t now_ms);
+/* The time of some port ended after `since_ms`, at `now_ms` at the latest. */
+bool authority_has_faded(const struct authority *a, uint64_t since_ms, uint64_t now_ms);
 /* In the configuration in force: no time of grace. */
 bool authority_is_in_force(const struct authority *a, uint16_t port);
 

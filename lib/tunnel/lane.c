@@ -58,7 +58,7 @@ static void reset_all(struct lane *l, enum stream_reset code)
             lane_queue_reset(l, s->id, code);
             l->stats.resets_out++;
         }
-        stream_enter(s, STREAM_RESET, code);
+        stream_drop(s, code);
         stream_changed(s);
     }
 }

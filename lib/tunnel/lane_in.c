@@ -116,8 +116,7 @@ void lane_take_fin(struct stream *s)
     stream_changed(s);
 }
 
-/* --- one function a frame; the payload is whole ------------------------------------------------
- */
+/* --- one function a frame; the payload is whole --- */
 
 int lane_accept(struct lane *l, uint32_t id, const struct proxy_header *client)
 {
@@ -178,8 +177,7 @@ static int on_close_frame(struct lane *l, const uint8_t *payload)
         return 0;
     }
     l->stats.resets_in++;
-    stream_enter(s, STREAM_RESET, (enum stream_reset)code);
-    stream_changed(s);
+    stream_reset_by_peer(s, (enum stream_reset)code);
     return 0;
 }
 

@@ -45,6 +45,12 @@ void lane_count_out(struct lane *l, size_t n);
 MUST_USE int stream_join(struct stream *s, struct lane *l, uint32_t id, uint64_t now_ms);
 /* The only writer of s->state. */
 void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code);
+/* The peer's reset: what came before it stays readable. */
+void stream_reset_by_peer(struct stream *s, enum stream_reset code);
+/* Any other: it is thrown away.  Whoever calls it tells the owner where that is another. */
+void stream_drop(struct stream *s, enum stream_reset code);
+/* Bytes or a FIN went out: its owner is told if they were the last that it waits for. */
+void stream_tell_flushed(struct stream *s);
 /* Both directions ended: leaves the table. */
 void stream_end_if_done(struct stream *s);
 /* Queues a WINDOW_UPDATE if credit is due (at rest it is sooner: window_grant()). */

@@ -201,6 +201,8 @@ static bool put_fin(struct lane *l, struct stream *s)
     stream_end_if_done(s);
     if (s->state == STREAM_ENDED)
         stream_changed(s);
+    else
+        stream_tell_flushed(s);
     return true;
 }
 

@@ -230,8 +230,7 @@ void lane_quic_reset(struct lane *l, uint32_t number, uint64_t code)
         code = RESET_BY_PEER;
     l->stats.resets_in++;
     lane_queue_reset(l, number, RESET_BY_PEER); /* our direction ends as well */
-    stream_enter(s, STREAM_RESET, (enum stream_reset)code);
-    stream_changed(s);
+    stream_reset_by_peer(s, (enum stream_reset)code);
 }
 
 void lane_quic_acked(struct lane *l, uint32_t number, uint64_t n)
@@ -367,6 +366,7 @@ void lane_quic_written(struct lane *l, struct stream *s, size_t n, bool is_fin, 
             stream_changed(s);
             return;
         }
+        stream_tell_flushed(s);
     } else {
         stream_go_on(s, now_ms);
     }

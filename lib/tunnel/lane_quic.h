@@ -51,9 +51,16 @@ void lane_quic_init(struct lane *l, enum lane_role role, const struct lane_ops *
                     struct budget *budget, struct chunk_pool *pool, uint32_t window,
                     uint64_t peer_window, uint64_t now_ms);
 
+/* From a stream's number in the lane to QUIC's, and back: `id` is of a client's bidirectional
+ * stream. */
 static inline int64_t lane_quic_id(uint32_t number)
 {
     return (int64_t)number * 4;
+}
+
+static inline uint32_t lane_quic_number(int64_t id)
+{
+    return (uint32_t)(id / 4);
 }
 
 /* --- coming in --- */

@@ -112,8 +112,7 @@ static void make_room(struct session_book *b, const struct hello *h, unsigned ma
 }
 
 struct session *session_begin(struct session_book *b, const struct hello *h, unsigned max_instances,
-                              const uint8_t id[SESSION_BYTES], void *link, uint64_t now_ms,
-                              enum answer_code *code)
+                              const uint8_t id[SESSION_BYTES], void *link, enum answer_code *code)
 {
     struct session *s;
 
@@ -127,7 +126,6 @@ struct session *session_begin(struct session_book *b, const struct hello *h, uns
     snprintf(s->edge_id, sizeof(s->edge_id), "%s", h->edge_id);
     snprintf(s->instance, sizeof(s->instance), "%s", h->instance);
     s->generation = ++b->generation;
-    s->began_ms = now_ms;
     s->book = b;
     list_init(&s->lanes);
     list_init(&s->in_alone);

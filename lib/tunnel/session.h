@@ -42,8 +42,7 @@ struct session {
     uint8_t id[SESSION_BYTES];
     char edge_id[EDGE_ID_MAX + 1];
     char instance[INSTANCE_MAX + 1];
-    uint64_t generation; /* rises with every session of the book */
-    uint64_t began_ms;
+    uint64_t generation;     /* rises with every session of the book */
     uint64_t alone_since_ms; /* 0: has a lane */
     struct list lanes;       /* struct session_lane, owned, in order of joining */
     unsigned lane_count, draining_count;
@@ -75,8 +74,7 @@ void session_book_fini(struct session_book *b); /* no event; fine on a zeroed on
 /* A hello without `session`: what it replaces has ended when this returns.  lane must be 0:
  * *code ANSWER_BAD_REQUEST and NULL otherwise. */
 struct session *session_begin(struct session_book *b, const struct hello *h, unsigned max_instances,
-                              const uint8_t id[SESSION_BYTES], void *link, uint64_t now_ms,
-                              enum answer_code *code);
+                              const uint8_t id[SESSION_BYTES], void *link, enum answer_code *code);
 /* A hello with `session`.  NULL with *code ANSWER_UNKNOWN_SESSION, ANSWER_LANE_IN_USE or
  * ANSWER_TOO_MANY_LANES: max_lanes that are not draining, or SESSION_LANES_FACTOR times as many in
  * all, since it is the edge that says which of them drain. */

@@ -10,13 +10,6 @@
 #include "base/pieces.h"
 #include "tunnel/lane_internal.h"
 
-const char *stream_state_name(enum stream_state state)
-{
-    static const char *const names[] = {"idle", "open", "ended", "reset"};
-
-    return names[state];
-}
-
 const char *stream_reset_name(enum stream_reset code)
 {
     switch (code) {
@@ -131,11 +124,23 @@ void stream_enter(struct stream *s, enum stream_state to, enum stream_reset code
         must(s->state == STREAM_OPEN);
         s->reset_code = code;
         leave_lane(s);
-        bufq_clear(&s->recvq);
-        let_go(s);
+        if (s->recvq.len == 0)
+            let_go(s);
         break;
     }
     s->state = to;
+}
+
+void stream_reset_by_peer(struct stream *s, enum stream_reset code)
+{
+    stream_enter(s, STREAM_RESET, code);
+    stream_changed(s);
+}
+
+void stream_drop(struct stream *s, enum stream_reset code)
+{
+    bufq_clear(&s->recvq);
+    stream_enter(s, STREAM_RESET, code);
 }
 
 void stream_changed(struct stream *s)
@@ -327,6 +332,28 @@ void stream_acked(struct stream *s, uint64_t n)
         must(fits);
     }
     read_on(s);
+    stream_tell_flushed(s);
+}
+
+void stream_flush(struct stream *s)
+{
+    if (s->state != STREAM_OPEN)
+        return;
+    s->is_flushing = true;
+    stream_feed_stop(s);
+    stream_schedule(s, s->lane->now_ms); /* on QUIC the last bytes may have waited for more */
+    lane_wake(s->lane);
+}
+
+bool stream_is_flushed(const struct stream *s)
+{
+    return s->state != STREAM_OPEN || (sendq_held(&s->sendq) == 0 && s->out != HALF_ENDING);
+}
+
+void stream_tell_flushed(struct stream *s)
+{
+    if (s->is_flushing && stream_is_flushed(s))
+        stream_changed(s);
 }
 
 void stream_finish(struct stream *s)
@@ -348,7 +375,7 @@ void stream_abort(struct stream *s, enum stream_reset code)
         return;
     if (s->open_line_len == 0) /* else the peer never heard of it */
         lane_queue_reset(l, s->id, code);
-    stream_enter(s, STREAM_RESET, code);
+    stream_drop(s, code);
     l->stats.resets_out++;
     lane_wake(l);
 }

@@ -7,8 +7,9 @@
  *
  * Each direction ends by itself (half-close): `out` is OPEN, ENDING (a FIN waits behind the data)
  * or ENDED; `in` is OPEN or ENDED (the FIN came; bytes may still wait here).  Bytes that came
- * before an orderly end stay readable after the lane has let go of the stream, and count against
- * the budget until they are taken; a reset throws them away.
+ * before an orderly end, or before the peer's reset, stay readable after the lane has let go of the
+ * stream, and count against the budget until they are taken; our own reset, and the loss of the
+ * lane, throw them away.
  *
  * The lane tells the owner by on_change() that something moved: bytes came, room came, an end or a
  * reset.  on_change() only takes note (loop_again); it calls nothing here.  All functions are for
@@ -25,11 +26,11 @@
 #include "buf/sendq.h"
 #include "tunnel/stream_feed.h"
 #include "tunnel/window.h"
+#include "wire/proxy.h"
 
 struct lane;
 
-#define STREAM_OPEN_LINE_MAX 107                /* a PROXY v1 line */
-#define STREAM_SEND_CAP      (16u * CHUNK_ROOM) /* on its way out at most, on TLS */
+#define STREAM_SEND_CAP (16u * CHUNK_ROOM) /* on its way out at most, on TLS */
 
 enum stream_state { STREAM_IDLE, STREAM_OPEN, STREAM_ENDED, STREAM_RESET };
 enum stream_half { HALF_OPEN, HALF_ENDING, HALF_ENDED };
@@ -62,6 +63,7 @@ struct stream {
     uint64_t credit; /* bytes that may still be sent beyond sendq.end */
     uint32_t grant;  /* credit that waits to be told to the peer */
     bool is_sustained;
+    bool is_flushing;      /* its owner waits for stream_is_flushed() */
     enum stream_feed feed; /* written by stream_feed.c only, as the next five are */
     bool is_free;          /* what it puts in next does not count for the lane */
     bool had_small_read;   /* its owner put less than a chunk in, the last time */
@@ -70,7 +72,7 @@ struct stream {
     uint32_t given, turn_left; /* room that the owner was given, and may have while DUE */
     uint8_t open_line_len;     /* an OPEN waits to be sent while this is not 0 */
     uint8_t head_in, head_out; /* bytes of the PROXY line in front of the payload: QUIC */
-    char open_line[STREAM_OPEN_LINE_MAX];
+    char open_line[PROXY_V1_MAX];
     uint64_t send_charged; /* taken from the budget for what is in `sendq` */
     struct bufq recvq;     /* came in, not taken yet */
     struct sendq sendq;    /* going out */
@@ -78,7 +80,6 @@ struct stream {
     void (*on_change)(struct stream *s);
 };
 
-const char *stream_state_name(enum stream_state state);
 const char *stream_reset_name(enum stream_reset code);
 
 /* A zeroed stream may be released; stream_init() makes it IDLE. */
@@ -101,6 +102,12 @@ MUST_USE size_t stream_reserve(struct stream *s, struct iovec *out, size_t max);
 void stream_commit(struct stream *s, size_t n);
 /* No more bytes come from our side: a FIN follows the data.  Once. */
 void stream_finish(struct stream *s);
+/* No more bytes come from our side, and no FIN beyond one that waits already: on_change() comes
+ * when stream_is_flushed().  Nothing happens unless OPEN. */
+void stream_flush(struct stream *s);
+/* Nothing waits to go out: it is with the transport (QUIC: with the peer), or the stream is over.
+ */
+bool stream_is_flushed(const struct stream *s);
 /* Throws away what waits and tells the peer `code`.  Nothing happens unless OPEN. */
 void stream_abort(struct stream *s, enum stream_reset code);
 

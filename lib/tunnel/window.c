@@ -2,6 +2,9 @@
 #include "tunnel/window.h"
 
 #include "base/err.h"
+#include "wire/hello.h"
+
+_Static_assert(BUDGET_STREAM_FREE == INITIAL_WINDOW, "what every stream begins with is free");
 
 /* What must be charged for the window as it stands. */
 static uint64_t dues(const struct window *w)

@@ -52,14 +52,6 @@ void wire_config_fini(struct wire_config *c)
     *c = (struct wire_config){.revision = 0};
 }
 
-void wire_config_copy(struct wire_config *to, const struct wire_config *from)
-{
-    to->revision = from->revision;
-    to->stun_interval_secs = from->stun_interval_secs;
-    port_list_copy(&to->ports, &from->ports);
-    port_list_copy(&to->ports_udp, &from->ports_udp);
-}
-
 void config_ack_fini(struct config_ack *a)
 {
     port_list_fini(&a->ports);

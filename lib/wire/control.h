@@ -42,7 +42,6 @@ struct wire_config {
 };
 
 void wire_config_fini(struct wire_config *c);
-void wire_config_copy(struct wire_config *to, const struct wire_config *from); /* `to` is empty */
 MUST_USE int wire_config_parse(struct wire_config *out, const uint8_t *src, size_t n,
                                struct wire_why *why); /* 0, -ERR_PROTO: *out is empty */
 char *wire_config_emit(const struct wire_config *c, size_t *len) MUST_USE;

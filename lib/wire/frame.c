@@ -4,21 +4,17 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
-#include "wire/proxy.h"
-
-_Static_assert(FRAME_OPEN_MAX == PROXY_V1_MAX, "OPEN carries a version 1 line");
 
 struct rule {
     const char *name;
     enum frame_from from;
-    enum frame_tier tier;
     enum frame_kind kind;
     uint32_t min, max;
 };
 
 static const struct rule rules[] = {
-#define X(name, value, from, tier, kind, min, max)                                                 \
-    [value] = {#name, FRAME_##from, FRAME_TIER_##tier, FRAME_OF_##kind, min, max},
+#define X(name, value, from, kind, min, max)                                                       \
+    [value] = {#name, FRAME_##from, FRAME_OF_##kind, min, max},
     FRAME_TYPES(X)
 #undef X
 };
@@ -43,11 +39,6 @@ const char *frame_name(uint8_t type)
 enum frame_kind frame_kind(uint8_t type)
 {
     return rule_of(type)->kind;
-}
-
-enum frame_tier frame_tier(uint8_t type)
-{
-    return rule_of(type)->tier;
 }
 
 bool frame_is_from_edge(uint8_t type)

@@ -14,13 +14,13 @@
 #include <stdint.h>
 
 #include "base/must.h"
+#include "wire/proxy.h"
 
 #define FRAME_HEADER_BYTES 9
 #define FRAME_PAYLOAD_MAX  65536
 #define FRAME_PING_BYTES   8
 #define FRAME_CREDIT_BYTES 4
 #define FRAME_CREDIT_MAX   0x7fffffffu /* unused credit of a stream never passes it */
-#define FRAME_OPEN_MAX     107         /* PROXY_V1_MAX */
 #define FRAME_UDP_OPEN_MIN 28          /* PROXY v2, IPv4 */
 
 /* Who may send it. */
@@ -33,32 +33,28 @@ enum frame_kind {
     FRAME_OF_UDP,        /* a UDP session; same id space as the streams */
 };
 
-/* Where it waits to be written.  FRAME_TIER_DATA becomes the sustained tier for a stream that is an
- * elephant; a CLOSE or CLOSE_BACK with a byte is a reset and goes in control. */
-enum frame_tier { FRAME_TIER_CONTROL, FRAME_TIER_DATA };
-
-/* name, value, who sends it, tier, what its id names, shortest and longest payload */
+/* name, value, who sends it, what its id names, shortest and longest payload */
 #define FRAME_TYPES(X)                                                                             \
-    X(OPEN, 0x01, FROM_EDGE, CONTROL, STREAM, 1, FRAME_OPEN_MAX)                                   \
-    X(DATA, 0x02, FROM_EDGE, DATA, STREAM, 0, FRAME_PAYLOAD_MAX)                                   \
-    X(CLOSE, 0x03, FROM_EDGE, DATA, STREAM, 0, 1)                                                  \
-    X(DATA_BACK, 0x04, FROM_HUB, DATA, STREAM, 0, FRAME_PAYLOAD_MAX)                               \
-    X(CLOSE_BACK, 0x05, FROM_HUB, DATA, STREAM, 0, 1)                                              \
-    X(CONFIG, 0x06, FROM_HUB, CONTROL, CONNECTION, 2, FRAME_PAYLOAD_MAX)                           \
-    X(PING, 0x07, FROM_HUB, CONTROL, CONNECTION, FRAME_PING_BYTES, FRAME_PING_BYTES)               \
-    X(PONG, 0x08, FROM_EDGE, CONTROL, CONNECTION, FRAME_PING_BYTES, FRAME_PING_BYTES)              \
-    X(WINDOW_UPDATE, 0x09, FROM_EDGE, CONTROL, STREAM, FRAME_CREDIT_BYTES, FRAME_CREDIT_BYTES)     \
-    X(WINDOW_UPDATE_BACK, 0x0a, FROM_HUB, CONTROL, STREAM, FRAME_CREDIT_BYTES, FRAME_CREDIT_BYTES) \
-    X(UDP_OPEN, 0x0b, FROM_EDGE, CONTROL, UDP, FRAME_UDP_OPEN_MIN, FRAME_PAYLOAD_MAX)              \
-    X(UDP_DATA, 0x0c, FROM_EDGE, DATA, UDP, 0, FRAME_PAYLOAD_MAX)                                  \
-    X(UDP_DATA_BACK, 0x0d, FROM_HUB, DATA, UDP, 0, FRAME_PAYLOAD_MAX)                              \
-    X(UDP_CLOSE, 0x0e, FROM_EITHER, DATA, UDP, 0, 1)                                               \
-    X(CONFIG_ACK, 0x0f, FROM_EDGE, CONTROL, CONNECTION, 2, FRAME_PAYLOAD_MAX)                      \
-    X(DRAIN, 0x10, FROM_EITHER, CONTROL, CONNECTION, 2, FRAME_PAYLOAD_MAX)                         \
-    X(GOODBYE, 0x11, FROM_EITHER, CONTROL, CONNECTION, 2, FRAME_PAYLOAD_MAX)
+    X(OPEN, 0x01, FROM_EDGE, STREAM, 1, PROXY_V1_MAX)                                              \
+    X(DATA, 0x02, FROM_EDGE, STREAM, 0, FRAME_PAYLOAD_MAX)                                         \
+    X(CLOSE, 0x03, FROM_EDGE, STREAM, 0, 1)                                                        \
+    X(DATA_BACK, 0x04, FROM_HUB, STREAM, 0, FRAME_PAYLOAD_MAX)                                     \
+    X(CLOSE_BACK, 0x05, FROM_HUB, STREAM, 0, 1)                                                    \
+    X(CONFIG, 0x06, FROM_HUB, CONNECTION, 2, FRAME_PAYLOAD_MAX)                                    \
+    X(PING, 0x07, FROM_HUB, CONNECTION, FRAME_PING_BYTES, FRAME_PING_BYTES)                        \
+    X(PONG, 0x08, FROM_EDGE, CONNECTION, FRAME_PING_BYTES, FRAME_PING_BYTES)                       \
+    X(WINDOW_UPDATE, 0x09, FROM_EDGE, STREAM, FRAME_CREDIT_BYTES, FRAME_CREDIT_BYTES)              \
+    X(WINDOW_UPDATE_BACK, 0x0a, FROM_HUB, STREAM, FRAME_CREDIT_BYTES, FRAME_CREDIT_BYTES)          \
+    X(UDP_OPEN, 0x0b, FROM_EDGE, UDP, FRAME_UDP_OPEN_MIN, FRAME_PAYLOAD_MAX)                       \
+    X(UDP_DATA, 0x0c, FROM_EDGE, UDP, 0, FRAME_PAYLOAD_MAX)                                        \
+    X(UDP_DATA_BACK, 0x0d, FROM_HUB, UDP, 0, FRAME_PAYLOAD_MAX)                                    \
+    X(UDP_CLOSE, 0x0e, FROM_EITHER, UDP, 0, 1)                                                     \
+    X(CONFIG_ACK, 0x0f, FROM_EDGE, CONNECTION, 2, FRAME_PAYLOAD_MAX)                               \
+    X(DRAIN, 0x10, FROM_EITHER, CONNECTION, 2, FRAME_PAYLOAD_MAX)                                  \
+    X(GOODBYE, 0x11, FROM_EITHER, CONNECTION, 2, FRAME_PAYLOAD_MAX)
 
 enum frame_type {
-#define X(name, value, from, tier, kind, min, max) FRAME_##name = value,
+#define X(name, value, from, kind, min, max) FRAME_##name = value,
     FRAME_TYPES(X)
 #undef X
 };
@@ -84,12 +80,11 @@ const char *frame_fault(const struct frame *f);
 
 /* "WINDOW_UPDATE"; "unknown" for a number that is none. */
 const char *frame_name(uint8_t type);
-/* These five: `type` must be known (frame_is_known). */
+bool frame_is_known(uint8_t type);
+/* These three: `type` must be known. */
 enum frame_kind frame_kind(uint8_t type);
-enum frame_tier frame_tier(uint8_t type);
 bool frame_is_from_edge(uint8_t type);
 bool frame_is_from_hub(uint8_t type);
-bool frame_is_known(uint8_t type);
 
 /* Why a stream's direction, or a UDP session, ended.  CLOSE_FIN is the empty payload. */
 enum close_code {

@@ -77,31 +77,20 @@ uint64_t proxy_header_hash(const struct proxy_header *h, uint64_t seed)
     return hash_add(hash, (uint64_t)h->src_port << 16 | h->dst_port);
 }
 
-static socklen_t unflatten(enum proxy_family family, const uint8_t addr[16], uint16_t port,
-                           struct sockaddr_storage *out)
+socklen_t proxy_header_src(const struct proxy_header *h, struct sockaddr_storage *out)
 {
-    must(family != PROXY_UNSPEC);
+    must(h->family != PROXY_UNSPEC);
     memset(out, 0, sizeof(*out));
-    if (family == PROXY_INET) {
-        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-        memcpy(&in.sin_addr, addr, 4);
+    if (h->family == PROXY_INET) {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(h->src_port)};
+        memcpy(&in.sin_addr, h->src, 4);
         memcpy(out, &in, sizeof(in));
         return sizeof(in);
     }
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    memcpy(&in6.sin6_addr, addr, 16);
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(h->src_port)};
+    memcpy(&in6.sin6_addr, h->src, 16);
     memcpy(out, &in6, sizeof(in6));
     return sizeof(in6);
-}
-
-socklen_t proxy_header_src(const struct proxy_header *h, struct sockaddr_storage *out)
-{
-    return unflatten(h->family, h->src, h->src_port, out);
-}
-
-socklen_t proxy_header_dst(const struct proxy_header *h, struct sockaddr_storage *out)
-{
-    return unflatten(h->family, h->dst, h->dst_port, out);
 }
 
 size_t proxy_emit_v1(char out[PROXY_V1_MAX], const struct proxy_header *h)

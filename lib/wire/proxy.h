@@ -45,7 +45,6 @@ bool proxy_header_is_equal(const struct proxy_header *a, const struct proxy_head
 uint64_t proxy_header_hash(const struct proxy_header *h, uint64_t seed);
 /* The client's address; family must not be PROXY_UNSPEC.  Returns its length. */
 socklen_t proxy_header_src(const struct proxy_header *h, struct sockaddr_storage *out);
-socklen_t proxy_header_dst(const struct proxy_header *h, struct sockaddr_storage *out);
 
 /* A version 1 line with its CRLF, no NUL; returns its length.  transport must be PROXY_STREAM;
  * "PROXY UNKNOWN" for PROXY_UNSPEC. */

@@ -28,11 +28,13 @@ MUST_USE int credentials_from_conf(struct credentials **out, const struct edge_c
  * 0, -ERR_SYNTAX. */
 MUST_USE int credentials_from_json(struct credentials **out, struct json_object *body,
                                    struct json_check *faults);
-/* The file of the state directory.  0; -ERR_NOT_FOUND; -ERR_SYNTAX with faults. */
+/* The file of the state directory.  0; -ERR_NOT_FOUND: there is none; -ERR_IO (it cannot be read)
+ * and -ERR_SYNTAX with faults. */
 MUST_USE int credentials_load(struct credentials **out, const char *state_dir,
                               struct json_check *faults);
-/* Written beside and renamed, 0600.  0, -ERR_IO. */
+/* Written beside and renamed, 0600; on the disk, with its folder, when it returns.  0, -ERR_IO. */
 MUST_USE int credentials_save(const struct credentials *c, const char *state_dir);
+/* Likewise.  0, -ERR_NOT_FOUND (there was none), -ERR_IO: it may be there still. */
 MUST_USE int credentials_forget(const char *state_dir);
 
 struct credentials *credentials_ref(struct credentials *c);

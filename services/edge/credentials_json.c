@@ -1,12 +1,13 @@
 /* credentials - see credentials.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/regular_file.h"
 #include "edge/credentials.h"
 #include "edge/edge_conf.h"
 #include "json/json.h"
@@ -177,27 +178,36 @@ const char *credentials_verified_by(const struct credentials *c)
 
 /* --- the file of the state directory ---------------------------------------------------------- */
 
-int credentials_load(struct credentials **out, const char *state_dir, struct json_check *faults)
+static int read_text(struct credentials **out, const char *path, const char *text, size_t n,
+                     struct json_check *faults)
 {
-    char *path = must_printf("%s/tunnel.json", state_dir);
-    char *text = must_alloc(FILE_MAX);
     struct json_object *body = NULL;
     struct json_syntax why;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), err = -ERR_NOT_FOUND;
-    ssize_t n;
+    int err = json_read(&body, text, n, &why);
 
-    if (fd >= 0) {
-        n = read(fd, text, FILE_MAX);
-        close(fd);
-        err = n < 0 || json_read(&body, text, (size_t)n, &why) != 0 ? -ERR_SYNTAX : 0;
-        if (err)
-            json_fault(faults, "", "invalid", "%s does not hold JSON", path);
-        else
-            err = credentials_from_json(out, body, faults);
-        json_object_put(body);
+    if (err)
+        json_fault(faults, "", "invalid", "%s does not hold JSON", path);
+    else
+        err = credentials_from_json(out, body, faults);
+    json_object_put(body);
+    return err;
+}
+
+int credentials_load(struct credentials **out, const char *state_dir, struct json_check *faults)
+{
+    char *path = must_printf("%s/tunnel.json", state_dir), *text;
+    const char *why;
+    size_t n;
+    int err = regular_file_read(path, FILE_MAX, &text, &n, &why);
+
+    if (!err) {
+        err = read_text(out, path, text, n, faults);
+        tls_wipe(text, n);
+        free(text);
+    } else if (err != -ERR_NOT_FOUND) {
+        json_fault(faults, "", "invalid", "%s: %s", path, why);
+        err = -ERR_IO;
     }
-    tls_wipe(text, FILE_MAX);
-    free(text);
     free(path);
     return err;
 }
@@ -233,6 +243,17 @@ static int write_whole(int fd, const char *text, size_t n)
     return fsync(fd) == 0 ? 0 : -ERR_IO;
 }
 
+/* What a rename or an unlink did to the folder, on the disk. */
+static int sync_folder(const char *folder)
+{
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = fd >= 0 && fsync(fd) == 0 ? 0 : -ERR_IO;
+
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 int credentials_save(const struct credentials *c, const char *state_dir)
 {
     char *path = must_printf("%s/tunnel.json", state_dir);
@@ -248,6 +269,8 @@ int credentials_save(const struct credentials *c, const char *state_dir)
         err = -ERR_IO;
     if (err)
         unlink(fresh);
+    else
+        err = sync_folder(state_dir);
     tls_wipe((char *)(uintptr_t)text, strlen(text));
     json_object_put(body);
     free(path);
@@ -255,11 +278,14 @@ int credentials_save(const struct credentials *c, const char *state_dir)
     return err;
 }
 
+/* Also one that is gone already is brought to the disk: the try before may have failed there. */
 int credentials_forget(const char *state_dir)
 {
     char *path = must_printf("%s/tunnel.json", state_dir);
-    int err = unlink(path) == 0 ? 0 : -ERR_NOT_FOUND;
+    int err = unlink(path) == 0 ? 0 : errno == ENOENT ? -ERR_NOT_FOUND : -ERR_IO;
 
+    if (err != -ERR_IO && sync_folder(state_dir) != 0)
+        err = -ERR_IO;
     free(path);
     return err;
 }

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "base/log.h"
 #include "edge/edge.h"
 
 static void add_str(struct json_object *o, const char *key, const char *value)
@@ -178,10 +177,12 @@ static void delete_tunnel(void *service, struct admin_request *r)
     if (!admin_if_match(r, tunnel_tag(e)))
         return;
     if (!admin_is_dry_run(r)) {
-        int err = credentials_forget(e->conf.service.state_dir);
-
-        if (err)
-            log_warn("edge", "forget_failed", LOG_S("error", err_name(err)));
+        if (credentials_forget(e->conf.service.state_dir) == -ERR_IO) {
+            admin_problem(r, 507, "stateNotWritten",
+                          "the credentials cannot be removed from the state directory; the tunnel "
+                          "stays");
+            return;
+        }
         uplink_set_credentials(&e->uplink, NULL);
         renew_tag(e);
     }

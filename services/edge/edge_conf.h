@@ -24,7 +24,7 @@ struct edge_conf {
     char *pin;
     char *ca_file;
     char *instance;     /* empty: the host's name */
-    char *bind_address; /* empty: every address, IPv6 and IPv4 */
+    char *bind_address; /* empty or "::": every address, IPv6 and IPv4 */
     int transport_mode; /* enum transport_mode */
     int64_t quic_retry_secs;
     int64_t hold_secs;

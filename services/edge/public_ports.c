@@ -25,8 +25,6 @@ static int bind_all(struct public_ports *p, enum port_protocol protocol, uint16_
         err = -EINVAL;
     else if (protocol == PORT_UDP)
         err = listen_bind_udp(&at, workers, fds, &sets, &bound);
-    else if (*p->bind_address)
-        err = listen_bind(&at, workers, fds, &bound);
     else
         err = listen_bind_any(&at, workers, fds, &sets, &bound);
     for (unsigned i = 0; !err && i < workers; i++) {

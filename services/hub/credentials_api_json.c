@@ -9,7 +9,6 @@
 #include "json/json.h"
 
 #define GRACE_SECS_DEFAULT 86400
-#define GRACE_SECS_MAX     (30 * 86400)
 
 static void add_token(struct json_object *o, const struct hub *h, const struct edge *edge,
                       const char *host, uint16_t port)

@@ -12,6 +12,7 @@
 
 static const struct session_events session_events;
 static void on_expiry(struct deadline *deadline);
+static void on_grace(struct deadline *deadline);
 
 void desk_init(struct desk *d, const struct desk_options *options)
 {
@@ -28,12 +29,14 @@ void desk_init(struct desk *d, const struct desk_options *options)
     session_book_init(&d->book, &session_events, d);
     list_init(&d->records);
     deadline_init(&d->expiry, d->loop, on_expiry);
+    deadline_init(&d->grace, d->loop, on_grace);
 }
 
 void desk_close(struct desk *d)
 {
     d->is_closed = true;
     deadline_off(&d->expiry);
+    deadline_off(&d->grace);
 }
 
 void desk_fini(struct desk *d)
@@ -469,6 +472,68 @@ size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code)
         session_end(&d->book, s, code);
     must(edge->sessions == 0);
     return count;
+}
+
+static bool is_proof_good(const struct lane_record *record, uint64_t now_ms)
+{
+    return edge_is_secret_good(record->edge, record->secret_number, now_ms);
+}
+
+static bool has_good_lane(const struct session *s, uint64_t now_ms)
+{
+    LIST_EACH (&s->lanes, node, after)
+        if (is_proof_good(container_of(node, struct session_lane, node)->link, now_ms))
+            return true;
+    return false;
+}
+
+/* Its session, too, where no other lane of that is better. */
+static void end_lane(struct desk *d, struct lane_record *record, enum goodbye_code code)
+{
+    struct session *s = record->session->session;
+
+    if (has_good_lane(s, loop_now_ms(d->loop)))
+        hub_lane_post_goodbye(record->lane, code, goodbye_message(code), 0);
+    else
+        session_end(&d->book, s, code);
+}
+
+/* Ends it, or tells until when it is good; UINT64_MAX: nobody knows of an end. */
+static uint64_t look_at_secret(struct desk *d, struct lane_record *record)
+{
+    if (!record->session || record->secret_number == record->edge->secret_number)
+        return UINT64_MAX;
+    if (is_proof_good(record, loop_now_ms(d->loop)))
+        return record->edge->old_until.until_ms;
+    end_lane(d, record, GOODBYE_SECRET_CHANGED);
+    return UINT64_MAX;
+}
+
+static void arm_grace(struct desk *d, uint64_t until_ms)
+{
+    uint64_t now_ms = loop_now_ms(d->loop);
+
+    if (until_ms != UINT64_MAX && (d->grace.due_ms == 0 || until_ms < d->grace.due_ms))
+        deadline_set(&d->grace, until_ms > now_ms ? until_ms - now_ms : 1);
+}
+
+static void on_grace(struct deadline *deadline)
+{
+    struct desk *d = container_of(deadline, struct desk, grace);
+    uint64_t next = UINT64_MAX;
+
+    LIST_EACH (&d->records, node, after) {
+        uint64_t until = look_at_secret(d, container_of(node, struct lane_record, node));
+
+        next = MIN(next, until);
+    }
+    arm_grace(d, next);
+}
+
+void desk_watch_secrets(struct desk *d, struct edge *edge)
+{
+    LIST_EACH (&edge->records, node, after)
+        arm_grace(d, look_at_secret(d, container_of(node, struct lane_record, in_edge)));
 }
 
 void desk_edge_removed(struct desk *d, struct edge *edge)

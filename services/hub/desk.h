@@ -27,6 +27,7 @@ struct lane_record {
     struct edge *edge;            /* borrowed from the registry; NULL when removed, or not known */
     struct edge_session *session; /* borrowed; NULL: none, or ended */
     uint32_t number;              /* in its session */
+    uint64_t secret_number;       /* of the edge's secret that it was proved with */
 };
 
 struct desk {
@@ -41,6 +42,7 @@ struct desk {
     unsigned max_lanes, max_waiting;
     size_t max_sessions;
     struct deadline expiry; /* of sessions without a lane */
+    struct deadline grace;  /* of the old secret, of the edge where it ends first */
     struct log_limit limit;
     uint64_t past_in, past_out, past_opened, past_stalls, past_waits; /* of lanes that are gone */
     struct udp_stats past_udp;                                        /* the same */
@@ -72,6 +74,9 @@ struct lane_record *lane_record_new(const union addr *peer, bool is_validated);
 void desk_config_changed(struct desk *d, struct edge *edge);
 /* Ends all sessions of the edge; how many there were. */
 size_t desk_end_edge(struct desk *d, struct edge *edge, enum goodbye_code code);
+/* Ends what was proved with a secret of the edge that is good no longer, now and when the time of
+ * grace of another is over. */
+void desk_watch_secrets(struct desk *d, struct edge *edge);
 /* Before registry_remove(): its sessions end (kicked) and no record points to it any more. */
 void desk_edge_removed(struct desk *d, struct edge *edge);
 /* No new lanes from now on, and DRAIN to every one there is; 0 s: without a word. */

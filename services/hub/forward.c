@@ -163,8 +163,10 @@ static void forward_run(struct forward *f)
             close_forward(f, result_of_reset(&f->stream));
         break; /* RELAYING: the relay sees it and passes it on */
     case STREAM_ENDED:
-        if (f->flush.due_ms == 0)
-            deadline_set(&f->flush, shared_of(f)->flush_ms);
+        if (f->flush.due_ms != 0)
+            break;
+        deadline_set(&f->flush, shared_of(f)->flush_ms);
+        (void)relay_moved_ms(&f->relay); /* what it takes counts from now on */
         break;
     case STREAM_OPEN:
         break;
@@ -187,9 +189,17 @@ static void on_change(struct stream *s)
         loop_again(f->lane->worker->loop, &f->ready);
 }
 
+/* Not while the target still takes something from time to time. */
 static void on_flush_due(struct deadline *deadline)
 {
-    close_forward(container_of(deadline, struct forward, flush), RESULT_FLUSH_TIMEOUT);
+    struct forward *f = container_of(deadline, struct forward, flush);
+    uint64_t quiet_ms = loop_now_ms(f->lane->worker->loop) - relay_moved_ms(&f->relay);
+    unsigned flush_ms = shared_of(f)->flush_ms;
+
+    if (quiet_ms < flush_ms)
+        deadline_set(&f->flush, flush_ms - quiet_ms);
+    else
+        close_forward(f, RESULT_FLUSH_TIMEOUT);
 }
 
 static void on_relay_done(struct relay *relay)
@@ -262,6 +272,7 @@ static void on_dialled(struct dial *d, int fd, int err, const union addr *peer)
     forward_enter(f, FORWARD_RELAYING);
     list_push(&f->lane->worker->young, &f->in_young);
     relay_start(&f->relay, f->lane->worker->loop, fd, &f->stream, prefix, n, on_relay_done);
+    f->relay.rest_ms = shared->flush_ms;
 }
 
 static void start_dial(struct forward *f)

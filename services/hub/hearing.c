@@ -68,7 +68,7 @@ static struct session *begin(struct desk *d, struct lane_record *record, struct 
         return NULL;
     }
     tls_random(id, sizeof(id));
-    session = session_begin(&d->book, hello, edge->max_instances, id, record, now_ms, code);
+    session = session_begin(&d->book, hello, edge->max_instances, id, record, code);
     if (!session)
         return NULL;
     record->session = edge_session_new(session, edge, record, now_ms);
@@ -165,11 +165,15 @@ void hearing_hold(struct desk *d, struct lane_record *record, const struct hello
         return;
     }
     record->edge = v.edge;
+    record->secret_number = v.edge->secret_number - v.is_old_secret;
     list_push(&v.edge->records, &record->in_edge);
     record->number = hello->lane;
     record->is_open = true;
     d->open_count++;
     answer_ok(record, session, &v, hello);
-    if (v.is_old_secret) /* whoever renewed it wants to know whether the edge has the new one yet */
-        log_info("hub", "old_secret_used", LOG_S("edge", v.edge->id));
+    if (!v.is_old_secret)
+        return;
+    desk_watch_secrets(d, v.edge);
+    /* Whoever renewed it wants to know whether the edge has the new one yet. */
+    log_info("hub", "old_secret_used", LOG_S("edge", v.edge->id));
 }

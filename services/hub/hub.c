@@ -157,8 +157,8 @@ static void fill_shared(struct hub *h)
     s->udp_lookups_max = (uint32_t)conf->limits.udp_lookups;
     s->share_percent = (unsigned)conf->limits.edge_share;
     s->handshakes_max = (unsigned)conf->limits.handshakes;
-    s->retry_at =
-        (unsigned)MIN(conf->limits.handshakes_per_source / 2, conf->limits.handshakes / 8);
+    s->retry_at = (unsigned)MIN(conf->limits.handshakes_per_source / QUIC_DOOR_SOURCE_PARTS,
+                                conf->limits.handshakes / QUIC_DOOR_TOTAL_PARTS);
     s->worker_count = h->worker_count;
     budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
                 (uint32_t)conf->max_window);
@@ -260,15 +260,18 @@ static void drain_close(void *arg, unsigned secs)
 }
 
 /* An edge goes on opening streams here until it has a lane to another hub, which it says GOODBYE
- * for; where there is no other hub, a moment without streams is as good as any to leave it. */
+ * for; where there is no other hub, a moment without streams is as good as any to leave it.  What
+ * an edge that has gone left for a slow target is the hub's alone: the client has its word for it.
+ */
 static bool drain_is_idle(const void *arg)
 {
     const struct hub *h = arg;
 
+    if (atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) > 0)
+        return false;
     if (h->desk.record_count == 0)
         return true;
-    return atomic_load_explicit(&h->shared.forwards, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed) == 0 &&
+    return atomic_load_explicit(&h->shared.budget.udp.sessions, memory_order_relaxed) == 0 &&
            loop_now_ms(h->loop) - h->closing_ms >= HUB_SUCCESSOR_MS;
 }
 
@@ -491,6 +494,8 @@ void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret,
     registry_renew_secret(&h->registry, edge, secret, grace);
     if (grace.until_ms == 0)
         desk_end_edge(&h->desk, edge, GOODBYE_SECRET_CHANGED);
+    else
+        desk_watch_secrets(&h->desk, edge);
 }
 
 uint16_t hub_public_port(const struct hub *h)

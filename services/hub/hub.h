@@ -61,7 +61,8 @@ MUST_USE int hub_reload(struct hub *h, struct hub_conf *next);
  */
 MUST_USE int hub_put_edge(struct hub *h, struct edge_spec *spec, unsigned *change);
 void hub_remove_edge(struct hub *h, struct edge *edge);
-/* No grace: the edge's tunnels are closed. */
+/* No grace: the edge's tunnels are closed.  Else those that were proved with an old secret are,
+ * when its time is over, or at once with one that was old already. */
 void hub_renew_secret(struct hub *h, struct edge *edge, const char *secret,
                       struct secret_grace grace);
 /* The edge's connection token for this host and port (the caller's, a secret). */

@@ -275,7 +275,7 @@ static const struct conf_key keys[] = {
           "To connect to a target, the lookup and all its addresses included."),
     LIMIT("flushSecs", flush_secs, "60", 1, 86400, "s",
           "penstock_hub_streams_total{result=\"flush_timeout\"}",
-          "For a target to take the last bytes of a stream that has ended."),
+          "For a target that takes nothing of the last bytes of a stream that has ended."),
     CONF_SERVICE_KEYS(struct hub_conf, service, "127.0.0.1:9001", "/var/lib/penstock/hub"),
     {.path = NULL},
 };

@@ -14,6 +14,10 @@
 
 #include "hub/hub_worker.h"
 
+/* Parts of limits.handshakesPerSource and of limits.handshakes from which on Retry is asked for. */
+#define QUIC_DOOR_SOURCE_PARTS 2
+#define QUIC_DOOR_TOTAL_PARTS  8
+
 struct hub_conf;
 
 struct quic_door {

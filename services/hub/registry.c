@@ -158,6 +158,7 @@ static void take_spec(struct edge *edge, struct edge_spec *spec)
 {
     if (spec->secret[0] && strcmp(edge->secret, spec->secret) != 0) {
         snprintf(edge->secret, sizeof(edge->secret), "%s", spec->secret);
+        edge->secret_number++;
         forget_old_secret(edge); /* whoever sets a secret by hand wants the others gone */
     }
     must(edge->secret[0]); /* nobody could connect, or everybody */
@@ -243,6 +244,7 @@ static void renew(struct edge *edge, const char *secret, struct secret_grace gra
     }
     must(secret[0]);
     snprintf(edge->secret, sizeof(edge->secret), "%s", secret);
+    edge->secret_number++;
 }
 
 void registry_renew_secret(struct registry *r, struct edge *edge, const char *secret,
@@ -262,6 +264,13 @@ void registry_preview_renewal(const struct registry *r, const struct edge_spec *
 const char *edge_old_secret(const struct edge *edge, uint64_t now_ms)
 {
     return edge->old_secret[0] && now_ms < edge->old_until.until_ms ? edge->old_secret : NULL;
+}
+
+bool edge_is_secret_good(const struct edge *edge, uint64_t number, uint64_t now_ms)
+{
+    if (number == edge->secret_number)
+        return true;
+    return number + 1 == edge->secret_number && edge_old_secret(edge, now_ms);
 }
 
 const char *registry_etag(const struct registry *r, const struct edge *edge,

@@ -26,7 +26,8 @@ struct target_map;
 #define REGISTRY_ETAG_MAX      64
 #define EDGE_INSTANCES_MAX     64
 #define EDGE_STUN_SECS_DEFAULT 300
-#define EDGE_SECRET_MADE       43 /* characters: 32 random bytes in base64url */
+#define GRACE_SECS_MAX         (30 * 86400) /* of the secret before a new one */
+#define EDGE_SECRET_MADE       43           /* characters: 32 random bytes in base64url */
 
 /* What somebody wants an edge to be. */
 struct edge_spec {
@@ -59,6 +60,8 @@ struct edge {
     char secret[SECRET_MAX + 1];
     char old_secret[SECRET_MAX + 1]; /* good until old_until; "": none */
     struct secret_grace old_until;
+    uint64_t secret_number;            /* of the present secret in this run: the one before has the
+                                          number before */
     struct port_list ports, ports_udp; /* owned */
     uint32_t stun_interval_secs;
     unsigned max_instances;
@@ -114,6 +117,8 @@ void edge_preview_fini(struct edge *edge); /* wipes */
 
 /* The secret before the present one, while it is good; else NULL. */
 const char *edge_old_secret(const struct edge *edge, uint64_t now_ms);
+/* Whether what was proved with the secret of this number is good still. */
+bool edge_is_secret_good(const struct edge *edge, uint64_t number, uint64_t now_ms);
 
 /* Of the whole set (edge NULL) or of one edge. */
 const char *registry_etag(const struct registry *r, const struct edge *edge,

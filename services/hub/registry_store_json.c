@@ -88,6 +88,7 @@ static void take_old_secret(struct loading *l, struct edge *edge, const char *se
     if (!secret || until <= now)
         return;
     snprintf(edge->old_secret, sizeof(edge->old_secret), "%s", secret);
+    until = MIN(until, now + GRACE_SECS_MAX); /* or a clock that was wrong makes it for ever */
     edge->old_until = secret_grace_of((uint64_t)(until - now) * 1000, l->now_ms, now);
 }
 

@@ -463,10 +463,27 @@ void udp_book_authority_changed(struct udp_book *b, struct hub_lane *lane)
     }
 }
 
+/* Flows that the edge opened in the time of grace of a port. */
+static void end_faded(struct hub_lane *lane, uint64_t since_ms, uint64_t now_ms)
+{
+    const struct authority *a = &lane->authority.udp;
+
+    if (!authority_has_faded(a, since_ms, now_ms))
+        return;
+    LIST_EACH (&lane->udp_flows, node, after) {
+        struct udp_flow *f = container_of(node, struct udp_flow, in_lane);
+
+        if (!authority_allows(a, f->key.client.dst_port, now_ms))
+            udp_flow_close(f, UDP_END_NOT_ALLOWED, false);
+    }
+}
+
 void udp_book_tick(struct udp_book *b)
 {
     uint64_t now_ms = loop_now_ms(b->worker->loop);
 
+    LIST_EACH (&b->worker->lanes, lane, next_lane)
+        end_faded(container_of(lane, struct hub_lane, node), b->tick_ms, now_ms);
     b->heard_ms = b->tick_ms;
     b->tick_ms = now_ms;
     LIST_EACH (&b->lru, node, after) {

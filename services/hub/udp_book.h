@@ -57,6 +57,7 @@ struct udp_session *udp_book_open(struct udp_book *b, struct hub_lane *lane,
                                   const struct proxy_header *client, enum udp_end *refuse);
 /* The lane's ports changed: flows of those that were taken away are closed. */
 void udp_book_authority_changed(struct udp_book *b, struct hub_lane *lane);
+/* Some times a second: ends flows that are idle, or whose port's time of grace is over. */
 void udp_book_tick(struct udp_book *b);
 
 /* --- for udp_flow.c --- */

@@ -85,11 +85,16 @@ struct route_auth *route_auth_restore(const struct auth_key *key, const char *us
                                       const char *user_mac, const char *pass_mac)
 {
     struct route_auth *auth = must_alloc(sizeof(*auth));
+    uint8_t expected[AUTH_MAC_BYTES];
 
+    must(strlen(user) <= AUTH_USER_MAX);
     auth->user = must_strdup(user);
     auth->key = key;
-    if (unhex(user_mac, auth->user_mac) && unhex(pass_mac, auth->pass_mac))
+    if (unhex(user_mac, auth->user_mac) && unhex(pass_mac, auth->pass_mac)) {
+        text_mac(key, 'u', user, strlen(user), expected);
+        auth->is_lost = memcmp(expected, auth->user_mac, AUTH_MAC_BYTES) != 0;
         return auth;
+    }
     route_auth_free(auth);
     return NULL;
 }

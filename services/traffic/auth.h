@@ -28,6 +28,7 @@ struct route_auth {
     uint8_t user_mac[AUTH_MAC_BYTES];
     uint8_t pass_mac[AUTH_MAC_BYTES]; /* where there is no hash */
     char *hash;                       /* owned: crypt(5); checked off the loops (auth_gate.h) */
+    bool is_lost;                     /* kept under another key: no password is right */
     const struct auth_key *key;       /* borrowed from the process */
 };
 
@@ -56,7 +57,8 @@ struct route_auth *route_auth_new(const struct auth_key *key, const char *user, 
 /* With a hash (pass_hash.h) in place of the password. */
 struct route_auth *route_auth_new_hashed(const struct auth_key *key, const char *user,
                                          const char *hash);
-/* From the MACs of an earlier run, in hexadecimal.  NULL: they are not. */
+/* From the MACs of an earlier run, in hexadecimal.  NULL: they are not.  The user's is the check of
+ * the key: another one than `key` makes it lost. */
 struct route_auth *route_auth_restore(const struct auth_key *key, const char *user,
                                       const char *user_mac, const char *pass_mac);
 struct route_auth *route_auth_copy(const struct route_auth *auth); /* NULL gives NULL */

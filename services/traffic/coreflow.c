@@ -119,12 +119,13 @@ static void on_done(struct route_update *u, const struct route_set *live)
 {
     struct coreflow_asked *asked = u->arg;
     struct coreflow *c = asked->link;
-    char why[TYPED_TEXT_MAX];
+    char text[TYPED_TEXT_MAX];
+    const char *status;
 
     if (c) {
         list_remove(&asked->node);
-        coreflow_describe(u, live, why);
-        send_text(c, coreflow_emit_status_answer("updateRouting", asked->id, why));
+        status = coreflow_describe(u, live, text);
+        send_text(c, coreflow_emit_status_answer("updateRouting", asked->id, status, text));
     }
     free(asked);
 }
@@ -152,7 +153,7 @@ static void update_routing(struct coreflow *c, const struct typed_head *head)
     free(asked);
     snprintf(busy, sizeof(busy), "%" PRId64 " updates wait already (limits.waitingUpdates)",
              c->conf->limits.waiting_updates);
-    send_text(c, coreflow_emit_status_answer(head->method, head->id, busy));
+    send_text(c, coreflow_emit_status_answer(head->method, head->id, "error", busy));
 }
 
 static void log_message(struct coreflow *c, const char *event, const char *what)

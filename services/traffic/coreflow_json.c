@@ -160,12 +160,13 @@ char *coreflow_emit_error(const struct typed_head *to, const char *why)
     return emit(to->method, json_object_new_object(), NULL, error, to->id, "response");
 }
 
-char *coreflow_emit_status_answer(const char *method, const char *id, const char *why)
+char *coreflow_emit_status_answer(const char *method, const char *id, const char *status,
+                                  const char *errors)
 {
     struct json_object *response = json_object_new_object();
 
-    add(response, "status", text(why[0] ? "error" : "ok"));
-    add(response, "errorText", text(why));
+    add(response, "status", text(status));
+    add(response, "errorText", text(errors));
     /* The request stays out: it held private keys. */
     return emit(method, json_object_new_object(), response, NULL, id, "response");
 }
@@ -183,15 +184,24 @@ static void describe_faults(const struct json_check *faults, char out[TYPED_TEXT
         snprintf(out + n, TYPED_TEXT_MAX - (size_t)n, "; ...");
 }
 
-void coreflow_describe(const struct route_update *u, const struct route_set *live,
-                       char out[TYPED_TEXT_MAX])
+/* The status says whether the set is in force, and so it is when the disk took nothing: to call
+ * that an error would make its sender believe in the set before. */
+static void describe_success(const struct route_update *u, char out[TYPED_TEXT_MAX])
+{
+    if (u->is_store_failed)
+        snprintf(out, TYPED_TEXT_MAX, "notStored: " ROUTE_NOT_STORED ": %s", u->store_why);
+}
+
+const char *coreflow_describe(const struct route_update *u, const struct route_set *live,
+                              char out[TYPED_TEXT_MAX])
 {
     out[0] = '\0';
     switch (u->fate) {
     case ROUTE_APPLIED:
     case ROUTE_UNCHANGED:
     case ROUTE_CHECKED:
-        break;
+        describe_success(u, out);
+        return "ok";
     case ROUTE_CHECK_FAILED:
     case ROUTE_REJECTED:
         describe_faults(&u->build.faults, out);
@@ -210,6 +220,7 @@ void coreflow_describe(const struct route_update *u, const struct route_set *liv
     case ROUTE_FATE_COUNT:
         must(false);
     }
+    return "error";
 }
 
 /* --- the set in a message -------------------------------------------------------------------- */

@@ -37,11 +37,12 @@ void typed_head_read(struct typed_head *out, const struct typed_message *m);
 /* Each is the caller's (free). */
 char *coreflow_emit_tag(const char *tag, const char *id);
 char *coreflow_emit_error(const struct typed_head *to, const char *text);
-/* {status: "ok", errorText: ""}, or {status: "error", errorText: why}. */
-char *coreflow_emit_status_answer(const char *method, const char *id, const char *why);
-/* What an update came to, for errorText; "" when it is in force. */
-void coreflow_describe(const struct route_update *u, const struct route_set *live,
-                       char out[TYPED_TEXT_MAX]);
+/* {status, errorText}. */
+char *coreflow_emit_status_answer(const char *method, const char *id, const char *status,
+                                  const char *text);
+/* What an update came to: status "ok", it is in force, or "error"; the text for errorText. */
+const char *coreflow_describe(const struct route_update *u, const struct route_set *live,
+                              char text[TYPED_TEXT_MAX]);
 
 /* The set in an updateRouting message: request.reverseConfigs, or request as a bare array. */
 extern const struct route_shape route_shape_coreflow;

@@ -19,6 +19,7 @@
 #define BUCKETS          1024u
 #define STATUS_LINE_NEED 13u /* "HTTP/1.1 200 " */
 #define REQUEST_MAX      1536u
+#define WATCH_KEY_MAX    (ADDR_TEXT_MAX + ROUTE_HOST_MAX + 1200u)
 
 enum watch_state { WATCH_WAITING, WATCH_CONNECTING, WATCH_HANDSHAKE, WATCH_ASKING };
 
@@ -345,49 +346,74 @@ static void watch_free(struct health_watch *w)
     free(w);
 }
 
-/* NULL: as many are watched as may be. */
-static struct health_watch *find_or_make(struct health *h, const struct route *route,
-                                         const struct destination *d)
+static struct health_watch *find(const struct health *h, const char *key)
 {
-    char key[ADDR_TEXT_MAX + ROUTE_HOST_MAX + 1200];
-    struct health_watch *w;
+    struct health_watch *w = *bucket_of(h, key);
 
-    make_key(route, d, key, sizeof(key));
-    for (w = *bucket_of(h, key); w; w = w->next)
-        if (strcmp(w->key, key) == 0)
-            return w;
-    if (h->count < h->watches_max)
-        return watch_new(h, route, d, key);
-    h->refused++;
-    return NULL;
+    while (w && strcmp(w->key, key) != 0)
+        w = w->next;
+    return w;
 }
 
-static void take_route(struct health *h, struct route *route)
+static void give_mark(struct health *h, struct route *route, size_t i, struct health_watch *w)
 {
+    w->generation = h->generation;
+    route->marks[i] = mark_ref(w->mark);
+}
+
+/* The marks of what is watched already. */
+static void keep_watches(struct health *h, struct route *route)
+{
+    char key[WATCH_KEY_MAX];
+
     must(!route->marks);
     route->marks = must_alloc(route->destination_count * sizeof(struct health_mark *));
     for (size_t i = 0; i < route->destination_count; i++) {
-        struct health_watch *w = find_or_make(h, route, &route->destinations[i]);
+        struct health_watch *w;
 
-        if (!w)
-            continue;
-        w->generation = h->generation;
-        route->marks[i] = mark_ref(w->mark);
+        make_key(route, &route->destinations[i], key, sizeof(key));
+        w = find(h, key);
+        if (w)
+            give_mark(h, route, i, w);
     }
 }
 
+static void make_watches(struct health *h, struct route *route)
+{
+    char key[WATCH_KEY_MAX];
+
+    for (size_t i = 0; i < route->destination_count; i++) {
+        if (route->marks[i])
+            continue;
+        if (h->count >= h->watches_max) {
+            h->refused++;
+            continue;
+        }
+        make_key(route, &route->destinations[i], key, sizeof(key));
+        give_mark(h, route, i, watch_new(h, route, &route->destinations[i], key));
+    }
+}
+
+static void each_checked(struct health *h, struct route_set *set,
+                         void (*on_route)(struct health *h, struct route *route))
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->routes[i].options->health.path)
+            on_route(h, &set->routes[i]);
+}
+
+/* What the set does not name ends before new ones begin: they may need its room. */
 void health_take(struct health *h, struct route_set *set)
 {
     h->generation++;
-    for (size_t i = 0; i < set->count; i++)
-        if (set->routes[i].options->health.path)
-            take_route(h, &set->routes[i]);
+    each_checked(h, set, keep_watches);
     LIST_EACH (&h->watches, node, after) {
         struct health_watch *w = container_of(node, struct health_watch, node);
 
         if (w->generation != h->generation)
             watch_free(w);
     }
+    each_checked(h, set, make_watches);
 }
 
 void health_init(struct health *h, struct loop *loop, unsigned watches_max,

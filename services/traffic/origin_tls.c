@@ -2,15 +2,13 @@
  * another trust; the CAs themselves are only loaded when it is new. */
 #include "traffic/origin_tls.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
+#include "base/regular_file.h"
 #include "tls/tls.h"
-
-#define CA_BYTES_MAX (4u << 20)
 
 struct origin_tls *origin_tls_ref(struct origin_tls *tls)
 {
@@ -52,37 +50,34 @@ void origin_tls_cache_add(struct origin_tls_cache *cache, struct origin_tls *tls
     cache->list[cache->count++] = origin_tls_ref(tls);
 }
 
-/* The hash of a file's content.  0, -ERR_IO. */
-static int hash_file(const char *path, uint8_t out[32], char *why, size_t why_size)
-{
-    FILE *in = fopen(path, "rbe");
-    char *bytes = in ? must_alloc(CA_BYTES_MAX) : NULL;
-    size_t n = in ? fread(bytes, 1, CA_BYTES_MAX, in) : 0;
-    int rc = -ERR_IO;
+/* A CA file as it was read: what was hashed is what is trusted. */
+struct ca_file {
+    const char *path; /* borrowed; NULL: none */
+    char *pem;        /* owned */
+    size_t len;
+};
 
-    if (!in || ferror(in)) {
-        snprintf(why, why_size, "%s: %s", path, strerrordesc_np(errno));
-    } else if (n == CA_BYTES_MAX) {
-        snprintf(why, why_size, "%s: not a file of less than %u bytes", path, CA_BYTES_MAX);
-    } else {
-        tls_sha256(bytes, n, out);
-        rc = 0;
-    }
-    free(bytes);
-    if (in)
-        fclose(in);
-    return rc;
+static int ca_file_read(struct ca_file *ca, char *why, size_t why_size)
+{
+    const char *fault;
+
+    if (!ca->path || regular_file_read(ca->path, TLS_CA_BYTES_MAX, &ca->pem, &ca->len, &fault) == 0)
+        return 0;
+    snprintf(why, why_size, "%s: %s", ca->path, fault);
+    return -ERR_IO;
 }
 
 static int find_trust(const struct origin_tls_cache *cache, const uint8_t *trust_id, bool verifies,
-                      const char *ca_file, struct tls_ctx **out, char *why, size_t why_size)
+                      const struct ca_file *ca, struct tls_ctx **out, char *why, size_t why_size)
 {
     static const char *const alpn[] = {"http/1.1", NULL};
     struct tls_client_options options = {
         .versions = TLS_12_AND_13,
         .alpn = alpn,
-        .ca_file = verifies ? ca_file : NULL,
-        .use_system_ca = verifies && !ca_file,
+        .ca_file = ca->path,
+        .ca_pem = ca->pem,
+        .ca_pem_len = ca->len,
+        .use_system_ca = verifies && !ca->path,
     };
 
     for (size_t i = 0; i < cache->count; i++) {
@@ -94,37 +89,59 @@ static int find_trust(const struct origin_tls_cache *cache, const uint8_t *trust
     return tls_ctx_new_client(out, &options, why, why_size);
 }
 
-int origin_tls_cache_get(struct origin_tls_cache *cache, bool verifies, const char *ca_file,
-                         const char *name, struct origin_tls **out, char *why, size_t why_size)
+/* The ids of a trust (of all that is in it) and of the trust with the name. */
+static void make_ids(bool verifies, const struct ca_file *ca, const char *name, uint8_t *trust_id,
+                     uint8_t *id)
 {
-    uint8_t trust[1 + ORIGIN_TLS_ID_BYTES] = {verifies ? (ca_file ? 2 : 1) : 0};
-    uint8_t trust_id[ORIGIN_TLS_ID_BYTES], both[2 * ORIGIN_TLS_ID_BYTES];
-    struct origin_tls *made;
-    int rc = verifies && ca_file ? hash_file(ca_file, trust + 1, why, why_size) : 0;
+    uint8_t trust[1 + ORIGIN_TLS_ID_BYTES] = {verifies ? (ca->path ? 2 : 1) : 0};
+    uint8_t both[2 * ORIGIN_TLS_ID_BYTES];
 
-    *out = NULL;
-    if (rc != 0)
-        return rc;
+    if (ca->pem)
+        tls_sha256(ca->pem, ca->len, trust + 1);
     tls_sha256(trust, sizeof(trust), trust_id);
-    memcpy(both, trust_id, sizeof(trust_id));
+    memcpy(both, trust_id, ORIGIN_TLS_ID_BYTES);
     tls_sha256(name, strlen(name), both + ORIGIN_TLS_ID_BYTES);
-    tls_sha256(both, sizeof(both), both);
+    tls_sha256(both, sizeof(both), id);
+}
+
+static int find_or_make(struct origin_tls_cache *cache, bool verifies, const struct ca_file *ca,
+                        const char *name, struct origin_tls **out, char *why, size_t why_size)
+{
+    uint8_t trust_id[ORIGIN_TLS_ID_BYTES], id[ORIGIN_TLS_ID_BYTES];
+    struct origin_tls *made;
+    int rc;
+
+    make_ids(verifies, ca, name, trust_id, id);
     for (size_t i = 0; i < cache->count; i++)
-        if (memcmp(cache->list[i]->id, both, ORIGIN_TLS_ID_BYTES) == 0) {
+        if (memcmp(cache->list[i]->id, id, ORIGIN_TLS_ID_BYTES) == 0) {
             *out = origin_tls_ref(cache->list[i]);
             return 0;
         }
     made = must_alloc(sizeof(*made));
-    rc = find_trust(cache, trust_id, verifies, ca_file, &made->ctx, why, why_size);
+    rc = find_trust(cache, trust_id, verifies, ca, &made->ctx, why, why_size);
     if (rc != 0) {
         free(made);
         return rc;
     }
     atomic_init(&made->refs, 1);
-    memcpy(made->id, both, sizeof(made->id));
+    memcpy(made->id, id, sizeof(made->id));
     memcpy(made->trust_id, trust_id, sizeof(made->trust_id));
     made->name = must_strdup(name);
     origin_tls_cache_add(cache, made);
     *out = made;
     return 0;
+}
+
+int origin_tls_cache_get(struct origin_tls_cache *cache, bool verifies, const char *ca_file,
+                         const char *name, struct origin_tls **out, char *why, size_t why_size)
+{
+    struct ca_file ca = {.path = verifies ? ca_file : NULL};
+    int rc = ca_file_read(&ca, why, why_size);
+
+    *out = NULL;
+    if (rc == 0)
+        rc = find_or_make(cache, verifies, &ca, name, out, why, why_size);
+    cache->failures += rc != 0;
+    free(ca.pem);
+    return rc;
 }

@@ -32,6 +32,7 @@ void origin_tls_unref(struct origin_tls *tls); /* any thread; fine with NULL */
 struct origin_tls_cache {
     struct origin_tls **list; /* owned; counted */
     size_t count, room;
+    size_t failures; /* of origin_tls_cache_get(): the cause is on this machine, not in the set */
 };
 
 void origin_tls_cache_fini(struct origin_tls_cache *cache); /* fine with a zeroed one */

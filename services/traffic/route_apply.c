@@ -34,6 +34,7 @@ struct route_apply {
     struct route_update *slot; /* borrowed from running */
     bool quits, has_waste;
     struct route_bin *bin; /* counted: sets that nobody holds any more */
+    bool is_stored;        /* what is live; the apply thread's own */
 };
 
 static const char *const fate_names[] = {
@@ -156,28 +157,35 @@ static void build(struct route_update *u)
     u->built_us = clock_now_us();
 }
 
-static void store(const struct route_apply *a, struct route_update *u)
+/* The set that is live once the update is: of one that changes nothing the one before. */
+static const struct route_set *set_after(const struct route_update *u)
 {
-    char why[256] = "";
-
-    if (!a->options.store)
-        return;
-    u->is_store_failed = a->options.store(a->options.arg, u->set, why, sizeof(why)) != 0;
-    u->stored_us = clock_now_us();
-    if (!u->is_store_failed)
-        return;
-    json_fault(&u->build.warnings, "", "notStored",
-               "the set is served, but a restart would not find it: %s", why);
-    log_err("routes", "store_failed", LOG_U("revision", u->set->revision), LOG_S("error", why));
+    return u->fate == ROUTE_APPLIED ? u->set : u->base;
 }
 
-/* What only its sender waits for: the set may be served meanwhile. */
-static void finish(const struct route_apply *a, struct route_update *u)
+static void store(struct route_apply *a, struct route_update *u)
+{
+    const struct route_set *set = set_after(u);
+
+    u->is_store_failed =
+        a->options.store(a->options.arg, set, u->store_why, sizeof(u->store_why)) != 0;
+    u->stored_us = clock_now_us();
+    a->is_stored = !u->is_store_failed;
+    if (!u->is_store_failed)
+        return;
+    log_err("routes", "store_failed", LOG_U("revision", set->revision),
+            LOG_S("error", u->store_why));
+}
+
+/* What only its sender waits for: the set may be served meanwhile.  Who sends a set again since it
+ * could not be stored has it stored. */
+static void finish(struct route_apply *a, struct route_update *u)
 {
     wipe_text(u);
     if (u->set)
         compare_sets(u);
-    if (u->fate == ROUTE_APPLIED)
+    if (a->options.store &&
+        (u->fate == ROUTE_APPLIED || (u->fate == ROUTE_UNCHANGED && !a->is_stored)))
         store(a, u);
 }
 
@@ -281,6 +289,8 @@ static void log_outcome(const struct route_apply *a, const struct route_update *
 static void settle(struct route_apply *a, struct route_update *u)
 {
     a->stats.fates[u->fate]++;
+    a->stats.sets +=
+        u->kind == ROUTE_UPDATE_SET && (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED);
     if (u->fate == ROUTE_APPLIED || u->fate == ROUTE_UNCHANGED || u->fate == ROUTE_REJECTED)
         remember_error(a, u);
     log_outcome(a, u);
@@ -355,7 +365,7 @@ static void on_ended(struct task *task)
     a->running = NULL;
     a->stats.store_failures += u->is_store_failed;
     if (u->stored_us && !u->is_store_failed)
-        a->stats.stored = u->set->revision;
+        a->stats.stored = set_after(u)->revision;
     settle(a, u);
     return_number(a, u);
     route_update_free(u);
@@ -481,6 +491,7 @@ int route_apply_new(struct route_apply **out, const struct route_apply_options *
     list_init(&a->queue);
     a->live = route_set_ref(first);
     a->last_number = a->stats.stored = first->revision;
+    a->is_stored = options->is_first_stored;
     rc = pthread_mutex_init(&a->lock, NULL);
     must(rc == 0);
     rc = pthread_cond_init(&a->wake, NULL);

@@ -49,6 +49,8 @@ enum route_update_kind {
 enum route_fate { ROUTE_FATES(X) ROUTE_FATE_COUNT };
 #undef X
 
+#define ROUTE_NOT_STORED "the set is served, but a restart would not find it"
+
 /* The hosts that an update adds, changes or removes: routes of the new set, of the old for removed.
  */
 struct route_names {
@@ -83,7 +85,8 @@ struct route_update {
     struct route_build build;
     struct route_set *base, *set; /* counted; set is NULL without one */
     struct route_names added, changed, removed;
-    bool is_store_failed;
+    bool is_store_failed; /* its sender must hear of it: ROUTE_NOT_STORED, and why */
+    char store_why[256];
     uint64_t taken_us, built_us, stored_us; /* clock_now_us(); 0: it did not come to that */
 
     struct list node; /* in the waiting line */
@@ -119,15 +122,18 @@ struct route_apply_options {
     void (*on_publish)(void *arg, struct route_set *set);
     /* An update was rejected; or NULL. */
     void (*on_rejected)(void *arg, uint64_t number, size_t faults);
-    /* Keeps a set that is live for the next start: on the apply thread.  0; -ERR_* with `why`: the
-     * set is served all the same, with a warning.  May be NULL. */
+    /* Keeps a set that is live for the next start: on the apply thread, whenever an update is
+     * applied, or finds its content live but not kept.  0; -ERR_* with `why`: the set is served all
+     * the same, with a warning.  May be NULL. */
     int (*store)(void *arg, const struct route_set *set, char *why, size_t why_size);
     void *arg;
+    bool is_first_stored; /* the set that it starts with is kept already */
 };
 
 struct route_apply_stats {
     uint64_t fates[ROUTE_FATE_COUNT];
     uint64_t refused; /* the line was full */
+    uint64_t sets;    /* whole ones that were applied, or were live already */
     uint64_t store_failures;
     uint64_t stored; /* revision of the set that a restart would begin with */
     unsigned waiting;

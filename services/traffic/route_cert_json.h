@@ -7,8 +7,6 @@
 #include "traffic/route_cert.h"
 #include "traffic/route_json.h"
 
-#define ROUTE_POINTER_MAX 64u /* of a route in the document */
-
 /* Sets route->cert and route->is_covered; route->host is known, or NULL after a fault.  `present`:
  * the route that it takes the place of (or NULL), whose certificate stays when `obj` names none or
  * the same.  Whatever is wrong is among the faults, and route->cert is NULL then. */

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 #include "tls/tls.h"
-#include "traffic/pass_hash.h"
+#include "traffic/route_auth_json.h"
 #include "traffic/route_cert_json.h"
 #include "traffic/route_known.h"
 
@@ -57,6 +57,7 @@ void route_build_init(struct route_build *b, const struct auth_key *key,
     };
     json_check_init(&b->faults);
     json_check_init(&b->warnings);
+    json_check_init(&b->left_out);
     for (size_t i = 0; base && i < base->count; i++)
         if (base->routes[i].options->tls)
             origin_tls_cache_add(&b->origin_tls, base->routes[i].options->tls);
@@ -66,6 +67,7 @@ void route_build_fini(struct route_build *b)
 {
     json_check_fini(&b->faults);
     json_check_fini(&b->warnings);
+    json_check_fini(&b->left_out);
     origin_tls_cache_fini(&b->origin_tls);
 }
 
@@ -257,83 +259,6 @@ static void parse_destinations(struct route_build *b, const char *base, struct j
     free(port);
 }
 
-/* What the state file has in place of a password.  NULL after a fault. */
-static struct route_auth *parse_stored_auth(struct route_build *b, const char *at,
-                                            struct json_object *auth, const char *user)
-{
-    const size_t n = 2 * AUTH_MAC_BYTES;
-    const char *user_mac = json_str(&b->faults, at, auth, "userMac", JSON_REQUIRED, n, n);
-    const char *pass_mac = json_str(&b->faults, at, auth, "passMac", JSON_REQUIRED, n, n);
-    struct route_auth *stored = NULL;
-
-    if (user && user_mac && pass_mac)
-        stored = route_auth_restore(b->auth_key, user, user_mac, pass_mac);
-    if (user_mac && pass_mac && user && !stored)
-        json_fault_at(&b->faults, at, "passMac", "invalid", "is no hexadecimal text");
-    return stored;
-}
-
-/* The user's name, borrowed from the document; NULL after a fault. */
-static const char *parse_user(struct route_build *b, const char *at, struct json_object *auth)
-{
-    const char *type = json_str(&b->faults, at, auth, "type", JSON_REQUIRED, 1, 32);
-    const char *user = json_str(&b->faults, at, auth, "user", JSON_REQUIRED, 1, AUTH_USER_MAX);
-
-    if (type && strcmp(type, "Basic") != 0)
-        json_fault_at(&b->faults, at, "type", "invalid", "must be \"Basic\"");
-    if (!user || !strchr(user, ':'))
-        return user;
-    json_fault_at(&b->faults, at, "user", "invalid", "must not have a colon (RFC 7617)");
-    return NULL;
-}
-
-/* NULL after a fault. */
-static struct route_auth *parse_hash(struct route_build *b, const char *at,
-                                     struct json_object *auth, const char *user)
-{
-    const char *hash = json_str(&b->faults, at, auth, "passHash", JSON_REQUIRED, 1, PASS_HASH_MAX);
-    const char *fault = hash ? pass_hash_fault(hash) : NULL;
-
-    if (json_has(auth, "pass"))
-        json_fault_at(&b->faults, at, "passHash", "conflict",
-                      "stands beside \"pass\": give one of them");
-    if (fault)
-        json_fault_at(&b->faults, at, "passHash", "invalid", "%s", fault);
-    return user && hash && !fault ? route_auth_new_hashed(b->auth_key, user, hash) : NULL;
-}
-
-static void parse_auth(struct route_build *b, const char *base, struct json_object *obj,
-                       const struct route_auth *present, struct route *route)
-{
-    static const char *const keys[] = {"type", "user", "pass", "passHash", NULL};
-    static const char *const stored_keys[] = {"type",    "user",     "userMac",
-                                              "passMac", "passHash", NULL};
-    struct json_object *auth = json_obj(&b->faults, base, obj, "authentication", JSON_OPTIONAL);
-    char at[ROUTE_POINTER_MAX + 32];
-
-    if (!auth)
-        return;
-    snprintf(at, sizeof(at), "%s/authentication", base);
-    json_only(&b->faults, at, auth, b->is_stored ? stored_keys : keys);
-    const char *user = parse_user(b, at, auth);
-    if (json_has(auth, "passHash")) {
-        route->auth = parse_hash(b, at, auth, user);
-        return;
-    }
-    if (b->is_stored) {
-        route->auth = parse_stored_auth(b, at, auth, user);
-        return;
-    }
-    bool keeps = present && user && strcmp(present->user, user) == 0 && !json_has(auth, "pass");
-    const char *pass = json_str(&b->faults, at, auth, "pass", keeps ? JSON_OPTIONAL : JSON_REQUIRED,
-                                1, AUTH_PASS_MAX);
-
-    if (keeps)
-        route->auth = route_auth_copy(present);
-    else if (user && pass)
-        route->auth = route_auth_new(b->auth_key, user, pass, strlen(pass));
-}
-
 /* --- one route ------------------------------------------------------------------------------- */
 
 /* Reads one route; whatever is wrong is among the faults.  `host`: the path's (or NULL), `present`:
@@ -350,7 +275,7 @@ static void parse_route(struct route_build *b, struct route_certs *certs, const 
     parse_host(b, base, obj, host, route);
     parse_destinations(b, base, obj, route);
     route_cert_json_parse(b, certs, base, obj, present, route);
-    parse_auth(b, base, obj, present ? present->auth : NULL, route);
+    route_auth_json_parse(b, base, obj, present ? present->auth : NULL, route);
     route->options = route_options_parse(&b->faults, base, obj, route->host, &b->origin_tls);
 }
 
@@ -421,7 +346,8 @@ static bool find_list(struct route_build *b, struct json_object *body, struct js
     struct json_object *array = body;
     char pointer[ROUTE_POINTER_MAX];
 
-    b->is_bare_list = json_object_is_type(body, json_type_array) && !b->shape->find;
+    b->is_bare_list =
+        json_object_is_type(body, json_type_array) && !b->shape->find && !b->is_stored;
     if (json_object_is_type(body, json_type_object)) {
         if (!b->shape->takes_unknown)
             json_only(&b->faults, "", body, keys);
@@ -488,6 +414,44 @@ static void take_route(struct route_build *b, struct route_certs *certs,
         route_known_keep(route, id);
 }
 
+/* A stored route; false, and `route` is zeroed: it is left out. */
+static bool take_stored(struct route_build *b, struct route_certs *certs, struct json_list *list,
+                        size_t i, struct route *route)
+{
+    struct json_check of_set = b->faults;
+    const struct json_fault *first;
+    char base[ROUTE_POINTER_MAX];
+    bool is_usable;
+
+    json_check_init(&b->faults);
+    route_pointer(b, i, base);
+    read_route(b, certs, base, list, i, route);
+    is_usable = !json_check_failed(&b->faults);
+    if (!is_usable) {
+        first = &b->faults.faults[0];
+        json_fault(&b->left_out, first->pointer, first->code, "%s: %s",
+                   route->host ? route->host : "?", first->detail);
+        route_fini(route);
+    }
+    json_check_fini(&b->faults);
+    b->faults = of_set;
+    return is_usable;
+}
+
+static void fill_stored(struct route_build *b, const struct elements *from, struct route_set *set)
+{
+    struct route_certs certs;
+    size_t usable = 0;
+
+    route_certs_init(&certs, b->base, set->count);
+    for (size_t i = 0; i < set->count; i++)
+        usable += take_stored(b, &certs, from->list, i, &set->routes[usable]);
+    set->count = usable;
+    b->parsed = certs.parsed;
+    b->reused = certs.reused;
+    route_certs_fini(&certs);
+}
+
 static void fill_set(struct route_build *b, const struct elements *from, struct route_set *set)
 {
     struct route_known known;
@@ -498,16 +462,13 @@ static void fill_set(struct route_build *b, const struct elements *from, struct 
     for (size_t i = 0; i < set->count; i++) {
         char base[ROUTE_POINTER_MAX];
 
-        if (from->list && !b->is_stored) {
+        if (from->list) {
             take_route(b, &certs, &known, from->list, i, &set->routes[i]);
             continue;
         }
         route_pointer(b, i, base);
-        if (from->list)
-            read_route(b, &certs, base, from->list, i, &set->routes[i]);
-        else
-            parse_route(b, &certs, base, json_object_array_get_idx(from->array, i), NULL, NULL,
-                        &set->routes[i]);
+        parse_route(b, &certs, base, json_object_array_get_idx(from->array, i), NULL, NULL,
+                    &set->routes[i]);
     }
     b->parsed = certs.parsed;
     b->reused = certs.reused + b->kept;
@@ -525,7 +486,10 @@ struct route_set *route_json_parse_list(struct route_build *b, struct json_objec
     if (json_check_failed(&b->faults) || !find_list(b, part, list, &elements))
         return NULL;
     set = route_set_new(elements.count);
-    fill_set(b, &elements, set);
+    if (b->is_stored && elements.list)
+        fill_stored(b, &elements, set);
+    else
+        fill_set(b, &elements, set);
     if (json_check_failed(&b->faults) || !route_set_index(set))
         find_duplicates(b, set);
     if (json_check_failed(&b->faults)) {

@@ -16,6 +16,8 @@
 #include "traffic/route.h"
 #include "json/json.h"
 
+#define ROUTE_POINTER_MAX 64u /* of a route in the document */
+
 /* How a sender's document holds a whole set. */
 struct route_shape {
     const char *key; /* of the list; pointers begin with /<key>/<n>, or with /<n> where the list is
@@ -41,8 +43,11 @@ struct route_build {
     int64_t now;                /* seconds since 1970, for the warnings */
     struct json_check faults;   /* any of them: no set */
     struct json_check warnings; /* certificate expired, not yet valid, of another name; ... */
-    size_t parsed, reused;      /* certificates */
-    size_t kept;                /* routes that were taken over unread */
+    /* Stored only: routes that cannot be used and are not in the set, one fault each.  What made
+     * them so may lie outside of the file, and is no reason to lose the others. */
+    struct json_check left_out;
+    size_t parsed, reused; /* certificates */
+    size_t kept;           /* routes that were taken over unread */
     struct origin_tls_cache origin_tls;
 };
 
@@ -50,7 +55,8 @@ void route_build_init(struct route_build *b, const struct auth_key *key,
                       const struct route_set *base);
 void route_build_fini(struct route_build *b);
 
-/* A whole set in the build's shape.  The sealed set, one reference; NULL with faults. */
+/* A whole set in the build's shape.  The sealed set, one reference; NULL with faults.  Of a stored
+ * one the routes that are at fault are left out. */
 struct route_set *route_json_parse(struct route_build *b, struct json_object *body);
 /* The same of a document that was read without its list. */
 struct route_set *route_json_parse_list(struct route_build *b, struct json_object *body,

@@ -8,17 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/regular_file.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
 #include "json/json_scan.h"
 
 #define FILE_NAME    "routes.json"
 #define STORE_FORMAT 1
-#define BYTES_MAX    (2LL << 30)
+#define BYTES_MAX    ((size_t)2 << 30)
 #define PIECE_BYTES  (64u << 10) /* written at once */
 #define ROOM_FIRST   (96u << 10) /* a piece, and the route that makes it full */
 
@@ -263,91 +263,88 @@ int route_store_write(const char *folder, const struct route_set *set, char *why
 /* --- reading ------------------------------------------------------------------------------------
  */
 
-static int read_all(int fd, struct text *t)
-{
-    struct stat info;
-
-    if (fstat(fd, &info) != 0 || info.st_size > BYTES_MAX)
-        return -ERR_IO;
-    text_reserve(t, (size_t)info.st_size + 1);
-    for (;;) {
-        ssize_t n = read(fd, t->bytes + t->len, t->room - t->len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -ERR_IO;
-        if (n == 0)
-            return 0;
-        t->len += (size_t)n;
-        text_reserve(t, 1);
-    }
-}
-
 static struct route_set *parse_set(struct json_object *body, struct json_list *list,
-                                   const struct auth_key *key, char *why, size_t why_size)
+                                   struct route_build *b)
 {
     struct json_object *routes = NULL;
     struct route_set *set = NULL;
-    struct route_build b;
     int64_t format, revision;
 
-    route_build_init(&b, key, NULL);
-    b.is_stored = true;
-    format = json_int(&b.faults, "", body, "format", JSON_REQUIRED, STORE_FORMAT, STORE_FORMAT, 0);
-    revision = json_int(&b.faults, "", body, "revision", JSON_REQUIRED, 0, INT64_MAX, 0);
+    format = json_int(&b->faults, "", body, "format", JSON_REQUIRED, STORE_FORMAT, STORE_FORMAT, 0);
+    revision = json_int(&b->faults, "", body, "revision", JSON_REQUIRED, 0, INT64_MAX, 0);
     if (format == STORE_FORMAT && json_object_object_get_ex(body, "routes", &routes))
-        set = route_json_parse_list(&b, routes, list);
+        set = route_json_parse_list(b, routes, list);
     if (set)
         route_set_number(set, (uint64_t)revision);
-    else
-        snprintf(why, why_size, "%s %s", b.faults.count ? b.faults.faults[0].pointer : "",
-                 b.faults.count ? b.faults.faults[0].detail : "there are no routes in it");
-    route_build_fini(&b);
     return set;
 }
 
-static int parse(struct text *t, const struct auth_key *key, struct route_set **out, char *why,
-                 size_t why_size)
+static int parse(const char *text, size_t n, const struct auth_key *key,
+                 struct route_store_found *out, char *why, size_t why_size)
 {
     struct json_syntax syntax;
     struct json_object *body;
     struct json_list list;
+    struct route_build b;
 
-    if (json_read_list(&body, &list, route_shape_rest.path, t->bytes, t->len, &syntax) != 0) {
+    if (json_read_list(&body, &list, route_shape_rest.path, text, n, &syntax) != 0) {
         snprintf(why, why_size, "byte %zu: %s", syntax.offset, syntax.reason);
         return -ERR_SYNTAX;
     }
-    *out = parse_set(body, &list, key, why, why_size);
+    route_build_init(&b, key, NULL);
+    b.is_stored = true;
+    out->set = parse_set(body, &list, &b);
+    if (!out->set)
+        snprintf(why, why_size, "%s %s", b.faults.count ? b.faults.faults[0].pointer : "",
+                 b.faults.count ? b.faults.faults[0].detail : "there are no routes in it");
+    out->left_out = b.left_out;
+    json_check_init(&b.left_out);
+    route_build_fini(&b);
     json_list_fini(&list);
     route_json_wipe(body);
     json_object_put(body);
-    return *out ? 0 : -ERR_SYNTAX;
+    return out->set ? 0 : -ERR_SYNTAX;
 }
 
-int route_store_read(const char *folder, const struct auth_key *key, struct route_set **out,
+static int read_file(const char *path, const struct auth_key *key, struct route_store_found *out,
                      char *why, size_t why_size)
 {
-    struct text t = {.bytes = NULL};
-    char *path = must_printf("%s/" FILE_NAME, folder), *aside;
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = 0;
+    const char *fault;
+    char *text;
+    size_t n;
+    int rc = regular_file_read(path, BYTES_MAX, &text, &n, &fault);
 
-    *out = NULL;
-    if (fd < 0)
-        rc = errno == ENOENT || errno == ENOTDIR ? -ERR_NOT_FOUND
-                                                 : say(why, why_size, folder, "open");
-    else if (read_all(fd, &t) != 0)
-        rc = say(why, why_size, folder, "read");
-    else
-        rc = parse(&t, key, out, why, why_size);
-    text_fini(&t);
-    if (fd >= 0)
-        close(fd);
+    if (rc != 0) {
+        snprintf(why, why_size, "%s: %s", path, fault);
+        return rc == -ERR_NOT_FOUND ? rc : -ERR_IO;
+    }
+    rc = parse(text, n, key, out, why, why_size);
+    tls_wipe(text, n);
+    free(text);
+    return rc;
+}
+
+int route_store_read(const char *folder, const struct auth_key *key, struct route_store_found *out,
+                     char *why, size_t why_size)
+{
+    char *path = must_printf("%s/" FILE_NAME, folder);
+    char *aside = must_printf("%s.bad", path), *whole = must_printf("%s.whole", path);
+    int rc;
+
+    *out = (struct route_store_found){.set = NULL};
+    json_check_init(&out->left_out);
+    rc = read_file(path, key, out, why, why_size);
     if (rc == -ERR_SYNTAX) {
-        aside = must_printf("%s.bad", path);
         (void)rename(path, aside); /* for people to look at; the next set takes its place */
-        free(aside);
+    } else if (rc == -ERR_NOT_FOUND && access(aside, F_OK) == 0) {
+        snprintf(why, why_size, "%s was put aside by an earlier start", aside);
+        rc = -ERR_SYNTAX;
+    } else if (rc == 0 && json_check_failed(&out->left_out)) {
+        (void)unlink(whole);
+        (void)link(path, whole); /* the next edit is stored without them */
     }
     free(path);
+    free(aside);
+    free(whole);
     return rc;
 }

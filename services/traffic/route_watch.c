@@ -30,17 +30,35 @@ static void tell_unreadable(const struct route_watch *w, const char *why)
     log_warn("routes", "file_unreadable", LOG_S("file", w->path), LOG_S("error", why));
 }
 
+static uint64_t applied(const struct route_watch *w)
+{
+    return route_apply_stats(w->apply)->fates[ROUTE_APPLIED];
+}
+
+static void try_again(struct route_watch *w)
+{
+    w->applied = applied(w);
+    w->pause = w->pause == 0 ? 2 : MIN(2 * w->pause, ROUTE_WATCH_LOOKS_MAX);
+    w->left = w->pause;
+}
+
 /* What became of it is in route_apply's log already. */
 static void on_done(struct route_update *u, const struct route_set *live)
 {
-    (void)u;
+    struct route_watch *w = u->arg;
+
     (void)live;
+    if (u->fate == ROUTE_REJECTED && u->build.origin_tls.failures > 0)
+        try_again(w);
+    else if (u->fate != ROUTE_STOPPED)
+        w->pause = w->left = 0;
 }
 
 /* 0: it is on its way, or at fault and told; -ERR_LIMIT: the line is full. */
 static int submit(struct route_watch *w, bool is_regular)
 {
     struct route_update *u;
+    bool is_first = w->pause == 0;
     const char *why;
     char *text;
     size_t len;
@@ -50,14 +68,19 @@ static int submit(struct route_watch *w, bool is_regular)
         tell_unreadable(w, "it is no regular file");
         return 0;
     }
-    if (route_file_read(w->path, w->bytes_max, &text, &len, &why) != 0) {
-        tell_unreadable(w, why);
+    err = route_file_read(w->path, w->bytes_max, &text, &len, &why);
+    if (err) {
+        if (is_first)
+            tell_unreadable(w, why);
+        if (err != -ERR_LIMIT)
+            try_again(w);
         return 0;
     }
     u = route_update_new(ROUTE_UPDATE_SET);
     u->text = text;
     u->text_len = len;
     u->on_done = on_done;
+    u->arg = w;
     snprintf(u->peer, sizeof(u->peer), "routesFile");
     err = route_apply_submit(w->apply, u);
     if (err)
@@ -65,6 +88,16 @@ static int submit(struct route_watch *w, bool is_regular)
     else
         w->submitted++;
     return err;
+}
+
+/* Whether this look is to try the same file again.  Not over what somebody has sent since. */
+static bool is_due(struct route_watch *w)
+{
+    if (w->applied != applied(w))
+        w->pause = w->left = 0;
+    if (w->left == 0) /* none is meant, or it is under way */
+        return false;
+    return --w->left == 0;
 }
 
 static void look(struct route_watch *w)
@@ -80,7 +113,9 @@ static void look(struct route_watch *w)
         return;
     }
     mark = mark_of(&s);
-    if (is_same(&w->seen, &mark))
+    if (!is_same(&w->seen, &mark))
+        w->pause = w->left = 0;
+    else if (!is_due(w))
         return;
     /* Taken note of before it is read: what is written meanwhile is seen by the next look. */
     w->seen = mark;

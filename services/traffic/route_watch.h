@@ -5,7 +5,9 @@
  * was moved into its place, and a symbolic link that leads elsewhere (as in a volume of Kubernetes)
  * are seen alike.  The first look submits in any case: what was loaded at the start, or a set that
  * was stored, may be older; if it says the same, nothing changes.  A file that is away or at fault
- * changes nothing either: it is told once in the log, and the routes stay.
+ * changes nothing either: it is told once in the log, and the routes stay.  One that could not be
+ * read, or was refused for a cause outside of it (a CA file that is not there yet), is tried again
+ * after 2, 4, 8 looks, at most ROUTE_WATCH_LOOKS_MAX, until some other update was applied.
  *
  * The file is read on the control thread: it is meant for some MiB at most.  Control thread only.
  */
@@ -17,6 +19,8 @@
 #include <time.h>
 
 #include "traffic/route_apply.h"
+
+#define ROUTE_WATCH_LOOKS_MAX 64u
 
 /* What tells one file from another, or from itself before it was written. */
 struct route_watch_mark {
@@ -33,6 +37,9 @@ struct route_watch {
     uint64_t every_ms;
     struct deadline again;
     struct route_watch_mark seen; /* zeroed: none yet */
+    unsigned pause;               /* looks from one try to the next; 0: the first one was it */
+    unsigned left;                /* of them, before the next; 0: none is due */
+    uint64_t applied;             /* updates, whoever sent them, when the pause began */
     uint64_t submitted;           /* how often, for tests */
 };
 

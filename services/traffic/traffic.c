@@ -5,6 +5,7 @@
  * so that a start that failed half way ends in order too. */
 #include "traffic/traffic.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,8 +15,6 @@
 #include "base/log.h"
 #include "loop/listener.h"
 #include "tls/tls.h"
-#include "traffic/route_file.h"
-#include "traffic/route_store.h"
 #include "traffic/traffic_api_json.h"
 #include "traffic/traffic_events.h"
 #include "json/json.h"
@@ -105,6 +104,29 @@ static void on_health(struct health *h, const struct health_change *c)
            LOG_S("by", "healthCheck"));
 }
 
+bool traffic_has_routes(const struct traffic *t)
+{
+    const struct route_apply_stats *s = route_apply_stats(t->apply);
+
+    if (s->fates[ROUTE_APPLIED] + s->fates[ROUTE_UNCHANGED] > 0)
+        return true;
+    switch (t->state.first) {
+    case FIRST_STORED:
+    case FIRST_FILE:
+        return true;
+    case FIRST_NONE:
+        return !t->conf.coreflow_url[0];
+    case FIRST_LOST:
+        break;
+    }
+    return false;
+}
+
+uint64_t traffic_routes_left_out(const struct traffic *t)
+{
+    return route_apply_stats(t->apply)->sets > 0 ? 0 : t->state.routes_left_out;
+}
+
 void traffic_sum(const struct traffic *t, struct traffic_stats *out)
 {
     memset(out, 0, sizeof(*out));
@@ -114,65 +136,30 @@ void traffic_sum(const struct traffic *t, struct traffic_stats *out)
 
 /* --- start ----------------------------------------------------------------------------------- */
 
-/* The key of passwords' MACs: of the state folder, so that stored routes stay good; without a
- * folder that can be written it is one for this process, and nothing is stored. */
-static void start_state(struct traffic *t)
-{
-    char *path = must_printf("%s/auth-key", t->conf.service.state_dir), *secret, why[256] = "";
-
-    t->has_state = admin_secret_file(path, &secret, why, sizeof(why)) == 0;
-    if (t->has_state) {
-        auth_key_derive(&t->auth_key, secret);
-        tls_wipe(secret, strlen(secret));
-        free(secret);
-    } else {
-        auth_key_init(&t->auth_key);
-        log_err("routes", "state_unusable", LOG_S("error", why),
-                LOG_S("effect", "routes end with the process"));
-    }
-    free(path);
-}
-
 static int store_routes(void *arg, const struct route_set *set, char *why, size_t why_size)
 {
     const struct traffic *t = arg;
 
-    return route_store_write(t->conf.service.state_dir, set, why, why_size);
-}
-
-/* The set to begin with: the last good one; routesFile only where there is none. */
-static struct route_set *first_routes(struct traffic *t)
-{
-    struct route_set *set = NULL;
-    char why[512] = "";
-    int rc = t->has_state
-                 ? route_store_read(t->conf.service.state_dir, &t->auth_key, &set, why, sizeof(why))
-                 : -ERR_NOT_FOUND;
-
-    if (rc == 0)
-        return set;
-    if (rc != -ERR_NOT_FOUND)
-        log_err("routes", "state_unreadable", LOG_S("folder", t->conf.service.state_dir),
-                LOG_S("error", why));
-    return route_file_load(t->conf.routes_file, &t->conf.limits, &t->auth_key, stderr);
+    return state_folder_store(&t->state, set, why, why_size);
 }
 
 static int start_routes(struct traffic *t)
 {
     struct route_apply_options options = {
         .loop = t->loop,
-        .auth_key = &t->auth_key,
+        .auth_key = &t->state.auth_key,
         .routes_max = (size_t)t->conf.limits.routes,
         .destinations_max = (size_t)t->conf.limits.route_destinations,
         .waiting_max = (unsigned)t->conf.limits.waiting_updates,
         .on_publish = on_publish,
         .on_rejected = on_rejected,
-        .store = t->has_state ? store_routes : NULL,
+        .store = store_routes,
         .arg = t,
     };
-    struct route_set *first = first_routes(t);
+    struct route_set *first = state_folder_first(&t->state, &t->conf);
     int rc;
 
+    options.is_first_stored = t->state.first == FIRST_STORED && t->state.routes_left_out == 0;
     if (!first)
         return service_start_failed("traffic", -ERR_SYNTAX, "routesFile", "its faults stand above");
     health_init(&t->health, t->loop, (unsigned)t->conf.limits.health_targets, on_health);
@@ -313,7 +300,9 @@ int traffic_start(struct traffic *t)
     int rc;
 
     t->started_us = clock_now_us();
-    start_state(t);
+    rc = state_folder_open(&t->state, t->conf.service.state_dir);
+    if (rc != 0)
+        return rc;
     t->loop = loop_new("control", CONTROL_POOL_KEEP, CONTROL_POOL_CAP);
     t->events = service_events_new(&t->conf.service, t->loop, traffic_event_types);
     service_drain_init(&t->drain, t->loop, "traffic", &t->conf.service, &drain_ops, t);
@@ -368,12 +357,7 @@ int traffic_reload(struct traffic *t, struct traffic_conf *next)
     t->settings = traffic_settings_new(&t->conf, PENSTOCK_VERSION);
     for (unsigned i = 0; i < t->workers_count; i++)
         traffic_worker_publish_settings(t->workers[i], t->settings);
-    /* Begun anew only when it must: a watch that begins knows no address of a name yet. */
-    if (json_object_equal(t->conf.proxy_trusted, next->proxy_trusted))
-        return 0;
-    trust_watch_fini(&t->trust);
-    trust_watch_init(&t->trust, t->loop, t->resolver, t->conf.proxy_trusted, on_trust);
-    on_trust(&t->trust, t->trust.present);
+    trust_watch_take(&t->trust, t->conf.proxy_trusted);
     return 0;
 }
 
@@ -413,7 +397,7 @@ void traffic_stop(struct traffic *t)
         loop_free(t->loop);
     events_free(t->events);
     route_apply_free(t->apply);
-    auth_key_fini(&t->auth_key);
+    state_folder_close(&t->state);
     struct traffic_conf conf = t->conf; /* the caller's */
     memset(t, 0, sizeof(*t));
     t->conf = conf;

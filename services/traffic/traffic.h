@@ -14,6 +14,7 @@
 #include "traffic/health.h"
 #include "traffic/route_apply.h"
 #include "traffic/route_watch.h"
+#include "traffic/state_folder.h"
 #include "traffic/traffic_conf.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/trust_watch.h"
@@ -24,8 +25,7 @@ struct traffic {
     struct traffic_conf conf;
     struct loop *loop;         /* owned */
     struct resolver *resolver; /* owned */
-    struct auth_key auth_key;  /* of the basic auth passwords */
-    bool has_state;            /* the state folder can be used */
+    struct state_folder state;
     struct route_apply *apply; /* owned */
     struct route_watch routes_file;
     struct trust_watch trust;
@@ -60,6 +60,11 @@ void traffic_stop(struct traffic *t);
 /* Takes what is hot from `next`, which differs in nothing else; what it replaces is left there.  0,
  * or -ERR_* after the reason was logged: nothing has changed then. */
 MUST_USE int traffic_reload(struct traffic *t, struct traffic_conf *next);
+/* What it serves is what somebody wants to be served, also if that is nothing: false at a start
+ * without routes that has lost what was stored, or waits for Coreflow's first set. */
+bool traffic_has_routes(const struct traffic *t);
+/* Of the set that the start began with; 0 once a whole set has come. */
+uint64_t traffic_routes_left_out(const struct traffic *t);
 /* The sums over all workers. */
 void traffic_sum(const struct traffic *t, struct traffic_stats *out);
 

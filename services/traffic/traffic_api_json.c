@@ -101,7 +101,9 @@ static void get_status(void *service, struct admin_request *r)
     add(obj, "listeners", emit_listeners(t));
     add(obj, "routes", number(live->count));
     add(obj, "revision", number(live->revision));
-    add(obj, "stored", t->has_state ? number(s->stored) : NULL);
+    add(obj, "stored", t->state.is_usable ? number(s->stored) : NULL);
+    add(obj, "routesLeftOut", number(traffic_routes_left_out(t)));
+    add(obj, "passwordsLost", number(state_folder_passwords_lost(live)));
     add(obj, "desired", number(s->desired));
     add(obj, "lastError", emit_error(s));
     add(obj, "updates", emit_updates(s));
@@ -272,6 +274,24 @@ static const char *public_fate(enum route_fate fate)
     return fate == ROUTE_CHECKED ? "dryRun" : route_fate_name(fate);
 }
 
+/* That it is not stored stands first, and not among those of the set, of which a bound is kept. */
+static struct json_object *emit_warnings(const struct route_update *u)
+{
+    struct json_object *list, *of_set;
+    struct json_check own;
+
+    json_check_init(&own);
+    if (u->is_store_failed)
+        json_fault(&own, "", "notStored", ROUTE_NOT_STORED ": %s", u->store_why);
+    list = json_faults_emit(&own);
+    json_check_fini(&own);
+    of_set = json_faults_emit(&u->build.warnings);
+    for (size_t i = 0; i < json_object_array_length(of_set); i++)
+        json_object_array_add(list, json_object_get(json_object_array_get_idx(of_set, i)));
+    json_object_put(of_set);
+    return list;
+}
+
 static struct json_object *emit_outcome(const struct route_update *u, const struct route_set *live)
 {
     struct json_object *obj = json_object_new_object();
@@ -284,7 +304,7 @@ static struct json_object *emit_outcome(const struct route_update *u, const stru
     add(obj, "added", emit_names(&u->added));
     add(obj, "changed", emit_names(&u->changed));
     add(obj, "removed", emit_names(&u->removed));
-    add(obj, "warnings", json_faults_emit(&u->build.warnings));
+    add(obj, "warnings", emit_warnings(u));
     return obj;
 }
 
@@ -348,25 +368,23 @@ static void on_done(struct route_update *u, const struct route_set *live)
 /* The precondition is looked at when nothing can come between it and the change. */
 static bool on_start(struct route_update *u, const struct route_set *live)
 {
-    char etag[ROUTE_ETAG_MAX] = "";
-    const struct route *route = NULL;
-    bool may_go_on;
+    const struct route *route = route_set_entry(live, u->host);
+    const char *present = live->etag;
+    char etag[ROUTE_ETAG_MAX];
+    bool may_go_on = false;
 
     if (!u->request) /* the precondition went away with the client: only the very same set is safe
                       */
         return live->revision == u->seen_revision;
     if (u->kind != ROUTE_UPDATE_SET) {
-        route = route_set_entry(live, u->host);
-        if (!route && u->kind == ROUTE_UPDATE_DELETE) {
-            admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
-            u->request = NULL;
-            return false;
-        }
-        if (!route) /* nothing there that could match */
-            return true;
-        route_etag(route, etag);
+        present = route ? etag : NULL;
+        if (route)
+            route_etag(route, etag);
     }
-    may_go_on = admin_if_match(u->request, u->kind == ROUTE_UPDATE_SET ? live->etag : etag);
+    if (!route && u->kind == ROUTE_UPDATE_DELETE)
+        admin_problem(u->request, 404, "notFound", "there is no route \"%s\"", u->host);
+    else
+        may_go_on = admin_if_match(u->request, present);
     if (!may_go_on)
         u->request = NULL;
     return may_go_on;
@@ -429,11 +447,16 @@ static void delete_route(void *service, struct admin_request *r)
 static bool is_ready(void *service, char *why, size_t why_size)
 {
     struct traffic *t = service;
+    const char *fault = NULL;
 
-    if (trust_watch_is_settled(&t->trust))
-        return true;
-    snprintf(why, why_size, "the names in proxyProtocol.trusted are being looked up");
-    return false;
+    if (!trust_watch_is_settled(&t->trust))
+        fault = "the names in proxyProtocol.trusted are being looked up";
+    else if (!traffic_has_routes(t))
+        fault = t->state.first == FIRST_LOST
+                    ? "the stored routes cannot be used, and none have come since"
+                    : "no routes have come from Coreflow yet, and none were stored";
+    snprintf(why, why_size, "%s", fault ? fault : "");
+    return !fault;
 }
 
 static void collect(void *service, struct metrics *m)

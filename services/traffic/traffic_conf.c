@@ -157,6 +157,7 @@ static const struct conf_key keys[] = {
      .offset = AT(coreflow_url),
      .max = 1400,
      .fallback = "",
+     .is_url = true,
      .check = check_url,
      .doc =
          "The control plane that sends the routes: ws:// or wss:// (http:// and https:// are the "

@@ -42,7 +42,7 @@ static void collect_answers(struct metrics *m, const struct traffic_stats *s)
                       TRAFFIC_DURATION_BUCKETS, s->handshakes_duration.sum, NULL);
 }
 
-static void collect_updates(struct metrics *m, const struct route_apply_stats *s)
+static void collect_updates(struct metrics *m, const struct route_apply_stats *s, uint64_t left_out)
 {
     metrics_family(m, "penstock_traffic_route_updates_total", METRIC_COUNTER,
                    "updates of the routes by what became of them");
@@ -57,6 +57,9 @@ static void collect_updates(struct metrics *m, const struct route_apply_stats *s
     metrics_family(m, "penstock_traffic_route_stored_revision", METRIC_GAUGE,
                    "revision of the set that a restart would begin with");
     metrics_value(m, (double)s->stored, NULL);
+    metrics_family(m, "penstock_traffic_routes_left_out", METRIC_GAUGE,
+                   "routes of the stored set that could not be used at the start");
+    metrics_value(m, (double)left_out, NULL);
     metrics_family(m, "penstock_traffic_route_updates_waiting", METRIC_GAUGE,
                    "updates that wait for their turn");
     metrics_value(m, (double)s->waiting, NULL);
@@ -81,6 +84,9 @@ static void collect_routes(struct metrics *m, const struct route_set *set)
     metrics_family(m, "penstock_traffic_route_revision", METRIC_GAUGE,
                    "revision of the route set in force");
     metrics_value(m, (double)set->revision, NULL);
+    metrics_family(m, "penstock_traffic_route_passwords_lost", METRIC_GAUGE,
+                   "routes whose password was stored under another auth-key: none is right");
+    metrics_value(m, (double)state_folder_passwords_lost(set), NULL);
     metrics_family(m, "penstock_traffic_certificate_first_expiry_timestamp_seconds", METRIC_GAUGE,
                    "when the first of the certificates in use expires; 0 without one");
     metrics_value(m, (double)first, NULL);
@@ -126,7 +132,7 @@ void traffic_collect(struct traffic *t, struct metrics *m)
     traffic_sum(t, &sums);
     collect_workers(m, &sums);
     collect_answers(m, &sums);
-    collect_updates(m, route_apply_stats(t->apply));
+    collect_updates(m, route_apply_stats(t->apply), traffic_routes_left_out(t));
     collect_routes(m, route_apply_live(t->apply));
     collect_coreflow(m, &t->coreflow);
     health_collect(&t->health, m);

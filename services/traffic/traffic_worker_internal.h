@@ -14,6 +14,7 @@
 #include "traffic/auth_gate.h"
 #include "traffic/h1_scan.h"
 #include "traffic/request_id.h"
+#include "traffic/route_hold.h"
 #include "traffic/route_options.h"
 #include "traffic/traffic_worker.h"
 #include "traffic/upstream_pool.h"
@@ -28,20 +29,6 @@ struct tls_ctx;
 
 static_assert(WORKER_TEXT_BYTES >= HEAD_BYTES_MAX + HTTP_FIELDS_MAX + ROUTE_HEADERS_BYTES + 4096,
               "a head as long as can be, a blank more in each field, the route's own, and ours");
-
-/* A route set as one worker holds it: counted once in the set, many times here without atomics,
- * with the worker's own state of each route. */
-struct route_slot {
-    struct upstream_pool **pools; /* owned array, each counted; NULL until the route is used */
-    unsigned next;                /* round robin */
-};
-
-struct route_hold {
-    unsigned users;
-    struct traffic_worker *worker; /* borrowed */
-    struct route_set *set;         /* counted */
-    struct route_slot *slots;      /* owned, one a route */
-};
 
 struct traffic_listener {
     struct acceptor acceptor;
@@ -109,13 +96,6 @@ struct traffic_worker {
     char text[WORKER_TEXT_BYTES];
     uint8_t read[WORKER_READ_BYTES];
 };
-
-/* The set in force, counted once more. */
-struct route_hold *route_hold_ref(struct route_hold *hold);
-void route_hold_unref(struct route_hold *hold); /* fine with NULL */
-/* The worker's state of a route of this set; its pools are found (or made) at the first use.
- * NULL: no memory for them. */
-struct route_slot *route_hold_slot(struct route_hold *hold, const struct route *route);
 
 /* Counts a refusal or failure. */
 void worker_count_reason(struct traffic_worker *w, enum traffic_reason reason);

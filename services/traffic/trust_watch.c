@@ -89,27 +89,69 @@ static void on_due(struct deadline *d)
     ask(container_of(d, struct trust_watch, again));
 }
 
-void trust_watch_init(struct trust_watch *w, struct loop *loop, struct resolver *resolver,
-                      struct json_object *list,
-                      void (*on_change)(struct trust_watch *w, struct proxy_trust *trust))
+/* The names of a list, those that `before` has with what is known of them.  Which may be looked up
+ * just now: who asked first gets no answer any more. */
+static void take_names(struct trust_watch *w, struct json_object *list,
+                       const struct trust_name *before, size_t before_count)
 {
     size_t count = json_object_array_length(list);
     struct proxy_trust *probe = proxy_trust_new();
 
-    *w = (struct trust_watch){.loop = loop, .resolver = resolver, .on_change = on_change};
     w->list = json_object_get(list);
     w->names = must_alloc(count * sizeof(*w->names));
+    w->names_count = 0;
     for (size_t i = 0; i < count; i++) {
+        struct trust_name *n = &w->names[w->names_count];
+
         if (proxy_trust_add(probe, text_at(w, i)) == 0)
             continue;
-        w->names[w->names_count].watch = w;
-        w->names[w->names_count++].name = must_strdup(text_at(w, i));
+        w->names_count++;
+        for (size_t k = 0; k < before_count; k++)
+            if (strcmp(before[k].name, text_at(w, i)) == 0)
+                *n = before[k];
+        memset(&n->query, 0, sizeof(n->query));
+        n->watch = w;
+        n->name = must_strdup(text_at(w, i));
     }
     proxy_trust_unref(probe);
+}
+
+static void free_names(struct trust_name *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(names[i].name);
+    free(names);
+}
+
+void trust_watch_init(struct trust_watch *w, struct loop *loop, struct resolver *resolver,
+                      struct json_object *list,
+                      void (*on_change)(struct trust_watch *w, struct proxy_trust *trust))
+{
+    *w = (struct trust_watch){.loop = loop, .resolver = resolver, .on_change = on_change};
+    take_names(w, list, NULL, 0);
     w->present = build(w);
     deadline_init(&w->again, loop, on_due);
     if (w->names_count > 0)
         ask(w);
+}
+
+void trust_watch_take(struct trust_watch *w, struct json_object *list)
+{
+    struct trust_name *before = w->names;
+    size_t before_count = w->names_count;
+    struct json_object *list_before = w->list;
+
+    if (json_object_equal(list, list_before))
+        return;
+    for (size_t i = 0; i < before_count; i++)
+        resolve_cancel(&before[i].query);
+    take_names(w, list, before, before_count);
+    free_names(before, before_count);
+    json_object_put(list_before);
+    deadline_off(&w->again);
+    if (w->names_count > 0)
+        ask(w);
+    replace(w);
 }
 
 void trust_watch_fini(struct trust_watch *w)
@@ -117,11 +159,9 @@ void trust_watch_fini(struct trust_watch *w)
     if (!w->loop)
         return;
     deadline_off(&w->again);
-    for (size_t i = 0; i < w->names_count; i++) {
+    for (size_t i = 0; i < w->names_count; i++)
         resolve_cancel(&w->names[i].query);
-        free(w->names[i].name);
-    }
-    free(w->names);
+    free_names(w->names, w->names_count);
     json_object_put(w->list);
     proxy_trust_unref(w->present);
     memset(w, 0, sizeof(*w));

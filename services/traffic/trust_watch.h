@@ -42,6 +42,9 @@ struct trust_watch {
 void trust_watch_init(struct trust_watch *w, struct loop *loop, struct resolver *resolver,
                       struct json_object *list,
                       void (*on_change)(struct trust_watch *w, struct proxy_trust *trust));
+/* Another list; on_change is called when it differs.  Names that stand in both keep the addresses
+ * that they have. */
+void trust_watch_take(struct trust_watch *w, struct json_object *list);
 void trust_watch_fini(struct trust_watch *w); /* fine when zeroed */
 /* Each name has been looked up once: until then a peer may be refused that is to be trusted. */
 bool trust_watch_is_settled(const struct trust_watch *w);

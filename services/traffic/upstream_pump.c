@@ -134,6 +134,7 @@ static size_t read_head(struct upstream *u, const uint8_t *p, size_t n)
     u->scan = (struct h1_scan){0};
     if (r->status == 101) {
         upstream_enter(u, UPSTREAM_RELAY);
+        upstream_wake(u); /* what the client said until now was held back: it goes */
     } else if (r->status >= 200) {
         u->has_head = true;
         h1_body_init(&u->body, loop_pool(u->worker->loop), r->framing, r->length);

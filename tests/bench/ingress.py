@@ -1,6 +1,6 @@
 """Rows of traffic beside HAProxy and nginx that are about more than small answers: large ones, handshakes, idle
 connections.  A handshake's price is the server's CPU time, so that the client's share of the machine does not
-count."""
+count; the rate of new connections, in which it does, is shown beside it."""
 import contextlib
 import json
 import resource
@@ -46,7 +46,7 @@ def large(b, host):
 
 
 def shake(port, pid, host, secs, how):
-    """Handshakes for each second of the server's CPU."""
+    """Handshakes for each second of the server's CPU, and for each second."""
     before = peers.cpu_seconds(pid)
     done = subprocess.run([peers.tool("tls_load"), "shake", str(port), host, str(SHAKE_THREADS), str(secs), how],
                           capture_output=True, text=True, timeout=secs + 60)
@@ -56,16 +56,18 @@ def shake(port, pid, host, secs, how):
     counts = json.loads(done.stdout)
     if (counts["resumed"] == counts["handshakes"]) != (how == "resumed"):
         raise penstock.Failure(f"{how}: {counts}")
-    return counts["handshakes"] / spent
+    return counts["handshakes"] / spent, counts["handshakes"] / secs
 
 
 def handshakes(b, host):
     for kind, title in (("ec", "ECDSA"), ("rsa", "RSA")):
         found = contestants(b, host, kind)
         for how in ("full", "resumed"):
-            b.interleave(f"handshakes {title} {how}", "/CPU-s", {
-                name: (lambda port=port, pid=pid: shake(port, pid, host, b.secs, how))
-                for name, (port, pid) in found.items()}, GOALS[kind][how])
+            name = f"handshakes {title} {how}"
+            taken = b.take(name, {who: (lambda port=port, pid=pid: shake(port, pid, host, b.secs, how))
+                                  for who, (port, pid) in found.items()})
+            for at, (row, unit, goals) in enumerate(((name, "/CPU-s", GOALS[kind][how]), (f"{name}: rate", "/s", {}))):
+                b.compare(row, unit, {who: [s[at] for s in samples] for who, samples in taken.items()}, goals)
 
 
 def resident(pid):

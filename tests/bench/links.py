@@ -2,7 +2,7 @@
 congestion control, beside raw TCP on the same link.
 
 The link is a veth pair between two namespaces: 200 Mbit/s by tbf with room for one delay-bandwidth product,
-half of the round trip each way and the loss by slow_link (tests/tools).  The data goes up, from the edge.
+half of the round trip each way and the loss by slow_link.c.  The data goes up, from the edge.
 """
 import collections
 import contextlib

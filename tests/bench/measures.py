@@ -15,6 +15,10 @@ THREADS = 2
 Load = collections.namedtuple("Load", "rate p99 requests")  # a second; seconds; how many there were in all
 
 
+class Behind(Exception):
+    """A load was not borne: by whom it went to, or by a machine that others use."""
+
+
 def iperf(port, secs, streams, down, *options, host="127.0.0.1"):
     """GB/s."""
     argv = [peers.program("iperf3"), "-c", host, "-p", str(port), "-t", str(secs), "-P", str(streams), "-J", *options]
@@ -46,14 +50,14 @@ def wrk(url, secs, connections, *headers, threads=THREADS):
     return Load(rate, float(value) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit], requests)
 
 
-def paced(url, rate, secs, log, connections=32):
-    """p99 in ms of keep-alive requests at a fixed rate."""
+def paced(url, rate, secs, log, connections=32, threads=1):
+    """p99 in ms of keep-alive requests at a fixed rate; Behind when too few of them were answered."""
     log.unlink(missing_ok=True)
-    subprocess.run([peers.program("h2load"), "--h1", f"-c{connections}", f"-D{secs}", f"--log-file={log}",
+    subprocess.run([peers.program("h2load"), "--h1", f"-c{connections}", f"-t{threads}", f"-D{secs}", f"--log-file={log}",
                     f"--rps={rate / connections:.1f}", url], capture_output=True, check=True, timeout=secs + 30)
     times = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
     if len(times) < rate * secs * 0.8:
-        raise penstock.Failure(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
+        raise Behind(f"{url}: {len(times)} of {rate * secs:.0f} requests were answered")
     return times[len(times) * 99 // 100] / 1000
 
 

@@ -8,6 +8,7 @@ import resource
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -50,6 +51,20 @@ def tool(name):
         if done.returncode != 0:
             raise penstock.Failure(f"{argv}: {done.stdout}{done.stderr}")
     return built / name
+
+
+def certificates(count, suffix, chains=False):
+    """[chain, key] for h0.<suffix> and so on; `chains`: with an intermediate certificate each, and as long as an
+    authority's are."""
+    argv = [tool("certs"), str(count), suffix, *(["chains"] if chains else [])]
+    lines = subprocess.run(argv, check=True, capture_output=True).stdout
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def leaf(chain):
+    """The first certificate of a chain, as a handshake shows it."""
+    end = "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(chain[:chain.index(end) + len(end)])
 
 
 class Process:
@@ -257,7 +272,7 @@ def nginx_https(folder, certificate, target, http2=""):
 def many_files(folder, hosts, certs):
     """What the two below read: a PEM file a host."""
     many = pathlib.Path(folder) / "many"
-    many.mkdir()
+    many.mkdir(exist_ok=True)
     for host, (chain, key) in zip(hosts, certs):
         (many / f"{host}.pem").write_text(chain + key)
 

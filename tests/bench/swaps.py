@@ -4,34 +4,33 @@ Clients on kept connections and on new ones ask the routes that stay, upgraded c
 set of routes takes the place of another: each swap changes one certificate, the destinations of half of
 the routes, and which of ten routes are there at all.  Fails on any answer but 200, any reset, any upgraded
 connection that ends, any swap that is not served; with --limits also when the figures are above those that
-are promised.  Figures: from the beginning of PUT until a handshake shows the new certificate.
+are promised, times FACTOR where others use the machine as well (1 by itself).  Figures: from the beginning of
+PUT until a handshake shows the new certificate.
 
-    PENSTOCK_BUILD=build/release python3 tests/bench/swaps.py [--routes 5000] [--swaps 100] [--secs 60] [--limits]
+    PENSTOCK_BUILD=build/release python3 tests/bench/swaps.py [--routes 5000] [--swaps 100] [--secs 60]
+        [--limits [FACTOR]] [--chains]
 """
 import argparse
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
-import pathlib
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
 
-SOURCE = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(SOURCE / "scripts"))
-sys.path.insert(0, str(SOURCE / "tests" / "bench"))
-
-import stack as penstock  # noqa: E402
+import peers
+from peers import penstock
 
 SUFFIX = "example.test"
 SECS = 30
 SPARE = 10        # routes that come and go
 ASKED = 50        # of those that stay, how many are asked
-FULL_MS, ONE_MS = 250, 30
+EDITS = 100
+FULL_MS, ONE_MS = 250, 30  # p99: what is promised
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -188,7 +187,7 @@ class Swaps:
 
     def wait_served(self):
         """Handshake after handshake until h0 has its new certificate."""
-        wanted = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate(0)[0])).hexdigest()
+        wanted = hashlib.sha256(peers.leaf(self.certificate(0)[0])).hexdigest()
         end = time.monotonic() + SECS
         while self.fingerprint() != wanted:
             if time.monotonic() > end:
@@ -262,7 +261,20 @@ def edits(traffic, certs, count, routes, port):
 
 
 def percentile(values, p):
-    return values[min(len(values) - 1, int(len(values) * p))]
+    """By nearest rank."""
+    return values[math.ceil(len(values) * p) - 1]
+
+
+def measure(routes, swaps, secs, chains=False):
+    """A traffic of its own: run()'s figures, and those of the sets' building and of the edits, ms."""
+    certs = peers.certificates(routes + 1, SUFFIX, chains)
+    with penstock.Stack() as stack:
+        traffic = stack.traffic(proxyProtocol={"trusted": []}, workers=2, log={"access": False},
+                                limits={"requestsPerConnection": 1_000_000_000})  # none closes but by a swap
+        result = run(traffic, certs, routes, swaps, secs)
+        result["built_ms"] = [e["ms"] for e in traffic.events("update", fate="applied")]
+        result["edited_ms"] = edits(traffic, certs, EDITS, routes, 9)
+        return result
 
 
 def show(name, values):
@@ -270,27 +282,32 @@ def show(name, values):
     return percentile(values, 0.99)
 
 
+def hold(full, one, factor):
+    """The figures to what is promised."""
+    limits = f"{FULL_MS * factor:.0f} ms for all, {ONE_MS * factor:.0f} ms for one (p99)"
+    if factor != 1:
+        limits += f": {factor:g} times what is promised, as others may use this machine"
+    if full > FULL_MS * factor or one > ONE_MS * factor:
+        sys.exit(f"above the limits: {limits}")
+    print(f"within the limits: {limits}")
+
+
 def main():
-    import peers  # builds the tools of this folder
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--routes", type=int, default=5000)
     parser.add_argument("--swaps", type=int, default=100)
     parser.add_argument("--secs", type=float, default=60)
-    parser.add_argument("--limits", action="store_true")
+    parser.add_argument("--limits", type=float, nargs="?", const=1, metavar="FACTOR")
+    parser.add_argument("--chains", action="store_true", help="each route with an intermediate certificate")
     options = parser.parse_args()
-    lines = subprocess.run([peers.tool("certs"), str(options.routes + 1), SUFFIX], check=True, capture_output=True)
-    certs = [json.loads(line) for line in lines.stdout.splitlines()]
-    with penstock.Stack() as stack:
-        traffic = stack.traffic(proxyProtocol={"trusted": []}, workers=2, log={"access": False},
-                                limits={"requestsPerConnection": 1_000_000_000})  # none closes but by a swap
-        result = run(traffic, certs, options.routes, options.swaps, options.secs)
-        print({k: v for k, v in result.items() if k != "served_ms"})
-        full = show(f"{options.routes} routes, from PUT to served, under load", result["served_ms"])
-        one = show("one route, from PUT to served", edits(traffic, certs, 50, options.routes, 9))
-        built = sorted(e["ms"] for e in traffic.events("update", fate="applied"))
-        print(f"built within {percentile(built, 0.5)} ms (p50), the first one {traffic.events('update')[0]['ms']} ms")
-    if options.limits and (full > FULL_MS or one > ONE_MS):
-        sys.exit(f"above the limits: {FULL_MS} ms for all, {ONE_MS} ms for one")
+    result = measure(options.routes, options.swaps, options.secs, options.chains)
+    print({k: v for k, v in result.items() if not k.endswith("_ms")})
+    full = show(f"{options.routes} routes, from PUT to served, under load", result["served_ms"])
+    one = show("one route, from PUT to served", result["edited_ms"])
+    built = result["built_ms"]
+    print(f"built within {percentile(sorted(built), 0.5)} ms (p50), the first one {built[0]} ms")
+    if options.limits:
+        hold(full, one, options.limits)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Every documented operation is called, every answer is held against the document (api_stand.Contract), and
 at the end each documented status must have been seen, but those of ELSEWHERE, which other tests see.
 """
+import contextlib
 import copy
 import http.client
 import json
@@ -182,7 +183,8 @@ class ServiceContract:
         answer = self.contract.call("GET", "/metrics", expect=200)
         self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
         families = api_stand.parse_metrics(answer.body.decode())
-        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "process_")
+        allowed = (f"penstock_{self.SERVICE}_", "penstock_admin_", "penstock_crash_", "penstock_build_info", "penstock_log_",
+                   "process_")
         for name in families:
             self.assertTrue(name.startswith(allowed), name)
         self.assertIn("penstock_build_info", families)
@@ -407,9 +409,22 @@ class Edge(ServiceContract, e2e.Case):
         answer = call("PUT", "/v1/tunnel", {**fields, "pin": "x", "secret": 1, "hubPort": "y"}, expect=422)
         self.assertEqual({e["pointer"] for e in answer.json["errors"]}, {"/pin", "/secret", "/hubPort"})
         self.unchanged("/v1/tunnel", lambda: call("DELETE", "/v1/tunnel?dryRun=true", expect=204))
+        self.flow_not_removed()
         call("DELETE", "/v1/tunnel", expect=204, headers={"If-Match": changed.etag})
         self.flow_fixed(fields)
         self.flow_ready()
+
+    def flow_not_removed(self):
+        """Credentials that stay in the state folder would be dialled after a restart: so they stay at all."""
+        file = self.service.state_dir / "tunnel.json"
+        kept = file.read_text()
+        file.unlink()
+        (file / "in the way").mkdir(parents=True)
+        answer = self.unchanged("/v1/tunnel", lambda: self.contract.call("DELETE", "/v1/tunnel", expect=507))
+        self.assertEqual(answer.json["type"], "urn:penstock:problem:stateNotWritten")
+        (file / "in the way").rmdir()
+        file.rmdir()
+        file.write_text(kept)
 
     def flow_fixed(self, fields):
         """Credentials from the configuration are not the API's to change; each kind of 409."""
@@ -496,7 +511,10 @@ class Traffic(ServiceContract, e2e.Case):
         self.unchanged("/v1/routes", lambda: call("DELETE", path + "?dryRun=true", expect=200))
         self.assertEqual(call("DELETE", path, expect=200).json["removed"], ["b.example.test"])
         new = self.route("c.example.test")
-        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201)
+        for tag in '"x"', "*":
+            self.unchanged("/v1/routes", lambda tag=tag: call("PUT", "/v1/routes/c.example.test", new, expect=412,
+                                                              headers={"If-Match": tag}))
+        answer = call("PUT", "/v1/routes/c.example.test", new, expect=201, headers={"If-None-Match": "*"})
         self.assertEqual(answer.headers["Location"], "/v1/routes/c.example.test")
 
 
@@ -504,18 +522,30 @@ class MetricsPort(e2e.Case):
     """metrics.listen: open, and nothing but metrics and health."""
 
     def test_open_port(self):
-        hub = self.stack.hub({}, metrics={"listen": "127.0.0.1:0"})
-        host, port = hub.address("metrics")
+        listen = {"metrics": {"listen": "127.0.0.1:0"}}
+        self.tunnel([e2e.penstock.free_port()], hub=listen, edge=listen)
+        self.wait_lanes(self.edge)  # /readyz of an edge
+        for service in self.hub, self.edge, self.stack.traffic(**listen):
+            with self.subTest(service.name):
+                self.check_port(service)
+
+    def check_port(self, service):
+        address = service.address("metrics")
         for path, status in (("/metrics", 200), ("/healthz", 200), ("/readyz", 200), ("/v1/status", 404), ("/v1/edges", 404),
-                             ("/openapi.yaml", 404)):
-            connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-            connection.request("GET", path)
-            self.assertEqual(connection.getresponse().status, status, path)
-            connection.close()
-        connection = http.client.HTTPConnection(host, port, timeout=e2e.SECS)
-        connection.request("PUT", "/v1/log-level", json.dumps({"level": "debug"}), {"Content-Type": "application/json"})
-        self.assertEqual(connection.getresponse().status, 404)
-        connection.close()
+                             ("/v1/routes", 404), ("/openapi.yaml", 404)):
+            answered, text = self.ask(address, "GET", path)
+            self.assertEqual(answered, status, path)
+            if path == "/metrics":
+                for name in ("process_start_time_seconds", f"penstock_{service.name}_"):
+                    self.assertRegex(text, rf"(?m)^{name}\S* \d")
+        change = json.dumps({"level": "debug"})
+        self.assertEqual(self.ask(address, "PUT", "/v1/log-level", change, {"Content-Type": "application/json"})[0], 404)
+
+    def ask(self, address, *request):
+        with contextlib.closing(http.client.HTTPConnection(*address, timeout=e2e.SECS)) as connection:
+            connection.request(*request)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
 
 if __name__ == "__main__":

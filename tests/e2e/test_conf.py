@@ -298,7 +298,9 @@ class Signals(Conf):
         with socket.create_server(("127.0.0.1", 0)) as holder, penstock.Stack() as stack:
             address = "%s:%d" % holder.getsockname()
             key = next(iter(LISTENERS.get(service, ())), "management.listen")
-            base = self.start(stack, service).conf
+            running = self.start(stack, service)
+            running.status()  # it holds its signals by now
+            base = running.conf
             for taken in (key, "management.listen"):
                 done = self.run_service(service, "--set", f"{taken}={address}", "--set", "supervise=false",
                                         conf={**base, "stateDir": str(self.folder)})
@@ -315,7 +317,9 @@ class Signals(Conf):
         """A pair that does not match is told by its key; one that has ended is served, with a warning."""
         one, other = (penstock.Certificate(self.folder, f"{n}.example.test") for n in "ab")
         with penstock.Stack() as stack:
-            base = self.start(stack, service).conf
+            running = self.start(stack, service)
+            running.status()  # it holds its signals by now
+            base = running.conf
             conf = {**base, **self.pair(one.chain_file, other.key_file), "stateDir": str(self.folder / "state")}
             done = self.run_service(service, "--set", "supervise=false", conf=conf)
             self.assertEqual(done.returncode, 2, done.stderr)

@@ -103,6 +103,12 @@ class Diag(e2e.Case):
         done = subprocess.run(run, capture_output=True, text=True, timeout=e2e.SECS)
         self.assertEqual((done.returncode, done.stdout), (0, f"{path}\n"))
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+        # never into what is there: its owner and its mode stay, and a link leads elsewhere
+        path.write_text("of somebody else")
+        path.chmod(0o644)
+        done = subprocess.run(run, capture_output=True, text=True, timeout=e2e.SECS)
+        self.assertEqual((done.returncode, path.read_text()), (1, "of somebody else"))
+        self.assertIn("it is there already", done.stderr)
         done = subprocess.run([*run[:-1], "--output=/nowhere/x.tar"], capture_output=True, text=True, timeout=e2e.SECS)
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nowhere/x.tar", done.stderr)

@@ -165,6 +165,50 @@ class Drain(e2e.Case):
         self.assertTrue(e2e.is_reset(s))
         self.assertEqual(self.ended(self.hub), 0)
 
+    def left_for_a_slow_target(self, **hub):
+        """A client that has ended in order, its edge gone, and the hub has most of what it said: the target reads
+        nothing before .go is set.  .size: how much it was."""
+        self.go, self.size, self.heard = threading.Event(), 2_500_000, None
+
+        def slow(s):
+            s.shutdown(socket.SHUT_WR)  # as a log sink
+            self.go.wait(e2e.SECS)
+            try:
+                self.heard = len(e2e.receive_all(s))
+            except ConnectionResetError:
+                self.heard = "reset"
+
+        self.addCleanup(self.go.set)
+        target = e2e.Target(slow)
+        self.addCleanup(target.close)
+        target.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # the kernels take little of it
+        self.tunnel([target.port], hub=hub, edge=LONG)
+        with e2e.connect(self.ports[0]) as s:
+            s.sendall(bytes(self.size))
+            s.shutdown(socket.SHUT_WR)
+            self.assertEqual(e2e.receive_all(s), b"")
+        self.edge.stop(0)
+        wait_for("its lanes' end", lambda: self.hub.metric("penstock_hub_lanes") == 0)
+        self.assertEqual(self.hub.metric("penstock_hub_forwards_open"), 1)
+
+    def test_hub_keeps_what_an_edge_that_has_gone_left(self):
+        self.left_for_a_slow_target(**LONG)
+        self.term(self.hub)
+        with self.assertRaises(penstock.Failure):
+            self.hub.wait_event("drain", secs=1, state="leaving")
+        self.go.set()
+        wait_for("the target's end", lambda: self.heard is not None)
+        self.assertEqual(self.heard, self.size)
+        self.assertEqual(self.ended(self.hub), 0)
+
+    def test_hub_keeps_it_for_so_long(self):
+        self.left_for_a_slow_target(drainSecs=1)
+        self.term(self.hub)
+        self.assertEqual(self.ended(self.hub), 0)
+        self.go.set()
+        wait_for("the target's end", lambda: self.heard is not None)
+        self.assertEqual(self.heard, "reset")
+
     def successor(self, **conf):
         """A hub with the same certificate, edge and port, in a folder of its own."""
         folder = pathlib.Path(self.stack.folder) / "successor"

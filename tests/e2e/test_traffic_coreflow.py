@@ -412,6 +412,45 @@ class Options(unittest.TestCase):
             self.assertEqual(stand.coreflow.tagged().update({"reverseConfigs": [route]}), OK)
             self.assertEqual(stand.traffic.status()["revision"], 1)
 
+    def test_not_ready_before_the_first_set(self):
+        """Whichever it is, and the empty one is one; what is stored or stands in a file is one, too."""
+        with CoreflowStand() as stand:
+            link = stand.coreflow.tagged()
+            stand.wait_link("connected")
+            answer = stand.traffic.api("GET", "/readyz", expect=503)
+            self.assertIn("no routes have come from Coreflow yet", answer.json["reason"])
+            self.assertEqual(link.update({"reverseConfigs": []}), OK)
+            stand.traffic.api("GET", "/readyz", expect=200)
+            stand.coreflow.close()
+            stand.traffic.stop()
+            stand.traffic.start()
+            stand.traffic.api("GET", "/readyz", expect=200)
+            stand.traffic.stop()
+            (stand.traffic.state_dir / "routes.json").unlink()
+            first = stand.stack.folder / "first.json"
+            first.write_text(json.dumps([stand.route(HOST)]))
+            stand.traffic.conf["routesFile"] = str(first)
+            stand.traffic.start()
+            stand.traffic.api("GET", "/readyz", expect=200)
+
+    def test_a_set_that_is_not_stored(self):
+        """In force, so "ok", and said; the same one again is stored when the disk is well."""
+        with CoreflowStand() as stand:
+            link = stand.coreflow.tagged()
+            obstacle = stand.traffic.state_dir / "routes.json.new"
+            (obstacle / "in the way").mkdir(parents=True)
+            routes = {"reverseConfigs": [stand.route(HOST)]}
+            for _ in range(2):
+                answer = link.update(routes)
+                self.assertEqual(answer["status"], "ok")
+                self.assertIn("notStored: ", answer["errorText"])
+            self.assertEqual(served(stand), 200)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_route_store_failures_total"), 2)
+            (obstacle / "in the way").rmdir()
+            obstacle.rmdir()
+            self.assertEqual(link.update(routes), OK)
+            self.assertEqual(stand.traffic.status()["stored"], 1)
+
     def test_a_key_that_is_unknown_inside_is_a_fault(self):
         """Only what a route may say beside what we know is no business of ours; a word that we do know is."""
         with CoreflowStand() as stand:

@@ -345,6 +345,25 @@ class Http2(unittest.TestCase):
         self.assertEqual(len(r.one("sec-websocket-key")), 24)
         stack.wait_for("the relay is over", lambda: self.stand.traffic.metric("penstock_traffic_upgrades_open") == 0)
 
+    def test_websocket_early(self):
+        """What the client says before the origin has agreed is held, and goes when that agrees: not with the next
+        that it says."""
+        agrees = threading.Event()
+
+        def answer(s, request):
+            agrees.wait(SECS)
+            return self.websocket(s, request)
+        self.origin.answers["/h2-ws-early"] = answer
+        with self.client() as c:
+            s = self.connect(c, "/h2-ws-early")
+            c.c.send_data(s, b"early")
+            c.flush()
+            self.assertEqual(c.get("/h2-ws-beside").status, 200)  # it is there by now
+            agrees.set()
+            c.until(lambda: c.answers[s].body == b"EARLY")
+            c.send(s, b"", end=True)
+            self.assertTrue(c.wait(s).has_ended)
+
     def test_websocket_refused(self):
         """What the client said behind its request is never sent to an origin that did not agree."""
         self.origin.answers["/h2-ws-no"] = ok(b"no")

@@ -1,5 +1,6 @@
 """Attacks over HTTP/2: each ends in GOAWAY within a second (stalls: within their timeout) while others are
-served, and nothing that was refused reaches the origin.  Frames are made by hand."""
+served, and nothing that was refused reaches the origin.  Frames are made by hand.  What others wait meanwhile,
+tests/heavy/test_h2_others.py says."""
 import contextlib
 import itertools
 import struct
@@ -13,9 +14,103 @@ from h2_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE
                        PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, Frames)
 from traffic_stand import FILES, HOST, SECS, Stand, ok, stack
 
-GOAWAY_SECS = 10  # within one, on a machine that has time
+GOAWAY_SECS = 1
+TRIES = 5  # a machine that was held up is asked again: in time is in time once
 IDLE_SECS = 5
 TIMES = 20000
+RESET = "RST_STREAM with PROTOCOL_ERROR"
+NEWEST = bytes([0x80 | 62])  # of HPACK's table
+
+
+# --- attacks: what is pressed into a connection, piece by piece
+
+def rapid_reset(c):
+    """CVE-2023-44487"""
+    batch = 100
+    head = c.head(path="/reset")
+    for first in range(1, 2 * TIMES, 2 * batch):
+        yield b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
+                       for i in range(first, first + 2 * batch, 2))
+        head = c.head(path="/reset")
+
+
+def made_you_reset(increment):
+    """CVE-2025-8671: the server is made to reset, by a WINDOW_UPDATE that goes over the top; one of 0 is the end at
+    once."""
+    def send(c):
+        for i in range(1, 2 * TIMES, 2):
+            yield (c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
+                   c.frame(WINDOW_UPDATE, 0, i, struct.pack(">I", increment)))
+    return send
+
+
+def made_you_reset_by_bodies(c):
+    """More than the length says; each is reset by us."""
+    for i in range(1, 2 * TIMES, 2):
+        yield (c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made-by-bodies", method="POST")) +
+               c.frame(DATA, 0, i, b"xx"))
+
+
+def flood(*frame):
+    return lambda c: itertools.repeat(c.frame(*frame) * 100, TIMES // 100)
+
+
+def empty_data(c):
+    yield c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST"))
+    yield from itertools.repeat(c.frame(DATA, 0, 1) * 100, TIMES // 100)
+
+
+def continuations(c):
+    """VU#421644"""
+    yield c.frame(HEADERS, 0, 1, c.head())
+    yield from itertools.repeat(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
+
+
+def endless_head(c):
+    """Few and large CONTINUATION frames: four times the limit ends it."""
+    block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
+    parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
+    yield c.frame(HEADERS, 0, 1, parts[0])
+    for i, part in enumerate(parts[1:]):
+        yield c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part)
+
+
+def interrupted_head(c):
+    yield c.frame(HEADERS, 0, 1, c.head()) + c.frame(SETTINGS, 0, 0)
+
+
+def hpack_bomb(c):
+    """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 3, c.head(path="/bomb") + NEWEST * 16000)
+
+
+def small_bombs(c):
+    """Just above the limit, each answered with 431: too many of them are an attack as well."""
+    yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
+    for i in range(3, 2 * TIMES, 2):
+        yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + NEWEST * 6)
+
+
+ATTACKS = {  # what is pressed, the reason that is counted, GOAWAY's code
+    "rapid reset": (rapid_reset, "h2_resets", ENHANCE_YOUR_CALM),
+    "made you reset": (made_you_reset(2**31 - 1), "h2_resets", ENHANCE_YOUR_CALM),
+    "made you reset, at once": (made_you_reset(0), "h2_protocol", PROTOCOL_ERROR),
+    "made you reset by bodies": (made_you_reset_by_bodies, "h2_resets", ENHANCE_YOUR_CALM),
+    # frames that cost nothing
+    "ping": (flood(PING, 0, 0, b"12345678"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "settings": (flood(SETTINGS, 0, 0), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "priority": (flood(PRIORITY, 0, 1, b"\0\0\0\3\1"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "window": (flood(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "unknown": (flood(0x77, 0, 0, b"x"), "h2_control_frames", ENHANCE_YOUR_CALM),
+    "empty DATA": (empty_data, "h2_control_frames", ENHANCE_YOUR_CALM),
+    # heads
+    "continuations": (continuations, "h2_continuations", ENHANCE_YOUR_CALM),
+    "endless head": (endless_head, "h2_head_flood", ENHANCE_YOUR_CALM),
+    "head that is interrupted": (interrupted_head, "h2_protocol", PROTOCOL_ERROR),
+    "HPACK bomb": (hpack_bomb, "h2_head_flood", ENHANCE_YOUR_CALM),
+    "small bombs": (small_bombs, "h2_resets", ENHANCE_YOUR_CALM),
+}
 
 
 class Attack(unittest.TestCase):
@@ -24,9 +119,10 @@ class Attack(unittest.TestCase):
         cls.stand = cls.enterClassContext(Stand(timeouts={"bodyIdleSecs": IDLE_SECS}, log={"access": False}))
         cls.origin = cls.stand.origin
 
-    def attack(self, reason, pieces, code=ENHANCE_YOUR_CALM, settings=b""):
-        """`pieces` of a connection are pressed into it; GOAWAY comes in time, and someone else is served meanwhile:
-        asked as soon as the first piece is out, before a word came back, and while all the others press on."""
+    def attack(self, pieces, reason, code, settings=b""):
+        """`pieces` of a connection are pressed into it, and someone else is served meanwhile: asked as soon as the
+        first piece is out, before a word came back, and while all the others press on.  The seconds until GOAWAY came,
+        and until the other had an answer."""
         before = self.stand.reasons()
         answers = []
         with H2(self.stand.https) as other, Frames(self.stand.https, settings=settings) as c:
@@ -44,71 +140,28 @@ class Attack(unittest.TestCase):
             goaway = c.goaway()
             waiting.join(SECS)
         self.assertEqual([status for status, _ in answers], [200], "someone else is served")
-        self.assertLess(answers[0][1] - begun, GOAWAY_SECS, "someone else waited")
         after = self.stand.reasons()
         risen = {word: count - before.get(word, 0) for word, count in after.items() if count > before.get(word, 0)}
         self.assertEqual(goaway, code, f"counted meanwhile: {risen}")
         self.assertIn(reason, risen)
         stack.wait_for("nothing is in flight", lambda: self.stand.traffic.metric("penstock_traffic_exchanges_open") == 0)
-        return c.goaway_at - begun
+        return c.goaway_at - begun, answers[0][1] - begun
 
-    def quick(self, *args, **options):
-        self.assertLess(self.attack(*args, **options), GOAWAY_SECS)
+    def within(self, secs, *args, **options):
+        """GOAWAY comes in time, at one of the tries; so does the other's answer.  The seconds of each try."""
+        took = []
+        while len(took) < TRIES and (not took or took[-1][0] >= secs or took[-1][1] >= GOAWAY_SECS):
+            took.append(self.attack(*args, **options))
+        self.assertLess(took[-1][0], secs, took)
+        self.assertLess(took[-1][1], GOAWAY_SECS, f"someone else waited: {took}")
+        return took
 
-    # --- resets
-
-    def test_rapid_reset(self):
-        """CVE-2023-44487"""
-        def send(c):
-            head = c.head(path="/reset")
-            batch = 100
-            for first in range(1, 2 * TIMES, 2 * batch):
-                data = b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, head) + c.frame(RST_STREAM, 0, i, struct.pack(">I", 8))
-                                for i in range(first, first + 2 * batch, 2))
-                yield data
-                head = c.head(path="/reset")
-        self.quick("h2_resets", send)
-
-    def test_made_you_reset(self):
-        """CVE-2025-8671: the server is made to reset, by a WINDOW_UPDATE that goes over the top; one of 0 is
-        the end at once."""
-        for payload, reason, code in ((struct.pack(">I", 2**31 - 1), "h2_resets", ENHANCE_YOUR_CALM),
-                                      (b"\0\0\0\0", "h2_protocol", PROTOCOL_ERROR)):
-            def send(c):
-                for i in range(1, 2 * TIMES, 2):
-                    yield (c.frame(HEADERS, END_HEADERS, i, c.head(path="/made", method="POST")) +
-                           c.frame(WINDOW_UPDATE, 0, i, payload))
-            with self.subTest(reason):
-                self.quick(reason, send, code=code)
-        self.assertEqual(self.origin.seen("/made"), [], "none of them was whole")
-
-    def test_made_you_reset_by_bodies(self):
-        """More than the length says; each is reset by us."""
-        def send(c):
-            for i in range(1, 2 * TIMES, 2):
-                yield (c.frame(HEADERS, END_HEADERS, i, c.head(("content-length", "1"), path="/made", method="POST")) +
-                       c.frame(DATA, 0, i, b"xx"))
-        self.quick("h2_resets", send)
-
-    # --- frames that cost nothing
-
-    def test_floods(self):
-        rows = {
-            "ping": lambda c: c.frame(PING, 0, 0, b"12345678"),
-            "settings": lambda c: c.frame(SETTINGS, 0, 0),
-            "priority": lambda c: c.frame(PRIORITY, 0, 1, b"\0\0\0\3\1"),
-            "window": lambda c: c.frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
-            "unknown": lambda c: c.frame(0x77, 0, 0, b"x"),
-        }
-        for name, make in rows.items():
+    def test_goaway_in_time(self):
+        for name, attack in ATTACKS.items():
             with self.subTest(name):
-                self.quick("h2_control_frames", lambda c: itertools.repeat(make(c) * 100, TIMES // 100))
-
-    def test_empty_data(self):
-        def send(c):
-            yield c.frame(HEADERS, END_HEADERS, 1, c.head(method="POST"))
-            yield from itertools.repeat(c.frame(DATA, 0, 1) * 100, TIMES // 100)
-        self.quick("h2_control_frames", send)
+                self.within(GOAWAY_SECS, *attack)
+        for path in "/made", "/made-by-bodies":
+            self.assertEqual(self.origin.seen(path), [], "none of them was whole")
 
     def test_pings_in_good_faith(self):
         with Frames(self.stand.https) as c:
@@ -119,44 +172,6 @@ class Attack(unittest.TestCase):
                 self.assertEqual((f[1], f[3]), (ACK, b"12345678"))
 
     # --- heads
-
-    def test_continuation_flood(self):
-        """VU#421644"""
-        def send(c):
-            yield c.frame(HEADERS, 0, 1, c.head())
-            yield from itertools.repeat(c.frame(CONTINUATION, 0, 1, hpack.Encoder().encode([("x", "y")])), TIMES)
-        self.quick("h2_continuations", send)
-
-    def test_endless_head(self):
-        """Few and large CONTINUATION frames: four times the limit ends it."""
-        def send(c):
-            block = c.head(*[(f"x-{i}", "v" * 4000) for i in range(20)])
-            parts = [block[i:i + 16000] for i in range(0, len(block), 16000)]
-            yield c.frame(HEADERS, 0, 1, parts[0])
-            for i, part in enumerate(parts[1:]):
-                yield c.frame(CONTINUATION, END_HEADERS if i == len(parts) - 2 else 0, 1, part)
-        self.quick("h2_head_flood", send)
-
-    def test_head_that_is_interrupted(self):
-        self.quick("h2_protocol", lambda c: [c.frame(HEADERS, 0, 1, c.head()) + c.frame(SETTINGS, 0, 0)], code=PROTOCOL_ERROR)
-
-    def test_hpack_bomb(self):
-        """One large field in the table, then named again and again for a byte each (CVE-2026-49975)."""
-        def send(c):
-            value = "v" * 3900
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", value), path="/bomb"))
-            index = bytes([0x80 | 62])  # the newest entry of the table
-            block = c.head(path="/bomb") + index * 16000
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 3, block)
-        self.quick("h2_head_flood", send)
-
-    def test_small_bombs(self):
-        """Just above the limit, each answered with 431: too many of them are an attack as well."""
-        def send(c):
-            yield c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/bomb"))
-            for i in range(3, 2 * TIMES, 2):
-                yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/bomb") + bytes([0x80 | 62]) * 6)
-        self.quick("h2_resets", send)
 
     def test_held_heads(self):
         """A bomb within the limits, when nothing is left to be lent: what is held of all heads together follows what
@@ -189,7 +204,7 @@ class Attack(unittest.TestCase):
             for _ in range(12):
                 c = opened.enter_context(Frames(stand.https))
                 c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, c.head(("x-bomb", "v" * 3900), path="/held")))
-                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + bytes([0x80 | 62]) * 3)
+                c.send(b"".join(c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/held") + NEWEST * 3)
                                 for i in range(3, 83, 2)))
             stack.wait_for("all was read", lambda: stand.traffic.metric("penstock_traffic_requests_total") == 12 * 41)
             lent = stand.traffic.metric("penstock_traffic_h2_lent_bytes")
@@ -246,9 +261,8 @@ class Attack(unittest.TestCase):
         def send(c):
             for i in range(1, 201, 2):
                 yield c.frame(HEADERS, END_STREAM | END_HEADERS, i, c.head(path="/zero"))
-        took = self.attack("write_timeout", send, settings=struct.pack(">HI", 4, 0))
-        self.assertGreater(took, IDLE_SECS - 0.5)
-        self.assertLess(took, IDLE_SECS + GOAWAY_SECS)
+        took = self.within(IDLE_SECS + GOAWAY_SECS, send, "write_timeout", ENHANCE_YOUR_CALM, settings=struct.pack(">HI", 4, 0))
+        self.assertGreater(min(took)[0], IDLE_SECS - 0.5)
 
     def test_zero_window_holds_little(self):
         self.origin.answers["/zero"] = ok(b"x" * 1000000)
@@ -317,95 +331,109 @@ class Attack(unittest.TestCase):
     # --- smuggling
 
     def test_smuggling(self):
-        """What would be another request in HTTP/1 is refused, and the origin sees nothing of it."""
+        """What would be another request in HTTP/1 is refused, and the origin sees nothing of it: RESET is the
+        stream's end by PROTOCOL_ERROR, the others are answers of ours."""
         rows = {
-            "H2.TE": [("transfer-encoding", "chunked")],
-            "connection": [("connection", "close")],
-            "connection names": [("connection", "x-a"), ("x-a", "b")],
-            "keep-alive": [("keep-alive", "timeout=5")],
-            "proxy-connection": [("proxy-connection", "close")],
-            "upgrade": [("upgrade", "h2c")],
-            "te": [("te", "gzip")],
-            "lf in value": [("x-a", "b\nGET /smuggled HTTP/1.1")],
-            "crlf in value": [("x-a", "b\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")],
-            "cr in value": [("x-a", "b\rc")],
-            "nul in value": [("x-a", "b\0c")],
-            "crlf in name": [("x-a: b\r\nx-c", "d")],
-            "colon in name": [("x-a:b", "c")],
-            "blank in name": [("x a", "b")],
-            "empty name": [("", "b")],
-            "uppercase": [("X-A", "b")],
-            "two lengths": [("content-length", "0"), ("content-length", "5")],
-            "length with sign": [("content-length", "+5")],
-            "lengths in one": [("content-length", "0, 5")],
-            "H2.CL": [("content-length", "5")],
-            "unknown pseudo": [(":evil", "x")],
-            "answer's pseudo": [(":status", "200")],
-            "pseudo behind fields": [("x-a", "b"), (":path", "/smuggled")],
-            "second path": [(":path", "/smuggled")],
-            "second host": [("host", HOST), ("host", "evil.test")],
-            "host differs": [("host", "evil.test")],
+            "H2.TE": (RESET, [("transfer-encoding", "chunked")]),
+            "connection": (RESET, [("connection", "close")]),
+            "connection names": (RESET, [("connection", "x-a"), ("x-a", "b")]),
+            "keep-alive": (RESET, [("keep-alive", "timeout=5")]),
+            "proxy-connection": (RESET, [("proxy-connection", "close")]),
+            "upgrade": (RESET, [("upgrade", "h2c")]),
+            "te": (RESET, [("te", "gzip")]),
+            "lf in value": ("400 bad_field_value", [("x-a", "b\nGET /smuggled HTTP/1.1")]),
+            "crlf in value": ("400 bad_field_value", [("x-a", "b\r\nGET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n")]),
+            "cr in value": ("400 bad_field_value", [("x-a", "b\rc")]),
+            "nul in value": ("400 bad_field_value", [("x-a", "b\0c")]),
+            "crlf in name": ("400 bad_field_name", [("x-a: b\r\nx-c", "d")]),
+            "colon in name": ("400 bad_field_name", [("x-a:b", "c")]),
+            "blank in name": ("400 bad_field_name", [("x a", "b")]),
+            "empty name": ("400 bad_field_name", [("", "b")]),
+            "uppercase": (RESET, [("X-A", "b")]),
+            "two lengths": (RESET, [("content-length", "0"), ("content-length", "5")]),
+            "length with sign": (RESET, [("content-length", "+5")]),
+            "lengths in one": (RESET, [("content-length", "0, 5")]),
+            "H2.CL": (RESET, [("content-length", "5")]),
+            "unknown pseudo": (RESET, [(":evil", "x")]),
+            "answer's pseudo": (RESET, [(":status", "200")]),
+            "pseudo behind fields": (RESET, [("x-a", "b"), (":path", "/smuggled")]),
+            "second path": (RESET, [(":path", "/smuggled")]),
+            "second host": (RESET, [("host", HOST), ("host", "evil.test")]),
+            "host differs": ("400 host_mismatch", [("host", "evil.test")]),
         }
         self.refused(rows, lambda c, fields: c.head(*fields, path="/evil"))
 
     def test_request_lines(self):
         base = {":method": "GET", ":scheme": "https", ":authority": HOST, ":path": "/evil"}
         rows = {
-            "blank in path": {":path": "/evil HTTP/1.1"},
-            "crlf in path": {":path": "/evil HTTP/1.1\r\nhost: a\r\n\r\nGET /smuggled"},
-            "nul in path": {":path": "/evil\0"},
-            "fragment": {":path": "/evil#x"},
-            "no path": {":path": None},
-            "empty path": {":path": ""},
-            "no slash": {":path": "evil"},
-            "absolute": {":path": "https://evil.test/"},
-            "star": {":path": "*"},
-            "no method": {":method": None},
-            "method with blank": {":method": "GET /smuggled HTTP/1.1"},
-            "method with crlf": {":method": "GET / HTTP/1.1\r\nx: y\r\n\r\nGET"},
-            "lower method": {":method": "get"},
-            "connect": {":method": "CONNECT", ":scheme": None, ":path": None},
-            "no scheme": {":scheme": None},
-            "http": {":scheme": "http"},
-            "scheme with crlf": {":scheme": "https\r\nx: y"},
-            "no authority": {":authority": None},
-            "empty authority": {":authority": ""},
-            "userinfo": {":authority": f"a@{HOST}"},
-            "authority with blank": {":authority": f"{HOST} evil"},
-            "authority with crlf": {":authority": f"{HOST}\r\nx: y"},
-            "another": {":authority": "evil.test"},
+            "blank in path": (RESET, {":path": "/evil HTTP/1.1"}),
+            "crlf in path": (RESET, {":path": "/evil HTTP/1.1\r\nhost: a\r\n\r\nGET /smuggled"}),
+            "nul in path": (RESET, {":path": "/evil\0"}),
+            "fragment": ("400 bad_target", {":path": "/evil#x"}),
+            "no path": (RESET, {":path": None}),
+            "empty path": (RESET, {":path": ""}),
+            "no slash": (RESET, {":path": "evil"}),
+            "absolute": (RESET, {":path": "https://evil.test/"}),
+            "star": (RESET, {":path": "*"}),
+            "no method": (RESET, {":method": None}),
+            "method with blank": (RESET, {":method": "GET /smuggled HTTP/1.1"}),
+            "method with crlf": (RESET, {":method": "GET / HTTP/1.1\r\nx: y\r\n\r\nGET"}),
+            "lower method": ("501 method_unknown", {":method": "get"}),
+            "connect": ("405 method_refused", {":method": "CONNECT", ":scheme": None, ":path": None}),
+            "no scheme": (RESET, {":scheme": None}),
+            "http": ("400 bad_target", {":scheme": "http"}),
+            "scheme with crlf": (RESET, {":scheme": "https\r\nx: y"}),
+            "no authority": (RESET, {":authority": None}),
+            "empty authority": (RESET, {":authority": ""}),
+            "userinfo": ("400 host_invalid", {":authority": f"a@{HOST}"}),
+            "authority with blank": (RESET, {":authority": f"{HOST} evil"}),
+            "authority with crlf": (RESET, {":authority": f"{HOST}\r\nx: y"}),
+            "another": ("421 misdirected", {":authority": "evil.test"}),
         }
         self.refused(rows, lambda c, change: c.encoder.encode([(k, v) for k, v in {**base, **change}.items() if v is not None]))
 
     def refused(self, rows, make):
-        for name, row in rows.items():
+        for name, (expected, row) in rows.items():
             with self.subTest(name), Frames(self.stand.https) as c:
+                before = self.stand.reasons()
                 c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 1, make(c, row)))
-                c.send(c.frame(PING, 0, 0, b"thereyet"))
-                while True:
-                    f = c.read()
-                    self.assertIsNotNone(f, "closed without a word")
-                    if f[0] in (RST_STREAM, GOAWAY):
-                        self.assertEqual(struct.unpack(">I", f[3][-4:] if f[0] == RST_STREAM else f[3][4:8])[0], PROTOCOL_ERROR)
-                        break
-                    if f[0] == HEADERS and f[2] == 1:
-                        status = dict(c.decoder.decode(f[3]))[":status"]
-                        self.assertIn(status[0], "45")
-                        self.assertNotEqual(status[0:2], "50" if status == "502" else "xx")
-                        break
+                self.assertEqual(self.outcome(c), expected)
+                risen = {word for word, count in self.stand.reasons().items() if count > before.get(word, 0)}
+                self.assertEqual(risen, {"h2_protocol" if expected == RESET else expected.split(" ")[1]})
+                c.send(c.frame(HEADERS, END_STREAM | END_HEADERS, 3, c.head(path="/next")))
+                self.assertIsNotNone(c.find(HEADERS, 3), "the connection is not to blame")
         self.assertEqual([r.line for r in self.origin.seen() if "evil" in r.line or "smuggled" in r.line], [])
         self.assertEqual(self.origin.garbage, [])
 
+    def outcome(self, c):
+        """What became of stream 1: RESET, or the body of our answer, which its status agrees with."""
+        status = None
+        while True:
+            kind, _, stream, payload = c.read() or self.fail(f"closed, {c.goaway_code}")
+            self.assertNotEqual(kind, GOAWAY)
+            if kind == RST_STREAM:
+                self.assertEqual((stream, struct.unpack(">I", payload)[0]), (1, PROTOCOL_ERROR))
+                return RESET
+            if kind == HEADERS:
+                status = dict(c.decoder.decode(payload))[":status"]
+            if kind == DATA:
+                self.assertEqual(payload[:4].decode(), f"{status} ")
+                return payload.decode().strip()
+
     def test_bodies_that_lie(self):
         """H2.CL with DATA: less or more than the length; the origin's connection is not used again."""
-        for body, end in ((b"abc", True), (b"abcdefgh", True), (b"abcdefgh", False)):
+        for i, (body, end) in enumerate(((b"abc", True), (b"abcdefgh", True), (b"abcdefgh", False))):
             with self.subTest(body), Frames(self.stand.https) as c:
                 c.send(c.frame(HEADERS, END_HEADERS, 1, c.head(("content-length", "5"), path="/lies", method="POST")))
+                self.origin.wait_begun("/lies", i + 1)
                 c.send(c.frame(DATA, END_STREAM if end else 0, 1, body))
                 f = c.find(RST_STREAM)
                 self.assertEqual(struct.unpack(">I", f[3])[0], PROTOCOL_ERROR)
-        with H2(self.stand.https) as c:
-            self.assertEqual(c.get("/honest").body, b"GET /honest")
+            with H2(self.stand.https) as c:  # not a GET: that would be sent again on a new connection
+                stream = c.request("/honest", method="POST", end=False)
+                c.send(stream, b"honest", end=True)
+                self.assertEqual(c.wait(stream).body, b"POST /honest")
+        self.assertEqual([r.body for r in self.origin.seen("/honest")], [b"honest"] * 3)
         self.assertEqual(self.origin.seen("/lies"), [], "a request without its end is none")
         self.assertEqual(self.origin.garbage, [])
 

@@ -181,8 +181,10 @@ class Fields(Case):
                                               ("/gone", 421, "misdirected", ("-H", "Host: other.test")),
                                               ("/x", 501, "method_unknown", ("-X", "BREW"))):
             with self.subTest(reason):
+                counted = self.stand.reason(reason)
                 a = self.curl(path, *options)
                 self.assertEqual((a.status, a.one("penstock-reason")), (status, reason))
+                self.assertEqual(self.stand.reason(reason), counted + 1)
                 self.assertEqual((a.one("strict-transport-security"), a.all("x-answer")), ("max-age=60", []))
                 self.assertEqual(a.body, f"{status} {reason}\n".encode())
 

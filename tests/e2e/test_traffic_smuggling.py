@@ -141,25 +141,84 @@ BODIES = [
 ]
 
 # What an origin may answer to be believed no more.
-ANSWERS = [
-    ("CL twice", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok"),
-    ("CL twice, different", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
-    ("CL and TE", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("CL as a list", b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok"),
-    ("TE gzip", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok"),
+ANSWER = b"HTTP/1.1 200 OK\r\n"
+LENGTH = b"Content-Length: 2\r\n\r\nok"
+INVALID_ANSWERS = [
+    # Content-Length
+    ("CL twice", ANSWER + b"Content-Length: 2\r\n" + LENGTH),
+    ("CL twice, different", ANSWER + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
+    ("CL and TE", ANSWER + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("TE and CL, the other order", ANSWER + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"),
+    ("CL and an empty TE", ANSWER + b"Transfer-Encoding:\r\n" + LENGTH),
+    ("CL as a list", ANSWER + b"Content-Length: 2, 2\r\n\r\nok"),
+    ("CL with a plus", ANSWER + b"Content-Length: +2\r\n\r\nok"),
+    ("CL with a minus", ANSWER + b"Content-Length: -2\r\n\r\nok"),
+    ("CL in hex", ANSWER + b"Content-Length: 0x2\r\n\r\nok"),
+    ("CL with a space inside", ANSWER + b"Content-Length: 2 0\r\n\r\nok"),
+    ("CL with a fraction", ANSWER + b"Content-Length: 2.0\r\n\r\nok"),
+    ("CL empty", ANSWER + b"Content-Length:\r\n\r\nok"),
+    ("CL beyond 63 bits", ANSWER + b"Content-Length: 99999999999999999999\r\n\r\nok"),
+    ("CL with a space before the colon", ANSWER + b"Content-Length : 2\r\n\r\nok"),
+    # Transfer-Encoding
+    ("TE twice", ANSWER + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE chunked, chunked", ANSWER + b"Transfer-Encoding: chunked, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE chunked not last", ANSWER + b"Transfer-Encoding: chunked, gzip\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE gzip", ANSWER + b"Transfer-Encoding: gzip\r\n\r\nok"),
+    ("TE gzip, chunked", ANSWER + b"Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE identity", ANSWER + b"Transfer-Encoding: identity\r\n" + LENGTH),
+    ("TE xchunked", ANSWER + b"Transfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE with a parameter", ANSWER + b"Transfer-Encoding: chunked;q=1\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE quoted", ANSWER + b'Transfer-Encoding: "chunked"\r\n\r\n2\r\nok\r\n0\r\n\r\n'),
+    ("TE empty", ANSWER + b"Transfer-Encoding:\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE behind a vertical tab", ANSWER + b"Transfer-Encoding: \x0bchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+    ("TE with a space before the colon", ANSWER + b"Transfer-Encoding : chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ("TE on HTTP/1.0", b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-    ("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nok"),
-    ("obs-fold", b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok"),
-    ("NUL", b"HTTP/1.1 200 OK\r\nA: \0\r\nContent-Length: 2\r\n\r\nok"),
-    ("no status", b"HTTP/1.1 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ("status 099", b"HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nok"),
-    ("HTTP/2", b"HTTP/2 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+    ("TE of 204", b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    # lines and bytes of the head
+    ("bare LF ends the status line", b"HTTP/1.1 200 OK\n" + LENGTH),
+    ("bare LF ends a field", ANSWER + b"A: b\nC: d\r\n" + LENGTH),
+    ("bare LF ends the head", ANSWER + b"Content-Length: 2\r\n\nok"),
+    ("bare CR in a value", ANSWER + b"A: b\rC: d\r\n" + LENGTH),
+    ("bare CR in a name", ANSWER + b"A\rB: c\r\n" + LENGTH),
+    ("CR CR LF", ANSWER + b"A: b\r\r\n" + LENGTH),
+    ("obs-fold", ANSWER + b"A: b\r\n c\r\n" + LENGTH),
+    ("obs-fold of a CL", ANSWER + b"Content-Length:\r\n 2\r\n\r\nok"),
+    ("blank line start", ANSWER + b" A: b\r\n" + LENGTH),
+    ("NUL in a value", ANSWER + b"A: \0\r\n" + LENGTH),
+    ("NUL in a name", ANSWER + b"A\0B: c\r\n" + LENGTH),
+    ("NUL in the reason", b"HTTP/1.1 200 O\0K\r\n" + LENGTH),
+    ("a control character", ANSWER + b"A: \x01\r\n" + LENGTH),
+    ("DEL", ANSWER + b"A: \x7f\r\n" + LENGTH),
+    ("space before a colon", ANSWER + b"A : b\r\n" + LENGTH),
+    ("tab before a colon", ANSWER + b"A\t: b\r\n" + LENGTH),
+    ("no name", ANSWER + b": b\r\n" + LENGTH),
+    ("no colon", ANSWER + b"Ab\r\n" + LENGTH),
+    ("a name with a slash", ANSWER + b"A/b: c\r\n" + LENGTH),
+    ("a name in brackets", ANSWER + b"[A]: c\r\n" + LENGTH),
+    ("a name above ASCII", ANSWER + b"A\xe9: c\r\n" + LENGTH),
+    ("Connection names Content-Length", ANSWER + b"Connection: content-length\r\n" + LENGTH),
+    # the status line
+    ("no status", b"HTTP/1.1 OK\r\n" + LENGTH),
+    ("status 20", b"HTTP/1.1 20 OK\r\n" + LENGTH),
+    ("status 099", b"HTTP/1.1 099 OK\r\n" + LENGTH),
+    ("status 600", b"HTTP/1.1 600 OK\r\n" + LENGTH),
+    ("status 1000", b"HTTP/1.1 1000 OK\r\n" + LENGTH),
+    ("two blanks", b"HTTP/1.1  200 OK\r\n" + LENGTH),
+    ("a tab for a blank", b"HTTP/1.1\t200\tOK\r\n" + LENGTH),
+    ("a blank in front", b" HTTP/1.1 200 OK\r\n" + LENGTH),
+    ("an empty line in front", b"\r\nHTTP/1.1 200 OK\r\n" + LENGTH),
+    ("the version in lower case", b"http/1.1 200 OK\r\n" + LENGTH),
+    ("HTTP/1.10", b"HTTP/1.10 200 OK\r\n" + LENGTH),
+    ("HTTP/1.2", b"HTTP/1.2 200 OK\r\n" + LENGTH),
+    ("HTTP/2", b"HTTP/2 200 OK\r\n" + LENGTH),
     ("no HTTP at all", b"220 mail ESMTP\r\n\r\n"),
-    ("204 with a body", b"HTTP/1.1 204 No\r\nContent-Length: 2\r\n\r\nok"),
-    ("101 unasked", b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
-    ("Connection names Content-Length", b"HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok"),
-    ("end of file", b""),
-    ("half a head", b"HTTP/1.1 200 OK\r\nContent-"),
+    ("204 with a body", b"HTTP/1.1 204 No\r\n" + LENGTH),
+    ("103 with a body", b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n" + ok()),
+]
+ANSWERS = [(name, data, "upstream_invalid") for name, data in INVALID_ANSWERS] + [
+    ("101 unasked", b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", "upstream_upgrade"),
+    ("end of file", b"", "upstream_closed"),
+    ("half a head", b"HTTP/1.1 200 OK\r\nContent-", "upstream_closed"),
 ]
 
 
@@ -170,10 +229,13 @@ class Smuggling(unittest.TestCase):
         cls.origin = cls.stand.origin
 
     def check_honest(self, path):
-        """The next client gets its own answer: no connection to the origin is out of step."""
+        """The next client gets its own answer: no connection to the origin is out of step.  It asks for what is
+        never sent twice: a GET that a spoiled connection swallowed would be repeated on a new one."""
         with self.stand.client() as c:
-            a = c.get(path)
-            self.assertEqual((a.status, a.body), (200, f"GET {path}".encode()))
+            c.send(f"POST {path} HTTP/1.1\r\n{H}Content-Length: 6\r\n\r\nhonest")
+            a = c.answer()
+            self.assertEqual((a.status, a.body), (200, f"POST {path}".encode()))
+        self.assertEqual([r.body for r in self.origin.seen(path)], [b"honest"])
 
     def check_nothing_smuggled(self):
         self.assertEqual(self.origin.seen("/smuggled"), [])
@@ -197,16 +259,22 @@ class Smuggling(unittest.TestCase):
         self.check_nothing_smuggled()
 
     def test_bodies(self):
+        """With its head, and behind a good chunk, when the origin has that head and its connection is spoiled."""
         for i, (name, data, word) in enumerate(BODIES):
-            with self.subTest(name):
-                with self.stand.client() as c:
-                    c.send(CHUNKED + "\r\n" + data + SMUGGLED)
-                    a = c.answer()
-                    status = 431 if word == "trailer_too_large" else 400
-                    self.assertEqual((a.status, a.body.decode().strip()), (status, f"{status} {word}"))
-                    self.assertTrue(c.is_closed())
-                self.check_honest(f"/after-body-{i}")
-        self.assertEqual(self.origin.seen("/x"), [], "a request without its end counts for none")
+            for has_begun in False, True:
+                with self.subTest(name, has_begun=has_begun):
+                    path = f"/begun-{i}" if has_begun else f"/body-{i}"
+                    with self.stand.client() as c:
+                        c.send(CHUNKED.replace("/x", path) + "\r\n")
+                        if has_begun:
+                            c.send("3\r\nabc\r\n")
+                            self.origin.wait_begun(path)
+                        c.send(data + SMUGGLED)
+                        a = c.answer()
+                        self.assertEqual((a.status, a.body.decode().strip()), (400, f"400 {word}"))
+                        self.assertTrue(c.is_closed())
+                    self.check_honest(f"/after{path}")
+                    self.assertEqual(self.origin.seen(path), [], "a request without its end counts for none")
         self.check_nothing_smuggled()
 
     def test_large_trailers(self):
@@ -311,19 +379,23 @@ class Smuggling(unittest.TestCase):
         self.assertEqual(len(self.origin.seen("/noup")), 1)
         self.check_nothing_smuggled()
 
+    def answer_with(self, path, data):
+        def answer(s, request):
+            s.sendall(data)
+            return None
+        self.origin.answers[path] = answer
+
     def test_answers(self):
-        for i, (name, data) in enumerate(ANSWERS):
+        for i, (name, data, word) in enumerate(ANSWERS):
             with self.subTest(name):
                 path = f"/answer-{i}"
-
-                def answer(s, request, data=data):
-                    s.sendall(data)
-                    return None
-                self.origin.answers[path] = answer
+                self.answer_with(path, data)
+                counted = self.stand.reason(word)
                 with self.stand.client() as c:
                     a = c.get(path)
-                    self.assertEqual(a.status, 502, a.body)
+                    self.assertEqual((a.status, a.body.decode()), (502, f"502 {word}\n"))
                     self.assertIsNotNone(a.one("servezone_coretraffic_version"))
+                    self.assertEqual(self.stand.reason(word), counted + 1)
                     self.assertEqual(c.get("/go-on").status, 200, "the client's connection is not to blame")
                 # A kept connection that ends without a byte may have ended before: GET is sent again.
                 self.assertLessEqual(len(self.origin.seen(path)), 1 if data else 2)
@@ -331,18 +403,24 @@ class Smuggling(unittest.TestCase):
 
     def test_broken_answers(self):
         """The head has gone out already: the client must see that the body is cut."""
-        for i, body in enumerate((b"5\r\nhello", b"5\r\nhello\n", b"x\r\n", b"5\r\nhello\r\n0\r\nA : b\r\n\r\n")):
-            with self.subTest(body):
+        for i, (name, data, _) in enumerate([*BODIES, ("half a chunk", "5\r\nhel", None)]):
+            with self.subTest(name):
                 path = f"/broken-{i}"
-
-                def answer(s, request, body=body):
-                    s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
-                    s.sendall(body)
-                    return None
-                self.origin.answers[path] = answer
+                self.answer_with(path, ANSWER + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n" + data.encode())
                 with self.stand.client() as c:
                     with self.assertRaises((EOFError, OSError)):
                         c.get(path)
+                word = "upstream_closed" if name == "half a chunk" else "upstream_invalid"
+                self.assertEqual(self.stand.traffic.wait_event("request", path=path)["reason"], word)
+                self.check_honest(f"/after-broken-{i}")
+
+    def test_chunks_of_an_answer(self):
+        """What the ones above only differ from."""
+        self.answer_with("/chunks", ANSWER + b"Transfer-Encoding: Chunked\r\n\r\n2\r\nab\r\n"
+                         b"0003;a=\"b c\"\r\ncde\r\n0\r\nA: b\r\n\r\n")
+        with self.stand.client() as c:
+            a = c.get("/chunks")
+            self.assertEqual((a.status, a.body, a.trailers), (200, b"abcde", [("A", "b")]))
 
     def test_extra_bytes(self):
         """Bytes behind an answer are nobody's: that connection is not used again."""

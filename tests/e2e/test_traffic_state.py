@@ -3,10 +3,11 @@ import base64
 import http.client
 import json
 import random
+import subprocess
 import threading
 import unittest
 
-from traffic_stand import HOST, Stand, stack
+from traffic_stand import HOST, SECS, Stand, stack
 
 SEED = 20260801
 KILLS = 100
@@ -78,6 +79,164 @@ class State(unittest.TestCase):
             obstacle.rmdir()
             stand.routes([stand.route(HOST), stand.route("b.example.test")])
             self.assertEqual(stand.traffic.status()["stored"], 3)
+
+    def hosts(self, stand):
+        return [r["hostName"] for r in stand.traffic.api("GET", "/v1/routes", expect=200).json["routes"]]
+
+    def test_the_same_set_again_is_stored(self):
+        """Who sends a set again since it was not stored has it stored, though nothing changes."""
+        with Stand() as stand:
+            obstacle = stand.traffic.state_dir / "routes.json.new"
+            (obstacle / "in the way").mkdir(parents=True)
+            routes = [stand.route("b.example.test")]
+            for _ in range(2):
+                answer = stand.traffic.api("PUT", "/v1/routes", routes, expect=200).json
+                self.assertEqual([w["code"] for w in answer["warnings"]], ["notStored"])
+            # said first, however much else there is to say
+            odd = [{**routes[0], "hostName": f"h{i}.example.test"} for i in range(1001)]
+            answer = stand.traffic.api("PUT", "/v1/routes", odd, expect=200).json
+            self.assertEqual([w["code"] for w in answer["warnings"][:2]], ["notStored", "certificateNameMismatch"])
+            stand.traffic.api("PUT", "/v1/routes", routes, expect=200)
+            (obstacle / "in the way").rmdir()
+            obstacle.rmdir()
+            answer = stand.traffic.api("PUT", "/v1/routes", routes, expect=200).json
+            self.assertEqual((answer["fate"], answer["revision"], answer["warnings"]), ("applied", 4, []))
+            self.assertEqual(stand.traffic.status()["stored"], 4)
+            self.restart(stand, "kill")
+            self.assertEqual(self.hosts(stand), ["b.example.test"])
+
+    def test_a_route_that_cannot_be_used_now(self):
+        """Its CA file is away at the start: the others are served, the file stays, and it comes back."""
+        with Stand() as stand:
+            ca = stand.stack.folder / "ca.pem"
+            ca.write_text(stand.certificate("ca.example.test").chain)
+            origin = stand.route("b.example.test", upstreamTls={"caFile": str(ca)})
+            stand.routes([stand.route(HOST), origin])
+            ca.rename(ca.with_suffix(".away"))
+            self.restart(stand)
+            self.assertEqual(self.hosts(stand), [HOST])
+            told = stand.traffic.wait_event("route_left_out", level="error")
+            self.assertEqual(told["pointer"], "/routes/1/upstreamTls/caFile")
+            self.assertIn("b.example.test", told["error"])
+            self.assertEqual(stand.traffic.status()["routesLeftOut"], 1)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_routes_left_out"), 1)
+            self.assertEqual(stand.traffic.api("GET", "/readyz").status, 200)
+            self.assertFalse((stand.traffic.state_dir / "routes.json.bad").exists())
+            with stand.client() as c:
+                self.assertEqual(c.get("/", HOST).status, 200)
+            ca.with_suffix(".away").rename(ca)
+            self.restart(stand)
+            self.assertEqual(self.hosts(stand), [HOST, "b.example.test"])
+            self.assertEqual(stand.traffic.status()["routesLeftOut"], 0)
+            # a whole set says what shall be: nothing is left out of that, and it is what a restart finds
+            ca.rename(ca.with_suffix(".away"))
+            self.restart(stand)
+            answer = stand.traffic.api("PUT", "/v1/routes", [stand.route(HOST)], expect=200).json
+            self.assertEqual(answer["changed"], [])
+            self.assertEqual(stand.traffic.metric("penstock_traffic_routes_left_out"), 0)
+            ca.with_suffix(".away").rename(ca)
+            self.restart(stand)
+            self.assertEqual(self.hosts(stand), [HOST])
+            # none is left that can be used
+            stand.routes([origin])
+            ca.rename(ca.with_suffix(".away"))
+            self.restart(stand)
+            self.assertIn("stored routes cannot be used", stand.traffic.api("GET", "/readyz", expect=503).json["reason"])
+            ca.with_suffix(".away").rename(ca)
+            self.restart(stand)
+            stand.traffic.api("GET", "/readyz", expect=200)
+            self.assertEqual(self.hosts(stand), ["b.example.test"])
+
+    def test_not_ready_when_what_was_stored_is_lost(self):
+        with Stand() as stand:
+            stand.traffic.stop()
+            (stand.traffic.state_dir / "routes.json").write_text("{broken")
+            for _ in range(2):  # the second finds it put aside
+                stand.traffic.start()
+                answer = stand.traffic.api("GET", "/readyz", expect=503)
+                self.assertIn("stored routes cannot be used", answer.json["reason"])
+                stand.traffic.stop()
+            stand.traffic.start()
+            stand.routes([stand.route(HOST)])
+            stand.traffic.api("GET", "/readyz", expect=200)
+            self.restart(stand)
+            stand.traffic.api("GET", "/readyz", expect=200)
+
+    def test_a_key_that_was_lost(self):
+        """No password is right any more: told, counted, until the routes are put anew."""
+        with Stand() as stand:
+            auth = {"type": "Basic", "user": "ann", "pass": "s3cret"}
+            stand.routes([stand.route(HOST, authentication=auth), stand.route("b.example.test")])
+            stand.traffic.stop()
+            (stand.traffic.state_dir / "auth-key").unlink()
+            stand.traffic.start()
+            stand.https = stand.traffic.address("https")
+            told = stand.traffic.wait_event("passwords_lost", level="error")
+            self.assertEqual((told["routes"], told["first"]), (1, HOST))
+            self.assertEqual(stand.traffic.status()["passwordsLost"], 1)
+            self.assertEqual(stand.traffic.metric("penstock_traffic_route_passwords_lost"), 1)
+            right = ("Authorization", basic("ann", "s3cret"))
+            with stand.client() as c:
+                self.assertEqual(c.get("/", HOST, right).status, 401)
+            # what is shown cannot keep a password that is lost; with one all is well
+            shown = stand.traffic.api("GET", f"/v1/routes/{HOST}", expect=200).json
+            fault = stand.traffic.api("PUT", f"/v1/routes/{HOST}", shown, expect=422).json["errors"][0]
+            self.assertEqual(fault["pointer"], "/authentication/pass")
+            shown["authentication"]["pass"] = "s3cret"
+            stand.traffic.api("PUT", f"/v1/routes/{HOST}", shown, expect=200)
+            self.assertEqual(stand.traffic.status()["passwordsLost"], 0)
+            self.restart(stand)
+            self.assertEqual(stand.traffic.status()["passwordsLost"], 0)
+            with stand.client() as c:
+                self.assertEqual(c.get("/", HOST, right).status, 200)
+
+    def ends_at_the_start(self, service, **fields):
+        self.assertEqual(service.process.wait(SECS), 1)
+        return service.wait_event("start_failed", **fields)
+
+    def test_a_key_that_cannot_be_used(self):
+        with Stand() as stand:
+            stand.traffic.stop()
+            (stand.traffic.state_dir / "auth-key").write_text("")
+            stand.traffic.start()
+            told = self.ends_at_the_start(stand.traffic, what="auth-key")
+            self.assertIn("is empty", told["why"])
+            stand.traffic.kill()
+            (stand.traffic.state_dir / "auth-key").unlink()
+            stand.traffic.start()
+            self.assertEqual(self.hosts(stand), [HOST])
+
+    def test_a_folder_that_cannot_be_written(self):
+        """No reason not to serve: but every answer says so, and it is counted."""
+        with Stand() as stand:
+            stand.traffic.stop()
+            stand.traffic.conf["stateDir"] = "/proc/no-such-folder"
+            stand.traffic.conf["management"].update(token="w" * 32, readToken="r" * 32)
+            stand.traffic.start()
+            stand.traffic.wait_event("state_unusable", level="error")
+
+            def put():
+                return stand.traffic.api("PUT", "/v1/routes", [stand.route(HOST)], token="w" * 32, expect=200).json
+
+            for count in 1, 2:
+                self.assertEqual([w["code"] for w in put()["warnings"]], ["notStored"])
+                status = stand.traffic.api("GET", "/v1/status", token="r" * 32, expect=200).json
+                self.assertEqual((status["routes"], status["stored"]), (1, None))
+                metrics = stand.traffic.api("GET", "/metrics", token="r" * 32, expect=200).body.decode()
+                self.assertIn(f"penstock_traffic_route_store_failures_total {count}\n", metrics)
+
+    def test_one_process_has_the_folder(self):
+        """A second one is refused, whatever its ports are; when the first was killed, the next one starts."""
+        with Stand() as stand:
+            second = stand.stack.service("traffic", stand.traffic.conf, state_dir=stand.traffic.state_dir)
+            told = self.ends_at_the_start(second, what="stateDir")
+            self.assertIn("another process uses it", told["why"])
+            second.kill()
+            check = subprocess.run([stand.traffic.program, "check", "--config", stand.stack.folder / "traffic.json"],
+                                   capture_output=True, text=True, timeout=SECS)
+            self.assertNotIn("another process", check.stdout + check.stderr)
+            self.restart(stand, "kill")
+            self.assertEqual(self.hosts(stand), [HOST])
 
     def test_many_routes_are_shown(self):
         """So many that the text is not written on the control thread."""

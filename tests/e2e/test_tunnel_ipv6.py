@@ -9,11 +9,22 @@ class Ipv6(u.Case):
     def test_tcp(self):
         target = e2e.Target(e2e.echo)
         self.tunnel([target.port], edge={"bindAddress": ""})
-        with socket.create_connection(("::1", self.ports[0]), e2e.SECS) as s:
+        self.assert_echo(target, "TCP6", "::1")
+
+    def test_tcp_of_both_families(self):
+        """[::] is every address, as for UDP."""
+        target = e2e.Target(e2e.echo)
+        self.tunnel([target.port], edge={"bindAddress": "::"})
+        self.assert_echo(target, "TCP6", "::1")
+        self.assert_echo(target, "TCP4", "127.0.0.1")
+
+    def assert_echo(self, target, family, host):
+        with socket.create_connection((host, self.ports[0]), e2e.SECS) as s:
             source_port = s.getsockname()[1]
             s.sendall(b"x")
             self.assertEqual(e2e.receive(s, 1), b"x")
-        self.assertEqual(target.headers, [f"PROXY TCP6 ::1 ::1 {source_port} {self.ports[0]}\r\n".encode()])
+        self.assertEqual(target.headers[-1],
+                         f"PROXY {family} {host} {host} {source_port} {self.ports[0]}\r\n".encode())
 
     def test_udp_of_every_size(self):
         target = self.target("::1")

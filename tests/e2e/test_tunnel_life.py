@@ -220,6 +220,30 @@ class Sessions(Life):
         self.wait_ports(second, self.ports)
         self.assertEqual(len(self.hub.status()["connectedEdges"]), 2)
 
+    def test_secret_is_old_for_so_long(self):
+        """The tunnel that was proved with it ends with it."""
+        self.tunnel([self.echo_target().port])
+        client = e2e.connect(self.ports[0])
+        self.addCleanup(client.close)
+        client.sendall(b"x")
+        self.assertEqual(e2e.receive(client, 1), b"x")
+        self.hub.api("POST", "/v1/edges/e1/secret", {"graceSecs": 1}, expect=200)
+        self.assertIn("secret_changed", self.edge.wait_event("lane_closed")["why"])
+        self.assertTrue(e2e.is_reset(client))
+        e2e.wait_for("the old secret to be refused", lambda: "unauthorized" in (self.edge.status()["lastError"] or ""))
+
+    def test_secret_rotated_twice_with_grace(self):
+        """Only the newest two are good."""
+        self.tunnel([self.echo_target().port], fields={"maxInstances": 2}, edge={"instance": "one"})
+        self.hub.api("POST", "/v1/edges/e1/secret", {"graceSecs": 86400}, expect=200)
+        self.token = self.new_token()
+        second = self.second_edge("two", bindAddress="127.0.0.2")
+        self.wait_ports(second, self.ports)
+        self.hub.api("POST", "/v1/edges/e1/secret", {"graceSecs": 86400}, expect=200)
+        self.assertIn("secret_changed", self.edge.wait_event("lane_closed")["why"])
+        e2e.wait_for("one tunnel", lambda: [e["instance"] for e in self.hub.status()["connectedEdges"]] == ["two"])
+        self.assertTrue(second.status()["connected"])
+
     def new_token(self):
         host, port = self.hub.address("tunnel")
         return self.hub.api("POST", "/v1/edges/e1/token", {"hubHost": host, "hubPort": port}, expect=200).json["token"]

@@ -129,6 +129,50 @@ class Ends(e2e.Case):
         self.assertEqual(self.closed("flush_timeout"), 0)
 
 
+class CutShort(e2e.Case):
+    """What is cut short does not look complete, and what was said before is heard."""
+
+    def test_an_answer_to_a_request_that_still_comes(self):
+        """A server that answers early and closes: the rest of the request makes its kernel send RST."""
+        answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nsorry"
+
+        def refuse(s):
+            s.recv(300)
+            s.sendall(answer)
+
+        target = e2e.Target(refuse)
+        for mode in ("tcpTls", "quic"):
+            with self.subTest(mode):
+                self.tunnel([target.port], edge_id=mode.lower(), edge={"transportMode": mode, "workers": 1})
+                for _ in range(20):
+                    self.assertEqual(self.refused(self.ports[0], len(answer)), answer)
+
+    @staticmethod
+    def refused(port, size):
+        with e2e.connect(port) as s:
+            with contextlib.suppress(ConnectionError):
+                s.sendall(b"x" * 200_000)
+            return e2e.receive(s, size)
+
+    def test_a_killed_edge(self):
+        self.assert_killed(lambda: self.edge)
+
+    def test_a_killed_hub(self):
+        self.assert_killed(lambda: self.hub)
+
+    def assert_killed(self, victim):
+        """Both ends are reset, though what the kernel knows of them would do for a FIN."""
+        ends = []
+        target = e2e.Target(lambda s: (s.sendall(b"begun"), ends.append(e2e.is_reset(s))))
+        self.tunnel([target.port])
+        with e2e.connect(self.ports[0]) as s:
+            self.assertEqual(e2e.receive(s, 5), b"begun")
+            victim().kill()
+            self.assertTrue(e2e.is_reset(s))
+        e2e.wait_for("the target's end", lambda: ends)
+        self.assertEqual(ends, [True])
+
+
 class Addresses(e2e.Case):
     """The target learns the client's address and the address that it was accepted on."""
 

@@ -51,6 +51,13 @@ def ok(body=b"ok", *fields):
     return b"HTTP/1.1 200 OK\r\n" + head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def p99(took, every=0.01):
+    """The wait of those who would have come so often: who asks again only after an answer does not come while it
+    waits, and a stall of a second would be one wait of many ("coordinated omission")."""
+    waits = sorted(secs - i * every for secs in took for i in range(int(secs / every) + 1))
+    return waits[len(waits) * 99 // 100]
+
+
 def send_all(s, data):
     """socket.sendall() has its time limit for the whole of it: here each piece has one."""
     data = memoryview(data)
@@ -66,7 +73,7 @@ class Origin:
         self.listener = socket.create_server((host, 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         self.lock = threading.Condition()
-        self.requests, self.connections, self.garbage = [], 0, []
+        self.begun, self.requests, self.connections, self.garbage = [], [], 0, []
         self.answers = {}
         self.open = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -114,16 +121,19 @@ class Origin:
             return False
         try:
             request = Request(head, b"", [], number)
-        except ValueError:
             with self.lock:
-                self.garbage.append(head)
+                self.begun.append(request.target)  # its body is still to come
+                self.lock.notify_all()
+            answer = self.answers.get(request.target.split("?")[0])
+            early = callable(answer) and getattr(answer, "is_early", False)
+            if not early:
+                if request.one("expect"):
+                    s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.body, request.trailers = reader.body(request)
+        except ValueError as error:  # no request, or another one where this one's chunks should be
+            with self.lock:
+                self.garbage.append((head, str(error)))
             return False
-        answer = self.answers.get(request.target.split("?")[0])
-        early = callable(answer) and getattr(answer, "is_early", False)
-        if not early:
-            if request.one("expect"):
-                s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.body, request.trailers = reader.body(request)
         with self.lock:
             self.requests.append(request)
             self.lock.notify_all()
@@ -146,6 +156,12 @@ class Origin:
                 seen = [f"{r.line} on {r.connection}" for r in self.requests[-10:]]
                 raise stack.Failure(f"the origin did not see {path} {count} times; {self.connections} connections, last {seen}")
         return self.seen(path)
+
+    def wait_begun(self, path, count=1):
+        """The heads of so many are here, whatever follows them."""
+        with self.lock:
+            if not self.lock.wait_for(lambda: self.begun.count(path) >= count, SECS):
+                raise stack.Failure(f"the origin did not see the head of {path} {count} times")
 
     def wait_closed(self):
         with self.lock:
@@ -372,7 +388,7 @@ class Stand:
         return self
 
     def __exit__(self, *error):
-        if not self.traffic.is_running():
+        if self.traffic.process and not self.traffic.is_running():
             self.traffic.dump()
         return self.exit.__exit__(*error)
 

@@ -10,6 +10,9 @@ import e2e  # noqa: E402
 import udp_stand as u  # noqa: E402
 from e2e import penstock  # noqa: E402,F401
 
+CACHE = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "CMakeCache.txt"
+IS_SANITIZED = "PENSTOCK_SANITIZE:STRING=\n" not in CACHE.read_text()
+
 
 class EchoProcess:
     """An echo of datagrams in a process of its own, so that the test's threads do not slow it."""

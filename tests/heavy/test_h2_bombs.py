@@ -2,12 +2,11 @@
 byte of an answer: what traffic grows by stays under 64 MiB, the connections themselves included, and others are
 served.  With sanitizers every allocation is larger; the bound is, too."""
 import os
-import pathlib
 import socket
 import struct
 import unittest
 
-import heavy  # noqa: F401: finds tests/e2e
+import heavy
 from h2_client import END_HEADERS, END_STREAM, H2, HEADERS, Frames
 from traffic_stand import FILES, HOST, Stand, stack
 
@@ -15,9 +14,7 @@ COUNT = 1000
 STREAMS = 100
 SOURCES = 20  # addresses that they come from: none is lent all
 FILES_NEEDED = 8000  # the clients' and traffic's, each has as many
-CACHE = pathlib.Path(os.environ["PENSTOCK_BUILD"]) / "CMakeCache.txt"
-IS_SANITIZED = "PENSTOCK_SANITIZE:STRING=\n" not in CACHE.read_text()
-GROWTH_BYTES = (112 if IS_SANITIZED else 64) << 20
+GROWTH_BYTES = (112 if heavy.IS_SANITIZED else 64) << 20
 LENT_BYTES = 12 << 20  # limits.h2SharedBytes
 NEWEST = bytes([0x80 | 62])  # of HPACK's table
 

@@ -246,6 +246,7 @@ START_TEST(a_reset_ends_every_state)
         ck_assert_int_eq(p.streams[0].stream.reset_code, RESET_BY_PEER);
         ck_assert_uint_gt(p.streams[0].changes, before);
         ck_assert_uint_eq(p.lane.stats.resets_in, 1);
+        probe_read(&p, 0, 300); /* what came before it is still there */
         check_is_gone(&p);
         lane_probe_fini(&p);
 

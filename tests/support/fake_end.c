@@ -3,6 +3,7 @@
 
 #include <check.h>
 
+#include "base/pieces.h"
 #include "support/frame_tap.h"
 #include "support/seeded.h"
 
@@ -130,6 +131,16 @@ static void finish(struct fake_end *end)
         stream_finish(&end->stream);
 }
 
+/* Whatever pace it reads at: a reset is its end. */
+static void drop_rest(struct fake_end *end)
+{
+    struct iovec piece[PIECES];
+    size_t count;
+
+    while ((count = stream_peek(&end->stream, piece, PIECES)) > 0)
+        stream_taken(&end->stream, pieces_bytes(piece, count), *end->now_ms);
+}
+
 void fake_end_run(struct fake_end *end)
 {
     if (!end->is_started || end->is_over)
@@ -137,6 +148,8 @@ void fake_end_run(struct fake_end *end)
     read_bytes(end);
     write_bytes(end);
     finish(end);
+    if (end->stream.state == STREAM_RESET)
+        drop_rest(end);
     if (end->stream.state == STREAM_RESET ||
         (end->stream.state == STREAM_IDLE && end->stream.reset_code != RESET_NONE) ||
         (end->stream.state == STREAM_ENDED && stream_is_at_end(&end->stream))) {

@@ -205,6 +205,25 @@ START_TEST(levels_have_names)
 }
 END_TEST
 
+/* What has no log_writer waits a moment for a reader that has stopped, not for good. */
+START_TEST(a_reader_that_stopped_costs_the_line)
+{
+    static char zeros[4096];
+
+    log_init(LOG_TEXT, LOG_INFO, write_fd);
+    while (write(write_fd, zeros, sizeof(zeros)) > 0)
+        continue;
+    ck_assert_int_eq(fcntl(write_fd, F_SETFL, 0), 0); /* from now on a write waits */
+    log_info("m", "lost");
+    ck_assert(!log_last_words(write_fd, "words\n", 6));
+    while (read(read_fd, zeros, sizeof(zeros)) > 0)
+        continue;
+    ck_assert(log_last_words(write_fd, "words\n", 6));
+    log_info("m", "e");
+    ck_assert_matches(logged(), "^words\n.* m e\n$");
+}
+END_TEST
+
 START_TEST(the_limit_lets_a_burst_pass_then_one_a_period)
 {
     struct log_limit limit = {.burst = 3, .every_ms = 100};
@@ -265,6 +284,7 @@ int main(void)
     tcase_add_test(tc, levels_below_the_threshold_are_silent);
     tcase_add_test(tc, a_raw_line_is_written_as_it_is);
     tcase_add_test(tc, levels_have_names);
+    tcase_add_test(tc, a_reader_that_stopped_costs_the_line);
     tcase_add_test(tc, the_limit_lets_a_burst_pass_then_one_a_period);
     tcase_add_test(tc, the_limit_loses_no_part_of_a_period);
     tcase_add_test(tc, the_limit_has_defaults);

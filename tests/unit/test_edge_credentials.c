@@ -371,6 +371,53 @@ START_TEST(a_spoiled_file_is_told)
 }
 END_TEST
 
+/* Only a file that is not there is none. */
+START_TEST(a_file_that_cannot_be_read_is_told)
+{
+    struct credentials *c;
+    size_t faults;
+
+    dir_up();
+    ck_assert_int_eq(symlink("tunnel.json", in_dir("tunnel.json")), 0);
+    ck_assert_int_eq(load(&c, &faults), -ERR_IO);
+    ck_assert_uint_eq(faults, 1);
+    unlink(in_dir("tunnel.json"));
+    ck_assert_int_eq(mkfifo(in_dir("tunnel.json"), 0600), 0);
+    ck_assert_int_eq(load(&c, &faults), -ERR_IO);
+    dir_down();
+}
+END_TEST
+
+START_TEST(what_cannot_be_removed_is_not_forgotten)
+{
+    dir_up();
+    ck_assert_int_eq(mkdir(in_dir("tunnel.json"), 0700), 0);
+    ck_assert_int_eq(credentials_forget(dir), -ERR_IO);
+    ck_assert_int_eq(rmdir(in_dir("tunnel.json")), 0);
+    ck_assert_int_eq(credentials_forget(dir), -ERR_NOT_FOUND);
+    ck_assert_int_eq(credentials_forget("/nowhere"), -ERR_IO);
+    dir_down();
+}
+END_TEST
+
+/* Not even a dry run may wait for who writes into it. */
+START_TEST(a_ca_file_that_is_a_fifo)
+{
+    struct json_check faults;
+    struct credentials *c;
+    char text[512];
+
+    dir_up();
+    ck_assert_int_eq(mkfifo(in_dir("ca"), 0600), 0);
+    snprintf(text, sizeof(text), "{" FIELDS ",\"secret\":\"%s\",\"caFile\":\"%s\"}", SECRET_43,
+             in_dir("ca"));
+    ck_assert_int_eq(from_json(&c, text, &faults), -ERR_SYNTAX);
+    ck_assert_str_eq(faults.faults[0].pointer, "/caFile");
+    json_check_fini(&faults);
+    dir_down();
+}
+END_TEST
+
 START_TEST(a_state_directory_that_is_not_there_is_an_error)
 {
     struct credentials *c = taken("{" FIELDS ",\"secret\":\"" SECRET_43 "\"}");
@@ -409,6 +456,9 @@ int main(void)
     tcase_add_test(c, configuration_gives_all_or_nothing_or_is_at_fault);
     tcase_add_test(c, what_is_saved_comes_back);
     tcase_add_test(c, a_spoiled_file_is_told);
+    tcase_add_test(c, a_file_that_cannot_be_read_is_told);
+    tcase_add_test(c, what_cannot_be_removed_is_not_forgotten);
+    tcase_add_test(c, a_ca_file_that_is_a_fifo);
     tcase_add_test(c, a_state_directory_that_is_not_there_is_an_error);
     tcase_add_test(c, references_are_counted);
     suite_add_tcase(suite, c);

@@ -5,16 +5,38 @@
 
 /* --- a target: takes all until the end, then sends it back ------------------------------------ */
 
+#define SLOW_BYTES 65536u
+
 static struct target_end {
     pthread_t thread;
     int listen_fd;
     uint16_t port;
     char got[4096];
-    size_t got_len;
+    size_t got_len, heard;
     bool resets;
     bool is_stuck; /* says its end at once, and reads nothing before a byte in `go` */
+    bool is_slow;  /* the same, and then SLOW_BYTES for each byte there, until `go` ends */
     int go[2];     /* a pipe */
 } target;
+
+/* Then all of the rest; 0: to an orderly end. */
+static ssize_t hear_slowly(struct target_end *t, int fd)
+{
+    static char bytes[65536];
+    ssize_t n = 1;
+    char go;
+
+    while (n > 0 && read(t->go[0], &go, 1) == 1)
+        for (size_t left = SLOW_BYTES; n > 0 && left > 0; left -= (size_t)n) {
+            n = read(fd, bytes, MIN(left, sizeof(bytes)));
+            t->heard += n > 0 ? (size_t)n : 0;
+        }
+    while (n > 0) {
+        n = read(fd, bytes, sizeof(bytes));
+        t->heard += n > 0 ? (size_t)n : 0;
+    }
+    return n;
+}
 
 static void *serve(void *arg)
 {
@@ -24,10 +46,12 @@ static void *serve(void *arg)
 
     if (fd < 0)
         return NULL;
-    if (t->is_stuck) {
+    if (t->is_stuck || t->is_slow)
         shutdown(fd, SHUT_WR);
+    if (t->is_slow)
+        n = hear_slowly(t, fd);
+    else if (t->is_stuck)
         n = read(t->go[0], t->got, 1);
-    }
     while (!t->resets && n > 0 && t->got_len < sizeof(t->got)) {
         n = read(fd, t->got + t->got_len, sizeof(t->got) - t->got_len);
         t->got_len += n > 0 ? (size_t)n : 0;
@@ -108,7 +132,7 @@ static void setup(void)
              target.port, target.port, target.port, dead_port(), target.port, deaf_port());
     hub_up((const char *const[]){"edges=[{\"id\":\"e1\",\"listenPorts\":[80,81,82,83,84,85],"
                                  "\"secret\":\"" SECRET_OF_E1 "\"}]",
-                                 ports, "limits.streams=3", "limits.flushSecs=1",
+                                 ports, "limits.streams=3", "limits.flushSecs=2",
                                  "limits.connects=2", "limits.connectSecs=5", NULL});
 }
 
@@ -365,31 +389,40 @@ static bool has_room(void *arg)
     return stream_room(&((struct client_stream *)arg)->stream) > 0;
 }
 
+/* Until the buffers of both kernels are full too: three looks, for one may have met a hub that was
+ * held up.  How many bytes it was. */
+static size_t fill(struct client_stream *s)
+{
+    struct iovec piece;
+    size_t bytes = 0;
+
+    for (unsigned quiet = 0; quiet < 3;) {
+        if (!until_ms(has_room, s, 500)) {
+            quiet++;
+            continue;
+        }
+        quiet = 0;
+        ck_assert_uint_eq(stream_reserve(&s->stream, &piece, 1), 1);
+        memset(piece.iov_base, 'x', piece.iov_len);
+        stream_commit(&s->stream, piece.iov_len);
+        bytes += piece.iov_len;
+    }
+    return bytes;
+}
+
 /* Both sides have said their end, but the target does not take the rest: it gets limits.flushSecs.
  */
 START_TEST(end_that_nobody_takes)
 {
     struct client_stream s = {0};
     struct test_lane t = {0};
-    struct iovec piece;
 
     target.is_stuck = true;
     ck_assert_int_eq(pipe(target.go), 0);
     edge_up(&t);
     target_serves();
     client_stream_open(&s, t.link, 5000, 82);
-    /* Until the buffers of both kernels are full too: three looks, for one may have met a hub that
-     * was held up. */
-    for (unsigned quiet = 0; quiet < 3;) {
-        if (!until_ms(has_room, &s, 500)) {
-            quiet++;
-            continue;
-        }
-        quiet = 0;
-        ck_assert_uint_eq(stream_reserve(&s.stream, &piece, 1), 1);
-        memset(piece.iov_base, 'x', piece.iov_len);
-        stream_commit(&s.stream, piece.iov_len);
-    }
+    fill(&s);
     stream_finish(&s.stream);
     UNTIL(client_stream_is_at_end, &s);
     ck_assert_int_eq(s.stream.reset_code, RESET_NONE);
@@ -397,6 +430,47 @@ START_TEST(end_that_nobody_takes)
     ck_assert_uint_eq(results(RESULT_FLUSH_TIMEOUT), 1);
     ck_assert_int_eq(write(target.go[1], "g", 1), 1);
     target_ends();
+    stream_release(&s.stream);
+    lane_down(&t);
+}
+END_TEST
+
+static bool never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+/* It takes some of the rest four times within limits.flushSecs, for twice as long as that: seldom
+ * enough that the kernel tells the hub of no room meanwhile. */
+START_TEST(end_that_is_taken_slowly)
+{
+    struct client_stream s = {0};
+    struct test_lane t = {0};
+    int buffer_bytes = 16384; /* or the kernel takes all of the rest once some was taken */
+    size_t bytes;
+
+    target.is_slow = true;
+    ck_assert_int_eq(
+        setsockopt(target.listen_fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof(int)), 0);
+    ck_assert_int_eq(pipe(target.go), 0);
+    edge_up(&t);
+    target_serves();
+    client_stream_open(&s, t.link, 5000, 82);
+    bytes = fill(&s);
+    ck_assert_uint_gt(bytes, 8 * SLOW_BYTES);
+    stream_finish(&s.stream);
+    UNTIL(client_stream_is_at_end, &s);
+    for (unsigned i = 0; i < 8; i++) {
+        ck_assert_int_eq(write(target.go[1], "g", 1), 1);
+        ck_assert(!until_ms(never, NULL, 500));
+    }
+    close(target.go[1]);
+    UNTIL(no_forwards, NULL);
+    target_ends();
+    ck_assert_uint_eq(target.heard, bytes);
+    ck_assert_uint_eq(results(RESULT_FLUSH_TIMEOUT), 0);
+    ck_assert_uint_eq(results(RESULT_ENDED), 1);
     stream_release(&s.stream);
     lane_down(&t);
 }
@@ -445,6 +519,7 @@ int main(void)
     tcase_add_test(tcase, too_many);
     tcase_add_test(tcase, lane_is_lost);
     tcase_add_test(tcase, end_that_nobody_takes);
+    tcase_add_test(tcase, end_that_is_taken_slowly);
     tcase_add_test(tcase, removed_port_fades);
     return suite_run("hub_forwards", tcase);
 }

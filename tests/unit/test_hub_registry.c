@@ -125,11 +125,16 @@ START_TEST(secret_grace)
     ck_assert_str_eq(edge_old_secret(e, 5999), first);
     ck_assert_ptr_null(edge_old_secret(e, 6000));
     ck_assert_int_eq(e->old_until.until_unix, 1700000005);
+    ck_assert(edge_is_secret_good(e, e->secret_number, 6000));
+    ck_assert(edge_is_secret_good(e, e->secret_number - 1, 5999));
+    ck_assert(!edge_is_secret_good(e, e->secret_number - 1, 6000));
+    ck_assert(!edge_is_secret_good(e, e->secret_number - 2, 5999));
     registry_renew_secret(
         &r, e, new_secret(),
         secret_grace_of(0, 2000, 1700000001)); /* at once: neither is good any more */
     ck_assert_ptr_null(edge_old_secret(e, 2000));
     ck_assert_str_ne(e->secret, second);
+    ck_assert(!edge_is_secret_good(e, e->secret_number - 1, 2000));
     ck_assert_int_eq(e->old_until.until_unix, 0);
     registry_fini(&r);
 }

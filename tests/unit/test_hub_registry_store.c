@@ -132,6 +132,28 @@ START_TEST(an_old_secret_whose_time_is_over)
 }
 END_TEST
 
+/* The clock was wrong when it was written. */
+START_TEST(an_old_secret_is_good_for_so_long_at_most)
+{
+    const uint64_t most_ms = (uint64_t)GRACE_SECS_MAX * 1000;
+    struct store_batch *b = store_batch_new();
+    const struct edge *edge;
+
+    open_it();
+    put(b, "e1", SECRET_OF_E1);
+    registry_renew_secret(&registry, registry_find(&registry, "e1"), new_secret(),
+                          (struct secret_grace){1, INT64_MAX});
+    registry_batch_put(b, registry_find(&registry, "e1"));
+    write_batch(b);
+    close_it();
+    open_it();
+    edge = registry_find(&registry, "e1");
+    ck_assert_str_eq(edge_old_secret(edge, loop_now_ms(loop)), SECRET_OF_E1);
+    ck_assert_ptr_null(edge_old_secret(edge, loop_now_ms(loop) + most_ms + 1000));
+    close_it();
+}
+END_TEST
+
 START_TEST(more_than_the_limit)
 {
     struct store_batch *b = store_batch_new();
@@ -270,6 +292,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, edges_come_back);
     tcase_add_test(tcase, an_old_secret_whose_time_is_over);
+    tcase_add_test(tcase, an_old_secret_is_good_for_so_long_at_most);
     tcase_add_test(tcase, more_than_the_limit);
     tcase_add_test(tcase, the_list_begins);
     tcase_add_test(tcase, why_the_list_was_not_taken);

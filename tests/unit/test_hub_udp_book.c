@@ -154,6 +154,59 @@ START_TEST(what_is_not_allowed_is_refused)
 }
 END_TEST
 
+static bool has_config(void *arg)
+{
+    return ((struct test_lane *)arg)->configs > 0;
+}
+
+/* On the worker: what fades has faded just now. */
+static void end_grace(void *arg)
+{
+    struct hub_worker *w = arg;
+
+    LIST_EACH (&w->lanes, node, after) {
+        struct authority *a = &container_of(node, struct hub_lane, node)->authority.udp;
+
+        for (size_t i = 0; i < a->fading_count; i++)
+            a->fading[i].until_ms = loop_now_ms(w->loop) + 1;
+    }
+}
+
+/* Opened within the time of grace, by an edge that acknowledges nothing. */
+START_TEST(a_flow_ends_with_the_grace_of_its_port)
+{
+    struct test_session s = {0}, kept = {0}, late = {0};
+    struct test_lane t = {0};
+    struct edge_spec spec;
+    unsigned change;
+
+    udp_up((const char *const[]){"workers=1", NULL});
+    edge_up(&t);
+    t.acks = false;
+    edge_spec_of(&spec, registry_find(&hub.registry, "e1"));
+    port_list_fini(&spec.ports_udp);
+    port_list_set(&spec.ports_udp, (const uint16_t[]){54}, 1);
+    ck_assert_int_eq(hub_put_edge(&hub, &spec, &change), 0);
+    edge_spec_fini(&spec);
+    UNTIL(has_config, &t);
+    session_up(&t, &s, 5000, 53);
+    session_up(&t, &kept, 5000, 54);
+    ask(&s, "one");
+    errand_run(hub.loop, hub.workers[0].loop, end_grace, &hub.workers[0]);
+    UNTIL(is_closed, &s);
+    ck_assert_int_eq(s.session.end, UDP_END_NOT_ALLOWED);
+    session_up(&t, &late, 5001, 53);
+    UNTIL(is_closed, &late);
+    ck_assert_int_eq(late.session.end, UDP_END_NOT_ALLOWED);
+    ck_assert_int_eq(kept.session.state, UDP_OPEN);
+    udp_session_release(&s.session);
+    udp_session_release(&kept.session);
+    udp_session_release(&late.session);
+    lane_down(&t);
+    udp_down();
+}
+END_TEST
+
 START_TEST(past_the_limit_the_least_recently_used_goes)
 {
     struct test_session s[3] = {0};
@@ -185,6 +238,7 @@ int main(void)
     tcase_add_test(tc, a_flow_outlives_its_lane);
     tcase_add_test(tc, an_orphan_is_kept_for_so_long);
     tcase_add_test(tc, what_is_not_allowed_is_refused);
+    tcase_add_test(tc, a_flow_ends_with_the_grace_of_its_port);
     tcase_add_test(tc, past_the_limit_the_least_recently_used_goes);
     return suite_run("udp_book", tc);
 }

@@ -266,13 +266,6 @@ START_TEST(freed_before_the_first_turn_and_twice)
 }
 END_TEST
 
-START_TEST(states_have_names)
-{
-    ck_assert_str_eq(link_state_name(LINK_HANDSHAKE), "HANDSHAKE");
-    ck_assert_str_eq(link_state_name(LINK_DEAD), "DEAD");
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("link_link");
@@ -293,7 +286,6 @@ int main(void)
     tcase_add_loop_test(c, freed_in_a_callback, 0, 2 * AT_DEAD);
     tcase_add_loop_test(c, freed_between_callbacks, 0, 2 * LINK_STATE_COUNT);
     tcase_add_test(c, freed_before_the_first_turn_and_twice);
-    tcase_add_test(c, states_have_names);
     suite_add_tcase(suite, c);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

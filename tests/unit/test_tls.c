@@ -251,41 +251,6 @@ START_TEST(handshake_with_the_smallest_buffers)
 }
 END_TEST
 
-START_TEST(fed_bytes_come_first)
-{
-    struct tls_pair p;
-    uint8_t hello[4096];
-    size_t part, n;
-
-    tls_pair_open(&p, PAIR_RELAYED, 0);
-    tls_pair_join(&p, client_ctx, "hub.test", server_ctx, NULL);
-    ck_assert_int_eq(tls_handshake(p.client), IO_WAIT);
-    n = (size_t)read(p.client_wire, hello, sizeof(hello));
-    ck_assert_uint_lt(n, sizeof(hello));
-    part = _i == 0 ? n : _i == 1 ? 1 : n / 2; /* all, a byte, half of it read with a PROXY header */
-    ck_assert_int_eq(tls_feed(p.server, hello, part), 0);
-    if (part < n)
-        tls_pair_put(p.server_wire, hello + part, n - part);
-    tls_pair_agree(&p);
-    ck_assert_str_eq(tls_sni(p.server), "hub.test");
-    tls_pair_close(&p);
-}
-END_TEST
-
-START_TEST(too_much_cannot_be_fed)
-{
-    struct tls_pair p;
-    char *bytes = must_alloc((256u << 10) + 1);
-
-    memset(bytes, 0, (256u << 10) + 1);
-    tls_pair_open(&p, PAIR_DIRECT, 0);
-    tls_pair_join(&p, NULL, NULL, server_ctx, NULL);
-    ck_assert_int_eq(tls_feed(p.server, bytes, (256u << 10) + 1), -ERR_FULL);
-    tls_pair_close(&p);
-    free(bytes);
-}
-END_TEST
-
 /* --- ends -------------------------------------------------------------------------------- */
 
 START_TEST(close_notify_is_an_end)
@@ -573,8 +538,6 @@ int main(void)
     tcase_add_test(tcase, largest_record_byte_by_byte);
     tcase_add_test(tcase, handshake_in_single_bytes);
     tcase_add_loop_test(tcase, handshake_with_the_smallest_buffers, 0, 2);
-    tcase_add_loop_test(tcase, fed_bytes_come_first, 0, 3);
-    tcase_add_test(tcase, too_much_cannot_be_fed);
     tcase_add_test(tcase, close_notify_is_an_end);
     tcase_add_loop_test(tcase, bare_end_is_an_error, 0, 2);
     tcase_add_test(tcase, end_in_the_middle_of_a_record);

@@ -383,7 +383,7 @@ START_TEST(files)
     ck_assert_int_eq(tls_cert_load(&cert, chain, "/nowhere/key", why, sizeof(why)), -ERR_IO);
     ck_assert_str_eq(why, "/nowhere/key: No such file or directory");
     ck_assert_int_eq(tls_cert_load(&cert, "/", key, why, sizeof(why)), -ERR_IO);
-    ck_assert_ptr_nonnull(strstr(why, "not a file"));
+    ck_assert_ptr_nonnull(strstr(why, "no regular file"));
     free(chain);
     free(key);
     free(wrong);

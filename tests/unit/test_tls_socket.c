@@ -237,20 +237,6 @@ START_TEST(no_chunk_to_write_into)
 }
 END_TEST
 
-START_TEST(no_chunk_to_feed)
-{
-    struct tls_pair p;
-    struct chunk *taken;
-
-    tls_pair_open(&p, PAIR_DIRECT, 0);
-    tls_pair_join(&p, NULL, NULL, server_ctx, NULL);
-    taken = exhaust(&p.pool);
-    ck_assert_int_eq(tls_feed(p.server, "x", 1), -ERR_NOMEM);
-    give_back(&p.pool, taken);
-    tls_pair_close(&p);
-}
-END_TEST
-
 /* The pool fails at its nth chunk, for every n, while data goes through: an error or success, and
  * every chunk comes back (tls_pair_close checks). */
 START_TEST(pool_of_every_size)
@@ -315,7 +301,6 @@ int main(void)
     tcase_add_test(tcase, no_chunk_for_the_handshake);
     tcase_add_test(tcase, no_chunk_to_read_into);
     tcase_add_test(tcase, no_chunk_to_write_into);
-    tcase_add_test(tcase, no_chunk_to_feed);
     tcase_add_test(tcase, pool_of_every_size);
     tcase_add_test(tcase, first_error_stays);
     srunner_run_all(runner, CK_NORMAL);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "support/tls_pair.h"
 #include "support/tls_pem.h"
@@ -196,6 +197,11 @@ START_TEST(ca_file_that_is_none)
     ck_assert_int_eq(tls_ctx_new_client(&ctx, &options, why, sizeof(why)), -ERR_SYNTAX);
     ck_assert_ptr_nonnull(strstr(why, empty));
     ck_assert_ptr_null(ctx);
+    ck_assert_int_eq(remove(empty), 0);
+    ck_assert_int_eq(mkfifo(empty, 0600), 0); /* nobody writes into it: not to be waited for */
+    ck_assert_int_eq(tls_ctx_new_client(&ctx, &options, why, sizeof(why)), -ERR_IO);
+    ck_assert_ptr_nonnull(strstr(why, "is no regular file"));
+    ck_assert_int_eq(remove(empty), 0);
     free(empty);
 }
 END_TEST

@@ -1,6 +1,7 @@
 /* The table of keys: defaults are good, wrong values are named. */
 #include <check.h>
 #include <json-c/json.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,38 @@ START_TEST(limits_are_described)
 }
 END_TEST
 
+static void on_secret(void *arg, const char *secret)
+{
+    char *all = arg;
+
+    snprintf(all + strlen(all), 64 - strlen(all), "%s|", secret);
+}
+
+/* The query is whom Coreflow knows us by: it is shown nowhere. */
+START_TEST(the_query_of_a_url_is_a_secret)
+{
+    struct traffic_conf conf;
+    struct json_check faults;
+    struct json_object *shown, *part = NULL;
+    char all[64] = "";
+
+    ck_assert_int_eq(
+        read_sets((const char *const[]){"coreflow.url=wss://flow.test/ws?token=abc&x&y=d=e", NULL},
+                  &conf, &faults),
+        0);
+    shown = conf_emit(&traffic_conf_table, &conf);
+    ck_assert_ptr_null(strstr(json_object_to_json_string(shown), "abc"));
+    json_object_object_get_ex(shown, "coreflow", &part);
+    json_object_object_get_ex(part, "url", &part);
+    ck_assert_str_eq(json_object_get_string(part), "wss://flow.test/ws?***");
+    json_object_put(shown);
+    conf_each_secret(&traffic_conf_table, &conf, on_secret, all);
+    ck_assert_str_eq(all, "abc|x|d=e|");
+    conf_free(&traffic_conf_table, &conf);
+    json_check_fini(&faults);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("conf");
@@ -140,5 +173,6 @@ int main(void)
     tcase_add_test(tcase, defaults);
     tcase_add_loop_test(tcase, values, 0, (int)(sizeof(rows) / sizeof(rows[0])));
     tcase_add_test(tcase, limits_are_described);
+    tcase_add_test(tcase, the_query_of_a_url_is_a_secret);
     return suite_run("traffic_conf", tcase);
 }

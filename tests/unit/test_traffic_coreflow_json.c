@@ -99,11 +99,11 @@ START_TEST(what_is_written)
                 "{\"method\":\"re\\\"start\",\"request\":{},\"response\":null,"
                 "\"error\":{\"text\":\"no such method\",\"data\":{}},"
                 "\"correlation\":{\"id\":\"7\",\"phase\":\"response\"}}");
-    expect_text(coreflow_emit_status_answer("updateRouting", "8", ""),
+    expect_text(coreflow_emit_status_answer("updateRouting", "8", "ok", ""),
                 "{\"method\":\"updateRouting\",\"request\":{},"
                 "\"response\":{\"status\":\"ok\",\"errorText\":\"\"},"
                 "\"correlation\":{\"id\":\"8\",\"phase\":\"response\"}}");
-    expect_text(coreflow_emit_status_answer("updateRouting", "9", "/a: bad"),
+    expect_text(coreflow_emit_status_answer("updateRouting", "9", "error", "/a: bad"),
                 "{\"method\":\"updateRouting\",\"request\":{},"
                 "\"response\":{\"status\":\"error\",\"errorText\":\"/a: bad\"},"
                 "\"correlation\":{\"id\":\"9\",\"phase\":\"response\"}}");
@@ -119,27 +119,33 @@ START_TEST(what_became_of_an_update)
     route_set_seal(live);
     route_set_number(live, 4);
     u->fate = ROUTE_APPLIED;
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "ok");
     ck_assert_str_eq(why, "");
+    u->is_store_failed = true; /* in force, and said */
+    snprintf(u->store_why, sizeof(u->store_why), "the disk");
+    ck_assert_str_eq(coreflow_describe(u, live, why), "ok");
+    ck_assert_str_eq(why,
+                     "notStored: the set is served, but a restart would not find it: the disk");
+    u->is_store_failed = false;
     u->fate = ROUTE_UNCHANGED;
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "ok");
     ck_assert_str_eq(why, "");
     u->fate = ROUTE_SUPERSEDED;
     u->superseded_by = 6;
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "error");
     ck_assert_ptr_nonnull(strstr(why, "superseded"));
     ck_assert_ptr_nonnull(strstr(why, "update 6"));
     ck_assert_ptr_nonnull(strstr(why, "revision 4"));
     u->fate = ROUTE_STOPPED;
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "error");
     ck_assert_ptr_nonnull(strstr(why, "revision 4"));
     u->fate = ROUTE_REJECTED;
     json_fault(&u->build.faults, "/reverseConfigs/0", "x", "one thing");
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "error");
     ck_assert_str_eq(why, "1 fault: /reverseConfigs/0: one thing");
     for (unsigned i = 0; i < 5000; i++)
         json_fault(&u->build.faults, "/reverseConfigs/1", "x", "%0500u", i);
-    coreflow_describe(u, live, why);
+    ck_assert_str_eq(coreflow_describe(u, live, why), "error");
     ck_assert_ptr_nonnull(strstr(why, "5001 faults: /reverseConfigs/0: one thing; "));
     ck_assert_uint_lt(strlen(why), TYPED_TEXT_MAX);
     route_update_free(u);

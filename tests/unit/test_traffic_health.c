@@ -189,6 +189,22 @@ START_TEST(as_many_as_may_be)
 }
 END_TEST
 
+/* All of the limit is in use: another check of the same destinations takes the place of the first.
+ */
+START_TEST(a_swap_needs_no_room)
+{
+    struct route_set *first = make_set(2, 20), *second = make_set(2, 30);
+
+    ck_assert_uint_eq(health.count, 2);
+    ck_assert_uint_eq(health.refused, 0);
+    ck_assert_ptr_nonnull(second->routes[0].marks[0]);
+    ck_assert_ptr_nonnull(second->routes[0].marks[1]);
+    ck_assert_ptr_ne(first->routes[0].marks[0], second->routes[0].marks[0]);
+    route_set_unref(first);
+    route_set_unref(second);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("health");
@@ -197,5 +213,6 @@ int main(void)
     tcase_add_test(tcase, marks_follow_answers);
     tcase_add_test(tcase, watches_follow_sets);
     tcase_add_test(tcase, as_many_as_may_be);
+    tcase_add_test(tcase, a_swap_needs_no_room);
     return suite_run("traffic_health", tcase);
 }

@@ -330,6 +330,17 @@ START_TEST(one_route)
     forget(&b);
     forget(&a);
 
+    /* RFC 9110, 13.1.1: nothing there, nothing matches. */
+    a = put_one("/v1/routes/b.a.test", "b.a.test", 80, "If-Match: *\r\n");
+    ck_assert_int_eq(a.status, 412);
+    forget(&a);
+    a = put_one("/v1/routes/b.a.test", "b.a.test", 80, "If-Match: \"0000000000000000\"\r\n");
+    ck_assert_int_eq(a.status, 412);
+    forget(&a);
+    a = ask(TOKEN, "GET", "/v1/routes/b.a.test", "", NULL);
+    ck_assert_int_eq(a.status, 404);
+    forget(&a);
+
     a = ask(TOKEN, "GET", "/v1/routes/x.a.test", "", NULL); /* covered, but no entry */
     ck_assert_int_eq(a.status, 404);
     forget(&a);

@@ -463,6 +463,32 @@ START_TEST(stored_before_it_is_answered)
 }
 END_TEST
 
+/* The disk took nothing: who sends the same set again, told or not, has it stored. */
+START_TEST(stored_when_it_is_sent_again)
+{
+    stores = 0;
+    store_fails = true;
+    submit(a_set("a.test", 80));
+    submit(a_set("a.test", 80));
+    run_until(2);
+    ck_assert_str_eq(ended[1], "set 2 unchanged r1 +0 ~0 -0");
+    ck_assert_uint_eq(stores, 2);
+    ck_assert_uint_eq(route_apply_stats(apply)->store_failures, 2);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 0);
+    store_fails = false;
+    submit(a_set("a.test", 80));
+    run_until(3);
+    ck_assert_uint_eq(stores, 3);
+    ck_assert_uint_eq(stored, 1);
+    ck_assert_uint_eq(route_apply_stats(apply)->stored, 1);
+    submit(an_edit("a.test", 80)); /* the same: now there is nothing to do */
+    run_until(4);
+    ck_assert_uint_eq(stores, 3);
+    ck_assert_uint_eq(route_apply_stats(apply)->sets, 3);
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("route_apply");
@@ -478,6 +504,7 @@ int main(void)
     tcase_add_test(tcase, stop_answers_all);
     tcase_add_test(tcase, readings);
     tcase_add_test(tcase, readings_at_the_end);
+    tcase_add_test(tcase, stored_when_it_is_sent_again);
     tcase_add_test(tcase, stored_before_it_is_answered);
     tcase_add_test(tcase, no_json);
     tcase_add_test(tcase, the_text_is_wiped);

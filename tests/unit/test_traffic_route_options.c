@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "support/suite.h"
 #include "support/tls_pem.h"
@@ -204,6 +205,27 @@ START_TEST(tls_is_shared)
 }
 END_TEST
 
+/* The apply thread reads it: one that waits would be its last. */
+START_TEST(a_ca_file_that_is_a_fifo)
+{
+    char *path = tls_pem_file(""), *text;
+    struct json_check faults;
+
+    ck_assert_int_eq(remove(path), 0);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    text = must_printf("{'upstreamTls':{'caFile':'%s'}}", path);
+    ck_assert_ptr_null(parse(&faults, text, "a.test"));
+    ck_assert_str_eq(faults.faults[0].pointer, "/routes/3/upstreamTls/caFile");
+    ck_assert_ptr_nonnull(strstr(faults.faults[0].detail, "no regular file"));
+    ck_assert_uint_eq(cache.failures, 1);
+    json_check_fini(&faults);
+    ck_assert_int_eq(remove(path), 0);
+    free(path);
+    free(text);
+    origin_tls_cache_fini(&cache);
+}
+END_TEST
+
 START_TEST(a_wildcard_names_nobody)
 {
     struct json_check faults;
@@ -229,6 +251,7 @@ int main(void)
     tcase_add_test(tcase, everything_said);
     tcase_add_test(tcase, one_text_for_one_meaning);
     tcase_add_test(tcase, tls_is_shared);
+    tcase_add_test(tcase, a_ca_file_that_is_a_fifo);
     tcase_add_test(tcase, a_wildcard_names_nobody);
     return suite_run("traffic_route_options", tcase);
 }

@@ -114,18 +114,37 @@ static void write_text(const char *at, const char *text)
     fclose(out);
 }
 
-static void write_route(const char *at, const char *host)
+static char ca_file[96]; /* of the routes that are written; "": none */
+
+/* A set of one route; the caller's. */
+static char *text_of_route(const char *host)
 {
     struct json_object *route = json_object_new_object(), *list = json_object_new_array();
+    char *text;
 
     json_object_object_add(route, "hostName", json_object_new_string(host));
     json_object_object_add(route, "destinationIp", json_object_new_string("192.0.2.1"));
     json_object_object_add(route, "destinationPort", json_object_new_int(80));
     json_object_object_add(route, "publicKey", json_object_new_string(a_test_chain));
     json_object_object_add(route, "privateKey", json_object_new_string(a_test_key));
+    if (ca_file[0]) {
+        struct json_object *tls = json_object_new_object();
+
+        json_object_object_add(tls, "caFile", json_object_new_string(ca_file));
+        json_object_object_add(route, "upstreamTls", tls);
+    }
     json_object_array_add(list, route);
-    write_text(at, json_object_to_json_string(list));
+    text = must_strdup(json_object_to_json_string(list));
     json_object_put(list);
+    return text;
+}
+
+static void write_route(const char *at, const char *host)
+{
+    char *text = text_of_route(host);
+
+    write_text(at, text);
+    free(text);
 }
 
 static bool has(const char *host)
@@ -223,6 +242,60 @@ START_TEST(a_file_at_fault_changes_nothing_and_is_tried_once)
 }
 END_TEST
 
+static void pass_over(struct route_update *u, const struct route_set *live)
+{
+    (void)u;
+    (void)live;
+}
+
+/* The cause lies elsewhere, and may end without a change of the file. */
+START_TEST(a_file_that_waits_for_another_one)
+{
+    snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", folder);
+    write_route(path, "a.test");
+    start();
+    for (unsigned tries = 1; tries <= 3; tries++) {
+        run(10000);
+        ck_assert_uint_eq(rejected, tries);
+        ck_assert_uint_eq(watch.submitted, tries);
+    }
+    run(10000); /* the fourth came to nothing: 2, 4, 8, 16 looks */
+    ck_assert_uint_eq(watch.pause, 16);
+    write_text(ca_file, a_test_chain);
+    run(10000);
+    ck_assert(has("a.test"));
+    check_quiet();
+    ca_file[0] = '\0';
+}
+END_TEST
+
+/* Not over what somebody has sent meanwhile. */
+START_TEST(the_newest_update_wins_over_a_file_that_waits)
+{
+    struct route_update *u;
+
+    snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", folder);
+    write_route(path, "a.test");
+    start();
+    run(10000);
+    ck_assert_uint_eq(rejected, 1);
+    ca_file[0] = '\0';
+    u = route_update_new(ROUTE_UPDATE_SET);
+    u->text = text_of_route("b.a.test");
+    u->text_len = strlen(u->text);
+    u->on_done = pass_over;
+    int rc = route_apply_submit(apply, u);
+    ck_assert_int_eq(rc, 0);
+    while (!has("b.a.test"))
+        run(10000);
+    snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", folder);
+    write_text(ca_file, a_test_chain);
+    ca_file[0] = '\0';
+    check_quiet();
+    ck_assert(has("b.a.test"));
+}
+END_TEST
+
 START_TEST(a_file_that_goes_and_comes_back)
 {
     start();
@@ -260,12 +333,6 @@ START_TEST(what_cannot_be_read_is_left_alone)
     ck_assert(has("a.test"));
 }
 END_TEST
-
-static void pass_over(struct route_update *u, const struct route_set *live)
-{
-    (void)u;
-    (void)live;
-}
 
 /* The line of updates is full: the file is taken as soon as there is room. */
 START_TEST(a_full_line_is_waited_for)
@@ -309,6 +376,8 @@ int main(void)
     tcase_add_test(c, a_file_that_is_moved_into_its_place);
     tcase_add_test(c, a_volume_of_kubernetes);
     tcase_add_test(c, a_file_at_fault_changes_nothing_and_is_tried_once);
+    tcase_add_test(c, a_file_that_waits_for_another_one);
+    tcase_add_test(c, the_newest_update_wins_over_a_file_that_waits);
     tcase_add_test(c, a_file_that_goes_and_comes_back);
     tcase_add_test(c, what_cannot_be_read_is_left_alone);
     tcase_add_test(c, a_full_line_is_waited_for);

@@ -144,6 +144,42 @@ START_TEST(an_answer_that_fails_later)
 }
 END_TEST
 
+static void take(const char *list)
+{
+    struct json_object *parsed;
+    struct json_syntax why;
+    int rc = json_read(&parsed, list, strlen(list), &why);
+
+    ck_assert_int_eq(rc, 0);
+    trust_watch_take(&watch, parsed);
+    json_object_put(parsed);
+}
+
+/* At once, before anybody has answered: names in both lists stay what they were. */
+START_TEST(another_list)
+{
+    begin("[\"localhost\",\"10.0.0.0/8\"]");
+    settle();
+    take("[\"192.0.2.0/24\",\"localhost\"]");
+    ck_assert_uint_eq(changes, 2);
+    ck_assert(trust_watch_is_settled(&watch));
+    ck_assert(trusts("127.0.0.1:1"));
+    ck_assert(trusts("192.0.2.1:1"));
+    ck_assert(!trusts("10.0.0.1:1"));
+    take("[\"192.0.2.0/24\",\"localhost\"]"); /* the same */
+    ck_assert_uint_eq(changes, 2);
+    take("[\"localhost\",\"no-such-name.invalid\"]");
+    ck_assert(trusts("127.0.0.1:1"));
+    ck_assert(!trust_watch_is_settled(&watch)); /* the new one is not known yet */
+    settle();
+    ck_assert(trusts("127.0.0.1:1"));
+    take("[\"10.0.0.0/8\"]");
+    ck_assert(!trusts("127.0.0.1:1"));
+    ck_assert(trust_watch_is_settled(&watch));
+    end();
+}
+END_TEST
+
 START_TEST(ended_while_asking)
 {
     begin("[\"localhost\"]");
@@ -162,6 +198,7 @@ int main(void)
     tcase_add_test(tcase, a_name);
     tcase_add_test(tcase, a_name_that_fails);
     tcase_add_test(tcase, an_answer_that_fails_later);
+    tcase_add_test(tcase, another_list);
     tcase_add_test(tcase, ended_while_asking);
     return suite_run("traffic_trust_watch", tcase);
 }

@@ -45,6 +45,9 @@ START_TEST(a_removed_port_is_good_for_30_s_at_most)
     ck_assert(authority_allows(&a, 443, 79999));
     ck_assert(!authority_allows(&a, 443, 80000));
     ck_assert(authority_allows(&a, 80, 80000));
+    ck_assert(!authority_has_faded(&a, 0, 79999));
+    ck_assert(authority_has_faded(&a, 79999, 80000));
+    ck_assert(!authority_has_faded(&a, 80000, 90000));
     authority_fini(&a);
 }
 END_TEST

@@ -50,7 +50,7 @@ static struct session *begin(struct session_book *b, const char *edge, const cha
     struct hello h = hello_of(edge, instance, 0);
     uint8_t id[SESSION_BYTES] = {++next_id};
     enum answer_code code = ANSWER_OVERLOADED;
-    struct session *s = session_begin(b, &h, max_instances, id, link, 1000, &code);
+    struct session *s = session_begin(b, &h, max_instances, id, link, &code);
 
     ck_assert_ptr_nonnull(s);
     ck_assert_int_eq(code, ANSWER_OK);
@@ -129,7 +129,7 @@ START_TEST(a_new_session_begins_with_lane_0)
 
     session_book_init(&b, &events, &ended);
     begin(&b, "e", "host", 1, &link);
-    ck_assert_ptr_null(session_begin(&b, &h, 1, id, &link, 1, &code));
+    ck_assert_ptr_null(session_begin(&b, &h, 1, id, &link, &code));
     ck_assert_int_eq(code, ANSWER_BAD_REQUEST);
     ck_assert_uint_eq(ended.count, 0); /* and nobody was replaced by it */
     ck_assert_uint_eq(b.count, 1);

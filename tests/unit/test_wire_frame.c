@@ -12,27 +12,26 @@ static const struct {
     uint8_t type;
     const char *name;
     bool is_from_edge, is_from_hub;
-    enum frame_tier tier;
     enum frame_kind kind;
     uint32_t min, max;
 } table[] = {
-    {0x01, "OPEN", 1, 0, FRAME_TIER_CONTROL, FRAME_OF_STREAM, 1, 107},
-    {0x02, "DATA", 1, 0, FRAME_TIER_DATA, FRAME_OF_STREAM, 0, 65536},
-    {0x03, "CLOSE", 1, 0, FRAME_TIER_DATA, FRAME_OF_STREAM, 0, 1},
-    {0x04, "DATA_BACK", 0, 1, FRAME_TIER_DATA, FRAME_OF_STREAM, 0, 65536},
-    {0x05, "CLOSE_BACK", 0, 1, FRAME_TIER_DATA, FRAME_OF_STREAM, 0, 1},
-    {0x06, "CONFIG", 0, 1, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 2, 65536},
-    {0x07, "PING", 0, 1, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 8, 8},
-    {0x08, "PONG", 1, 0, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 8, 8},
-    {0x09, "WINDOW_UPDATE", 1, 0, FRAME_TIER_CONTROL, FRAME_OF_STREAM, 4, 4},
-    {0x0a, "WINDOW_UPDATE_BACK", 0, 1, FRAME_TIER_CONTROL, FRAME_OF_STREAM, 4, 4},
-    {0x0b, "UDP_OPEN", 1, 0, FRAME_TIER_CONTROL, FRAME_OF_UDP, 28, 65536},
-    {0x0c, "UDP_DATA", 1, 0, FRAME_TIER_DATA, FRAME_OF_UDP, 0, 65536},
-    {0x0d, "UDP_DATA_BACK", 0, 1, FRAME_TIER_DATA, FRAME_OF_UDP, 0, 65536},
-    {0x0e, "UDP_CLOSE", 1, 1, FRAME_TIER_DATA, FRAME_OF_UDP, 0, 1},
-    {0x0f, "CONFIG_ACK", 1, 0, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 2, 65536},
-    {0x10, "DRAIN", 1, 1, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 2, 65536},
-    {0x11, "GOODBYE", 1, 1, FRAME_TIER_CONTROL, FRAME_OF_CONNECTION, 2, 65536},
+    {0x01, "OPEN", 1, 0, FRAME_OF_STREAM, 1, 107},
+    {0x02, "DATA", 1, 0, FRAME_OF_STREAM, 0, 65536},
+    {0x03, "CLOSE", 1, 0, FRAME_OF_STREAM, 0, 1},
+    {0x04, "DATA_BACK", 0, 1, FRAME_OF_STREAM, 0, 65536},
+    {0x05, "CLOSE_BACK", 0, 1, FRAME_OF_STREAM, 0, 1},
+    {0x06, "CONFIG", 0, 1, FRAME_OF_CONNECTION, 2, 65536},
+    {0x07, "PING", 0, 1, FRAME_OF_CONNECTION, 8, 8},
+    {0x08, "PONG", 1, 0, FRAME_OF_CONNECTION, 8, 8},
+    {0x09, "WINDOW_UPDATE", 1, 0, FRAME_OF_STREAM, 4, 4},
+    {0x0a, "WINDOW_UPDATE_BACK", 0, 1, FRAME_OF_STREAM, 4, 4},
+    {0x0b, "UDP_OPEN", 1, 0, FRAME_OF_UDP, 28, 65536},
+    {0x0c, "UDP_DATA", 1, 0, FRAME_OF_UDP, 0, 65536},
+    {0x0d, "UDP_DATA_BACK", 0, 1, FRAME_OF_UDP, 0, 65536},
+    {0x0e, "UDP_CLOSE", 1, 1, FRAME_OF_UDP, 0, 1},
+    {0x0f, "CONFIG_ACK", 1, 0, FRAME_OF_CONNECTION, 2, 65536},
+    {0x10, "DRAIN", 1, 1, FRAME_OF_CONNECTION, 2, 65536},
+    {0x11, "GOODBYE", 1, 1, FRAME_OF_CONNECTION, 2, 65536},
 };
 
 static void put_header(uint8_t out[9], uint32_t stream, uint8_t type, uint32_t len)
@@ -70,7 +69,6 @@ START_TEST(each_type_is_what_the_table_says)
     ck_assert_str_eq(frame_name(type), table[_i].name);
     ck_assert_int_eq(frame_is_from_edge(type), table[_i].is_from_edge);
     ck_assert_int_eq(frame_is_from_hub(type), table[_i].is_from_hub);
-    ck_assert_int_eq(frame_tier(type), table[_i].tier);
     ck_assert_int_eq(frame_kind(type), table[_i].kind);
     ck_assert_ptr_null(fault_of(id, type, table[_i].min));
     ck_assert_ptr_null(fault_of(id, type, table[_i].max));
