@@ -241,6 +241,9 @@ size_t quic_datagram_max(const struct quic *q); /* payload of the largest DATAGR
 uint32_t quic_window(const struct quic *q);
 uint64_t quic_peer_window(const struct quic *q); /* after the handshake */
 const union addr *quic_peer(const struct quic *q);
+/* Server: that its peer is at that address is no mere claim: it answered our Retry, or its
+ * handshake is complete (RFC 9000, 8.1). */
+bool quic_is_validated(const struct quic *q);
 int quic_exporter(const struct quic *q,
                   uint8_t out[TLS_EXPORTER_BYTES]); /* RFC 9266; 0, -ERR_TLS */
 const char *quic_alpn(const struct quic *q);

@@ -118,6 +118,7 @@ struct quic *quic_new_server(struct quic_port *port, const struct quic_datagram 
     params.original_dcid = original ? *original : hd->dcid;
     params.original_dcid_present = 1;
     if (original) {
+        q->is_retried = true;
         params.retry_scid = hd->dcid;
         params.retry_scid_present = 1;
         settings.token = hd->token;

@@ -424,6 +424,11 @@ bool quic_is_secure(const struct quic *q)
     return q->state == CONN_OPEN;
 }
 
+bool quic_is_validated(const struct quic *q)
+{
+    return q->is_retried || q->state == CONN_OPEN;
+}
+
 size_t quic_datagram_max(const struct quic *q)
 {
     const ngtcp2_transport_params *its = ngtcp2_conn_get_remote_transport_params(q->conn);

@@ -140,6 +140,7 @@ struct quic {
     struct tls *tls;      /* owned */
     struct quic_ids *ids; /* owned until it is over */
     bool is_server, has_gso;
+    bool is_retried; /* its first Initial brought a token of our Retry */
     enum conn_state state;
     const struct quic_ops *ops; /* borrowed */
     void *owner;                /* borrowed */

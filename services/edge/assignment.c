@@ -150,6 +150,8 @@ void assignment_end(struct assignment *a)
 {
     a->has_ended = true;
     stun_client_set_interval(&a->stun, 0);
+    for (unsigned i = 0; i < a->shared->count; i++)
+        edge_worker_keep_flows(&a->shared->workers[i]);
     close_ports(a);
     acknowledge(a);
 }

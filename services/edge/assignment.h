@@ -48,7 +48,8 @@ void assignment_take_up(struct assignment *a, struct wire_config *config, bool i
 void assignment_down(struct assignment *a);
 /* No hub is wanted any more: neither are its ports. */
 void assignment_forget(struct assignment *a);
-/* The edge ends: the ports are closed, and none is bound any more. */
+/* The edge ends: the ports are closed, UDP ones with their last flow, and none is bound any more.
+ */
 void assignment_end(struct assignment *a);
 
 #endif

@@ -2,7 +2,9 @@
 #include "edge/client.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -46,6 +48,7 @@ static void client_enter(struct client *c, enum client_state to)
     leave_held(c);
     c->state = to;
     if (to == CLIENT_CLOSED) {
+        deadline_off(&c->flush);
         uncount_address(c);
         list_remove(&c->node);
         atomic_fetch_sub_explicit(&c->worker->stats.clients, 1, memory_order_relaxed);
@@ -60,11 +63,65 @@ static void turn_away(struct client *c, enum edge_refusal why)
     client_enter(c, CLIENT_CLOSED);
 }
 
+static void log_closed(const struct client *c, const char *end)
+{
+    char peer[ADDR_TEXT_MAX];
+
+    if (!log_is_on(LOG_DEBUG))
+        return;
+    log_debug("edge", "client_closed", LOG_S("client", addr_format(&c->peer, peer)),
+              LOG_S("end", end), LOG_S("reset", stream_reset_name(c->stream.reset_code)),
+              LOG_U("bytes_in", stream_bytes_out(&c->stream)),
+              LOG_U("bytes_out", stream_bytes_in(&c->stream)));
+}
+
+/* --- what is left for the client when its stream has ended -------------------------------------
+ */
+
+/* The kernel takes more from us by leaps only: what it has counts too. */
+static uint64_t bytes_left(const struct client *c)
+{
+    int queued = 0;
+
+    if (c->relay.fd >= 0 && ioctl(c->relay.fd, SIOCOUTQ, &queued) != 0)
+        queued = 0;
+    return c->stream.recvq.len + (uint64_t)queued;
+}
+
+static void note_left(struct client *c, uint64_t bytes)
+{
+    c->left_bytes = bytes;
+    c->left_since_ms = loop_now_ms(c->worker->loop);
+}
+
+static void on_flush_look(struct deadline *deadline)
+{
+    struct client *c = container_of(deadline, struct client, flush);
+    uint64_t left = bytes_left(c);
+
+    if (left < c->left_bytes)
+        note_left(c, left);
+    if (loop_now_ms(c->worker->loop) - c->left_since_ms < c->worker->shared->flush_ms) {
+        deadline_set(&c->flush, CLIENT_FLUSH_LOOK_MS);
+        return;
+    }
+    count(&c->worker->stats.flush_timeouts);
+    log_closed(c, "flush_timeout");
+    relay_fini(&c->relay);
+    edge_worker_ended(c->worker);
+    client_enter(c, CLIENT_CLOSED);
+}
+
 static void on_change(struct stream *s)
 {
     struct client *c = container_of(s, struct client, stream);
 
     relay_wake(&c->relay);
+    if (s->state != STREAM_ENDED || s->recvq.len == 0 || c->state != CLIENT_RELAYING ||
+        deadline_is_set(&c->flush))
+        return;
+    note_left(c, bytes_left(c));
+    deadline_set(&c->flush, CLIENT_FLUSH_LOOK_MS);
 }
 
 static void on_done(struct relay *r)
@@ -78,15 +135,7 @@ static void on_done(struct relay *r)
         count(&stats->reset);
     if (r->end == RELAY_STREAM_RESET && c->stream.reset_code < 4)
         count(&stats->reset_by_hub[c->stream.reset_code]);
-    if (log_is_on(LOG_DEBUG)) {
-        char peer[ADDR_TEXT_MAX];
-
-        log_debug("edge", "client_closed", LOG_S("client", addr_format(&c->peer, peer)),
-                  LOG_S("end", relay_end_name(r->end)),
-                  LOG_S("reset", stream_reset_name(c->stream.reset_code)),
-                  LOG_U("bytes_in", stream_bytes_out(&c->stream)),
-                  LOG_U("bytes_out", stream_bytes_in(&c->stream)));
-    }
+    log_closed(c, relay_end_name(r->end));
     edge_worker_ended(c->worker);
     client_enter(c, CLIENT_CLOSED);
 }
@@ -189,6 +238,7 @@ void client_accept(struct edge_worker *w, int fd, const union addr *peer, unsign
     c->state = CLIENT_HELD;
     list_init(&c->held_node);
     reap_init(&c->reap, on_reap);
+    deadline_init(&c->flush, w->loop, on_flush_look);
     stream_init(&c->stream, on_change);
     list_push(&w->clients, &c->node);
     atomic_fetch_add_explicit(&w->stats.clients, 1, memory_order_relaxed);

@@ -4,12 +4,17 @@
  *
  * It is opened on the worker's lane at once; while there is none it waits unread (HELD), its bytes
  * in the kernel, until a lane comes, another worker takes it, or the time to hold is over.
+ *
+ * When its stream has ended in the tunnel while bytes of it wait for the client, it is reset once
+ * the client has taken none of them for limits.flushSecs: who reads no more keeps no memory.
  */
 #ifndef EDGE_CLIENT_H
 #define EDGE_CLIENT_H
 
 #include "edge/edge_worker.h"
 #include "link/relay.h"
+
+#define CLIENT_FLUSH_LOOK_MS 1000u /* between two looks whether it takes any */
 
 enum client_state { CLIENT_HELD, CLIENT_RELAYING, CLIENT_CLOSED };
 
@@ -26,6 +31,8 @@ struct client {
     uint32_t address_slot;
     struct stream stream;
     struct relay relay;
+    struct deadline flush; /* set while the stream has ended and bytes of it are left */
+    uint64_t left_bytes, left_since_ms; /* then: how many, the kernel's included, and since when */
     struct reap reap;
 };
 

@@ -50,6 +50,7 @@ static int start_workers(struct edge *e)
     budget_set_udp(&e->shared.budget, (uint32_t)conf->limits.udp_sessions,
                    (uint32_t)conf->limits.udp_queue_bytes, (uint64_t)conf->limits.udp_memory);
     e->shared.udp_idle_ms = (uint64_t)conf->limits.udp_idle_secs * 1000;
+    e->shared.flush_ms = (uint64_t)conf->limits.flush_secs * 1000;
     e->shared.workers = e->workers;
     e->shared.count = e->workers_count;
     e->shared.control = e->loop;
@@ -138,11 +139,15 @@ static void drain_close(void *arg, unsigned secs)
 static bool drain_is_idle(const void *arg)
 {
     const struct edge *e = arg;
-    uint32_t clients = 0;
+    uint32_t open = 0; /* clients, and flows of UDP */
 
-    for (unsigned i = 0; i < e->workers_count; i++)
-        clients += atomic_load_explicit(&e->workers[i].stats.clients, memory_order_relaxed);
-    return clients == 0;
+    for (unsigned i = 0; i < e->workers_count; i++) {
+        const struct edge_stats *stats = &e->workers[i].stats;
+
+        open += atomic_load_explicit(&stats->clients, memory_order_relaxed);
+        open += atomic_load_explicit(&stats->udp.flows, memory_order_relaxed);
+    }
+    return open == 0;
 }
 
 static void drain_leave(void *arg)
@@ -273,6 +278,7 @@ void edge_sum(const struct edge *e, struct edge_sums *out)
         out->opened += load(&s->opened);
         out->ended += load(&s->ended);
         out->reset += load(&s->reset);
+        out->flush_timeouts += load(&s->flush_timeouts);
         out->window_stalls += load(&s->window_stalls);
         out->ahead_waits += load(&s->ahead_waits);
         out->pool_chunks += load(&s->pool_chunks);

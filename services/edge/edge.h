@@ -42,8 +42,8 @@ struct quic_params edge_quic_params(const struct edge_conf *conf);
 /* The sums over all workers. */
 struct edge_sums {
     uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted, bytes_in, bytes_out;
-    uint64_t opened, ended, reset, reset_by_hub[4], window_stalls, ahead_waits, pool_chunks,
-        pool_refused;
+    uint64_t opened, ended, reset, flush_timeouts, reset_by_hub[4], window_stalls, ahead_waits,
+        pool_chunks, pool_refused;
     uint64_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
     struct edge_udp_sums {
         uint64_t opened, closed, evicted[UDP_EVICTION_COUNT], idle, errors, handed_over, flows;

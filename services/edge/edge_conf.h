@@ -11,6 +11,7 @@ struct edge_limits {
     int64_t pool_chunks;  /* 16 KiB each, of one worker */
     int64_t udp_sessions, udp_idle_secs;
     int64_t udp_queue_bytes, udp_memory;
+    int64_t flush_secs; /* a client that does not take the end of a stream that is over */
 };
 
 struct edge_conf {

@@ -17,10 +17,12 @@ static void streams(struct metrics *m, const struct edge *e, const struct edge_s
     one(m, "penstock_edge_streams_open", METRIC_GAUGE, "Client connections in the tunnel.",
         e->shared.budget.streams);
     one(m, "penstock_edge_streams_opened_total", METRIC_COUNTER, "Streams opened.", s->opened);
-    metrics_family(m, "penstock_edge_streams_closed_total", METRIC_COUNTER,
-                   "Streams that ended in order, or by a reset of either side.");
+    metrics_family(
+        m, "penstock_edge_streams_closed_total", METRIC_COUNTER,
+        "Streams that ended in order, by a reset of either side, or by limits.flushSecs.");
     metrics_value(m, (double)s->ended, "result", "ended", NULL);
     metrics_value(m, (double)s->reset, "result", "reset", NULL);
+    metrics_value(m, (double)s->flush_timeouts, "result", "flush_timeout", NULL);
     metrics_family(m, "penstock_edge_streams_reset_by_hub_total", METRIC_COUNTER,
                    "Streams that the hub reset, by what it said.");
     metrics_value(m, (double)s->reset_by_hub[1], "reason", "reset", NULL);

@@ -37,7 +37,6 @@ static void publish_udp(struct edge_worker *w, const struct udp_stats *lanes)
     store(&to->idle, w->udp.idle);
     store(&to->errors, w->udp.errors);
     store(&to->handed_over, w->udp.handed_over);
-    atomic_store_explicit(&to->flows, (uint32_t)w->udp.all.sources.flows, memory_order_relaxed);
 }
 
 void edge_stats_publish(struct edge_worker *w, uint64_t exhausted)

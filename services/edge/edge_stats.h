@@ -31,9 +31,9 @@ const char *edge_refusal_name(enum edge_refusal why);
 
 struct edge_stats {
     _Atomic uint64_t accepted, refused[EDGE_REFUSAL_COUNT], exhausted;
-    _Atomic uint64_t bytes_in, bytes_out;  /* from clients, to clients */
-    _Atomic uint64_t opened, ended, reset; /* streams */
-    _Atomic uint64_t reset_by_hub[4];      /* by the byte of CLOSE_BACK */
+    _Atomic uint64_t bytes_in, bytes_out;                  /* from clients, to clients */
+    _Atomic uint64_t opened, ended, reset, flush_timeouts; /* streams */
+    _Atomic uint64_t reset_by_hub[4];                      /* by the byte of CLOSE_BACK */
     _Atomic uint64_t window_stalls, ahead_waits, pool_chunks, pool_refused;
     _Atomic uint32_t clients, rtt_ms, depth_normal, depth_sustained, depth_udp;
     struct edge_udp_stats {

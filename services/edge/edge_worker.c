@@ -329,6 +329,7 @@ enum command_kind {
     COMMAND_OPEN_PORT,
     COMMAND_CLOSE_PORT,
     COMMAND_FLUSH,
+    COMMAND_KEEP_FLOWS,
     COMMAND_DRAIN_ALL,
     COMMAND_LEAVE,
 };
@@ -447,6 +448,9 @@ static void follow_command(const struct command *c)
     case COMMAND_FLUSH:
         flush_held(w, c->is_over);
         break;
+    case COMMAND_KEEP_FLOWS:
+        udp_flows_drain(&w->udp);
+        break;
     case COMMAND_DRAIN_ALL:
         flush_held(w, true);
         LIST_EACH (&w->lanes, node, after)
@@ -548,6 +552,11 @@ void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, 
     c->protocol = protocol;
     c->port = port;
     command_send(c);
+}
+
+void edge_worker_keep_flows(struct edge_worker *w)
+{
+    command_send(command_new(w, COMMAND_KEEP_FLOWS));
 }
 
 void edge_worker_drain(struct edge_worker *w, unsigned secs)

@@ -36,6 +36,7 @@ struct edge_shared {
     struct quic_params quic;  /* of all tunnels by QUIC */
     _Atomic uint64_t hold_ms; /* a reload changes it */
     uint64_t udp_idle_ms;
+    uint64_t flush_ms; /* for a client to take any of what is left of a stream that has ended */
     uint32_t held_max;
     _Atomic uint32_t held;   /* clients that wait for a lane */
     _Atomic bool is_holding; /* the tunnel is away, clients may wait */
@@ -96,6 +97,8 @@ void edge_worker_drain_lane(struct edge_worker *w, uint64_t serial, uint32_t sec
 void edge_worker_open_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port,
                            const int *fds, unsigned count);
 void edge_worker_close_port(struct edge_worker *w, enum port_protocol protocol, uint16_t port);
+/* Before its ports are closed: UDP ports keep the flows they have until those are idle. */
+void edge_worker_keep_flows(struct edge_worker *w);
 /* After its ports are closed: who waits is opened or reset, then every lane says DRAIN (0 s: none
  * does). */
 void edge_worker_drain(struct edge_worker *w, unsigned secs);

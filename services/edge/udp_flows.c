@@ -3,26 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "edge/edge_worker.h"
+#include "edge/udp_door.h"
 #include "edge/udp_hand_over.h"
 #include "link/link.h"
 #include "tls/tls.h"
 #include "wire/proxy.h"
-
-/* One socket of a public port. */
-struct udp_door {
-    struct list node;
-    struct udp_flows *flows; /* borrowed */
-    struct loop_io io;
-    struct reap reap;
-    int fd; /* owned */
-    uint16_t port;
-    sa_family_t family;
-    uint32_t overflow; /* what the kernel dropped so far */
-};
 
 /* A session of the flow; one that was left behind waits for the hub's UDP_CLOSE, or for ours. */
 struct udp_leg {
@@ -97,6 +85,13 @@ static void touch(struct udp_flow *x)
         udp_room_touch(&f->open, &x->in_open);
 }
 
+/* The end of the process waits for them, so the number is never a tick old. */
+static void publish_count(struct udp_flows *f)
+{
+    atomic_store_explicit(&f->worker->stats.udp.flows, (uint32_t)f->all.sources.flows,
+                          memory_order_relaxed);
+}
+
 static void flow_free(struct udp_flow *x)
 {
     struct udp_flows *f = x->door->flows;
@@ -107,6 +102,8 @@ static void flow_free(struct udp_flow *x)
     list_remove(&x->in_left);
     udp_room_leave(&f->open, &x->in_open);
     udp_room_leave(&f->all, &x->in_all);
+    x->door->flow_count--;
+    publish_count(f);
     free(x);
 }
 
@@ -320,6 +317,8 @@ static struct udp_flow *flow_new(struct udp_door *door, const struct proxy_heade
     }
     x->in_all.flow = x->in_open.flow = x;
     x->door = door;
+    door->flow_count++;
+    publish_count(f);
     x->client = *key;
     x->peer = a->peer;
     x->local = a->local;
@@ -378,6 +377,8 @@ static enum udp_drop flow_for(struct udp_door *door, const struct udp_arrival *a
     if (key.family == PROXY_UNSPEC || key.src_port == 0)
         return UDP_DROP_SOCKET_ERROR;
     x = find(f, &key);
+    if (!x && door->is_closing)
+        return UDP_DROP_CLOSED;
     if (!x) {
         if (!edge_worker_link(f->worker) && (is_guest || !edge_worker_with_lane(f->worker)))
             return UDP_DROP_NO_TUNNEL;
@@ -433,6 +434,11 @@ static void take_arrival(struct udp_door *door, const struct udp_arrival *a, boo
                          now_of(f));
 }
 
+static void take_own(struct udp_door *door, const struct udp_arrival *a)
+{
+    take_arrival(door, a, false);
+}
+
 void udp_flows_take_guest(struct udp_flows *f, uint16_t port, const struct udp_arrival *a)
 {
     LIST_EACH (&f->sockets, node, after) {
@@ -446,40 +452,7 @@ void udp_flows_take_guest(struct udp_flows *f, uint16_t port, const struct udp_a
     f->dropped[UDP_DROP_CLOSED] += count_of(a);
 }
 
-static void door_run(struct udp_door *door)
-{
-    struct udp_flows *f = door->flows;
-    size_t bytes = 0;
-
-    for (unsigned round = 0; round < UDP_ROUNDS && bytes < UDP_TURN_BYTES; round++) {
-        int n = udp_batch_receive(f->batch, door->fd);
-
-        if (n < 0)
-            f->errors++; /* an ICMP answer to something that was sent before */
-        for (int i = 0; i < n; i++) {
-            struct udp_arrival a;
-
-            udp_batch_get(f->batch, (unsigned)i, &a);
-            take_arrival(door, &a, false);
-            bytes += a.len;
-        }
-        if (n == 0 || (n > 0 && (unsigned)n < UDP_BATCH))
-            return;
-    } /* level triggered: the loop calls again, after others */
-}
-
-static void on_readable(struct loop_io *io, unsigned events)
-{
-    (void)events;
-    door_run(container_of(io, struct udp_door, io));
-}
-
 /* --- ports ------------------------------------------------------------------------------------ */
-
-static void on_reap_door(struct reap *reap)
-{
-    free(container_of(reap, struct udp_door, reap));
-}
 
 static void close_door(struct udp_door *door)
 {
@@ -491,11 +464,7 @@ static void close_door(struct udp_door *door)
         if (x->door == door)
             flow_free(x);
     }
-    udp_outbox_forget(f->out, door->fd);
-    loop_io_arm(&door->io, 0);
-    close(door->fd);
-    list_remove(&door->node);
-    loop_reap(f->worker->loop, &door->reap);
+    udp_door_close(door);
 }
 
 static void make_room(struct udp_flows *f)
@@ -515,22 +484,8 @@ static void make_room(struct udp_flows *f)
 void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count)
 {
     make_room(f);
-    for (unsigned i = 0; i < count; i++) {
-        struct udp_door *door = must_alloc(sizeof(*door));
-        union addr at = {0};
-        socklen_t len = sizeof(at);
-
-        (void)!getsockname(fds[i], &at.sa, &len);
-        door->flows = f;
-        door->port = port;
-        door->fd = fds[i];
-        door->family = at.sa.sa_family;
-        reap_init(&door->reap, on_reap_door);
-        udp_socket_set_public(fds[i], at.sa.sa_family);
-        loop_io_init(&door->io, f->worker->loop, fds[i], on_readable);
-        loop_io_arm(&door->io, LOOP_READ);
-        list_push(&f->sockets, &door->node);
-    }
+    for (unsigned i = 0; i < count; i++)
+        udp_door_open(f, port, fds[i], take_own);
 }
 
 void udp_flows_close_port(struct udp_flows *f, uint16_t port)
@@ -538,7 +493,26 @@ void udp_flows_close_port(struct udp_flows *f, uint16_t port)
     LIST_EACH (&f->sockets, node, after) {
         struct udp_door *door = container_of(node, struct udp_door, node);
 
-        if (door->port == port)
+        if (door->port != port)
+            continue;
+        if (f->is_draining && door->flow_count > 0)
+            door->is_closing = true;
+        else
+            close_door(door);
+    }
+}
+
+void udp_flows_drain(struct udp_flows *f)
+{
+    f->is_draining = true;
+}
+
+static void close_ended_doors(struct udp_flows *f)
+{
+    LIST_EACH (&f->sockets, node, after) {
+        struct udp_door *door = container_of(node, struct udp_door, node);
+
+        if (door->is_closing && door->flow_count == 0)
             close_door(door);
     }
 }
@@ -560,6 +534,8 @@ void udp_flows_tick(struct udp_flows *f)
 {
     uint64_t now_ms = now_of(f);
 
+    if (f->is_draining)
+        close_ended_doors(f);
     if (f->all.sources.flows == 0)
         return;
     udp_flows_follow(f);

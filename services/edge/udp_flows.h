@@ -16,10 +16,11 @@
  * moves it with its socket to the target and closes the old session itself.  Another hub knows
  * nothing of it: so the edge closes what it left after UDP_LEFT_MS; until then answers of both
  * reach the client.  Where limits.udpSessions has no room for both, the old one ends first.  A flow
- * is freed when it was idle for limits.udpIdleSecs in both directions, when its port is closed, or
- * for a client's datagram past limits.udpSessions (udp_room.h): one flow of the worker where that
- * many are here, one that is OPEN where the process has that many sessions.  Nothing is freed for a
- * flow that only follows to a lane: it waits.
+ * is freed when it was idle for limits.udpIdleSecs in both directions, when its port is closed
+ * (while the edge drains the port takes no new one and waits for those it has), or for a client's
+ * datagram past limits.udpSessions (udp_room.h): one flow of the worker where that many are here,
+ * one that is OPEN where the process has that many sessions.  Nothing is freed for a flow that only
+ * follows to a lane: it waits.
  *
  * One loop.  (api/tunnel.md, UDP sessions)
  */
@@ -40,7 +41,6 @@ struct udp_batch;
 #define UDP_SHUT_REFUSED_MS 1000u /* after 0x03 */
 #define UDP_LEFT_MS         1000u /* a session that was left behind may still answer */
 #define UDP_FLOW_BUCKETS    4096u /* of one worker; a power of two */
-#define UDP_ROUNDS          8u    /* receives of one socket in a turn; then others have theirs */
 
 enum udp_flow_state { UDP_FLOW_STRAY, UDP_FLOW_OPEN, UDP_FLOW_AWAY, UDP_FLOW_SHUT };
 
@@ -50,13 +50,14 @@ struct udp_flows {
     struct udp_room all;        /* flows */
     struct udp_room open;       /* the OPEN ones: who has a session to give */
     struct list left;           /* those that moved; the one that did so first is the first */
-    struct list sockets;
-    struct udp_batch *batch; /* owned; the same */
-    struct udp_outbox *out;  /* owned; the same */
+    struct list sockets;        /* struct udp_door, owned */
+    struct udp_batch *batch;    /* owned; the same */
+    struct udp_outbox *out;     /* owned; the same */
     struct udp_out_counters sent;
     struct ready flush; /* at the end of the turn */
     uint64_t seed;
     bool has_strays;                  /* some flow may have to follow to another lane */
+    bool is_draining;                 /* a port that is closed keeps its flows until they end */
     struct udp_stats past;            /* of lanes that are gone */
     uint64_t dropped[UDP_DROP_COUNT]; /* outside of lanes */
     uint64_t evicted[UDP_EVICTION_COUNT];
@@ -70,6 +71,8 @@ void udp_flows_init(struct udp_flows *f, struct edge_worker *w);
 void udp_flows_fini(struct udp_flows *f);
 /* Takes the bound sockets of a public port over. */
 void udp_flows_open_port(struct udp_flows *f, uint16_t port, const int *fds, unsigned count);
+/* From now on a port that is closed takes no new flow, and is closed with its last one. */
+void udp_flows_drain(struct udp_flows *f);
 /* The port's sockets and flows. */
 void udp_flows_close_port(struct udp_flows *f, uint16_t port);
 /* What another worker handed over: it goes no further. */
@@ -78,7 +81,7 @@ void udp_flows_take_guest(struct udp_flows *f, uint16_t port, const struct udp_a
 void udp_flows_leave(struct udp_flows *f);
 /* A lane came up, went, or began to drain: flows follow. */
 void udp_flows_follow(struct udp_flows *f);
-/* Each tick: frees what is idle, closes what was left behind. */
+/* Each tick: frees what is idle, closes what was left behind and ports that wait for no flow. */
 void udp_flows_tick(struct udp_flows *f);
 
 #endif

@@ -80,23 +80,38 @@ static void log_not_admitted(struct desk *d, const union addr *peer, enum handsh
     d->limit.held = 0;
 }
 
-struct lane_record *lane_record_new(const union addr *peer)
+struct lane_record *lane_record_new(const union addr *peer, bool is_validated)
 {
     struct lane_record *record = must_alloc(sizeof(*record));
 
     record->peer = *peer;
+    record->is_validated = is_validated;
     list_init(&record->in_edge);
     return record;
 }
 
-/* Counts it among the handshakes; false: too many (counted). */
-static bool enter_admission(struct desk *d, const union addr *peer, struct admission_source *source)
+/* Ends it, now or as soon as it has a lane that can be told. */
+static void drop(struct lane_record *record)
+{
+    record->is_dropped = true;
+    if (record->lane)
+        hub_lane_post_drop(record->lane);
+}
+
+/* Counts it among the handshakes, in place of another one at a limit; false: too many (counted). */
+static bool enter_admission(struct desk *d, struct lane_record *record)
 {
     enum handshake_fault fault = HANDSHAKE_LIMIT_TOTAL;
+    struct admission_entry *displaced;
 
-    count_one(&d->shared->counters.accepted);
-    switch (admission_enter(&d->admission, peer, source)) {
+    switch (admission_enter(&d->admission, &record->handshake,
+                            record->is_validated ? &record->peer : NULL, loop_now_ms(d->loop),
+                            &displaced)) {
     case ADMISSION_OK:
+        if (displaced) {
+            count_fault(d, HANDSHAKE_DISPLACED);
+            drop(container_of(displaced, struct lane_record, handshake));
+        }
         return true;
     case ADMISSION_SOURCE_FULL:
         fault = HANDSHAKE_LIMIT_SOURCE;
@@ -105,8 +120,13 @@ static bool enter_admission(struct desk *d, const union addr *peer, struct admis
         break;
     }
     count_fault(d, fault);
-    log_not_admitted(d, peer, fault);
+    log_not_admitted(d, &record->peer, fault);
     return false;
+}
+
+static void leave_admission(struct desk *d, struct lane_record *record)
+{
+    admission_leave(&d->admission, &record->handshake);
 }
 
 static void keep_record(struct desk *d, struct lane_record *record)
@@ -117,23 +137,15 @@ static void keep_record(struct desk *d, struct lane_record *record)
 
 struct lane_record *desk_admit(struct desk *d, const union addr *peer)
 {
-    struct admission_source source;
-    struct lane_record *record;
+    struct lane_record *record = lane_record_new(peer, true);
 
-    if (!enter_admission(d, peer, &source))
+    count_one(&d->shared->counters.accepted);
+    if (!enter_admission(d, record)) {
+        free(record);
         return NULL;
-    record = lane_record_new(peer);
-    record->source = source;
-    record->is_counted = true;
+    }
     keep_record(d, record);
     return record;
-}
-
-static void leave_admission(struct desk *d, struct lane_record *record)
-{
-    if (record->is_counted)
-        admission_leave(&d->admission, &record->source);
-    record->is_counted = false;
 }
 
 /* --- reports ---------------------------------------------------------------------------------- */
@@ -156,7 +168,8 @@ static void run_hello(struct task *task)
         record = mail->lane->record;
         record->lane = mail->lane;
         leave_admission(d, record);
-        hearing_hold(d, record, &mail->hello, mail->exporter);
+        if (!record->is_dropped)
+            hearing_hold(d, record, &mail->hello, mail->exporter);
     }
     tls_wipe(mail, sizeof(*mail));
     free(mail);
@@ -209,15 +222,49 @@ static void run_arrived(struct task *task)
         return;
     }
     record->lane = mail.lane;
-    record->is_counted = enter_admission(mail.desk, &record->peer, &record->source);
+    count_one(&mail.desk->shared->counters.accepted);
     keep_record(mail.desk, record);
-    if (!record->is_counted)
-        hub_lane_post_drop(mail.lane);
+    if (!enter_admission(mail.desk, record))
+        drop(record);
 }
 
 void desk_post_arrived(struct desk *d, struct hub_lane *lane)
 {
     post_report(d, lane->record, lane, run_arrived);
+}
+
+static void run_begun(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+
+    if (mail.desk->is_closed)
+        return;
+    mail.record->lane = mail.lane;
+    if (mail.record->is_dropped)
+        drop(mail.record);
+}
+
+void desk_post_begun(struct desk *d, struct hub_lane *lane)
+{
+    post_report(d, lane->record, lane, run_begun);
+}
+
+static void run_validated(struct task *task)
+{
+    struct report_mail mail = take_report(task);
+    struct lane_record *record = mail.record;
+
+    if (mail.desk->is_closed || record->is_dropped)
+        return;
+    record->is_validated = true;
+    leave_admission(mail.desk, record);
+    if (!enter_admission(mail.desk, record))
+        drop(record);
+}
+
+void desk_post_validated(struct desk *d, struct hub_lane *lane)
+{
+    post_report(d, lane->record, lane, run_validated);
 }
 
 static void run_refused(struct task *task)

@@ -15,12 +15,13 @@
 #include "tunnel/session.h"
 
 struct lane_record {
-    struct list node;      /* in desk.records */
-    struct list in_edge;   /* in edge.records, once it is known whose it is */
-    struct hub_lane *lane; /* borrowed from its worker; NULL before it reported */
-    struct admission_source source;
-    bool is_counted; /* among the handshakes */
-    bool is_waiting; /* a wrong proof: waits out its second */
+    struct list node;                 /* in desk.records */
+    struct list in_edge;              /* in edge.records, once it is known whose it is */
+    struct hub_lane *lane;            /* borrowed from its worker; NULL before it reported */
+    struct admission_entry handshake; /* counts until its hello is read */
+    bool is_validated;                /* its peer's address has shown to be one: always so on TCP */
+    bool is_dropped;                  /* too many: it ends, whatever it still says */
+    bool is_waiting;                  /* a wrong proof: waits out its second */
     bool is_open;
     union addr peer;
     struct edge *edge;            /* borrowed from the registry; NULL when removed, or not known */
@@ -68,7 +69,7 @@ void desk_close(struct desk *d);
 /* A connection that was accepted: its record, or NULL when it has to be closed (counted). */
 struct lane_record *desk_admit(struct desk *d, const union addr *peer);
 /* A record that no desk has yet, for desk_post_arrived().  Any thread. */
-struct lane_record *lane_record_new(const union addr *peer);
+struct lane_record *lane_record_new(const union addr *peer, bool is_validated);
 /* The edge's ports or interval changed: CONFIG to its sessions. */
 void desk_config_changed(struct desk *d, struct edge *edge);
 /* Ends all sessions of the edge; how many there were. */
@@ -89,6 +90,11 @@ struct hello_mail;
 /* A connection that the lane's worker has accepted itself: its record moves to the desk, which has
  * the lane dropped when there are too many. */
 void desk_post_arrived(struct desk *d, struct hub_lane *lane);
+/* The lane of a connection that the desk has admitted is there. */
+void desk_post_begun(struct desk *d, struct hub_lane *lane);
+/* The handshake of one whose address had not shown to be one is complete: from now on it counts for
+ * its address. */
+void desk_post_validated(struct desk *d, struct hub_lane *lane);
 /* The hello is read and needs a verdict. */
 void desk_post_hello(struct desk *d, struct hub_lane *lane, const struct hello *hello,
                      const uint8_t exporter[TLS_EXPORTER_BYTES]);

@@ -157,6 +157,8 @@ static void fill_shared(struct hub *h)
     s->udp_lookups_max = (uint32_t)conf->limits.udp_lookups;
     s->share_percent = (unsigned)conf->limits.edge_share;
     s->handshakes_max = (unsigned)conf->limits.handshakes;
+    s->retry_at = (unsigned)MIN(conf->limits.handshakes_per_source / QUIC_DOOR_SOURCE_PARTS,
+                                conf->limits.handshakes / QUIC_DOOR_TOTAL_PARTS);
     s->worker_count = h->worker_count;
     budget_init(&s->budget, (uint64_t)conf->memory_budget, (uint32_t)conf->limits.streams,
                 (uint32_t)conf->max_window);

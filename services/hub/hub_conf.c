@@ -233,7 +233,9 @@ static const struct conf_key keys[] = {
     LIMIT("sessions", sessions, "16384", 1, 1000000, "sessions", HANDSHAKES_REFUSED("overloaded"),
           "Running edge instances; one more is told overloaded."),
     LIMIT("handshakes", handshakes, "256", 1, 65536, "connections",
-          HANDSHAKES_REFUSED("limit_total"), "Tunnel connections that have not said hello yet."),
+          HANDSHAKES_REFUSED("limit_total"),
+          "Tunnel connections that have not said hello yet; past it the oldest of the source with "
+          "most gives way (displaced), or the newest is refused."),
     LIMIT("handshakesPerSource", handshakes_per_source, "32", 1, 65536, "connections",
           HANDSHAKES_REFUSED("limit_source"), "The same of one IPv4 address or IPv6 /64."),
     LIMIT("waitingRefusals", waiting_refusals, "1024", 0, 1000000, "connections",

@@ -16,6 +16,7 @@
 #define HANDSHAKE_FAULTS(X)                                                                        \
     X(LIMIT_TOTAL, "limit_total")     /* limits.handshakes */                                      \
     X(LIMIT_SOURCE, "limit_source")   /* limits.handshakesPerSource */                             \
+    X(DISPLACED, "displaced")         /* it gave way to another at one of these two */             \
     X(LIMIT_WAITING, "limit_waiting") /* limits.waitingRefusals */                                 \
     X(MEMORY, "memory")                                                                            \
     X(TLS, "tls")                                                                                  \

@@ -84,6 +84,7 @@ static void run_new(struct task *task)
         return;
     }
     lane = lane_make(w, LINK_TLS, mail.record, &options);
+    desk_post_begun(w->shared->desk, lane);
     socket_set_tunnel_options(mail.fd);
     if (link_new(&lane->link, mail.fd, &options) != 0)
         lane_failed(lane);
@@ -93,10 +94,12 @@ static void run_new(struct task *task)
 
 bool hub_lane_accept(struct hub_worker *w, struct quic *quic)
 {
-    struct lane_record *record = lane_record_new(quic_peer(quic));
+    bool is_validated = quic_is_validated(quic);
+    struct lane_record *record = lane_record_new(quic_peer(quic), is_validated);
     struct link_options options;
     struct hub_lane *lane = lane_make(w, LINK_QUIC, record, &options);
 
+    lane->is_validated = is_validated;
     desk_post_arrived(w->shared->desk, lane);
     if (link_new_quic(&lane->link, quic, &options) != 0) {
         lane_failed(lane);
@@ -219,9 +222,15 @@ void hub_lane_publish(struct hub_lane *lane)
 
 /* --- the link's events ------------------------------------------------------------------------ */
 
+/* The edge speaks first. */
 static void on_secure(struct link *link)
 {
-    (void)link; /* the edge speaks first */
+    struct hub_lane *lane = link_owner(link);
+
+    if (lane->transport != LINK_QUIC || lane->is_validated)
+        return;
+    lane->is_validated = true;
+    desk_post_validated(lane->worker->shared->desk, lane);
 }
 
 void hub_lane_log_refusal(struct hub_lane *lane, enum answer_code code)

@@ -55,7 +55,8 @@ struct hub_lane {
     uint64_t accepted_us;
     char edge_id[EDGE_ID_MAX + 1];
     bool was_open;
-    bool is_told; /* the desk knows what became of the hello */
+    bool is_validated; /* the desk knows that the peer's address is one; QUIC only */
+    bool is_told;      /* the desk knows what became of the hello */
     bool is_drain_told;
     const char *goodbye; /* static: the code of ours; NULL: none was said */
     bool is_forgotten;

@@ -37,6 +37,7 @@ struct hub_shared {
     uint32_t udp_lookups_max; /* of a worker */
     unsigned share_percent;   /* limits.edgeShare */
     unsigned handshakes_max;
+    unsigned retry_at; /* QUIC connections before their handshake, of all workers (quic_door.h) */
     struct budget budget;
     _Atomic uint32_t forwards, connects; /* present */
     _Atomic bool is_closing;             /* no new lanes: QUIC ones are not answered */

@@ -13,6 +13,10 @@
 #include "hub/hub_lane.h"
 #include "tunnel/lane_quic.h"
 
+/* Times limits.handshakes: what one worker takes on before the desk has heard of it.  It is the
+ * desk that says who is too many, and that lets an older one give way. */
+#define QUIC_DOOR_BURST 2u
+
 /* --- binding ---------------------------------------------------------------------------------- */
 
 /* [::] is two sets, IPv6 and IPv4; a machine that lacks one family gets the other. */
@@ -64,13 +68,14 @@ void quic_door_fini(struct quic_door *d)
 static enum quic_verdict on_initial(void *arg, const union addr *peer, bool is_validated)
 {
     struct hub_worker *w = arg;
-    unsigned unproven = quic_port_unvalidated(w->quic) * w->shared->worker_count;
+    unsigned unproven = quic_port_unvalidated(w->quic);
 
     (void)peer;
-    if (unproven >= w->shared->handshakes_max ||
+    if (unproven >= QUIC_DOOR_BURST * w->shared->handshakes_max ||
         atomic_load_explicit(&w->shared->is_closing, memory_order_relaxed))
         return QUIC_REFUSE;
-    return unproven >= QUIC_DOOR_RETRY_AT && !is_validated ? QUIC_RETRY : QUIC_ACCEPT;
+    return unproven * w->shared->worker_count >= w->shared->retry_at && !is_validated ? QUIC_RETRY
+                                                                                      : QUIC_ACCEPT;
 }
 
 static bool on_accept(void *arg, struct quic *q)

@@ -5,15 +5,18 @@
  * worker, and the edge picks one by the first byte of the id that it dials with: its lane's number.
  *
  * Before it is known who knocks: each connection asks the desk (desk.h), as those of the TCP side
- * do; from QUIC_DOOR_RETRY_AT unproven ones on, an address must first show that it is one (Retry);
- * past limits.handshakes nobody is answered.
+ * do.  From as many before their handshake as half of limits.handshakesPerSource or an eighth of
+ * limits.handshakes, whichever is less, an address must first show that it is one (Retry).  So what
+ * forged addresses take is a part of the whole, and of nobody's share (admission.h).
  */
 #ifndef HUB_QUIC_DOOR_H
 #define HUB_QUIC_DOOR_H
 
 #include "hub/hub_worker.h"
 
-#define QUIC_DOOR_RETRY_AT 64u /* connections before their handshake, of all workers */
+/* Parts of limits.handshakesPerSource and of limits.handshakes from which on Retry is asked for. */
+#define QUIC_DOOR_SOURCE_PARTS 2
+#define QUIC_DOOR_TOTAL_PARTS  8
 
 struct hub_conf;
 

@@ -13,6 +13,7 @@ import threading
 import time
 
 import e2e
+import udp_stand as u
 from e2e import penstock, wait_for
 
 LONG = {"drainSecs": 60}
@@ -80,6 +81,42 @@ class Drain(e2e.Case):
         self.assertEqual(e2e.receive_all(second), b"")
         self.assertEqual(self.ended(self.edge), 0)
         self.hub.wait_event("lane_closed", reason="draining")
+
+    def test_edge_with_udp(self):
+        """What a client has asked before is answered, and it may go on; a new one is not taken; the edge waits
+        for the flow until that is idle."""
+        may_answer = threading.Event()
+
+        def answer(data, _):
+            may_answer.wait()
+            return [data]
+
+        target, port = u.UdpTarget(answer=answer), penstock.free_port()
+        self.addCleanup(target.close)
+        self.addCleanup(may_answer.set)
+        self.tunnel([], hub={"target": {"portsUdp": {str(port): target.port}, "proxyProtocolUdp": "off"}},
+                    fields={"listenPortsUdp": [port]},
+                    edge={**LONG, "workers": 1, "limits": {"udpIdleSecs": SHORT}})
+        wait_for("the UDP port", lambda: self.edge.status()["listenPortsUdp"] == [port])
+        client = u.client(port)
+        self.addCleanup(client.close)
+        client.send(b"asked before")
+        target.wait(1)
+        self.term(self.edge)
+        wait_for("the port's end", lambda: self.edge.status()["listenPortsUdp"] == [])
+
+        def is_new_one_refused():
+            with u.client(port) as late:  # the port is closed on another thread: one may just have been in time
+                late.send(b"too late")
+            return self.edge.metric("penstock_edge_udp_dropped_total", reason="closed") > 0
+
+        wait_for("the refusal", is_new_one_refused)
+        may_answer.set()
+        self.assertEqual(client.recv(100), b"asked before")
+        client.send(b"and again")
+        self.assertEqual(client.recv(100), b"and again")
+        self.assertEqual(self.ended(self.edge), 0)
+        self.assertEqual(len(self.edge.events("drain", state="leaving")), 1)
 
     def test_edge_whose_clients_do_not_go(self):
         self.echo_tunnel(edge={"drainSecs": SHORT})

@@ -5,6 +5,8 @@ import hashlib
 import random
 import socket
 import struct
+import threading
+import time
 import unittest
 
 import e2e
@@ -71,6 +73,60 @@ class HalfClose(e2e.Case):
             self.assertTrue(e2e.is_reset(s))
         e2e.wait_for("the count of unreachable targets",
                      lambda: self.edge.metric("penstock_edge_streams_reset_by_hub_total", reason="unreachable") == 1)
+
+
+class Ends(e2e.Case):
+    """Clients that have ended their side, of a stream whose other side has ended too, and do not read what is left."""
+
+    BYTES = 12_000_000
+    STEP = 16384
+
+    def answer_and_end(self, s):
+        with contextlib.suppress(OSError):
+            s.recv(2)
+            s.sendall(bytes(self.BYTES))
+            s.shutdown(socket.SHUT_WR)
+            e2e.receive_all(s)
+
+    def until_the_stream_has_ended(self):
+        """A client that read no further than it had to for that, and how many bytes it has."""
+        s = socket.socket()
+        self.addCleanup(s.close)
+        s.settimeout(e2e.SECS)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.STEP)
+        s.connect(("127.0.0.1", self.ports[0]))
+        s.sendall(b"go")
+        s.shutdown(socket.SHUT_WR)
+        got = len(s.recv(1))
+        while self.hub.metric("penstock_hub_streams_open") > 0:
+            got += len(s.recv(self.STEP))
+        return s, got
+
+    def closed(self, result):
+        return self.edge.metric("penstock_edge_streams_closed_total", result=result)
+
+    def test_one_that_reads_no_more_is_reset(self):
+        self.tunnel([e2e.Target(self.answer_and_end).port], edge={"workers": 1, "limits": {"flushSecs": 1}})
+        for _ in range(10):  # its kernel may have room for all that is left
+            s, _ = self.until_the_stream_has_ended()
+            e2e.wait_for("its end", lambda: self.edge.metric("penstock_edge_connections_open") == 0)
+            if self.closed("flush_timeout") > 0:
+                break
+        self.assertEqual(self.closed("flush_timeout"), 1)
+        self.assertEqual(self.closed("reset"), 0)
+        self.assertTrue(e2e.is_reset(s))
+
+    def test_one_that_reads_slowly_gets_it_all(self):
+        """For longer than flushSecs, and so little that the edge's kernel asks for no more in that time."""
+        self.tunnel([e2e.Target(self.answer_and_end).port], edge={"workers": 1, "limits": {"flushSecs": 4}})
+        s, got = self.until_the_stream_has_ended()
+        until = time.monotonic() + 10
+        while time.monotonic() < until and got < self.BYTES:
+            got += len(s.recv(self.STEP))
+            threading.Event().wait(0.3)  # slowly: that is the point
+        got += len(e2e.receive_all(s))
+        self.assertEqual(got, self.BYTES)
+        self.assertEqual(self.closed("flush_timeout"), 0)
 
 
 class CutShort(e2e.Case):

@@ -1,4 +1,5 @@
-/* A lane on QUIC against a whole hub: what it leaves behind when the hub ends under it. */
+/* A lane on QUIC against a whole hub: what it leaves behind when the hub ends under it; what others
+ * can do with its address. */
 #include "hub_tunnel_fixture.h"
 #include "loop/udp_socket.h"
 #include "quic/quic_internal.h"
@@ -161,11 +162,85 @@ START_TEST(a_hub_that_ends_beside_a_side_stream)
 }
 END_TEST
 
+/* --- somebody who forges the edge's address --- */
+
+/* More than limits.handshakesPerSource. */
+#define FORGED 40
+
+static int stranger; /* the edge's address, and a port where nobody reads */
+
+static ssize_t send_as_stranger(int fd, const struct msghdr *message, int flags)
+{
+    (void)fd;
+    return sendmsg(stranger, message, flags);
+}
+
+static void on_wake(struct quic *q)
+{
+    (void)q;
+}
+
+static void forge_initial(uint8_t first_byte)
+{
+    static const struct quic_ops ops = {.on_wake = on_wake};
+    struct quic_dial_options dial = {
+        .tls = client_ctx, .peer = &hub.tunnel_at, .ops = &ops, .first_byte = first_byte};
+    struct quic *quic;
+
+    ck_assert_int_eq(quic_dial(&quic, port, &dial), 0);
+    quic_port_set_send(port, send_as_stranger);
+    ck_assert_int_ne(quic_flush(quic), IO_FAIL);
+    quic_port_set_send(port, swallow); /* no word of its end */
+    quic_free(quic);
+    quic_port_set_send(port, NULL);
+}
+
+static bool are_taken(void *arg)
+{
+    uint64_t retries = 0;
+
+    (void)arg;
+    for (unsigned i = 0; i < hub.worker_count; i++)
+        retries += counted(&hub.workers[i].quic_gauges.retries);
+    return counted(&hub.shared.counters.accepted) + retries == FORGED;
+}
+
+/* Those are few, and count for nobody: the edge comes in, on both transports, and so does the
+ * hub's every other peer. */
+START_TEST(forged_packets_take_nothing_of_an_address)
+{
+    struct test_lane by_tls = {.instance = "tls"}, by_quic = {0};
+    union addr at;
+
+    setup();
+    ck_assert_int_eq(addr_parse_host(&at, "127.0.0.1", 0), 0);
+    ck_assert_int_eq(quic_bind(&at, 1, &stranger, NULL), 0);
+    for (unsigned i = 0; i < FORGED; i++)
+        forge_initial((uint8_t)i);
+    UNTIL(are_taken, NULL);
+    ck_assert_uint_eq(counted(&hub.shared.counters.accepted), hub.shared.retry_at);
+    ck_assert_uint_eq(hub.desk.admission.count, hub.shared.retry_at);
+    ck_assert_int_eq(lane_up(&by_tls), ANSWER_OK);
+    edge_up_by_quic(&by_quic);
+    ck_assert_uint_eq(counted(&hub.shared.counters.handshake_faults[HANDSHAKE_LIMIT_SOURCE]), 0);
+    close(stranger);
+    loop_io_arm(&target.io, 0);
+    close(target.fd);
+    lane_down(&by_tls);
+    lane_down(&by_quic);
+    loop_settle(hub.loop);
+    quic_port_free(port);
+    tls_ctx_unref(client_ctx);
+    hub_down();
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("lane");
 
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, a_hub_that_ends_beside_a_side_stream);
+    tcase_add_test(tcase, forged_packets_take_nothing_of_an_address);
     return suite_run("hub_quic_lane", tcase);
 }
