@@ -26,6 +26,7 @@ import time
 SOURCE = pathlib.Path(os.environ.get("PENSTOCK_SOURCE", pathlib.Path(__file__).resolve().parent.parent))
 BUILD = pathlib.Path(os.environ.get("PENSTOCK_BUILD", SOURCE / "build" / "release"))
 START_SECS = 30
+LOG_QUIET_SECS = 0.1
 STOP_SECS = 20
 LINES_KEPT = 1000  # of a service whose log is a file, in memory: those of its start
 
@@ -159,7 +160,13 @@ class Service:
     # --- log
 
     def events(self, event=None, **fields):
+        """What it has logged.  A service gathers lines before it writes them (lib/loop/log_writer.h), so the last ones
+        are there when a moment has passed without another."""
         with self.changed:
+            count, end = -1, time.monotonic() + START_SECS
+            while self.is_running() and count != len(self.lines) and time.monotonic() < end:
+                count = len(self.lines)
+                self.changed.wait(LOG_QUIET_SECS)
             lines = list(self.lines)
         return [l for l in lines if (event is None or l.get("event") == event)
                 and all(l.get(k) == v for k, v in fields.items())]

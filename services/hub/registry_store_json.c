@@ -173,7 +173,7 @@ static char *database_path(const struct hub_conf *conf)
 
 static bool is_missing(const char *path)
 {
-    return access(path, F_OK) != 0 && errno == ENOENT;
+    return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 /* A key that is made beside a database opens nothing, and the next backup would take it for the
