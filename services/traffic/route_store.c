@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/regular_file.h"
 #include "tls/tls.h"
 #include "traffic/route_json.h"
@@ -341,7 +342,9 @@ int route_store_read(const char *folder, const struct auth_key *key, struct rout
         rc = -ERR_SYNTAX;
     } else if (rc == 0 && json_check_failed(&out->left_out)) {
         (void)unlink(whole);
-        (void)link(path, whole); /* the next edit is stored without them */
+        if (link(path, whole) != 0) /* the next edit is stored without them */
+            log_warn("routes", "not_kept_whole", LOG_S("path", whole),
+                     LOG_S("error", strerrordesc_np(errno)));
     }
     free(path);
     free(aside);
