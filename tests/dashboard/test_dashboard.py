@@ -234,7 +234,7 @@ class Life(stand.Case):
         b.fill("Name", "fra-1")
         b.fill("TCP ports", "80")
         b.click("Add edge")
-        b.wait_text("#edit .fault.said", "an edge with this id exists")
+        b.wait_text("#edit .fault.said", "the edge \"fra-1\" exists")
         b.click("Cancel")
         self.assertEqual(b.focused(), "Add edge")
         self.assertEqual(len(self.hub.api("GET", "/v1/edges").json["edges"]), 1)
