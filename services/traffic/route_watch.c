@@ -93,9 +93,13 @@ static int submit(struct route_watch *w, bool is_regular)
 /* Whether this look is to try the same file again.  Not over what somebody has sent since. */
 static bool is_due(struct route_watch *w)
 {
+    const struct route_apply_stats *stats = route_apply_stats(w->apply);
+
     if (w->applied != applied(w))
         w->pause = w->left = 0;
     if (w->left == 0) /* none is meant, or it is under way */
+        return false;
+    if (stats->is_busy || stats->waiting > 0) /* what becomes of that one decides */
         return false;
     return --w->left == 0;
 }

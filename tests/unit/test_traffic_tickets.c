@@ -23,6 +23,7 @@
 
 static struct traffic t;
 static char *routes_file; /* owned */
+static char folder[64];
 static gnutls_certificate_credentials_t credentials;
 
 static char *a_route(void)
@@ -46,11 +47,12 @@ static void start(int keys)
     static char *no_environment[] = {NULL};
     char *keys_set = must_printf("tickets.keys=%d", keys),
          *secs_set = must_printf("tickets.rotateSecs=%d", ROTATE_SECS),
-         *routes_set = must_printf("routesFile=%s", routes_file);
+         *routes_set = must_printf("routesFile=%s", routes_file),
+         *state_set = must_printf("stateDir=%s", folder);
     const char *const sets[] = {"http.listen=127.0.0.1:0",
                                 "https.listen=127.0.0.1:0",
                                 "management.listen=127.0.0.1:0",
-                                "stateDir=/nonexistent",
+                                state_set,
                                 "proxyProtocol.trusted=[]",
                                 "workers=2",
                                 keys_set,
@@ -67,6 +69,7 @@ static void start(int keys)
     json_check_fini(&faults);
     free(t.conf.service.management_token);
     t.conf.service.management_token = must_strdup("write-0123456789-0123456789");
+    free(state_set);
     free(routes_set);
     free(secs_set);
     free(keys_set);
@@ -78,6 +81,8 @@ static void setup(void)
 {
     char *text = a_route();
 
+    snprintf(folder, sizeof(folder), "/tmp/penstock-tickets-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
     routes_file = tls_pem_file(text);
     free(text);
     ck_assert_int_eq(gnutls_certificate_allocate_credentials(&credentials), 0);
@@ -85,10 +90,20 @@ static void setup(void)
 
 static void teardown(void)
 {
+    static const char *const files[] = {"auth-key", "management-token", "management-read-token",
+                                        "routes.json"};
+
     traffic_stop(&t);
     conf_free(&traffic_conf_table, &t.conf);
     gnutls_certificate_free_credentials(credentials);
     free(routes_file);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char *path = must_printf("%s/%s", folder, files[i]);
+
+        (void)unlink(path);
+        free(path);
+    }
+    ck_assert_int_eq(rmdir(folder), 0);
 }
 
 static int dial(void)
