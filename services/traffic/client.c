@@ -558,7 +558,6 @@ void client_hurry(struct client *c)
         return;
     if (c->write_since_ms == 0 || due > loop_now_ms(c->worker->loop))
         return;
-    c->is_hurried = true;
     time_out(c);
 }
 

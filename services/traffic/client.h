@@ -95,7 +95,6 @@ struct client {
     size_t stage_len;
     bool is_readable, is_in_ended, is_broken;
     bool is_out_of_memory; /* that is why it is broken */
-    bool is_hurried;       /* it has PRESSURE_PATIENCE_MS, and no longer */
     size_t lingered;       /* bytes thrown away */
     /* What waits for the client to read it (RELAY apart: it has an idle time of its own). */
     uint64_t write_since_ms; /* since when it waits without a byte leaving; 0: nothing waits */

@@ -16,7 +16,7 @@ uint64_t client_write_due_ms(const struct client *c)
 
     if (c->write_since_ms == 0)
         return 0;
-    if (c->is_hurried)
+    if (worker_pressure(c->worker) == PRESSURE_STALLED)
         return c->write_since_ms + PRESSURE_PATIENCE_MS;
     return c->write_since_ms + (has_rate ? c->write_left_ms : body_idle_ms(c));
 }

@@ -2,7 +2,8 @@
  *
  * Who reads slowly lets the kernel's buffer fill, and from then on what leaves is what it reads:
  * that must be limits.readRate on the whole.  Only time in which bytes wait counts; each byte that
- * leaves buys its time, and no more than timeouts.bodyIdleSecs is ever in hand.
+ * leaves buys its time, and no more than timeouts.bodyIdleSecs is ever in hand.  While the worker's
+ * buffers have run out (worker_pressure.h) it is PRESSURE_PATIENCE_MS without a byte that leaves.
  */
 #ifndef TRAFFIC_CLIENT_PATIENCE_H
 #define TRAFFIC_CLIENT_PATIENCE_H
